@@ -1,0 +1,69 @@
+"""The glossary: the kinds of signal, their waves and rates, and the one name of every axis.
+
+Axes are singular words, the same everywhere. Layers and heads count from 0 in code and data, as in TransformerLens; figures
+and reports write `L8H5`, counting from 1 as the paper does (`head_label`).
+"""
+
+from dataclasses import dataclass
+
+CONTEXT = 500  # tokens in a window, the length of the published position embedding
+LEVELS = 100  # a window's smallest sample is token 0, its largest token LEVELS
+
+AXES = {
+    "window": "500 consecutive tokens of one record",
+    "time": "a token's index in its window",
+    "query": "the kind of token that asks (attends)",
+    "key": "a token that is attended to",
+    "layer": "a transformer block, from 0",
+    "head": "an attention head within its layer, from 0",
+    "wave": "a wave of the cycle; a landmark of the pulse counts as its tokens within POINT_HALF_WIDTH_S",
+    "lag": "how many cycles before the asking token's cycle the key lies",
+    "phase": "place in the cycle, 0 to 1 from one R peak (ECG) or foot (PPG) to the next",
+    "record": "one recording of one person: the unit of all statistics",
+    "rotation": "a shift of all wave labels within the cycle, as a fraction of it (the phase null)",
+    "example": "a window kept whole, to be drawn",
+}
+
+POINT_HALF_WIDTH_S = 0.06  # a point landmark's wave reaches this far to both sides (seven tokens at 50 Hz)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of heart signal as the models know it.
+
+    `waves` are what attention may fall on, `segments` what an asking token may lie in. A cycle is counted from `cycle_lead` (a
+    fraction of the cycle) before its beat mark, so that the P wave belongs to the QRS it precedes, and the foot to its pulse.
+    """
+
+    name: str
+    rate_hz: float
+    vocabulary: int
+    waves: tuple[str, ...]
+    segments: tuple[str, ...]
+    cycle_lead: float
+    unit: str
+    bandpass_hz: tuple[float, float]
+
+
+KINDS = {
+    "ecg": Kind("ecg", 100.0, 101, ("P", "QRS", "T"), ("P", "QRS", "T", "baseline"), 1 / 3, "mV", (1.0, 45.0)),
+    "ppg": Kind(
+        "ppg",
+        50.0,
+        102,
+        ("foot", "systolic_peak", "dicrotic_notch", "diastolic_peak"),
+        ("upstroke", "peak", "notch", "downslope"),
+        0.1,
+        "a.u.",
+        (1.0, 15.0),
+    ),
+}
+
+
+def head_label(layer: int, head: int) -> str:
+    """The paper's name of a head, counting from 1.
+
+    >>> head_label(layer=7, head=4)
+    'L8H5'
+    """
+    return f"L{layer + 1}H{head + 1}"

@@ -1,0 +1,20 @@
+"""What the user gave cannot be used: one line that says what was given, what is legal and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class Refusal(ValueError):
+    """Bad input, worded for the person who gave it; the command line prints it alone and exits with 2."""
+
+
+def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
+    """The refusal of a name that is not among the `legal` ones, with the nearest of them.
+
+    >>> print(unknown("checkpoint", "ecgg", ["ecg", "ppg"]))
+    unknown checkpoint 'ecgg'; did you mean 'ecg'? legal: ecg, ppg
+    """
+    legal = list(legal)
+    nearest = difflib.get_close_matches(str(given), legal, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
+    return Refusal(f"unknown {what} {given!r}{hint} legal: {', '.join(legal)}")

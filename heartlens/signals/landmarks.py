@@ -1,0 +1,128 @@
+"""Where the waves of a recording lie, and what that makes of each token: its wave, its segment, its place in the cycle.
+
+A token's `position` counts cycles: the beat mark (R peak; foot of the pulse) of beat n is position n, and between two marks it
+grows linearly. So `phase = position mod 1`, and `cycle = floor(position + cycle_lead)` (see `axes.Kind`) numbers the beats. Before the
+first and after the last mark the neighbouring interval is taken to go on, within the span that was looked at; outside it a token's
+position is NaN, its wave NONE and its segment NONE: not known.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int8, Shaped
+
+from heartlens.axes import KINDS, POINT_HALF_WIDTH_S
+from heartlens.refusal import unknown
+
+Times = Float[np.ndarray, " time"]
+Labels = Int8[np.ndarray, " time"]
+Marks = Float[np.ndarray, " mark"]
+Names = Shaped[np.ndarray, " mark"]
+
+NONE = -1  # the token lies in no wave (or in no known segment)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The waves of one recording, in seconds from its first sample.
+
+    `beat_s` are the marks of phase 0, ascending. Wave i is called `wave[i]` and lies from `onset_s[i]` to `offset_s[i]`; of a point
+    landmark (PPG) these are POINT_HALF_WIDTH_S around its peak. `span_s` is what was looked at, `source` who looked.
+    """
+
+    kind: str
+    beat_s: Float[np.ndarray, " beat"]
+    wave: Names
+    onset_s: Marks
+    peak_s: Marks
+    offset_s: Marks
+    span_s: tuple[float, float]
+    source: str
+
+    def __post_init__(self) -> None:
+        for name in np.unique(self.wave):
+            if name not in KINDS[self.kind].waves:
+                raise unknown(f"{self.kind} wave", str(name), KINDS[self.kind].waves)
+        if not np.all(np.diff(self.beat_s) > 0):
+            raise ValueError("beat_s must ascend")
+
+    def peaks_s(self, wave: str) -> Marks:
+        """The peak times of one wave."""
+        return self.peak_s[self.wave == wave]
+
+    @cached_property
+    def marks(self) -> Marks:
+        """`beat_s` with one more mark on either side, as far off as its neighbour; empty with fewer than two beats."""
+        beats = self.beat_s
+        if len(beats) < 2:
+            return beats[:0]
+        return np.concatenate([[2 * beats[0] - beats[1]], beats, [2 * beats[-1] - beats[-2]]])
+
+
+def point_landmarks(
+    names: Names,
+    peak_s: Marks,
+    beat_s: Float[np.ndarray, " beat"],
+    span_s: tuple[float, float],
+    source: str,
+) -> Landmarks:
+    """The landmarks of a PPG recording: points, each widened by POINT_HALF_WIDTH_S to both sides."""
+    order = np.argsort(peak_s, kind="stable")
+    peak_s = np.asarray(peak_s, float)[order]
+    onset_s, offset_s = peak_s - POINT_HALF_WIDTH_S, peak_s + POINT_HALF_WIDTH_S
+    return Landmarks("ppg", np.asarray(beat_s, float), np.asarray(names)[order], onset_s, peak_s, offset_s, span_s, source)
+
+
+def positions(landmarks: Landmarks, time_s: Times) -> Times:
+    """Each moment's position in cycles; NaN outside the span, and more than a cycle from the nearest beat."""
+    marks = landmarks.marks
+    if not len(marks):
+        return np.full(len(time_s), np.nan)
+    position = np.interp(time_s, marks, np.arange(len(marks)) - 1.0, left=np.nan, right=np.nan)
+    start_s, end_s = landmarks.span_s
+    position[(time_s < start_s) | (time_s > end_s)] = np.nan
+    return position
+
+
+def waves(landmarks: Landmarks, time_s: Times) -> Labels:
+    """Each moment's wave as its index in `Kind.waves`, else NONE; where two overlap, the one with the nearer peak."""
+    label = np.full(len(time_s), NONE, np.int8)
+    distance = np.full(len(time_s), np.inf)
+    slack = 1e-9  # an edge that falls on a sample belongs to the wave, whatever the last bit of either
+    for name, onset, peak, offset in zip(landmarks.wave, landmarks.onset_s, landmarks.peak_s, landmarks.offset_s, strict=True):
+        first, last = np.searchsorted(time_s, [onset - slack, offset + slack])
+        inside = slice(first, last)
+        nearer = np.abs(time_s[inside] - peak) < distance[inside]
+        label[inside][nearer] = KINDS[landmarks.kind].waves.index(str(name))
+        distance[inside][nearer] = np.abs(time_s[inside] - peak)[nearer]
+    return label
+
+
+def segments(landmarks: Landmarks, wave: Labels, position: Times, time_s: Times) -> Labels:
+    """Each moment's segment as its index in `Kind.segments`, NONE where the position is not known.
+
+    ECG: the wave it lies in, else the baseline. PPG: near the systolic peak or the notch, else upstroke (from a foot to the next
+    systolic peak), else downslope.
+    """
+    kind = KINDS[landmarks.kind]
+    if kind.name == "ecg":
+        segment = np.where(wave == NONE, len(kind.waves), wave).astype(np.int8)
+    else:
+        segment = _pulse_segments(landmarks, wave, time_s)
+    segment[np.isnan(position)] = NONE
+    return segment
+
+
+def _pulse_segments(landmarks: Landmarks, wave: Labels, time_s: Times) -> Labels:
+    kind = KINDS["ppg"]
+    foot, peak = (_last_before(landmarks.peaks_s(name), time_s) for name in ("foot", "systolic_peak"))
+    segment = np.where(foot > peak, kind.segments.index("upstroke"), kind.segments.index("downslope")).astype(np.int8)
+    for name, asked in (("systolic_peak", "peak"), ("dicrotic_notch", "notch")):
+        segment[wave == kind.waves.index(name)] = kind.segments.index(asked)
+    return segment
+
+
+def _last_before(marks: Marks, time_s: Times) -> Times:
+    marks = np.concatenate([[-np.inf], marks])
+    return marks[np.searchsorted(marks, time_s, side="right") - 1]

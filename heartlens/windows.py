@@ -1,0 +1,108 @@
+"""Windows: what every analysis is measured on. CONTEXT tokens each, the record they come from, and what is known of each token."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int8, Int16, Shaped, UInt8
+
+from heartlens.axes import KINDS
+from heartlens.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Tokenised windows of one kind of signal; every array's first axis is the window.
+
+    `low` and `high` are the amplitudes that became token 0 and token LEVELS, in the recording's unit. `wave` and `segment` index
+    `Kind.waves` and `Kind.segments` (-1: none, or not known); `position` counts cycles within the recording (NaN: not known).
+    `skipped` says how many windows were left out and why, `notes` what else a reader of the result must know.
+    """
+
+    kind: str
+    tokens: UInt8[np.ndarray, "window time"]
+    record: Shaped[np.ndarray, " window"]
+    start_s: Float[np.ndarray, " window"]
+    low: Float[np.ndarray, " window"]
+    high: Float[np.ndarray, " window"]
+    wave: Int8[np.ndarray, "window time"]
+    segment: Int8[np.ndarray, "window time"]
+    position: Float[np.ndarray, "window time"]
+    sources: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, which: slice | Shaped[np.ndarray, " chosen"]) -> "Windows":
+        """The chosen windows (a slice, a mask or indices), with the same sources and notes."""
+        return replace(self, **{name: getattr(self, name)[which] for name in _PER_WINDOW})
+
+    @property
+    def rate_hz(self) -> float:
+        return KINDS[self.kind].rate_hz
+
+    @property
+    def phase(self) -> Float[np.ndarray, "window time"]:
+        """Each token's place in the cycle, 0 to 1; NaN where it is not known."""
+        return self.position % 1.0
+
+    @property
+    def cycle(self) -> Int16[np.ndarray, "window time"]:
+        """Each token's cycle, from 0 in each window; -1 where it is not known."""
+        number = np.floor(self.position + KINDS[self.kind].cycle_lead)
+        first = np.fmin.reduce(number, axis=1, keepdims=True)
+        return np.where(np.isnan(number), -1, number - first).astype(np.int16)
+
+    @property
+    def records(self) -> list[str]:
+        """The names of the records, sorted."""
+        return [str(name) for name in np.unique(self.record)]
+
+    @cached_property
+    def identity(self) -> Shaped[np.ndarray, " window"]:
+        """A hash of each window's record, start and tokens: the same wherever and in whatever order it is read."""
+        return np.array(
+            [_hash(f"{r}|{s:.6f}|".encode() + t.tobytes()) for r, s, t in zip(self.record, self.start_s, self.tokens, strict=True)]
+        )
+
+    def chunks(self, n_windows: int) -> Iterator["Windows"]:
+        """The windows in order, `n_windows` at a time."""
+        for first in range(0, len(self), n_windows):
+            yield self[first : first + n_windows]
+
+    def subset(self, n_windows: int) -> "Windows":
+        """The `n_windows` windows of smallest identity, taken evenly over records: a choice that no order of reading changes."""
+        turn = np.zeros(len(self), int)  # how many windows of the same record have a smaller identity
+        order = np.argsort(self.identity)
+        seen: dict[str, int] = {}
+        for index in order:
+            turn[index] = seen.setdefault(self.record[index], 0)
+            seen[self.record[index]] += 1
+        chosen = np.lexsort([self.identity, turn])[:n_windows]
+        return self[np.sort(chosen)]
+
+
+_PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position")
+
+
+def concatenate(parts: list[Windows]) -> Windows:
+    """All windows of `parts`, in order, with their sources, notes and skip counts. Refuses an empty list and mixed kinds."""
+    if not parts:
+        raise Refusal("no windows were given")
+    kinds = sorted({part.kind for part in parts})
+    if len(kinds) > 1:
+        raise Refusal(f"windows of {' and '.join(kinds)} cannot be mixed in one analysis; give one kind at a time")
+    skipped: dict[str, int] = {}
+    for reason, count in (pair for part in parts for pair in part.skipped):
+        skipped[reason] = skipped.get(reason, 0) + count
+    together = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _PER_WINDOW}
+    sources, notes = (tuple(dict.fromkeys(line for part in parts for line in getattr(part, name))) for name in ("sources", "notes"))
+    return replace(parts[0], **together, sources=sources, skipped=tuple(skipped.items()), notes=notes)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
