@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int8, Int16, Shaped, UInt8
@@ -99,7 +100,7 @@ def concatenate(parts: list[Windows]) -> Windows:
     skipped: dict[str, int] = {}
     for reason, count in (pair for part in parts for pair in part.skipped):
         skipped[reason] = skipped.get(reason, 0) + count
-    together = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _PER_WINDOW}
+    together: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _PER_WINDOW}
     sources, notes = (tuple(dict.fromkeys(line for part in parts for line in getattr(part, name))) for name in ("sources", "notes"))
     return replace(parts[0], **together, sources=sources, skipped=tuple(skipped.items()), notes=notes)
 

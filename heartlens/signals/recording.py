@@ -7,7 +7,30 @@ from jaxtyping import Float64
 
 from heartlens.signals.landmarks import Landmarks
 
-ECG_LEADS = "i ii iii avr avl avf v v1 v2 v3 v4 v5 v6 mli mlii mliii d3 d4 ecg ecg1 ecg2 ekg".split()
+ECG_LEADS = [
+    "i",
+    "ii",
+    "iii",
+    "avr",
+    "avl",
+    "avf",
+    "v",
+    "v1",
+    "v2",
+    "v3",
+    "v4",
+    "v5",
+    "v6",
+    "mli",
+    "mlii",
+    "mliii",
+    "d3",
+    "d4",
+    "ecg",
+    "ecg1",
+    "ecg2",
+    "ekg",
+]
 PPG_LEADS = ("pleth", "ppg", "pulse")
 
 
