@@ -1,0 +1,106 @@
+"""The published checkpoints: one literal table. Exact names never substitute; an alias means the published checkpoint of its kind.
+
+Source: harryjdavies/HeartGPT at UPSTREAM_COMMIT, MIT licence. The hashes are those of the zips as published.
+"""
+
+from dataclasses import dataclass
+
+from heartlens.refusal import unknown
+
+UPSTREAM_COMMIT = "3acd46822534dc90e2cfface43aa12347c9147d8"
+UPSTREAM = f"https://raw.githubusercontent.com/harryjdavies/HeartGPT/{UPSTREAM_COMMIT}/Model_files"
+CITATION = (
+    "H. J. Davies, J. Monsen, D. P. Mandic: Interpretable Pre-Trained Transformers for Heart Time-Series Data. arXiv 2407.20775 (2024)"
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is known of a published checkpoint. `task` is None for next-token prediction, else what the task head decides."""
+
+    name: str
+    file: str
+    sha256: str
+    kind: str
+    rate_hz: float
+    vocabulary: int
+    task: str | None
+    licence: str = "MIT"
+    citation: str = CITATION
+
+    @property
+    def url(self) -> str:
+        """Where the file is published, pinned to one commit."""
+        return f"{UPSTREAM}/{self.file}"
+
+
+CHECKPOINTS = {
+    checkpoint.name: checkpoint
+    for checkpoint in (
+        Checkpoint(
+            name="ecgpt-560k",
+            file="ECGPT_560k_iters.zip",
+            sha256="781eb1c7c6143c18b3795d12e05468fb50fb2d2bc1a3798a2f13cc6cb257736d",
+            kind="ecg",
+            rate_hz=100.0,
+            vocabulary=101,
+            task=None,
+        ),
+        Checkpoint(
+            name="ecgpt-af-1k",
+            file="ECGPT_AF_1k_iters.zip",
+            sha256="b0ff7ed0502e57865b096175a8352d994efa785de39d0135b5fa538d3e106d16",
+            kind="ecg",
+            rate_hz=100.0,
+            vocabulary=101,
+            task="atrial fibrillation (last token)",
+        ),
+        Checkpoint(
+            name="ppgpt-500k",
+            file="PPGPT_500k_iters.zip",
+            sha256="c8054f154f86f71d9df2094b1283a78034b0aeb4e2467082ed980cf57b656a29",
+            kind="ppg",
+            rate_hz=50.0,
+            vocabulary=102,
+            task=None,
+        ),
+        Checkpoint(
+            name="ppgpt-af-1k",
+            file="PPGPT_AF_1k_iters.zip",
+            sha256="f00fe3331c359089c3af4d5ad1c74fa6279ab2dc9d2006ee2341f9b296c11f97",
+            kind="ppg",
+            rate_hz=50.0,
+            vocabulary=102,
+            task="atrial fibrillation (last token)",
+        ),
+        Checkpoint(
+            name="ppgpt-beat-5k",
+            file="PPGPT_beat_5k_iters.zip",
+            sha256="e955cde3bed281f5974e252b5e0b89a89f0b1151f23725fdea3f8336a2b50f9d",
+            kind="ppg",
+            rate_hz=50.0,
+            vocabulary=102,
+            task="beat (every token)",
+        ),
+    )
+}
+
+ALIASES = {
+    "ecg": "ecgpt-560k",
+    "ecg-af": "ecgpt-af-1k",
+    "ppg": "ppgpt-500k",
+    "ppg-af": "ppgpt-af-1k",
+    "ppg-beat": "ppgpt-beat-5k",
+}
+
+
+def published(name: str) -> Checkpoint:
+    """The checkpoint of an exact name or alias. Refuses any other name, with the nearest one.
+
+    >>> published("ecg").name
+    'ecgpt-560k'
+    """
+    exact = ALIASES.get(name, name)
+    if exact not in CHECKPOINTS:
+        raise unknown("checkpoint", name, [*ALIASES, *CHECKPOINTS])
+    return CHECKPOINTS[exact]

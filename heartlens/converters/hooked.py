@@ -1,0 +1,121 @@
+"""Original state dict -> HookedTransformer. What is missing, left over, mis-shaped or not finite is refused by name.
+
+The original divides attention scores by sqrt(d_model), not sqrt(d_head); HookedTransformer's `attn_scale` says so. A wrong scale still
+gives plausible output, so only parity (`certificate.py`) proves it. A task head is a model with `d_vocab_out` outputs. Its
+unembedding is never centred: centring a single column would zero it.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from heartlens.converters.sizes import Sizes, sizes_of
+from heartlens.refusal import Refusal
+
+
+def hooked_model(
+    state: Mapping[str, Tensor],
+    *,
+    dtype: torch.dtype = torch.float32,
+    fold_ln: bool = False,
+    center_writing_weights: bool = False,
+    name: str = "heartgpt",
+) -> HookedTransformer:
+    """The HookedTransformer that computes what the original state dict computes, on the CPU, in `dtype`, in evaluation mode.
+
+    `fold_ln` and `center_writing_weights` are TransformerLens' weight processing; done in float64, they leave every output as it is.
+    """
+    check(state)
+    sizes = sizes_of(state)
+    model = _empty_model(_config(sizes, name))
+    hooked = {key: tensor.double() for key, tensor in hooked_state(state, sizes).items()}
+    kept = {key: tensor for key, tensor in model.state_dict().items() if key.endswith((".mask", ".IGNORE"))}
+    model.load_and_process_state_dict(
+        hooked | kept,
+        fold_ln=fold_ln,
+        center_writing_weights=center_writing_weights,
+        center_unembed=False,
+        fold_value_biases=False,
+    )
+    return _as_dtype(model, dtype).eval()
+
+
+def check(state: Mapping[str, Tensor]) -> None:
+    """Refuse, by name, a state dict that is not exactly one HeartGPT model."""
+    expected = sizes_of(state).shapes()
+    problems = {
+        "missing": [name for name in expected if name not in state],
+        "left over": [name for name in state if name not in expected],
+        "mis-shaped": [
+            _mismatch(name, state[name], expected[name]) for name in expected if name in state and not _fits(state[name], expected[name])
+        ],
+        "not finite": [name for name in expected if name in state and not bool(torch.isfinite(state[name]).all())],
+    }
+    found = [
+        f"{what}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+        for what, names in problems.items()
+        if names
+    ]
+    if found:
+        raise Refusal(f"not a HeartGPT state dict; {'; '.join(found)}")
+
+
+def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> dict[str, Tensor]:
+    """The tensors under HookedTransformer's names and layout; the query, key and value biases it has and the original lacks are 0."""
+    hooked = {}
+    for rule, names in sizes.rules():
+        tensors = [rule.to_hooked(state[name]) for name in names]
+        hooked[rule.hooked] = torch.stack(tensors) if rule.hooked.endswith(("W_Q", "W_K", "W_V")) else tensors[0]
+    for layer in range(sizes.layers):
+        projection = f"blocks.{layer}.attn.W_O"
+        hooked[projection] = hooked[projection].T.reshape(sizes.heads, sizes.d_head, sizes.d_model)
+        for letter in "QKV":
+            hooked[f"blocks.{layer}.attn.b_{letter}"] = torch.zeros(sizes.heads, sizes.d_head, dtype=hooked[projection].dtype)
+    return hooked
+
+
+def _config(sizes: Sizes, name: str) -> HookedTransformerConfig:
+    return HookedTransformerConfig(
+        n_layers=sizes.layers,
+        n_heads=sizes.heads,
+        d_model=sizes.d_model,
+        d_head=sizes.d_head,
+        d_mlp=sizes.d_mlp,
+        n_ctx=sizes.context,
+        d_vocab=sizes.vocabulary,
+        d_vocab_out=sizes.outputs,
+        act_fn="relu",
+        normalization_type="LN",
+        eps=1e-5,
+        use_attn_scale=True,
+        attn_scale=math.sqrt(sizes.d_model),
+        attention_dir="causal",
+        init_weights=False,
+        dtype=torch.float64,
+        device="cpu",
+        model_name=name,
+    )
+
+
+def _empty_model(config: HookedTransformerConfig) -> HookedTransformer:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="HookedTransformer is deprecated", category=DeprecationWarning)
+        return HookedTransformer(config)
+
+
+def _as_dtype(model: HookedTransformer, dtype: torch.dtype) -> Any:
+    model.cfg.dtype = dtype
+    return torch.nn.Module.to(model, dtype)
+
+
+def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    return tuple(tensor.shape) == shape and tensor.is_floating_point()
+
+
+def _mismatch(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str:
+    return f"{name} is {tuple(tensor.shape)} {tensor.dtype}, expected floating {shape}"
