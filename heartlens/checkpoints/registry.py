@@ -9,9 +9,7 @@ from heartlens.refusal import unknown
 
 UPSTREAM_COMMIT = "3acd46822534dc90e2cfface43aa12347c9147d8"
 UPSTREAM = f"https://raw.githubusercontent.com/harryjdavies/HeartGPT/{UPSTREAM_COMMIT}/Model_files"
-CITATION = (
-    "H. J. Davies, J. Monsen, D. P. Mandic: Interpretable Pre-Trained Transformers for Heart Time-Series Data. arXiv 2407.20775 (2024)"
-)
+CITATION = "Davies, Monsen, Mandic: Interpretable Pre-Trained Transformers for Heart Time-Series Data, arXiv 2407.20775 (2024)"
 
 
 @dataclass(frozen=True)

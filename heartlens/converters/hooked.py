@@ -8,7 +8,6 @@ unembedding is never centred: centring a single column would zero it.
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,37 +31,38 @@ def hooked_model(
     """
     check(state)
     sizes = sizes_of(state)
-    model = _empty_model(_config(sizes, name))
-    hooked = {key: tensor.double() for key, tensor in hooked_state(state, sizes).items()}
-    kept = {key: tensor for key, tensor in model.state_dict().items() if key.endswith((".mask", ".IGNORE"))}
+    hooked = hooked_state(state, sizes)
+    if not (fold_ln or center_writing_weights):
+        return _filled(_empty_model(_config(sizes, name, dtype)), hooked)
+    model = _filled(_empty_model(_config(sizes, name, torch.float64)), hooked)
     model.load_and_process_state_dict(
-        hooked | kept,
+        model.state_dict(),
         fold_ln=fold_ln,
         center_writing_weights=center_writing_weights,
         center_unembed=False,
         fold_value_biases=False,
     )
-    return _as_dtype(model, dtype).eval()
+    model.cfg.dtype = dtype
+    return torch.nn.Module.to(model, dtype).eval()
 
 
 def check(state: Mapping[str, Tensor]) -> None:
     """Refuse, by name, a state dict that is not exactly one HeartGPT model."""
     expected = sizes_of(state).shapes()
+    here = [name for name in expected if name in state]
     problems = {
         "missing": [name for name in expected if name not in state],
         "left over": [name for name in state if name not in expected],
-        "mis-shaped": [
-            _mismatch(name, state[name], expected[name]) for name in expected if name in state and not _fits(state[name], expected[name])
-        ],
-        "not finite": [name for name in expected if name in state and not bool(torch.isfinite(state[name]).all())],
+        "mis-shaped": [_mismatch(name, state[name], expected[name]) for name in here if not _fits(state[name], expected[name])],
+        "not finite": [name for name in here if not bool(torch.isfinite(state[name]).all())],
     }
-    found = [
-        f"{what}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
-        for what, names in problems.items()
-        if names
-    ]
+    found = [f"{what}: {_listed(names)}" for what, names in problems.items() if names]
     if found:
         raise Refusal(f"not a HeartGPT state dict; {'; '.join(found)}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> dict[str, Tensor]:
@@ -79,7 +79,7 @@ def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> dict[str, Tensor]
     return hooked
 
 
-def _config(sizes: Sizes, name: str) -> HookedTransformerConfig:
+def _config(sizes: Sizes, name: str, dtype: torch.dtype) -> HookedTransformerConfig:
     return HookedTransformerConfig(
         n_layers=sizes.layers,
         n_heads=sizes.heads,
@@ -96,7 +96,7 @@ def _config(sizes: Sizes, name: str) -> HookedTransformerConfig:
         attn_scale=math.sqrt(sizes.d_model),
         attention_dir="causal",
         init_weights=False,
-        dtype=torch.float64,
+        dtype=dtype,
         device="cpu",
         model_name=name,
     )
@@ -108,9 +108,11 @@ def _empty_model(config: HookedTransformerConfig) -> HookedTransformer:
         return HookedTransformer(config)
 
 
-def _as_dtype(model: HookedTransformer, dtype: torch.dtype) -> Any:
-    model.cfg.dtype = dtype
-    return torch.nn.Module.to(model, dtype)
+def _filled(model: HookedTransformer, hooked: dict[str, Tensor]) -> HookedTransformer:
+    """The model with its parameters set. (HookedTransformer's own `load_state_dict` walks the whole model once per tensor.)"""
+    constants = {key: tensor for key, tensor in model.state_dict().items() if key.endswith((".mask", ".IGNORE"))}
+    torch.nn.Module.load_state_dict(model, hooked | constants)
+    return model.eval()
 
 
 def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from heartlens.converters.sizes import Sizes, sizes_of
 
@@ -39,7 +39,7 @@ def reference_forward(state: Mapping[str, Tensor], tokens: Int[Tensor, "window t
         residual.append(x)
         attention.append(patterns)
     head = "lm_head.linear1.0" if sizes.has_task_head else "lm_head"
-    logits = F.linear(_norm(x, state, "ln_f"), state[f"{head}.weight"], state[f"{head}.bias"])
+    logits = functional.linear(_norm(x, state, "ln_f"), state[f"{head}.weight"], state[f"{head}.bias"])
     return Activations(logits, torch.stack(attention), torch.stack(residual))
 
 
@@ -48,19 +48,19 @@ def _attention(block: Mapping[str, Tensor], x: Tensor, sizes: Sizes) -> tuple[Te
     future = torch.ones(time, time, dtype=torch.bool).triu(1)
     patterns, values = [], []
     for head in range(sizes.heads):
-        query, key, value = (F.linear(x, block[f"sa.heads.{head}.{name}.weight"]) for name in ("query", "key", "value"))
+        query, key, value = (functional.linear(x, block[f"sa.heads.{head}.{name}.weight"]) for name in ("query", "key", "value"))
         scores = query @ key.transpose(-2, -1) * sizes.d_model**-0.5
         pattern = scores.masked_fill(future, float("-inf")).softmax(dim=-1)
         patterns.append(pattern)
         values.append(pattern @ value)
-    moved = F.linear(torch.cat(values, dim=-1), block["sa.proj.weight"], block["sa.proj.bias"])
+    moved = functional.linear(torch.cat(values, dim=-1), block["sa.proj.weight"], block["sa.proj.bias"])
     return moved, torch.stack(patterns, dim=1)
 
 
 def _mlp(block: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    hidden = F.relu(F.linear(x, block["ffwd.net.0.weight"], block["ffwd.net.0.bias"]))
-    return F.linear(hidden, block["ffwd.net.2.weight"], block["ffwd.net.2.bias"])
+    hidden = functional.relu(functional.linear(x, block["ffwd.net.0.weight"], block["ffwd.net.0.bias"]))
+    return functional.linear(hidden, block["ffwd.net.2.weight"], block["ffwd.net.2.bias"])
 
 
 def _norm(x: Tensor, tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+    return functional.layer_norm(x, x.shape[-1:], tensors[f"{name}.weight"], tensors[f"{name}.bias"])

@@ -1,0 +1,79 @@
+"""The parity certificate: how far a converted model is from the original architecture, at logits, attention and residual stream.
+
+Each comparison is against `reference.py` in the same precision, over simulated windows and random tokens. Logits and attention differ
+absolutely, the residual stream relative to its length at each token. Centred writing weights take the mean out of the residual stream,
+which no LayerNorm sees; there it is compared without its mean.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from heartlens.converters.hooked import hooked_model
+from heartlens.converters.original import original_state
+from heartlens.converters.reference import Activations, reference_forward
+
+TOLERANCE = {
+    torch.float32: {"logits": 1e-4, "attention": 1e-5, "residual": 1e-4},
+    torch.float64: {"logits": 1e-9, "attention": 1e-9, "residual": 1e-9},
+}
+WEIGHTS = {"raw": {}, "processed": {"fold_ln": True, "center_writing_weights": True}}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The largest difference at one place, and what is tolerated there."""
+
+    weights: str
+    precision: str
+    place: str
+    difference: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is a number within the tolerance."""
+        return self.difference <= self.tolerance
+
+
+def certify(state: Mapping[str, Tensor], tokens: np.ndarray) -> Iterator[Comparison]:
+    """Every comparison of the conversion of `state` on `tokens` (window, time), and that exporting it gives back its bits."""
+    asked = torch.from_numpy(tokens.astype(np.int64))
+    for precision, tolerances in TOLERANCE.items():
+        expected = reference_forward(state, asked, precision)
+        for weights, processing in WEIGHTS.items():
+            got = hooked_forward(hooked_model(state, dtype=precision, **processing), asked)
+            for place, difference in differences(got, expected, centred=weights == "processed").items():
+                yield Comparison(weights, str(precision).removeprefix("torch."), place, difference, tolerances[place])
+    yield Comparison("raw", "float32", "export", _changed_bits(state), 0.0)
+
+
+@torch.no_grad()
+def hooked_forward(model: HookedTransformer, tokens: Tensor) -> Activations:
+    """The same activations from a HookedTransformer."""
+    logits, cache = model.run_with_cache(tokens)
+    layers = range(model.cfg.n_layers)
+    residual = [cache["resid_pre", 0], *(cache["resid_post", layer] for layer in layers)]
+    return Activations(logits, torch.stack([cache["pattern", layer] for layer in layers]), torch.stack(residual))
+
+
+def differences(got: Activations, expected: Activations, centred: bool) -> dict[str, float]:
+    """The largest difference at each place; NaN anywhere counts as infinite."""
+    left, right = (_without_mean(x.residual) if centred else x.residual for x in (got, expected))
+    relative = (left - right).norm(dim=-1) / right.norm(dim=-1)
+    found = {"logits": got.logits - expected.logits, "attention": got.attention - expected.attention, "residual": relative}
+    return {place: torch.nan_to_num(gap.abs().max(), nan=torch.inf).item() for place, gap in found.items()}
+
+
+def _without_mean(x: Tensor) -> Tensor:
+    return x - x.mean(dim=-1, keepdim=True)
+
+
+def _changed_bits(state: Mapping[str, Tensor]) -> float:
+    again = original_state(hooked_model(state))
+    same = again.keys() == state.keys() and all(torch.equal(again[name], state[name]) for name in state)
+    return 0.0 if same else float("inf")
