@@ -1,5 +1,19 @@
-"""Types executed: every annotation of the package is checked while the tests run."""
+"""Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
+import os
+from pathlib import Path
+
+import pytest
 from jaxtyping import install_import_hook
 
-hook = install_import_hook("heartlens", "beartype.beartype")
+# An int is a float to beartype as it is to mypy, so that `rate_hz=125` is as good as 125.0.
+hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of published models and real recordings: HEARTLENS_SHARED, else `shared` beside the repository; skips without it."""
+    folder = Path(os.environ.get("HEARTLENS_SHARED") or Path(__file__).parents[2] / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"real recordings and golden values are not at {folder}; set HEARTLENS_SHARED")
+    return folder

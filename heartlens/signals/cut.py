@@ -1,11 +1,13 @@
 """Cut a stretch of signal at the model's rate into windows, each token labelled by the landmarks. Flat windows are skipped and counted."""
 
+from math import ceil, floor
+
 import numpy as np
 from jaxtyping import Float
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
-from heartlens.signals.landmarks import Landmarks, positions, segments, waves
+from heartlens.signals.landmarks import SLACK_S, Landmarks, positions, segments, waves
 from heartlens.signals.tokens import tokenise
 from heartlens.windows import Windows
 
@@ -17,10 +19,10 @@ def cut(signal: Float[np.ndarray, " sample"], landmarks: Landmarks, record: str,
     `landmarks.span_s` is cut. Refuses a span shorter than a window, and one in which no two beats were found.
     """
     rate_hz = KINDS[landmarks.kind].rate_hz
-    first, last = (round(edge * rate_hz) for edge in landmarks.span_s)
-    first, last = max(first, 0), min(last, len(signal))
+    start_s, end_s = landmarks.span_s
+    first, last = max(ceil((start_s - SLACK_S) * rate_hz), 0), min(floor((end_s + SLACK_S) * rate_hz) + 1, len(signal))
     if last - first < CONTEXT:
-        raise Refusal(f"{record}: {(last - first) / rate_hz:.1f} s of signal is shorter than a window ({CONTEXT / rate_hz:.0f} s)")
+        raise Refusal(f"{record}: {max(last - first, 0) / rate_hz:.1f} s of signal is shorter than a window ({CONTEXT / rate_hz:.0f} s)")
     if len(landmarks.beat_s) < 2:
         raise Refusal(f"{record}: no beats found ({landmarks.source}); is this {landmarks.kind.upper()}, and the right lead?")
     starts = range(first, last - CONTEXT + 1, stride)

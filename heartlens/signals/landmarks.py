@@ -6,11 +6,11 @@ first and after the last mark the neighbouring interval is taken to go on, withi
 position is NaN, its wave NONE and its segment NONE: not known.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int8, Shaped
+from jaxtyping import Bool, Float, Int8, Shaped
 
 from heartlens.axes import KINDS, POINT_HALF_WIDTH_S
 from heartlens.refusal import unknown
@@ -21,6 +21,7 @@ Marks = Float[np.ndarray, " mark"]
 Names = Shaped[np.ndarray, " mark"]
 
 NONE = -1  # the token lies in no wave (or in no known segment)
+SLACK_S = 1e-9  # an edge that falls on a sample includes it, whatever the last bit of either
 
 
 @dataclass(frozen=True)
@@ -74,28 +75,36 @@ def point_landmarks(
     return Landmarks("ppg", np.asarray(beat_s, float), np.asarray(names)[order], onset_s, peak_s, offset_s, span_s, source)
 
 
+def within(landmarks: Landmarks, start_s: float, end_s: float) -> Landmarks:
+    """The landmarks of a stretch of the recording, counted from its start; the span ends where the stretch does."""
+    first, last = landmarks.span_s
+    shifted = {name: getattr(landmarks, name) - start_s for name in ("beat_s", "onset_s", "peak_s", "offset_s")}
+    return replace(landmarks, **shifted, span_s=(max(first - start_s, 0.0), min(last, end_s) - start_s))
+
+
 def positions(landmarks: Landmarks, time_s: Times) -> Times:
     """Each moment's position in cycles; NaN outside the span, and more than a cycle from the nearest beat."""
     marks = landmarks.marks
     if not len(marks):
         return np.full(len(time_s), np.nan)
     position = np.interp(time_s, marks, np.arange(len(marks)) - 1.0, left=np.nan, right=np.nan)
-    start_s, end_s = landmarks.span_s
-    position[(time_s < start_s) | (time_s > end_s)] = np.nan
+    position[_unseen(landmarks, time_s)] = np.nan
     return position
 
 
 def waves(landmarks: Landmarks, time_s: Times) -> Labels:
-    """Each moment's wave as its index in `Kind.waves`, else NONE; where two overlap, the one with the nearer peak."""
+    """Each moment's wave as its index in `Kind.waves`, else NONE; where two overlap, that with the nearer peak. NONE outside the span."""
     label = np.full(len(time_s), NONE, np.int8)
     distance = np.full(len(time_s), np.inf)
-    slack = 1e-9  # an edge that falls on a sample belongs to the wave, whatever the last bit of either
-    for name, onset, peak, offset in zip(landmarks.wave, landmarks.onset_s, landmarks.peak_s, landmarks.offset_s, strict=True):
-        first, last = np.searchsorted(time_s, [onset - slack, offset + slack])
+    near = (landmarks.offset_s >= time_s.min(initial=np.inf) - SLACK_S) & (landmarks.onset_s <= time_s.max(initial=-np.inf) + SLACK_S)
+    arrays = (array[near] for array in (landmarks.wave, landmarks.onset_s, landmarks.peak_s, landmarks.offset_s))
+    for name, onset, peak, offset in zip(*arrays, strict=True):
+        first, last = np.searchsorted(time_s, [onset - SLACK_S, offset + SLACK_S])
         inside = slice(first, last)
         nearer = np.abs(time_s[inside] - peak) < distance[inside]
         label[inside][nearer] = KINDS[landmarks.kind].waves.index(str(name))
         distance[inside][nearer] = np.abs(time_s[inside] - peak)[nearer]
+    label[_unseen(landmarks, time_s)] = NONE
     return label
 
 
@@ -112,6 +121,11 @@ def segments(landmarks: Landmarks, wave: Labels, position: Times, time_s: Times)
         segment = _pulse_segments(landmarks, wave, time_s)
     segment[np.isnan(position)] = NONE
     return segment
+
+
+def _unseen(landmarks: Landmarks, time_s: Times) -> Bool[np.ndarray, " time"]:
+    start_s, end_s = landmarks.span_s
+    return (time_s < start_s - SLACK_S) | (time_s > end_s + SLACK_S)
 
 
 def _pulse_segments(landmarks: Landmarks, wave: Labels, time_s: Times) -> Labels:

@@ -1,37 +1,22 @@
 """One recording as a reader hands it over: samples, rate and lead, and the expert's marks where the file has them."""
 
+import hashlib
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
 
+from heartlens.refusal import Refusal, unknown
 from heartlens.signals.landmarks import Landmarks
 
-ECG_LEADS = [
-    "i",
-    "ii",
-    "iii",
-    "avr",
-    "avl",
-    "avf",
-    "v",
-    "v1",
-    "v2",
-    "v3",
-    "v4",
-    "v5",
-    "v6",
-    "mli",
-    "mlii",
-    "mliii",
-    "d3",
-    "d4",
-    "ecg",
-    "ecg1",
-    "ecg2",
-    "ekg",
-]
+LIMB_LEADS = ("i", "ii", "iii", "avr", "avl", "avf")
+CHEST_LEADS = ("v", "v1", "v2", "v3", "v4", "v5", "v6")
+OTHER_ECG_LEADS = ("mli", "mlii", "mliii", "mcl1", "d3", "d4", "ecg", "ecg1", "ecg2", "ekg")  # ambulatory recorders'
+ECG_LEADS = LIMB_LEADS + CHEST_LEADS + OTHER_ECG_LEADS
 PPG_LEADS = ("pleth", "ppg", "pulse")
+PREFERRED_LEADS = ("i", "ii", "mlii")  # the lead the models were trained on, and what comes near it
 
 
 @dataclass(frozen=True)
@@ -62,3 +47,57 @@ def kind_of_lead(lead: str) -> str | None:
     """
     name = lead.strip().lower()
     return "ecg" if name in ECG_LEADS else "ppg" if name in PPG_LEADS else None
+
+
+def choose_lead(leads: list[str], lead: str | int | None, kind: str | None, path: Path) -> tuple[int, tuple[str, ...]]:
+    """The index of the lead to read, and a note where the choice was not the user's.
+
+    `lead` is a name (case does not matter) or an index from 0. Without one: for ECG lead I, else II or MLII, else the first that is
+    ECG by its name; for PPG the first that is PPG by its name; else the first. Refuses a lead that the file does not have.
+
+    >>> choose_lead(["RESP", "II", "V"], None, None, Path("a.csv"))
+    (1, ('lead II taken of RESP, II, V',))
+    """
+    names = [name.strip().lower() for name in leads]
+    if lead is not None:
+        return _named_lead(names, leads, str(lead), path), ()
+    index = names.index(next(name for name in _by_preference(names, kind)))
+    return index, (f"lead {leads[index]} taken of {', '.join(leads)}",) if len(leads) > 1 else ()
+
+
+def agreed_rate(found_hz: float | None, given_hz: float | None, path: Path) -> float:
+    """The rate in Hz: the file's own, or the one given. Refuses their absence, a disagreement of more than 1 %, and an impossible rate."""
+    for rate_hz in (found_hz, given_hz):
+        if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
+            raise Refusal(f"{path}: the rate is {rate_hz:g} Hz; it must be a positive number")
+    if found_hz is not None and given_hz is not None and abs(found_hz / given_hz - 1) > 0.01:
+        raise Refusal(f"{path}: the file says {found_hz:.6g} Hz, but {given_hz:.6g} Hz was given; leave the rate out, or correct it")
+    rate_hz = given_hz if found_hz is None else found_hz
+    if rate_hz is None:
+        raise Refusal(f"{path}: missing rate; the file has no time column that tells it, give the rate in Hz")
+    return float(rate_hz)
+
+
+def record_name(path: Path) -> str:
+    """The stem under its folder's name, so that `subject_03/PPG.csv` and `subject_04/PPG.csv` stay apart."""
+    return "/".join(path.resolve().with_suffix("").parts[-2:])
+
+
+def digest(path: Path) -> str:
+    """The file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _named_lead(names: list[str], leads: list[str], lead: str, path: Path) -> int:
+    if lead.strip().lower() in names:
+        return names.index(lead.strip().lower())
+    if lead.strip().isdigit() and int(lead) < len(leads):
+        return int(lead)
+    raise Refusal(f"{path}: {unknown('lead', lead, leads)}")
+
+
+def _by_preference(names: list[str], kind: str | None) -> list[str]:
+    preferred = [name for name in PREFERRED_LEADS if name in names and kind != "ppg"]
+    ecg, ppg = ([name for name in names if kind_of_lead(name) == each and kind in (each, None)] for each in ("ecg", "ppg"))
+    return preferred + ecg + ppg + names

@@ -1,0 +1,42 @@
+"""The readers: which one reads a file, by its suffix. Each gives a `Recording`, and refuses in one line what it cannot read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from heartlens.refusal import Refusal
+from heartlens.signals.readers import array, csv, waveform_db
+from heartlens.signals.recording import Recording
+
+Reader = Callable[[Path, str | int | None, float | None, str | None], Recording]  # path, lead, rate_hz, kind
+
+READERS: dict[str, Reader] = {
+    ".csv": csv.read,
+    ".tsv": csv.read,
+    ".hea": waveform_db.read,
+    ".npy": array.read_npy,
+    ".npz": array.read_npz,
+}
+
+
+def recording_file(path: Path) -> Path:
+    """The file that stands for a recording: the header of a WFDB record named by its .dat or without suffix, else `path` itself.
+
+    Refuses what is not there and a suffix that no reader knows.
+    """
+    header = path.with_suffix(".hea") if path.suffix == ".dat" else path.with_name(path.name + ".hea")
+    if path.suffix not in READERS and header.is_file():
+        return header
+    if not path.is_file():
+        raise Refusal(f"{path}: no such file or folder")
+    if path.suffix.lower() not in READERS:
+        raise Refusal(f"{path}: no reader for {path.suffix or 'a file without suffix'}; legal: {', '.join(READERS)}")
+    return path
+
+
+def read_recording(path: Path, lead: str | int | None = None, rate_hz: float | None = None, kind: str | None = None) -> Recording:
+    """The recording in `path`; `rate_hz` where the file does not tell it, `kind` to choose among leads. Refuses what cannot be read."""
+    path = recording_file(path)
+    try:
+        return READERS[path.suffix.lower()](path, lead, rate_hz, kind)
+    except OSError as error:
+        raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error

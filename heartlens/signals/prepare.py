@@ -1,0 +1,61 @@
+"""From a recording's own samples to the model's: the gaps, the paper's band (arXiv 2407.20775), the model's rate."""
+
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from heartlens.axes import KINDS
+from heartlens.refusal import Refusal
+
+FLAT_S = 2.0  # a live heart does not leave the signal unchanged for longer
+ORDER = 4  # of the Butterworth filter, which runs forwards and backwards
+
+Signal = Float[np.ndarray, " sample"]
+
+
+def finite_stretches(signal: Signal) -> list[slice]:
+    """Where the signal has no missing (NaN or infinite) sample, in order."""
+    return _runs(np.isfinite(signal))
+
+
+def without_flat(signal: Signal, rate_hz: float) -> Signal:
+    """The signal with NaN wherever it does not change for FLAT_S or longer (a lead that is off, a saturated amplifier)."""
+    signal = signal.copy()
+    for run in _runs(np.diff(signal) == 0):
+        if run.stop - run.start + 1 >= FLAT_S * rate_hz:
+            signal[run.start : run.stop + 1] = np.nan
+    return signal
+
+
+def bandpass(signal: Signal, rate_hz: float, kind: str) -> Signal:
+    """A finite signal within `Kind.bandpass_hz`, without shift in time; meant for the recording's own rate.
+
+    Where the rate cannot hold the upper edge, there is nothing above it to remove, and only the lower edge is applied.
+    """
+    from scipy.signal import butter, sosfiltfilt
+
+    low, high = KINDS[kind].bandpass_hz
+    band, shape = ([low, high], "bandpass") if high < 0.99 * rate_hz / 2 else (low, "highpass")
+    if rate_hz <= 2 * low:
+        raise Refusal(f"a rate of {rate_hz:g} Hz is too low for the {kind.upper()} band of {low:g} to {high:g} Hz")
+    sections = butter(ORDER, band, shape, fs=rate_hz, output="sos")
+    edge = min(len(signal) - 1, round(rate_hz / low))  # one period of the lowest frequency, mirrored, keeps the ends quiet
+    return np.asarray(sosfiltfilt(sections, signal, padlen=edge))
+
+
+def resample(signal: Signal, rate_hz: float, kind: str) -> Float[np.ndarray, " token"]:
+    """A finite signal at the model's rate, its first sample where it was; what the lower rate cannot hold is filtered out before."""
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(KINDS[kind].rate_hz / rate_hz).limit_denominator(10_000)
+    if abs(ratio * rate_hz / KINDS[kind].rate_hz - 1) > 1e-4:
+        raise Refusal(f"a rate of {rate_hz:g} Hz cannot be brought to {KINDS[kind].rate_hz:g} Hz")
+    if ratio == 1:
+        return signal
+    return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"))
+
+
+def _runs(true: Bool[np.ndarray, " sample"]) -> list[slice]:
+    edges = np.flatnonzero(np.diff(true.astype(np.int8), prepend=0, append=0))
+    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,0 +1,53 @@
+"""NumPy files: one signal (a vector, a column or a row) in .npy, one or several named ones in .npz. They tell no rate: it must be given."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from heartlens.refusal import Refusal
+from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
+
+
+def read_npy(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | None) -> Recording:
+    """The one signal of a .npy file. Refuses more than one, what is not numbers, and a missing rate; `lead` only names it."""
+    content = _load(path)
+    if not isinstance(content, np.ndarray):
+        raise Refusal(f"{path}: not a .npy file (an archive of arrays; call it .npz)")
+    return _recording(path, content, str(lead) if lead is not None else path.stem, rate_hz, ())
+
+
+def read_npz(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | None) -> Recording:
+    """The array called `lead` of a .npz file, or its preferred one (`choose_lead`). Refuses as `read_npy` does, and an unknown lead."""
+    content = _load(path)
+    if isinstance(content, np.ndarray):
+        raise Refusal(f"{path}: not a .npz file (a single array; call it .npy)")
+    with content as arrays:
+        names = list(arrays)
+        if not names:
+            raise Refusal(f"{path}: the file is empty")
+        index, notes = choose_lead(names, lead, kind, path)
+        return _recording(path, arrays[names[index]], names[index], rate_hz, notes)
+
+
+def _load(path: Path) -> Shaped[np.ndarray, "..."] | np.lib.npyio.NpzFile:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise Refusal(f"{path}: not a NumPy file of numbers") from error
+
+
+def _recording(path: Path, content: Shaped[np.ndarray, "..."], lead: str, rate_hz: float | None, notes: tuple[str, ...]) -> Recording:
+    signal, rate_hz = _signal(path, content), agreed_rate(None, rate_hz, path)
+    return Recording(record_name(path), kind_of_lead(lead), lead, rate_hz, signal, "", None, str(path), digest(path), notes)
+
+
+def _signal(path: Path, content: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, " sample"]:
+    if content.size == 0:
+        raise Refusal(f"{path}: the file is empty")
+    if content.size != max(content.shape, default=0):
+        raise Refusal(f"{path}: expected one signal, got an array of shape {content.shape}; give one column or one row")
+    if content.dtype.kind not in "fiu":
+        raise Refusal(f"{path}: the array holds {content.dtype}, not numbers")
+    return content.reshape(-1).astype(np.float64)

@@ -1,0 +1,121 @@
+"""An expert's marks beside a WFDB record, as landmarks: LUDB's (the annotator is named after the lead) and the QT database's (q1c).
+
+`(` and `)` directly before and after a peak are its onset and offset. A bracket that the expert did not set is estimated from the record's
+median for that wave, else from LUDB's (TYPICAL_S). The QRS mark is kept as the annotator set it: in 89 of 100 LUDB leads and all of 11 QTDB
+records it lies within 12 ms of the largest deflection, and moving it there is unsteady from beat to beat where the QRS has two sides.
+
+Experts may mark only some beats (qtdb/sel221: 30 of 51). A cycle is known only between neighbouring beats, so the span is the longest
+run without an unmarked beat: none in the record's `atr` file, else no interval longer than MISSED times the median.
+"""
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from heartlens.signals.landmarks import Landmarks
+
+NOT_MARKS = ("hea", "dat", "mat")
+BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
+LETTERS = {"(": "(", ")": ")", "p": "p", "t": "t", "u": "u"} | dict.fromkeys(BEATS, "Q")
+WAVES = {"p": "P", "Q": "QRS", "t": "T"}
+TYPICAL_S = {"P": (0.056, 0.046), "QRS": (0.042, 0.049), "T": (0.098, 0.076)}  # medians of LUDB: onset to peak, peak to offset
+MISSED = 1.75
+SAME_BEAT_S = 0.15  # two annotators' marks of one beat are not farther apart
+
+Times = Float[np.ndarray, " mark"]
+Beats = Float[np.ndarray, " beat"]
+Waves = Float[np.ndarray, " wave"]
+Others = Float[np.ndarray, " other"]
+Wave = tuple[str, float, float, float]  # name, onset, peak, offset in seconds
+
+
+def expert_landmarks(header: Path, lead: str, rate_hz: float, n_samples: int) -> tuple[Landmarks | None, tuple[str, ...]]:
+    """The expert's landmarks in seconds, None where there are none; a note where marks are there and cannot be used, or only in part.
+
+    `rate_hz` and `n_samples` are those of the record's frames, in which annotations count.
+    """
+    annotator = next((name for name in (lead.lower(), "q1c") if name not in NOT_MARKS and _beside(header, name).is_file()), None)
+    if annotator is None:
+        return None, ()
+    marks = _annotations(header, annotator)
+    if marks is None or not ((marks[0] >= 0) & (marks[0] < n_samples)).all():
+        return None, (f"the marks in {header.stem}.{annotator} cannot be read",)
+    time_s, letters = marks[0] / rate_hz, marks[1]
+    found = _bracketed(time_s, letters)
+    beat_s = np.unique([peak for wave, _, peak, _ in found if wave == "QRS"])
+    if len(beat_s) < 2:
+        return None, (f"the marks in {header.stem}.{annotator} hold {len(beat_s)} beats",)
+    landmarks = _known_run(found, beat_s, time_s, _other_beats(header, rate_hz), f"expert, annotator {annotator}")
+    if len(landmarks.beat_s) == len(beat_s):
+        return landmarks, ()
+    return landmarks, (f"{header.stem}: {len(landmarks.beat_s)} of the expert's {len(beat_s)} beats used; elsewhere beats are unmarked",)
+
+
+def _beside(header: Path, annotator: str) -> Path:
+    return header.parent / f"{header.stem}.{annotator}"
+
+
+def _annotations(header: Path, annotator: str) -> tuple[Int[np.ndarray, " mark"], str] | None:
+    import wfdb
+
+    try:
+        annotation = wfdb.rdann(str(header.with_suffix("")), annotator)
+    except Exception:  # wfdb raises whatever the damage happens to trip
+        return None
+    known = [index for index, symbol in enumerate(annotation.symbol) if symbol in LETTERS]
+    return np.asarray(annotation.sample)[known].astype(int), "".join(LETTERS[annotation.symbol[index]] for index in known)
+
+
+def _other_beats(header: Path, rate_hz: float) -> Others | None:
+    marks = _annotations(header, "atr") if _beside(header, "atr").is_file() else None
+    if marks is None:
+        return None
+    return np.array([sample / rate_hz for sample, letter in zip(*marks, strict=True) if letter == "Q"])
+
+
+def _bracketed(time_s: Times, letters: str) -> list[Wave]:
+    """Wave, onset, peak and offset (NaN: no bracket). A biphasic T, marked twice, is one wave with its first peak."""
+    found = []
+    for match in re.finditer(r"(\(?)(p|Q|u|t+)(\)?)", letters):
+        wave = WAVES.get(match[2][0])
+        if wave:
+            onset = time_s[match.start(1)] if match[1] else np.nan
+            offset = time_s[match.start(3)] if match[3] else np.nan
+            found.append((wave, onset, time_s[match.start(2)], offset))
+    return found
+
+
+def _known_run(found: list[Wave], beat_s: Beats, time_s: Times, others: Others | None, source: str) -> Landmarks:
+    edges = [-np.inf, *_breaks(beat_s, others), np.inf]
+    runs = itertools.pairwise(edges)
+    start, end = max(runs, key=lambda run: np.ptp(beat_s[(beat_s > run[0]) & (beat_s < run[1])]))
+    beats, marks = (times[(times > start) & (times < end)] for times in (beat_s, time_s))
+    names = np.array([wave for wave, *_ in found])
+    onset, peak, offset = np.array([times for _, *times in found]).T
+    onset, offset = (_completed(names, edge, peak, side) for side, edge in enumerate((onset, offset)))
+    inside = (peak > start) & (peak < end)
+    names, onset, peak, offset = (array[inside] for array in (names, onset, peak, offset))
+    return Landmarks("ecg", beats, names, onset, peak, offset, (float(marks[0]), float(marks[-1])), source)
+
+
+def _breaks(beat_s: Beats, others: Others | None) -> list[float]:
+    """The middles of the intervals in which a beat was not marked."""
+    intervals = np.diff(beat_s)
+    if others is None:
+        missed = intervals > MISSED * np.median(intervals)
+    else:
+        first, last = np.searchsorted(others, [beat_s[:-1] + SAME_BEAT_S, beat_s[1:] - SAME_BEAT_S])
+        missed = last > first
+    return list((beat_s[:-1] + intervals / 2)[missed])
+
+
+def _completed(names: Shaped[np.ndarray, " wave"], edge: Waves, peak: Waves, side: int) -> Waves:
+    """The onsets (side 0) or offsets (side 1), the missing ones at the wave's usual distance from its peak."""
+    width = np.abs(peak - edge)
+    for wave, typical in TYPICAL_S.items():
+        known = width[(names == wave) & ~np.isnan(width)]
+        width[(names == wave) & np.isnan(width)] = np.median(known) if len(known) else typical[side]
+    return peak + width * (1 if side else -1)
