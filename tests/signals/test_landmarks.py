@@ -91,6 +91,12 @@ def test_within_counts_from_the_stretch_and_keeps_what_each_moment_is():
     assert positions(part, time_s - 0.7) == pytest.approx(positions(marks, time_s))
 
 
+def test_within_keeps_the_pulse_that_began_before_the_stretch():
+    marks = point_landmarks(np.array(["foot", "systolic_peak"]), at(0.3, 2.0), at(0.3, 1.3), (0.0, 3.0), "hand")
+    part, time_s = within(marks, 1.0, 3.0), at(0.1, 0.2)
+    assert segments(part, waves(part, time_s), positions(part, time_s), time_s).tolist() == [0, 0]
+
+
 def test_refusals():
     with pytest.raises(Refusal, match="unknown ecg wave 'foot'"):
         beat(wave=np.array(["foot", "QRS", "T"]))

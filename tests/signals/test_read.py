@@ -148,10 +148,11 @@ def test_a_folder_gives_its_recordings_and_names_what_it_skips(tmp_path):
 
 
 def test_a_pattern_a_list_and_a_path_twice(tmp_path):
+    (tmp_path / "empty").mkdir()
     for name in "ab":
         csv(tmp_path / f"{name}.csv", NOISE[:1000])
     assert len(read(str(tmp_path / "?.csv"), rate_hz=100)) == 4
-    assert len(read([tmp_path / "a.csv", tmp_path, tmp_path / "b.csv"], rate_hz=100)) == 4
+    assert len(read([tmp_path / "a.csv", tmp_path, tmp_path / "empty/../b.csv"], rate_hz=100)) == 4
 
 
 def test_equal_names_are_told_apart_by_more_of_their_path(tmp_path):

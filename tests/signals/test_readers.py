@@ -390,3 +390,24 @@ def test_mitdb_bidmc_welltory_and_cinc2017(shared):
     assert welltory.rate_hz == pytest.approx(30, abs=1)
     assert len(welltory.signal) / welltory.rate_hz == pytest.approx(73.984, abs=0.1)
     assert read_recording(data / "cinc2017/A00001.hea").signal[0] == pytest.approx(-0.127)
+
+
+def test_a_run_before_an_unmarked_beat_ends_with_its_own_waves(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "i", *beats(250, P + Q + T, P + Q + T, P + Q + T, [], P + Q + T))
+    marks = read_recording(tmp_path / "r.hea").landmarks
+    assert marks.span_s == pytest.approx((0.78, 3.34))
+    assert marks.peak_s.max() == pytest.approx(3.28)
+
+
+@pytest.mark.parametrize("counted_as", [-2048, -(2**15)])
+def test_both_ways_of_counting_a_missing_sample_in_the_checksum_are_accepted(tmp_path, counted_as):
+    signal = SAMPLES[:, None].copy()
+    signal[5:8] = np.nan
+    wfdb.wrsamp("r", 250, ["mV"], ["i"], signal, fmt=["212"], write_dir=str(tmp_path))
+    samples = wfdb.rdrecord(str(tmp_path / "r"), physical=False).d_signal[:, 0]
+    checksum = int(samples[samples != -2048].sum() + 3 * counted_as) % 2**16
+    record_line, line, *_ = (tmp_path / "r.hea").read_text().splitlines()
+    fields = line.split()
+    (tmp_path / "r.hea").write_text(f"{record_line}\n{' '.join([*fields[:6], str(checksum), *fields[7:]])}\n")
+    assert np.isnan(read_recording(tmp_path / "r.hea").signal).sum() == 3
