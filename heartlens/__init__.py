@@ -1,0 +1,47 @@
+"""heartlens: an interpretability toolkit for the heart-signal transformers ECG-PT and PPG-PT. Not a medical device.
+
+>>> import heartlens as hl
+>>> windows = hl.simulated("ecg", n_records=2, windows_per_record=1)
+>>> windows.tokens.shape
+(2, 500)
+"""
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heartlens.analyses.head_scan import HeadScan
+    from heartlens.analysis import run
+    from heartlens.models.load import load
+    from heartlens.refusal import Refusal
+    from heartlens.signals.read import read
+    from heartlens.signals.simulate import simulated
+    from heartlens.store import read_summary
+    from heartlens.windows import Windows
+
+__version__ = "0.1.0"
+__all__ = ["HeadScan", "Refusal", "Windows", "load", "read", "read_summary", "run", "simulated"]
+
+HOME = {  # imported when first asked for: torch and TransformerLens take seconds
+    "HeadScan": "heartlens.analyses.head_scan",
+    "Refusal": "heartlens.refusal",
+    "Windows": "heartlens.windows",
+    "load": "heartlens.models.load",
+    "read": "heartlens.signals.read",
+    "read_summary": "heartlens.store",
+    "run": "heartlens.analysis",
+    "simulated": "heartlens.signals.simulate",
+}
+
+logging.getLogger("heartlens").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOME:
+        raise AttributeError(f"module 'heartlens' has no attribute {name!r}")
+    return getattr(import_module(HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,5 +1,6 @@
 """How a command ends: 0 done, 1 failure, 2 usage or input, 3 partial, 130 interrupted. A refusal is one line on stderr, no traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -19,5 +20,5 @@ def exit_code(command: Callable[[], int]) -> int:
         print("heartlens: interrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment] - who read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read our output has left
         return FAILURE

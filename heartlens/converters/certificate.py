@@ -7,6 +7,7 @@ which no LayerNorm sees; there it is compared without its mean.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +18,11 @@ from heartlens.converters.hooked import hooked_model
 from heartlens.converters.original import original_state
 from heartlens.converters.reference import Activations, reference_forward
 
-TOLERANCE = {
-    torch.float32: {"logits": 1e-4, "attention": 1e-5, "residual": 1e-4},
+TOLERANCE = {  # in float32 the reference itself is 2e-5 from its float64 attention on random tokens; float64 is the proof
+    torch.float32: {"logits": 1e-4, "attention": 1e-4, "residual": 1e-4},
     torch.float64: {"logits": 1e-9, "attention": 1e-9, "residual": 1e-9},
 }
-WEIGHTS = {"raw": {}, "processed": {"fold_ln": True, "center_writing_weights": True}}
+WEIGHTS: dict[str, Any] = {"raw": {}, "processed": {"fold_ln": True, "center_writing_weights": True}}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.weight_processing import ProcessWeights
 
 from heartlens.converters.sizes import Sizes, sizes_of
 from heartlens.refusal import Refusal
+
+Tensors = dict[str, Tensor]
 
 
 def hooked_model(
@@ -32,18 +35,21 @@ def hooked_model(
     check(state)
     sizes = sizes_of(state)
     hooked = hooked_state(state, sizes)
-    if not (fold_ln or center_writing_weights):
-        return _filled(_empty_model(_config(sizes, name, dtype)), hooked)
-    model = _filled(_empty_model(_config(sizes, name, torch.float64)), hooked)
-    model.load_and_process_state_dict(
-        model.state_dict(),
-        fold_ln=fold_ln,
-        center_writing_weights=center_writing_weights,
-        center_unembed=False,
-        fold_value_biases=False,
-    )
-    model.cfg.dtype = dtype
-    return torch.nn.Module.to(model, dtype).eval()
+    norm = "LNPre" if fold_ln else "LN"
+    if fold_ln or center_writing_weights:
+        hooked = _processed(hooked, _config(sizes, name, torch.float64, "LN"), fold_ln, center_writing_weights)
+    return _filled(_empty_model(_config(sizes, name, dtype, norm)), hooked)
+
+
+def _processed(hooked: Tensors, config: HookedTransformerConfig, fold_ln: bool, center_writing_weights: bool) -> Tensors:
+    """TransformerLens' own processing, step by step: its `process_weights` would first take float64 down to float32."""
+    hooked = {key: tensor.double() for key, tensor in hooked.items()}
+    if fold_ln:
+        hooked = ProcessWeights.fold_layer_norm(hooked, config, fold_biases=True, center_weights=True)
+        hooked = {key: tensor for key, tensor in hooked.items() if ".ln" not in key and not key.startswith("ln_final")}
+    if center_writing_weights:
+        hooked = ProcessWeights.center_writing_weights(hooked, config)
+    return hooked
 
 
 def check(state: Mapping[str, Tensor]) -> None:
@@ -65,7 +71,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> dict[str, Tensor]:
+def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> Tensors:
     """The tensors under HookedTransformer's names and layout; the query, key and value biases it has and the original lacks are 0."""
     hooked = {}
     for rule, names in sizes.rules():
@@ -79,7 +85,7 @@ def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> dict[str, Tensor]
     return hooked
 
 
-def _config(sizes: Sizes, name: str, dtype: torch.dtype) -> HookedTransformerConfig:
+def _config(sizes: Sizes, name: str, dtype: torch.dtype, norm: str) -> HookedTransformerConfig:
     return HookedTransformerConfig(
         n_layers=sizes.layers,
         n_heads=sizes.heads,
@@ -90,7 +96,7 @@ def _config(sizes: Sizes, name: str, dtype: torch.dtype) -> HookedTransformerCon
         d_vocab=sizes.vocabulary,
         d_vocab_out=sizes.outputs,
         act_fn="relu",
-        normalization_type="LN",
+        normalization_type=norm,
         eps=1e-5,
         use_attn_scale=True,
         attn_scale=math.sqrt(sizes.d_model),
@@ -108,7 +114,7 @@ def _empty_model(config: HookedTransformerConfig) -> HookedTransformer:
         return HookedTransformer(config)
 
 
-def _filled(model: HookedTransformer, hooked: dict[str, Tensor]) -> HookedTransformer:
+def _filled(model: HookedTransformer, hooked: Tensors) -> HookedTransformer:
     """The model with its parameters set. (HookedTransformer's own `load_state_dict` walks the whole model once per tensor.)"""
     constants = {key: tensor for key, tensor in model.state_dict().items() if key.endswith((".mask", ".IGNORE"))}
     torch.nn.Module.load_state_dict(model, hooked | constants)

@@ -42,6 +42,13 @@ def load(
     return model if device == "cpu" else model.to(device, print_details=False)
 
 
+def device_named(name: str) -> str:
+    """ "cpu" or "cuda"; "auto" is CUDA where there is a device. Refuses CUDA where there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise Refusal("no CUDA device is here; legal: auto, cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def read(name: str | Path, kind: str | None = None) -> tuple[State, Origin]:
     """A checkpoint's original state dict and its origin."""
     if kind is not None and kind not in KINDS:

@@ -20,6 +20,7 @@ Labels = Int8[np.ndarray, " time"]
 Marks = Float[np.ndarray, " mark"]
 Names = Shaped[np.ndarray, " mark"]
 
+MISSED = 2.5  # an interval so many times the median is no cycle: beats in it were not found, or left out as unsure
 NONE = -1  # the token lies in no wave (or in no known segment)
 SLACK_S = 1e-9  # an edge that falls on a sample includes it, whatever the last bit of either
 
@@ -83,12 +84,15 @@ def within(landmarks: Landmarks, start_s: float, end_s: float) -> Landmarks:
 
 
 def positions(landmarks: Landmarks, time_s: Times) -> Times:
-    """Each moment's position in cycles; NaN outside the span, and more than a cycle from the nearest beat."""
+    """Each moment's position in cycles; NaN outside the span, more than a cycle beyond the beats, and in an interval that misses some."""
     marks = landmarks.marks
     if not len(marks):
         return np.full(len(time_s), np.nan)
     position = np.interp(time_s, marks, np.arange(len(marks)) - 1.0, left=np.nan, right=np.nan)
     position[_unseen(landmarks, time_s)] = np.nan
+    interval = np.diff(marks)
+    in_interval = np.clip(np.searchsorted(marks, time_s, side="right") - 1, 0, len(interval) - 1)
+    position[interval[in_interval] > MISSED * np.median(interval)] = np.nan
     return position
 
 

@@ -1,8 +1,8 @@
 """An expert's marks beside a WFDB record, as landmarks: LUDB's (the annotator is named after the lead) and the QT database's (q1c).
 
 `(` and `)` directly before and after a peak are its onset and offset. A bracket that the expert did not set is estimated from the record's
-median for that wave, else from LUDB's (TYPICAL_S). The QRS mark is kept as the annotator set it: in 89 of 100 LUDB leads and all of 11 QTDB
-records it lies within 12 ms of the largest deflection, and moving it there is unsteady from beat to beat where the QRS has two sides.
+median for that wave, else from LUDB's (TYPICAL_S). The QRS mark is kept as the annotator set it: it lies near
+the largest deflection (at the median 2 ms off in LUDB), and moving it there is unsteady from beat to beat where the QRS has two sides.
 
 Experts may mark only some beats (qtdb/sel221: 30 of 51). A cycle is known only between neighbouring beats, so the span is the longest
 run without an unmarked beat: none in the record's `atr` file, else no interval longer than MISSED times the median.

@@ -1,0 +1,83 @@
+"""The figure of a head scan: what survives, where in the cycle the strongest heads look, and one window under the strongest of them."""
+
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from heartlens import figures
+from heartlens.axes import KINDS, head_label
+
+N_PROFILES = 4
+
+
+def draw(summary: xr.Dataset) -> figures.Page:
+    """The page, for asking tokens of all kinds."""
+    scan = summary.sel(query="all")
+    strongest = ranked(scan)[:N_PROFILES]
+    with figures.style():
+        page = figures.page(figures.PAGE_MM, 158)
+        maps, profile, window = cast(Any, page.subfigures(3, 1, height_ratios=(10, 8, 6)))
+        _maps(maps, scan)
+        _profiles(profile.subplots(), scan, strongest)
+        _window(window, scan, strongest[0])
+        page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
+    return page
+
+
+def ranked(scan: xr.Dataset) -> list[tuple[int, int]]:
+    """Heads (layer, head) in order of their largest lift over waves, those that survive somewhere first, each once."""
+    lift = scan["lift"].fillna(0).transpose("layer", "head", "wave").values
+    survives = scan["survives"].transpose("layer", "head", "wave").values
+    strength = np.where(survives, lift, 0).max(-1) * 1e6 + lift.max(-1)
+    order = np.argsort(-strength, axis=None, kind="stable")
+    layers, heads = np.unravel_index(order, strength.shape)
+    return [(int(layer), int(head)) for layer, head in zip(layers, heads, strict=True)]
+
+
+def caption(summary: xr.Dataset) -> str:
+    """One line that says what was measured on what."""
+    attrs = summary.attrs
+    data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
+    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
+    return f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]}) · {counted} · framed: survives all controls"
+
+
+def _maps(part: Any, scan: xr.Dataset) -> None:
+    limit = max(2.0, float(np.ceil(np.nanmax(scan["lift"].values))))
+    panels = part.subplots(1, scan.sizes["wave"], sharey=True, squeeze=False)[0]
+    for axes, wave in zip(panels, scan["wave"].values, strict=True):
+        here = scan.sel(wave=wave).transpose("layer", "head", ...)
+        image = figures.head_map(axes, here["lift"].values, here["survives"].values, limit)
+        axes.set_title(str(wave).replace("_", " "))
+        axes.set_xlabel("head")
+    panels[0].set_ylabel("layer")
+    bar = part.colorbar(image, ax=panels, shrink=0.8, label="lift (share / even share)")
+    ticks = [1 / limit, 0.5, 1, 2, limit]
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    bar.ax.minorticks_off()
+
+
+def _profiles(axes: Any, scan: xr.Dataset, heads: list[tuple[int, int]]) -> None:
+    lead = KINDS[scan.attrs["kind"]].cycle_lead
+    shown = (scan["phase"] + lead) % 1 - lead
+    order = np.argsort(shown.values)
+    lift = scan["lift_by_phase"].transpose("layer", "head", "phase").values[..., order]
+    figures.profiles(axes, shown.values[order], {head_label(layer, head): lift[layer, head] for layer, head in heads})
+    occupancy = scan["wave_by_phase"].transpose("wave", "phase").values[:, order]
+    figures.bands(axes, shown.values[order], dict(zip(map(str, scan["wave"].values), occupancy, strict=True)))
+    mark = "R peak" if scan.attrs["kind"] == "ecg" else "foot"
+    axes.set(xlabel=f"phase of the key (cycles from the {mark})", ylabel="lift", xlim=(-lead, 1 - lead))
+
+
+def _window(part: Any, scan: xr.Dataset, head: tuple[int, int]) -> None:
+    axes = part.subplots()
+    kind = KINDS[scan.attrs["kind"]]
+    here = scan.isel(example=0)
+    time_s = np.arange(here.sizes["time"]) / kind.rate_hz
+    right = figures.attended_signal(axes, time_s, here["token"].values, here["token_lift"].sel(layer=head[0], head=head[1]).values)
+    figures.wave_strip(axes, time_s, here["token_wave"].values, list(kind.waves))
+    right.set_ylabel(f"lift, {head_label(*head)}")
+    axes.set(xlabel="time (s)", ylabel="token")
+    asking = "last token asks" if scan.attrs["example_query"] == "last" else "all tokens ask"
+    axes.set_title(f"{here['example_record'].item()} at {here['example_start_s'].item():.1f} s; {asking}", loc="left")

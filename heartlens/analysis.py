@@ -1,0 +1,99 @@
+"""The frame. An analysis is a frozen dataclass of options with three verbs, and its findings in words; `run` folds it over windows.
+
+`measure` a chunk of windows -> Tally; `summarize` the total (and its twins') -> Dataset; `plot` the summary -> Figure.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import xarray as xr
+
+from heartlens.findings import Findings
+from heartlens.models.origin import Origin, origin_of
+from heartlens.provenance import provenance
+from heartlens.refusal import Refusal
+from heartlens.tally import Tally
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHUNK = 4  # windows at a time; with it grows the memory, not with their number
+
+Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
+
+
+class Analysis(Protocol):
+    """What every analysis offers. `for_twins` is the analysis as each of its `n_twins` weight-randomised twins is measured with."""
+
+    @property
+    def n_twins(self) -> int: ...
+    @property
+    def twin_windows(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    def for_twins(self) -> Self: ...
+    def measure(self, model: Any, windows: Windows) -> Tally: ...
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset: ...
+    def plot(self, summary: xr.Dataset) -> "Figure": ...
+    def findings(self, summary: xr.Dataset) -> Findings: ...
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured: the model's tally, its twins', and where both come from. Two of them add up if they mean the same."""
+
+    tally: Tally
+    twins: dict[str, Tally]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False) -> xr.Dataset:
+    """The summary of `analysis` of `model` over `windows`, with its provenance in `attrs`.
+
+    Refuses windows of another kind of signal than the model's unless `force`.
+    """
+    return summarize(analysis, measure(analysis, model, windows, force=force))
+
+
+def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False, progress: Progress | None = None) -> Measured:
+    """The tallies of `model` and of its weight-randomised twins, these on the `twin_windows` windows of smallest identity."""
+    from heartlens.models.twins import twins
+
+    origin = origin_of(model)
+    _refuse_mismatch(origin, model.cfg, windows, force)
+    show = progress or _silent
+    tally = fold(analysis, model, windows, show)
+    few = windows.subset(analysis.twin_windows)
+    named = show("twins", twins(model, analysis.n_twins, analysis.seed), analysis.n_twins)
+    measured = {name: fold(analysis.for_twins(), twin, few, _silent) for name, twin in named}
+    return Measured(tally, measured, provenance(analysis, origin, windows))
+
+
+def fold(analysis: Analysis, model: Any, windows: Windows, progress: Progress) -> Tally:
+    """The sum of the tallies of all chunks."""
+    total = Tally()
+    for chunk in progress("windows", windows.chunks(CHUNK), -(-len(windows) // CHUNK)):
+        total = total + analysis.measure(model, chunk)
+    return total
+
+
+def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
+    """The summary, with the provenance of what was measured."""
+    summary = analysis.summarize(measured.tally, measured.twins)
+    return summary.assign_attrs({**summary.attrs, **measured.attrs})
+
+
+def _silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
+    return steps
+
+
+def _refuse_mismatch(origin: Origin, cfg: Any, windows: Windows, force: bool) -> None:
+    if not len(windows):
+        raise Refusal("there are no windows to measure; every one was skipped: " + ", ".join(f"{n} {why}" for why, n in windows.skipped))
+    if windows.kind != origin.kind and not force:
+        reads = (origin.kind or f"signals of {cfg.d_vocab} token values").upper()
+        raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give windows of its kind, or force")
+    if int(windows.tokens.max()) >= cfg.d_vocab or windows.tokens.shape[1] > cfg.n_ctx:
+        raise Refusal(f"{origin.checkpoint} takes {cfg.n_ctx} tokens below {cfg.d_vocab}; the windows have {windows.tokens.shape[1]}")

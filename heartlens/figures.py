@@ -1,0 +1,121 @@
+"""The only door to matplotlib: page size, palette and panels. Vector output with text a reader can edit; no pyplot, nothing shown.
+
+Colours are those of Okabe & Ito (2008), told apart by colour-blind readers; lift is drawn on a diverging map centred at 1.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from heartlens.store import write_whole
+
+COLUMN_MM, PAGE_MM = 89, 183
+FORMATS = ("pdf", "svg", "png")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+Times = Float[np.ndarray, " time"]
+STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "heartlens",
+    "savefig.dpi": 300,
+    "font.family": "sans-serif",
+}
+
+
+class Page(Figure):
+    """A figure that is saved in the style it was drawn in, without a date, so that the same result gives the same file."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        suffix = str(options.get("format") or Path(str(fname)).suffix.lstrip("."))
+        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
+        with mpl.rc_context(STYLE):
+            super().savefig(fname, **{"metadata": metadata, **options})
+
+
+def page(width_mm: float, height_mm: float) -> Page:
+    """An empty page with a constrained layout. Draw on it within `style()`."""
+    return Page(figsize=(width_mm / 25.4, height_mm / 25.4), layout="constrained")
+
+
+def style() -> Any:
+    """The context in which panels are drawn."""
+    return mpl.rc_context(STYLE)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, atomically; the suffix of `path` is its format."""
+    suffix = path.suffix.lstrip(".")
+    write_whole(path, lambda partial: figure.savefig(partial, format=suffix))
+
+
+def head_map(axes: Axes, lift: Float[np.ndarray, "layer head"], marked: Bool[np.ndarray, "layer head"], limit: float) -> Any:
+    """A layers x heads map of lift, on a scale of ratios from 1/limit to limit; a marked head is framed. Returns the image."""
+    norm = LogNorm(1 / limit, limit)
+    image = axes.imshow(np.clip(lift, 1 / limit, limit), cmap="PuOr_r", norm=norm, aspect="equal")
+    n_layers, n_heads = lift.shape
+    axes.set_xticks(range(n_heads), [str(head + 1) for head in range(n_heads)])
+    axes.set_yticks(range(n_layers), [str(layer + 1) for layer in range(n_layers)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for layer, head in zip(*np.nonzero(marked), strict=True):
+        axes.add_patch(mpl.patches.Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.4))
+    return image
+
+
+def profiles(axes: Axes, phase: Float[np.ndarray, " phase"], lifts: dict[str, Float[np.ndarray, " phase"]]) -> None:
+    """Lift by phase of the cycle, a line for each named head, and the line of even attention."""
+    axes.axhline(1, color="0.6", linewidth=0.8, linestyle="--")
+    for (name, lift), colour in zip(lifts.items(), PALETTE, strict=False):
+        axes.plot(phase, lift, color=colour, label=name, linewidth=1.2)
+    axes.legend(frameon=False, loc="upper right")
+
+
+def bands(axes: Axes, phase: Float[np.ndarray, " phase"], occupancy: dict[str, Float[np.ndarray, " phase"]]) -> None:
+    """Where in the cycle each wave lies, as a strip above the axes: as dark as the part of the wave's tokens at that phase."""
+    for row, (name, weight) in enumerate(occupancy.items()):
+        peak = np.nanmax(weight) if np.isfinite(weight).any() else 0
+        if peak > 0:
+            strip = axes.inset_axes((0, 1.02 + 0.07 * row, 1, 0.06))
+            strip.imshow((weight / peak)[None], cmap="Greys", aspect="auto", vmin=0, vmax=1.3)
+            strip.set_axis_off()
+            strip.text(-0.6, 0, name.replace("_", " "), ha="right", va="center", fontsize=6)
+
+
+def attended_signal(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"], lift: Times) -> Axes:
+    """A window's tokens as a line, the lift of each token as an area behind it. Returns the lift's own axes, on the right."""
+    right = axes.twinx()
+    right.fill_between(time_s, lift, step="mid", color=PALETTE[4], alpha=0.75, linewidth=0)
+    right.set_ylim(0, max(float(np.nanmax(lift)) * 1.05, 1.5))
+    right.spines["right"].set_visible(True)
+    axes.set_zorder(right.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.plot(time_s, token, color="black", linewidth=0.9)
+    axes.set_xlim(time_s[0], time_s[-1])
+    axes.set_ylim(-5, 104)
+    return right
+
+
+def wave_strip(axes: Axes, time_s: Times, wave: Int[np.ndarray, " time"], names: list[str]) -> None:
+    """The waves of a window as coloured bars under the signal, named once."""
+    for index, name in enumerate(names):
+        inside = wave == index
+        colour = PALETTE[index]
+        axes.fill_between(time_s, -4, 0, where=inside, color=colour, linewidth=0, label=name.replace("_", " "))
+    axes.legend(frameon=False, ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)

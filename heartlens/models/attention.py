@@ -1,0 +1,71 @@
+"""A model's attention, one layer at a time: what a scan of any number of windows needs and no more.
+
+A full cache of patterns is 64 MB a window; here each layer's is given away as soon as its block has run. A model with hooks runs through
+its own blocks, so that the hooks act; any other through `fused.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from heartlens.models.fused import fused_attention, is_plain
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """One layer's attention patterns and the entropy of each row, in nats."""
+
+    layer: int
+    pattern: Float[np.ndarray, "window head query key"]
+    entropy: Float[np.ndarray, "window head query"]
+
+
+def attention_by_layer(
+    model: HookedTransformer, tokens: UInt8[np.ndarray, "window time"], *, last_block_unmasked: bool = False
+) -> Iterator[LayerAttention]:
+    """Each layer's attention in turn. `last_block_unmasked` lets the last block attend forward, as in the paper's head figures."""
+    forward = fused_attention if is_plain(model) else hooked_attention
+    with torch.inference_mode():
+        asked = torch.from_numpy(tokens.astype(np.int64)).to(model.W_E.device)
+        for layer, (pattern, entropy) in enumerate(forward(model, asked, last_block_unmasked)):
+            yield LayerAttention(layer, pattern.float().cpu().numpy(), entropy.float().cpu().numpy())
+
+
+def hooked_attention(
+    model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool = False
+) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"]]]:
+    """Each layer's attention patterns and their rows' entropy (nats), through the model's own blocks."""
+    residual = model.hook_embed(model.embed(tokens)) + model.hook_pos_embed(model.pos_embed(tokens))
+    for layer, block in enumerate(model.blocks):
+        with _unmasked(block, last_block_unmasked and layer == model.cfg.n_layers - 1), _caught(block.attn.hook_pattern) as caught:
+            residual = block(residual)
+        pattern = caught.pop()
+        yield pattern, -torch.xlogy(pattern, pattern).sum(dim=-1)
+
+
+@contextmanager
+def _caught(hook_point: Any) -> Iterator[list[Tensor]]:
+    """What passes the hook point, as it is after every hook that was set before."""
+    passed: list[Tensor] = []
+    handle = hook_point.register_forward_hook(lambda module, given, output: passed.append(output))
+    try:
+        yield passed
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _unmasked(block: Any, wanted: bool) -> Iterator[None]:
+    before = block.attn._attention_dir_override
+    block.attn._attention_dir_override = "bidirectional" if wanted else before
+    try:
+        yield
+    finally:
+        block.attn._attention_dir_override = before

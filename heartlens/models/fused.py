@@ -1,0 +1,65 @@
+"""The fast forward: the same attention and residual stream as HookedTransformer's blocks, without its hook points and guards.
+
+For models that nobody hooks into; `attention.py` falls back to the model's own blocks for all others. One projection for query, key and
+value, the mask added by the matrix product itself, softmax in place, and entropy from the scores instead of a logarithm of every weight:
+H = log sum exp(s) - sum p s.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+from transformer_lens import HookedTransformer
+
+MASKED = -1e9  # finite, so that 0 x MASKED is 0
+
+
+def is_plain(model: HookedTransformer) -> bool:
+    """Whether nobody hooks into the model and it computes what `fused_attention` does."""
+    cfg = model.cfg
+    is_ours = cfg.normalization_type in ("LN", "LNPre") and cfg.act_fn == "relu" and cfg.attention_dir == "causal"
+    special = cfg.use_attn_result or cfg.use_split_qkv_input or cfg.use_hook_mlp_in or cfg.use_attn_in
+    return is_ours and not special and not any(point.has_hooks() or point._forward_hooks for point in model.hook_dict.values())
+
+
+def fused_attention(
+    model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool = False
+) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"]]]:
+    """Each layer's attention patterns and their rows' entropy (nats), in turn."""
+    cfg = model.cfg
+    n_time = tokens.shape[1]
+    x = model.W_E[tokens] + model.W_pos[:n_time]
+    causal = torch.full((n_time, n_time), MASKED, dtype=x.dtype, device=x.device).triu(1)
+    for layer, block in enumerate(model.blocks):
+        mask = torch.zeros_like(causal) if last_block_unmasked and layer == cfg.n_layers - 1 else causal
+        query, key, value = _projected(block.attn, _norm(block.ln1, x), cfg.attn_scale)
+        scores = torch.baddbmm(mask, query, key.transpose(1, 2))
+        pattern = scores.softmax(dim=-1)
+        shape = (len(tokens), cfg.n_heads, n_time)
+        yield pattern.view(*shape, n_time), _entropy(scores, pattern).view(shape)
+        moved = torch.bmm(pattern, value).view(*shape, cfg.d_head).transpose(1, 2).reshape(len(tokens), n_time, -1)
+        x = x + moved @ block.attn.W_O.reshape(-1, cfg.d_model) + block.attn.b_O
+        hidden = functional.relu(_norm(block.ln2, x) @ block.mlp.W_in + block.mlp.b_in)
+        x = x + hidden @ block.mlp.W_out + block.mlp.b_out
+
+
+def _projected(attention: Any, x: Tensor, scale: float) -> list[Tensor]:
+    """Query (already divided by the scale), key and value, each (window x head, time, d_head)."""
+    found = []
+    for letter, divisor in (("Q", scale), ("K", 1.0), ("V", 1.0)):
+        weight, bias = getattr(attention, f"W_{letter}") / divisor, getattr(attention, f"b_{letter}") / divisor
+        projected = torch.einsum("btd,hde->bhte", x, weight) + bias[:, None]
+        found.append(projected.flatten(0, 1))
+    return found
+
+
+def _norm(norm: Any, x: Tensor) -> Tensor:
+    return functional.layer_norm(x, x.shape[-1:], getattr(norm, "w", None), getattr(norm, "b", None), norm.cfg.eps)
+
+
+def _entropy(scores: Tensor, pattern: Tensor) -> Tensor:
+    log_total = scores.amax(dim=-1) - pattern.amax(dim=-1).log()
+    return (log_total - torch.einsum("bqk,bqk->bq", pattern, scores)).clamp_min(0.0)

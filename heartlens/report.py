@@ -1,0 +1,31 @@
+"""A self-contained HTML report: the findings in words, the figure as inline SVG, and where the result comes from."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from heartlens.findings import Findings
+
+
+def report(findings: Findings, figure: Any, summary: xr.Dataset) -> str:
+    """The page. It loads nothing from elsewhere; text from files is escaped."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+    from markupsafe import Markup
+
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["jinja"]), trim_blocks=True)
+    attrs = {name: value for name, value in summary.attrs.items() if value != ""}
+    return pages.get_template("report.html.jinja").render(
+        findings=findings,
+        simulated=bool(attrs.get("data_is_simulated")),
+        svg=Markup(_svg(figure)),
+        provenance=[(name.replace("_", " "), value) for name, value in attrs.items()],
+    )
+
+
+def _svg(figure: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    drawn = buffer.getvalue()
+    return drawn[drawn.index("<svg") :]
