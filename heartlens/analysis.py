@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import xarray as xr
 
@@ -17,13 +17,14 @@ from heartlens.tally import Tally
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 CHUNK = 4  # windows at a time; with it grows the memory, not with their number
 
 Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
 
+@runtime_checkable
 class Analysis(Protocol):
     """What every analysis offers. `for_twins` is the analysis as each of its `n_twins` weight-randomised twins is measured with."""
 
@@ -33,10 +34,10 @@ class Analysis(Protocol):
     def twin_windows(self) -> int: ...
     @property
     def seed(self) -> int: ...
-    def for_twins(self) -> Self: ...
+    def for_twins(self) -> "Analysis": ...
     def measure(self, model: Any, windows: Windows) -> Tally: ...
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset: ...
-    def plot(self, summary: xr.Dataset) -> "Figure": ...
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure": ...
     def findings(self, summary: xr.Dataset) -> Findings: ...
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.findings import Findings
 from heartlens.measures import attention as measures
 from heartlens.measures.resample import interval_over_records, q_values, rotation_p_values, upper_quantile
 from heartlens.options import check
@@ -23,9 +24,7 @@ from heartlens.tally import Tally, by_record
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from heartlens.findings import Findings
+    import matplotlib.figure
 
 ALPHA = 0.05
 Arrays = dict[str, np.ndarray]
@@ -159,13 +158,13 @@ class HeadScan:
         summary = summary.assign_attrs(example_query=self.example_query)
         return xr.merge([summary.assign_coords(twin=list(twins)), tally.sample], join="exact", combine_attrs="override")
 
-    def plot(self, summary: xr.Dataset) -> "Figure":
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Lift maps by wave with what survives marked, phase profiles of the strongest heads, and one window under the strongest head."""
         from heartlens.analyses.head_scan_figure import draw
 
         return draw(summary)
 
-    def findings(self, summary: xr.Dataset) -> "Findings":
+    def findings(self, summary: xr.Dataset) -> Findings:
         """Which heads survive, in words."""
         from heartlens.analyses.head_scan_words import say
 

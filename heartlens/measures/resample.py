@@ -76,7 +76,7 @@ def upper_quantile(values: ByTwin, level: float = 0.95) -> Ratio:
     if not len(values):
         return np.full(values.shape[1:], np.nan)
     rank = min(len(values), int(np.ceil(level * (len(values) + 1))))
-    return np.sort(values, axis=0)[rank - 1]
+    return np.asarray(np.sort(values, axis=0)[rank - 1])
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
