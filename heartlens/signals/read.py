@@ -98,5 +98,7 @@ def _nothing_usable(failed: list[Refusal]) -> Refusal:
 def _with_failed(windows: Windows, failed: list[Refusal]) -> Windows:
     if not failed:
         return windows
-    skipped = (*windows.skipped, ("recording without a usable window", len(failed)))
+    no_recording = sum(isinstance(refusal, _Unreadable) for refusal in failed)
+    counted = (("file that is no recording", no_recording), ("recording without a usable window", len(failed) - no_recording))
+    skipped = (*windows.skipped, *(pair for pair in counted if pair[1]))
     return replace(windows, skipped=skipped, notes=windows.notes + tuple(f"skipped {refusal}" for refusal in failed))

@@ -41,9 +41,18 @@ def test_labels_sit_on_the_samples_of_their_wave():
 
 def test_only_what_the_span_holds_is_cut_and_every_token_of_it_is_known():
     windows = cut(SIGNAL, qrs(start_s=1.004, end_s=17.123), "a")
-    assert windows.start_s.tolist() == [1.01, 6.01, 11.01]
+    assert 1.01 <= windows.start_s[0] <= 17.12 - 3 * 5 + 0.01
+    assert np.diff(windows.start_s).tolist() == pytest.approx([5.0, 5.0])
     assert np.isfinite(windows.position).all()
     assert (windows.segment >= 0).all()
+
+
+def test_windows_are_not_locked_to_the_wave_that_a_span_begins_with():
+    starts = [cut(SIGNAL, qrs(start_s=1.0, end_s=8.0), f"record {number}").start_s[0] for number in range(40)]
+    assert starts == [cut(SIGNAL, qrs(start_s=1.0, end_s=8.0), f"record {number}").start_s[0] for number in range(40)]
+    assert min(starts) < 1.3
+    assert max(starts) > 2.7
+    assert len(set(starts)) > 25
 
 
 def test_a_span_that_ends_on_the_last_sample_holds_its_window():
