@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 from heartlens.exits import DONE, PARTIAL, exit_code
 from heartlens.options import Option, options_of
-from heartlens.refusal import Refusal, unknown
+from heartlens.parser import Parser
+from heartlens.refusal import Refusal
 
 FORMATS = ("pdf", "svg", "png")
 
@@ -34,29 +35,12 @@ def _analysis_of(module: str) -> type:
     return getattr(importlib.import_module(module), name)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, with errors as one-line refusals that name the nearest legal option."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Refusal(f"{message}; see --help")
-
-    def strict(self, arguments: list[str]) -> argparse.Namespace:
-        """The parsed arguments, unknown ones refused."""
-        options, left_over = self.parse_known_args(arguments)
-        if left_over:
-            legal = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
-            raise unknown("option" if left_over[0].startswith("-") else "argument", left_over[0].split("=")[0], legal)
-        return options
-
-
 def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
     from heartlens import __version__
 
     analysis = _analysis_of(module)
     about = importlib.import_module(module).__doc__ or ""
-    parser = _Parser(
-        prog=f"python -m {module}", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=f"python -m {module}", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a published name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors")
     parser.add_argument("--version", action="version", version=f"heartlens {__version__}")
     _add_data(parser.add_argument_group("recordings (simulated ones where no --data is given)"))

@@ -6,14 +6,13 @@ A zip must hold exactly one member, a .pth no larger than MAX_BYTES unpacked; pi
 
 import hashlib
 import io
-import pickle
 import re
 import zipfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from heartlens.refusal import Refusal
@@ -37,11 +36,14 @@ def read_state(path: Path) -> State:
 
 
 def write_state(state: State, path: Path, metadata: dict[str, str]) -> None:
-    """Write `state` as safetensors, atomically."""
+    """Write `state` as safetensors, atomically; an OSError leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial, metadata)
-    partial.replace(path)
+    try:
+        partial.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def fingerprint(state: State) -> str:
@@ -67,7 +69,9 @@ def _single_member(path: Path) -> bytes:
             member = _the_member(archive, path)
             with archive.open(member) as file:
                 content = file.read(MAX_BYTES + 1)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except Refusal:
+        raise
+    except Exception as error:  # zipfile lets a damaged file raise what it likes: BadZipFile, zlib.error, struct.error, EOFError, ...
         raise Refusal(f"{path} is not a readable zip ({error}); it may be truncated: fetch it again") from error
     if len(content) > MAX_BYTES:
         raise Refusal(f"{path} unpacks to more than {MAX_BYTES >> 20} MiB; that is no HeartGPT checkpoint")
@@ -90,7 +94,7 @@ def _the_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
 def _unpickle(content: bytes, path: Path) -> State:
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except Exception as error:  # so does torch.load: UnpicklingError, RuntimeError, struct.error, AssertionError, ...
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise Refusal(f"{path} does not hold a state dict that can be read safely ({reason})") from error
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
@@ -104,6 +108,6 @@ def _without_masks(state: State, path: Path) -> State:
     for name, tensor in state.items():
         if not re.fullmatch(r"blocks\.\d+\.sa\.heads\.\d+\.tril", name):
             kept[name] = tensor
-        elif not torch.equal(tensor, torch.ones_like(tensor).tril()):
+        elif tensor.ndim != 2 or not torch.equal(tensor, torch.ones_like(tensor).tril()):
             raise Refusal(f"{path}: {name} is not a causal mask; only causal HeartGPT models convert")
     return kept

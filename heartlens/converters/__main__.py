@@ -10,14 +10,15 @@ import numpy as np
 from heartlens.axes import CONTEXT
 from heartlens.exits import DONE, FAILURE, exit_code
 from heartlens.models.origin import kind_of_vocabulary
+from heartlens.parser import Parser
+from heartlens.refusal import Refusal
 
 N_WINDOWS = 3  # random ones, and as many simulated
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code (1 where a tolerance is exceeded)."""
-    options = _parser().parse_args(arguments)
-    return exit_code(lambda: options.command(options))
+    return exit_code(lambda: verify(_parser().strict(arguments)))
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -43,7 +44,10 @@ def verify(options: argparse.Namespace) -> int:
         "versions": versions(),
     }
     path = options.out or Path("out/parity") / f"{Path(origin.checkpoint).stem}.json"
-    write_text(path, json.dumps(certificate, indent=1))
+    try:
+        write_text(path, json.dumps(certificate, indent=1))
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written ({error.strerror or error}); name another file with --out") from error
     print(f"written: {path}", file=sys.stderr)
     return DONE if all(row["holds"] for row in rows) else FAILURE
 
@@ -52,22 +56,26 @@ def _windows(vocabulary: int, context: int, options: argparse.Namespace) -> np.n
     """Random tokens, and simulated windows where the vocabulary is that of a kind of signal."""
     from heartlens.signals.simulate import simulated
 
-    random = np.random.default_rng(options.seed).integers(vocabulary, size=(N_WINDOWS, context)).astype(np.uint8)
+    random = np.random.default_rng(options.seed).integers(vocabulary, size=(N_WINDOWS, context))
     kind = kind_of_vocabulary(vocabulary)
     if kind is None or context != CONTEXT:
         return random
     return np.concatenate([random, simulated(kind, n_records=N_WINDOWS, windows_per_record=1, seed=options.seed).tokens])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m heartlens.converters", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    verification = commands.add_parser("verify", help=verify.__doc__)
-    verification.add_argument("checkpoint", help="a published name or alias, or a path to one's own file")
-    verification.add_argument("--out", type=Path, help="the certificate's file (default: out/parity/NAME.json)")
-    verification.add_argument("--seed", type=int, default=0, help="seed of the windows (default: 0)")
-    verification.set_defaults(command=verify)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m heartlens.converters", description=__doc__, allow_abbrev=False)
+    parser.add_argument("command", choices=("verify",), help="the only one")
+    parser.add_argument("checkpoint", help="a published name or alias, or a path to one's own file")
+    parser.add_argument("--out", type=Path, help="the certificate's file (default: out/parity/NAME.json)")
+    parser.add_argument("--seed", type=_seed, default=0, help="seed of the windows, from 0 (default: 0)")
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def certify(state: Mapping[str, Tensor], tokens: np.ndarray) -> Iterator[Compari
             got = hooked_forward(hooked_model(state, dtype=precision, **processing), asked)
             for place, difference in differences(got, expected, centred=weights == "processed").items():
                 yield Comparison(weights, str(precision).removeprefix("torch."), place, difference, tolerances[place])
-    yield Comparison("raw", "float32", "export", _changed_bits(state), 0.0)
+    own = state["token_embedding_table.weight"].dtype
+    yield Comparison("raw", str(own).removeprefix("torch."), "export", _changed_bits(state, own), 0.0)
 
 
 @torch.no_grad()
@@ -74,7 +75,7 @@ def _without_mean(x: Tensor) -> Tensor:
     return x - x.mean(dim=-1, keepdim=True)
 
 
-def _changed_bits(state: Mapping[str, Tensor]) -> float:
-    again = original_state(hooked_model(state))
+def _changed_bits(state: Mapping[str, Tensor], dtype: torch.dtype) -> float:
+    again = original_state(hooked_model(state, dtype=dtype))
     same = again.keys() == state.keys() and all(torch.equal(again[name], state[name]) for name in state)
     return 0.0 if same else float("inf")

@@ -19,6 +19,22 @@ from heartlens.refusal import Refusal
 
 Tensors = dict[str, Tensor]
 
+EPSILON = 1e-5
+ARCHITECTURE = {  # what HookedTransformer's configuration says of every HeartGPT model, besides sizes, norm and `attn_scale`
+    "act_fn": "relu",
+    "attention_dir": "causal",
+    "attn_only": False,
+    "attn_scores_soft_cap": -1.0,
+    "gated_mlp": False,
+    "n_key_value_heads": None,
+    "num_experts": None,
+    "parallel_attn_mlp": False,
+    "positional_embedding_type": "standard",
+    "scale_attn_by_inverse_layer_idx": False,
+    "use_attn_scale": True,
+    "use_local_attn": False,
+}
+
 
 def hooked_model(
     state: Mapping[str, Tensor],
@@ -95,16 +111,14 @@ def _config(sizes: Sizes, name: str, dtype: torch.dtype, norm: str) -> HookedTra
         n_ctx=sizes.context,
         d_vocab=sizes.vocabulary,
         d_vocab_out=sizes.outputs,
-        act_fn="relu",
         normalization_type=norm,
-        eps=1e-5,
-        use_attn_scale=True,
+        eps=EPSILON,
         attn_scale=math.sqrt(sizes.d_model),
-        attention_dir="causal",
         init_weights=False,
         dtype=dtype,
         device="cpu",
         model_name=name,
+        **ARCHITECTURE,
     )
 
 

@@ -1,9 +1,12 @@
 """HookedTransformer -> original state dict, bit for bit, for models that the original architecture can express."""
 
+import math
+
 import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from heartlens.converters.hooked import ARCHITECTURE, EPSILON
 from heartlens.converters.sizes import Sizes
 from heartlens.refusal import Refusal
 
@@ -42,10 +45,13 @@ def sizes_of_model(model: HookedTransformer) -> Sizes:
 
 
 def _refuse_inexpressible(model: HookedTransformer) -> None:
-    if model.cfg.normalization_type != "LN" or model.cfg.act_fn != "relu":
+    cfg = model.cfg
+    for setting, legal in {**ARCHITECTURE, "normalization_type": "LN", "eps": EPSILON}.items():
+        if getattr(cfg, setting) != legal:
+            raise Refusal(f"the original has {setting} {legal}, this model {getattr(cfg, setting)}; export a model loaded without fold_ln")
+    if not math.isclose(cfg.attn_scale, math.sqrt(cfg.d_model)):
         raise Refusal(
-            f"the original has LayerNorm with weights and ReLU; this model has {model.cfg.normalization_type} and {model.cfg.act_fn}; "
-            "export a model loaded without fold_ln"
+            f"the original divides attention scores by sqrt(d_model), this model by {cfg.attn_scale}; set attn_scale or scale W_Q"
         )
     for name, tensor in model.state_dict().items():
         if name.endswith(("b_Q", "b_K", "b_V")) and bool(torch.any(tensor != 0)):

@@ -83,4 +83,4 @@ def _shape_2d(state: Mapping[str, Tensor], name: str) -> tuple[int, int]:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return 1 + max(int(match[1]) for match in (re.match(pattern, name) for name in state) if match)
+    return len({match[1] for match in (re.match(pattern, name) for name in state) if match})

@@ -32,10 +32,12 @@ def attention_by_layer(
 ) -> Iterator[LayerAttention]:
     """Each layer's attention in turn. `last_block_unmasked` lets the last block attend forward, as in the paper's head figures."""
     forward = fused_attention if is_plain(model) else hooked_attention
-    with torch.inference_mode():
-        asked = torch.from_numpy(tokens.astype(np.int64)).to(model.W_E.device)
-        for layer, (pattern, entropy) in enumerate(forward(model, asked, last_block_unmasked)):
-            yield LayerAttention(layer, pattern.float().cpu().numpy(), entropy.float().cpu().numpy())
+    asked = torch.from_numpy(tokens.astype(np.int64)).to(model.W_E.device)
+    layers = forward(model, asked, last_block_unmasked)
+    for layer in range(model.cfg.n_layers):
+        with torch.inference_mode():  # left before each yield: who iterates must not find gradients switched off
+            pattern, entropy = next(layers)
+        yield LayerAttention(layer, pattern.float().cpu().numpy(), entropy.float().cpu().numpy())
 
 
 def hooked_attention(

@@ -14,15 +14,19 @@ from torch import Tensor
 from torch.nn import functional
 from transformer_lens import HookedTransformer
 
+from heartlens.converters.hooked import ARCHITECTURE
+
 MASKED = -1e9  # finite, so that 0 x MASKED is 0
 
 
 def is_plain(model: HookedTransformer) -> bool:
     """Whether nobody hooks into the model and it computes what `fused_attention` does."""
     cfg = model.cfg
-    is_ours = cfg.normalization_type in ("LN", "LNPre") and cfg.act_fn == "relu" and cfg.attention_dir == "causal"
-    special = cfg.use_attn_result or cfg.use_split_qkv_input or cfg.use_hook_mlp_in or cfg.use_attn_in
-    return is_ours and not special and not any(point.has_hooks() or point._forward_hooks for point in model.hook_dict.values())
+    is_ours = cfg.normalization_type in ("LN", "LNPre") and all(getattr(cfg, name) == value for name, value in ARCHITECTURE.items())
+    is_special = cfg.use_attn_result or cfg.use_split_qkv_input or cfg.use_hook_mlp_in or cfg.use_attn_in
+    is_turned = any(block.attn._attention_dir_override for block in model.blocks)
+    is_hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    return is_ours and not (is_special or is_turned or is_hooked)
 
 
 def fused_attention(

@@ -13,8 +13,9 @@ from transformer_lens import HookedTransformer
 from heartlens.axes import KINDS
 from heartlens.checkpoints.fetch import cache_folder, download, find, sha256_of
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state, write_state
-from heartlens.checkpoints.registry import Checkpoint, published
-from heartlens.converters.hooked import hooked_model
+from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, Checkpoint, published
+from heartlens.converters.hooked import check, hooked_model
+from heartlens.converters.sizes import sizes_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.refusal import Refusal, unknown
 
@@ -54,7 +55,7 @@ def read(name: str | Path, kind: str | None = None) -> tuple[State, Origin]:
     if kind is not None and kind not in KINDS:
         raise unknown("kind of signal", kind, KINDS)
     path = Path(name)
-    if path.suffix in SUFFIXES or path.is_file():
+    if str(name) not in (*ALIASES, *CHECKPOINTS) and (path.suffix in SUFFIXES or path.is_file()):
         return _read_own(path, kind)
     checkpoint = published(str(name))
     if kind not in (None, checkpoint.kind):
@@ -70,7 +71,8 @@ def _origin(checkpoint: Checkpoint, state: State) -> Origin:
 
 def _read_own(path: Path, kind: str | None) -> tuple[State, Origin]:
     state = read_state(path)
-    vocabulary = len(state["token_embedding_table.weight"]) if "token_embedding_table.weight" in state else 0
+    check(state)
+    vocabulary = sizes_of(state).vocabulary
     told = kind_of_vocabulary(vocabulary)
     if None not in (kind, told) and kind != told:
         raise Refusal(f"{path} has the vocabulary of {told} ({vocabulary} tokens), not of {kind}")
