@@ -64,11 +64,11 @@ def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = F
 
     origin = origin_of(model)
     _refuse_mismatch(origin, model.cfg, windows, force)
-    show = progress or _silent
+    show = progress or silent
     tally = fold(analysis, model, windows, show)
     few = windows.subset(analysis.twin_windows)
     named = show("twins", twins(model, analysis.n_twins, analysis.seed), analysis.n_twins)
-    measured = {name: fold(analysis.for_twins(), twin, few, _silent) for name, twin in named}
+    measured = {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
     return Measured(tally, measured, provenance(analysis, origin, windows))
 
 
@@ -86,7 +86,7 @@ def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
     return summary.assign_attrs({**summary.attrs, **measured.attrs})
 
 
-def _silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
+def silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
     return steps
 
 

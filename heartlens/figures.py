@@ -79,12 +79,14 @@ def head_map(axes: Axes, lift: Float[np.ndarray, "layer head"], marked: Bool[np.
     return image
 
 
-def profiles(axes: Axes, phase: Float[np.ndarray, " phase"], lifts: dict[str, Float[np.ndarray, " phase"]]) -> None:
-    """Lift by phase of the cycle, a line for each named head, and the line of even attention."""
+def profiles(axes: Axes, phase: Float[np.ndarray, " phase"], named: list[tuple[str, Float[np.ndarray, " phase"]] | None]) -> None:
+    """Lift by phase of the cycle, a named line for each wave in that wave's colour (None: no line), and the line of even attention."""
     axes.axhline(1, color="0.6", linewidth=0.8, linestyle="--")
-    for (name, lift), colour in zip(lifts.items(), PALETTE, strict=False):
-        axes.plot(phase, lift, color=colour, label=name, linewidth=1.2)
-    axes.legend(frameon=False, loc="upper right")
+    for line, colour, dashes in zip(named, PALETTE, ("-", "-", "-", ":", "-", "-"), strict=False):
+        if line is not None:
+            axes.plot(phase, line[1], color=colour, label=line[0], linewidth=1.2, linestyle=dashes)
+    if any(named):
+        axes.legend(frameon=False, loc="upper right")
 
 
 def bands(axes: Axes, phase: Float[np.ndarray, " phase"], occupancy: dict[str, Float[np.ndarray, " phase"]]) -> None:

@@ -8,31 +8,37 @@ import xarray as xr
 from heartlens import figures
 from heartlens.axes import KINDS, head_label
 
-N_PROFILES = 4
-
 
 def draw(summary: xr.Dataset) -> figures.Page:
     """The page, for asking tokens of all kinds."""
     scan = summary.sel(query="all")
-    strongest = ranked(scan)[:N_PROFILES]
+    heads = strongest(scan)
     with figures.style():
         page = figures.page(figures.PAGE_MM, 158)
         maps, profile, window = cast(Any, page.subfigures(3, 1, height_ratios=(10, 8, 6)))
         _maps(maps, scan)
-        _profiles(profile.subplots(), scan, strongest)
-        _window(window, scan, strongest[0])
+        _profiles(profile.subplots(), scan, heads)
+        _window(window, scan, best(scan, heads))
         page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
     return page
 
 
-def ranked(scan: xr.Dataset) -> list[tuple[int, int]]:
-    """Heads (layer, head) in order of their largest lift over waves, those that survive somewhere first, each once."""
-    lift = scan["lift"].fillna(0).transpose("layer", "head", "wave").values
-    survives = scan["survives"].transpose("layer", "head", "wave").values
-    strength = np.where(survives, lift, 0).max(-1) * 1e6 + lift.max(-1)
-    order = np.argsort(-strength, axis=None, kind="stable")
-    layers, heads = np.unravel_index(order, strength.shape)
-    return [(int(layer), int(head)) for layer, head in zip(layers, heads, strict=True)]
+def strongest(scan: xr.Dataset) -> dict[str, tuple[int, int]]:
+    """The head (layer, head) of largest lift for each wave that was measured; one that survives comes before any that does not."""
+    strength = scan["lift"].where(scan["survives"], scan["lift"] * 1e-6).transpose("wave", "layer", "head")
+    found = {}
+    for wave, here in zip(map(str, scan["wave"].values), strength.values, strict=True):
+        if np.isfinite(here).any():
+            layer, head = np.unravel_index(np.nanargmax(here), here.shape)
+            found[wave] = int(layer), int(head)
+    return found
+
+
+def best(scan: xr.Dataset, heads: dict[str, tuple[int, int]]) -> tuple[int, int]:
+    """The strongest head of all."""
+    lift = {wave: float(scan["lift"].sel(wave=wave, layer=layer, head=head)) for wave, (layer, head) in heads.items()}
+    survivors = {wave: value for wave, value in lift.items() if scan["survives"].sel(wave=wave).any()}
+    return heads[max(survivors or lift, key=lambda wave: lift[wave])] if lift else (0, 0)
 
 
 def caption(summary: xr.Dataset) -> str:
@@ -49,7 +55,7 @@ def _maps(part: Any, scan: xr.Dataset) -> None:
     for axes, wave in zip(panels, scan["wave"].values, strict=True):
         here = scan.sel(wave=wave).transpose("layer", "head", ...)
         image = figures.head_map(axes, here["lift"].values, here["survives"].values, limit)
-        axes.set_title(str(wave).replace("_", " "))
+        axes.set_title(_plain(wave))
         axes.set_xlabel("head")
     panels[0].set_ylabel("layer")
     bar = part.colorbar(image, ax=panels, shrink=0.8, label="lift (share / even share)")
@@ -58,12 +64,13 @@ def _maps(part: Any, scan: xr.Dataset) -> None:
     bar.ax.minorticks_off()
 
 
-def _profiles(axes: Any, scan: xr.Dataset, heads: list[tuple[int, int]]) -> None:
+def _profiles(axes: Any, scan: xr.Dataset, heads: dict[str, tuple[int, int]]) -> None:
     lead = KINDS[scan.attrs["kind"]].cycle_lead
     shown = (scan["phase"] + lead) % 1 - lead
     order = np.argsort(shown.values)
     lift = scan["lift_by_phase"].transpose("layer", "head", "phase").values[..., order]
-    figures.profiles(axes, shown.values[order], {head_label(layer, head): lift[layer, head] for layer, head in heads})
+    named = {wave: (f"{head_label(*heads[wave])}, strongest at {_plain(wave)}", lift[heads[wave]]) for wave in heads}
+    figures.profiles(axes, shown.values[order], [named.get(str(wave)) for wave in scan["wave"].values])
     occupancy = scan["wave_by_phase"].transpose("wave", "phase").values[:, order]
     figures.bands(axes, shown.values[order], dict(zip(map(str, scan["wave"].values), occupancy, strict=True)))
     mark = "R peak" if scan.attrs["kind"] == "ecg" else "foot"
@@ -78,6 +85,10 @@ def _window(part: Any, scan: xr.Dataset, head: tuple[int, int]) -> None:
     right = figures.attended_signal(axes, time_s, here["token"].values, here["token_lift"].sel(layer=head[0], head=head[1]).values)
     figures.wave_strip(axes, time_s, here["token_wave"].values, list(kind.waves))
     right.set_ylabel(f"lift, {head_label(*head)}")
-    axes.set(xlabel="time (s)", ylabel="token")
     asking = "last token asks" if scan.attrs["example_query"] == "last" else "all tokens ask"
-    axes.set_title(f"{here['example_record'].item()} at {here['example_start_s'].item():.1f} s; {asking}", loc="left")
+    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {asking}"
+    axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")
+
+
+def _plain(wave: Any) -> str:
+    return str(wave).replace("_", " ")
