@@ -44,7 +44,8 @@ def survivors(scan: hl.HeadScan, measured: list, index: int) -> int:
 def summary_line(has_survivor: np.ndarray) -> str:
     """The share of repeats with a survivor and its Clopper-Pearson interval."""
     interval = binomtest(int(has_survivor.sum()), len(has_survivor)).proportion_ci()
-    return f"{has_survivor.sum()} of {len(has_survivor)} repeats have a survivor: {has_survivor.mean():.1%} ({interval.low:.1%} to {interval.high:.1%})"
+    counted = f"{has_survivor.sum()} of {len(has_survivor)} repeats have a survivor"
+    return f"{counted}: {has_survivor.mean():.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 if __name__ == "__main__":
