@@ -76,14 +76,15 @@ class Windows:
             yield self[first : first + n_windows]
 
     def subset(self, n_windows: int) -> "Windows":
-        """The `n_windows` windows of smallest identity, taken evenly over records: a choice that no order of reading changes."""
+        """`n_windows` windows, those with most kinds of wave first, then evenly over records, then by identity: in any order the same."""
+        n_kinds = [len(np.unique(wave[wave >= 0])) for wave in self.wave]
         turn = np.zeros(len(self), int)  # how many windows of the same record have a smaller identity
         order = np.argsort(self.identity)
         seen: dict[str, int] = {}
         for index in order:
             turn[index] = seen.setdefault(self.record[index], 0)
             seen[self.record[index]] += 1
-        chosen = np.lexsort([self.identity, turn])[:n_windows]
+        chosen = np.lexsort([self.identity, turn, -np.array(n_kinds)])[:n_windows]
         return self[np.sort(chosen)]
 
 

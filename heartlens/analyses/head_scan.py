@@ -197,8 +197,8 @@ def _means(sums: xr.Dataset) -> xr.Dataset:
 
 
 def _largest_lift(twin: Tally) -> np.ndarray:
-    """The largest lift any head of a twin has, by query and wave; 0 where the twin's windows have no such wave."""
-    return _means(twin.sums)["lift"].fillna(0).max(("layer", "head")).transpose("query", "wave").values
+    """The largest lift any head of a twin has, by query and wave; NaN where the twin's windows have no such wave."""
+    return _means(twin.sums)["lift"].max(("layer", "head")).transpose("query", "wave").values
 
 
 def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
