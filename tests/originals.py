@@ -1,4 +1,7 @@
-"""Tiny random originals of odd sizes: state dicts under the published names, and tokens that fit them."""
+"""Tiny random originals of odd sizes: state dicts under the published names, tokens that fit them, and files that hold them."""
+
+import io
+import zipfile
 
 import numpy as np
 import torch
@@ -37,3 +40,19 @@ def tiny_tokens(state, seed=1, n_windows=3, n_time=None):
 def tiny_model(seed=0, dtype=torch.float64, **options):
     """The hooked model of a tiny random original."""
     return hooked_model(tiny_state(seed), dtype=dtype, **options)
+
+
+def pickled(content):
+    """What torch.save writes."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def zipped(members):
+    """A zip of `members`, contents by name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()

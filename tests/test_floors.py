@@ -1,0 +1,160 @@
+"""The house rules, read off the source: floors, doors to heavy packages, sizes, names; and what starting up imports."""
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "heartlens"
+
+FLOORS = (  # lowest first; a module imports lower floors and its own room
+    ("axes", "refusal", "exits", "options", "parser", "findings", "windows", "tally", "sample"),
+    ("signals", "checkpoints", "converters", "models", "training", "provenance"),
+    ("measures",),
+    ("analysis", "scale", "store", "figures"),
+    ("cli", "session", "report"),
+    ("analyses",),
+    ("paper", "app"),
+)
+WHOLE_FLOORS = (0, 3, 4)  # the words, the frame and the doors are one room each
+EXCEPTIONS = {  # importer -> imported: why
+    ("models", "checkpoints"): "loading is reading a checkpoint ...",
+    ("models", "converters"): "... and converting it",
+    ("provenance", "models.origin"): "what a result says of its weights; without torch",
+    ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
+    ("converters.__main__", "signals"): "... on simulated windows ...",
+    ("converters.__main__", "provenance"): "... with versions ...",
+    ("converters.__main__", "store"): "... in a file written whole",
+    ("cli", ""): "the version that --version prints",
+    ("", "*"): "the front door: every public name, imported when first asked for",
+}
+DOORS = {
+    "torch": ("models", "converters", "checkpoints", "training"),
+    "transformer_lens": ("models", "converters", "checkpoints", "training"),
+    "matplotlib": ("figures",),
+    "dask": ("scale",),
+}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path for path in PACKAGE.rglob("*.py")
+}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(tree, with_types=True):
+    """Every absolute name that is imported, also inside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif with_types or not is_type_checking(node):
+            yield from imports(node, with_types)
+
+
+def imported_modules(name):
+    """The modules of heartlens that a module imports, without `heartlens.`; `from heartlens import x` is "" where x is no module."""
+    for full in imports(TREES[name]):
+        if full.split(".")[0] == "heartlens":
+            parts = full.split(".")[1:]
+            yield ".".join(parts) if ".".join(parts) in MODULES else ".".join(parts[:-1])
+
+
+def within(name, package):
+    return name == package or name.startswith(f"{package}.")
+
+
+def floor_of(name):
+    return next((floor for floor, rooms in enumerate(FLOORS) if name.split(".")[0] in rooms), None)
+
+
+def is_allowed(importer, imported):
+    if importer == "":
+        return True
+    if any(within(importer, who) and (within(imported, what) if what else imported == "") for who, what in EXCEPTIONS if who):
+        return True
+    here, there = floor_of(importer), floor_of(imported)
+    is_same_room = importer.split(".")[0] == imported.split(".")[0] or (here == there and here in WHOLE_FLOORS)
+    return there is not None and (there < here or is_same_room)
+
+
+def functions():
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{name}.{node.name}", node.end_lineno - node.lineno + 1
+
+
+def test_every_module_has_a_floor():
+    assert [name for name in MODULES if name and floor_of(name) is None] == []
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_lower_floors_and_its_own_room(name):
+    assert [found for found in imported_modules(name) if not is_allowed(name, found)] == []
+
+
+@pytest.mark.parametrize("exception", [pair for pair in EXCEPTIONS if pair[0]], ids=" <- ".join)
+def test_every_exception_is_needed(exception):
+    importer, imported = exception
+    assert any(
+        within(found, imported) if imported else found == ""
+        for name in MODULES
+        if within(name, importer)
+        for found in imported_modules(name)
+    )
+
+
+@pytest.mark.parametrize("heavy", list(DOORS))
+def test_heavy_packages_are_imported_only_behind_their_doors(heavy):
+    users = {name for name, tree in TREES.items() if heavy in (full.split(".")[0] for full in imports(tree, with_types=False))}
+    assert {name for name in users if not any(within(name, door) for door in DOORS[heavy])} == set()
+
+
+def test_analyses_never_import_each_other():
+    """`head_scan_figure` belongs to `head_scan`: the shortest name that a file's own begins with."""
+    names = sorted(name.split(".")[1] for name in MODULES if name.startswith("analyses.") and name.count(".") == 1)
+
+    def family(name):
+        return next(owner for owner in names if name == owner or name.startswith(f"{owner}_"))
+
+    for name in names:
+        found = [other.split(".")[1] for other in imported_modules(f"analyses.{name}") if other.startswith("analyses.")]
+        assert {family(other) for other in found} <= {family(name)}, name
+
+
+def test_files_and_functions_stay_short():
+    assert [name for name, path in MODULES.items() if len(path.read_text(encoding="utf-8").splitlines()) > 350] == []
+    lengths = dict(functions())
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+    assert statistics.median(length for _, length in functions()) <= 9
+
+
+def test_names_say_what():
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler"}
+    assert [name for name in MODULES if drawers & set(name.split("."))] == []
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        "import heartlens; dir(heartlens)",
+        "from heartlens.store import read_summary",
+        "from heartlens.cli import run_command\n"
+        "try: run_command('heartlens.analyses.head_scan', ['--help'])\n"
+        "except SystemExit as end: assert end.code == 0",
+        "from heartlens.converters.__main__ import main\nassert main(['verify', '--sed']) == 2",
+    ],
+    ids=["import", "reading a result", "--help", "a refused command"],
+)
+def test_starting_up_imports_neither_torch_nor_transformer_lens(started):
+    code = f"{started}\nimport sys\nassert not {{'torch', 'transformer_lens', 'dask'}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
