@@ -8,6 +8,7 @@ from heartlens.checkpoints.registry import CHECKPOINTS
 from heartlens.converters.certificate import hooked_forward
 from heartlens.converters.hooked import hooked_model
 from heartlens.models.attention import attention_by_layer
+from heartlens.models.load import read
 from heartlens.signals.tokens import tokenise
 
 PROBABILITIES = [  # printed by the published code
@@ -20,6 +21,20 @@ PROBABILITIES = [  # printed by the published code
 
 
 FIRST = 5500  # of the long example's 7,001 samples: what comes before costs a minute and shows no more
+
+
+@pytest.fixture(scope="module")
+def published(shared, tmp_path_factory):
+    """`published(name)`: the state dict and origin of a published checkpoint, read from the shared zips into a cache of its own."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def state_of(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HEARTLENS_CHECKPOINTS", str(shared / "heartgpt/Model_files"))
+            patch.setenv("HEARTLENS_CACHE", str(cache))
+            return read(name)
+
+    return state_of
 
 
 def as_tokens(array):
