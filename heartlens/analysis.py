@@ -19,7 +19,7 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
-CHUNK = 4  # windows at a time; with it grows the memory, not with their number
+CHUNK = 2  # windows at a time; with it grows the memory, not with their number
 
 Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
@@ -74,10 +74,10 @@ def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = F
 
 def fold(analysis: Analysis, model: Any, windows: Windows, progress: Progress) -> Tally:
     """The sum of the tallies of all chunks."""
-    total = Tally()
-    for chunk in progress("windows", windows.chunks(CHUNK), -(-len(windows) // CHUNK)):
-        total = total + analysis.measure(model, chunk)
-    return total
+    from heartlens.models.workers import on_chunks
+
+    tallies = on_chunks(analysis.measure, model, windows.chunks(CHUNK))
+    return sum(progress("windows", tallies, -(-len(windows) // CHUNK)), start=Tally())
 
 
 def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
