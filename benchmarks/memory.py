@@ -1,4 +1,4 @@
-"""Does the memory of a head scan grow with the number of windows? 8 against 64 windows, beside keeping TransformerLens' full cache.
+"""Does the memory of a head scan grow with the number of windows? 8 against 64 windows of 8 records, beside TransformerLens' full cache.
 
 Each case runs in a process of its own; peak is its largest resident size, and *added* what it has beyond a process that has loaded the
 model and simulated the windows. `python benchmarks/memory.py` (needs the published ECG checkpoint).
@@ -10,11 +10,11 @@ import sys
 LOAD = """
 import resource, heartlens as hl
 from heartlens.analysis import fold, silent
-model, windows = hl.load("ecg"), hl.simulated("ecg", n_records=64, windows_per_record=1)
+model, windows = hl.load("ecg"), hl.simulated("ecg", n_records=8, windows_per_record=8)
 """
 CASES = {
     "nothing measured": "",
-    "scan, 8 windows": "fold(hl.HeadScan(), model, windows[:8], silent)",
+    "scan, 8 windows": "fold(hl.HeadScan(), model, windows[::8], silent)",
     "scan, 64 windows": "fold(hl.HeadScan(), model, windows, silent)",
     "run_with_cache, 8 windows": "import torch; model.run_with_cache(torch.from_numpy(windows[:8].tokens.astype('int64')))",
     "run_with_cache, 64 windows": "import torch; model.run_with_cache(torch.from_numpy(windows.tokens.astype('int64')))",

@@ -46,7 +46,7 @@ def main() -> None:
     with torch.inference_mode():
         measured = {
             "hl.load, cached": cpu_s(lambda: hl.load("ecg")),
-            "HookedTransformer.load_state_dict": cpu_s(lambda: model.load_and_process_state_dict(state, False, False, False, False)),
+            "HookedTransformer.load_state_dict": cpu_s(lambda: model.load_and_process_state_dict(dict(state), False, False, False, False)),
             "attention, fused": cpu_s(lambda: exhausted(fused_attention(model, tokens))) / len(tokens),
             "attention, block by block": cpu_s(lambda: exhausted(hooked_attention(model, tokens))) / len(tokens),
             "attention, run_with_cache": cpu_s(lambda: model.run_with_cache(tokens, **only_patterns)) / len(tokens),

@@ -6,8 +6,9 @@ chunks share nothing. The chunks and the order of their results do not depend on
 
 import copy
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TypeVar
@@ -43,9 +44,20 @@ def on_chunks(work: Callable[[HookedTransformer, Chunk], Result], model: HookedT
         return
     with _one_thread_each(), ThreadPoolExecutor(n_workers) as pool:
         try:
-            yield from pool.map(borrow, chunks)
+            yield from _in_order(pool, borrow, chunks, 2 * n_workers)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[Chunk], Result], chunks: Iterable[Chunk], n_ahead: int) -> Iterator[Result]:
+    """The results in order, with at most `n_ahead` chunks begun or waiting: memory must not grow with their number."""
+    begun: deque[Future[Result]] = deque()
+    for chunk in chunks:
+        begun.append(pool.submit(work, chunk))
+        if len(begun) >= n_ahead:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
 
 
 def workers_for(model: HookedTransformer) -> int:
