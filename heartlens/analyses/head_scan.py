@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 ALPHA = 0.05
+N_DIGITS = 5  # of a key's lift: beyond these float32 rounds, and rounding must not rank keys
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each
@@ -109,7 +110,7 @@ class HeadScan:
         asked = known.asked[:, 0].astype(bool)
         usable = (even["keys"][:, 0] > 0) & ~np.isnan(windows.position)[:, None]
         relative = np.divide(fallen["keys"], even["keys"], out=np.zeros_like(fallen["keys"]), where=even["keys"] > 0)
-        auc = measures.rank_auc(relative, known.rotated[:, 0] > 0, usable)
+        auc = measures.rank_auc(relative.round(N_DIGITS), known.rotated[:, 0] > 0, usable)
         sums = {name: fallen[name] for name in ("share", "share_by_lag", "share_by_phase")}
         sums |= {f"even_{name}": even[name][..., 0] for name in tuple(sums)}
         sums |= {

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from heartlens.axes import KINDS
 from heartlens.windows import Windows
 
-Pattern = Float[np.ndarray, "window head query key"]
+Pattern = Float[np.ndarray, "#window head query key"]  # one window for all: the even pattern
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Ratio = Float[np.ndarray, "*statistic"]
 ByRecord = Float[np.ndarray, "record *statistic"]
 ByRotation = Float[np.ndarray, "record rotation *statistic"]
 ByTwin = Float[np.ndarray, "twin *statistic"]
+TIE = 1e-6  # ratios this close are equal: attention is summed in float32, and rounding must decide no test
 
 
 def interval_over_records(top: ByRecord, bottom: ByRecord, *, seed: int, n_resamples: int = 2000) -> tuple[Ratio, Ratio]:
@@ -49,7 +50,7 @@ def rotation_p_values(
     for part in np.array_split(drawn, max(1, n_permutations // 500)):
         chosen = np.zeros((len(part), n_records * n_rotations))
         np.put_along_axis(chosen, part + np.arange(n_records) * n_rotations, 1.0, axis=1)
-        reached += (_ratio(chosen @ flat_top, chosen @ flat_bottom) >= observed * (1 - 1e-12)).sum(0)
+        reached += (_ratio(chosen @ flat_top, chosen @ flat_bottom) >= observed * (1 - TIE)).sum(0)
     p_value = (1 + reached) / (1 + n_permutations)
     return np.where(np.isnan(observed), np.nan, p_value).reshape(shape)
 
@@ -89,7 +90,8 @@ def _bca(top: np.ndarray, bottom: np.ndarray, weights: np.ndarray) -> np.ndarray
     resampled = _ratio(weights @ top, weights @ bottom)
     observed = _ratio(top.sum(0), bottom.sum(0))
     jackknife = _ratio(top.sum(0) - top, bottom.sum(0) - bottom)
-    below = np.nanmean(resampled < observed, axis=0) + 0.5 * np.nanmean(resampled == observed, axis=0)
+    n_defined = np.isfinite(resampled).sum(axis=0)
+    below = ((resampled < observed).sum(axis=0) + 0.5 * (resampled == observed).sum(axis=0)) / n_defined
     bias = ndtri(np.clip(below, 1 / (len(resampled) + 1), 1 - 1 / (len(resampled) + 1)))
     deviation = np.nan_to_num(np.nanmean(jackknife, axis=0) - jackknife)
     spread = (deviation**2).sum(0) ** 1.5

@@ -1,0 +1,161 @@
+"""The laws of a tally, for every analysis: chunks, records, workers, files combine with `+` in any order, and nothing is lost."""
+
+import importlib
+import pkgutil
+from functools import cache, reduce
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import model_of, random_state
+
+import heartlens.analyses
+from heartlens.cli import _analysis_of
+from heartlens.signals.simulate import simulated
+from heartlens.tally import N_EXAMPLES, Tally
+
+FEW = settings(max_examples=4, deadline=None, derandomize=True)
+N_WINDOWS = 6  # of three records, two each
+
+
+def analyses():
+    """Every module of heartlens.analyses that has an analysis by the naming convention."""
+    modules = [f"heartlens.analyses.{module.name}" for module in pkgutil.iter_modules(heartlens.analyses.__path__)]
+    return [_analysis_of(module) for module in modules if _has_analysis(module)]
+
+
+def _has_analysis(module):
+    name = "".join(part.capitalize() for part in module.rsplit(".", 1)[-1].split("_"))
+    return hasattr(importlib.import_module(module), name)
+
+
+every_analysis = pytest.mark.parametrize("analysis", [analysis() for analysis in analyses()], ids=lambda analysis: type(analysis).__name__)
+
+
+@cache
+def model():
+    return model_of(random_state(), dtype=torch.float64)  # so that the size of a batch rounds nothing
+
+
+@cache
+def windows():
+    return simulated("ecg", n_records=3, windows_per_record=2)
+
+
+@cache
+def measured(analysis, chosen):
+    return analysis.measure(model(), windows()[np.array(chosen)])
+
+
+def same(left, right, rtol=1e-9):
+    xr.testing.assert_allclose(left.sums.sortby("record"), right.sums.sortby("record"), rtol=rtol, atol=1e-12)
+    assert left.sums.record.values.tolist() == right.sums.record.values.tolist()
+    xr.testing.assert_identical(left.sample, right.sample)
+
+
+chunks = st.permutations(range(N_WINDOWS)).flatmap(
+    lambda order: st.lists(st.integers(1, N_WINDOWS - 1), unique=True, max_size=4).map(
+        lambda cuts: [tuple(order[first:last]) for first, last in zip([0, *sorted(cuts)], [*sorted(cuts), N_WINDOWS], strict=True)]
+    )
+)
+
+
+def test_the_analyses_are_found():
+    assert "HeadScan" in [analysis.__name__ for analysis in analyses()]
+
+
+@every_analysis
+@FEW
+@given(parts=chunks)
+def test_a_chunked_measurement_is_the_whole(analysis, parts):
+    whole = measured(analysis, tuple(range(N_WINDOWS)))
+    same(reduce(lambda total, part: total + measured(analysis, part), parts, Tally()), whole)
+
+
+@every_analysis
+@FEW
+@given(parts=chunks)
+def test_order_does_not_matter(analysis, parts):
+    tallies = [measured(analysis, part) for part in parts]
+    same(reduce(Tally.__add__, tallies), reduce(Tally.__add__, tallies[::-1]))
+
+
+@every_analysis
+def test_zero_changes_nothing(analysis):
+    one = measured(analysis, (0, 1, 2))
+    for total in (Tally() + one, one + Tally()):
+        xr.testing.assert_identical(total.sums, one.sums)
+        xr.testing.assert_identical(total.sample, one.sample)
+    assert not (Tally() + Tally()).sums.data_vars
+    assert (Tally() + Tally()).records == []
+
+
+@every_analysis
+def test_sums_associate_and_commute(analysis):
+    a, b, c = (measured(analysis, chosen) for chosen in ((0, 3), (1, 2), (4, 5)))
+    same((a + b) + c, a + (b + c))
+    same(a + b, b + a)
+
+
+@every_analysis
+def test_adding_leaves_both_as_they_were(analysis):
+    a, b = measured(analysis, (0, 1)), measured(analysis, (1, 2))
+    before = [part.copy(deep=True) for part in (a.sums, b.sums)]
+    total = a + b
+    total.sums[next(iter(total.sums))].values[:] = -1
+    for one, kept in zip((a, b), before, strict=True):
+        xr.testing.assert_identical(one.sums, kept)
+
+
+@every_analysis
+def test_records_add_up(analysis):
+    """Records of one side only are kept with their own counts; a record of both sides has the sum."""
+    a, b = measured(analysis, (0, 2)), measured(analysis, (1, 4))
+    total = a + b
+    names = windows().record
+    assert total.records == sorted({str(names[index]) for index in (0, 1, 2, 4)})
+    assert total.sums.attrs == a.sums.attrs
+    for name in a.sums.data_vars:
+        x, y, z = (one.sums[name].sel(record=str(names[0])).values for one in (a, b, total))
+        np.testing.assert_allclose(z, x + y, rtol=1e-12)
+        np.testing.assert_array_equal(total.sums[name].sel(record=str(names[4])), b.sums[name].sel(record=str(names[4])))
+
+
+@every_analysis
+def test_the_sample_is_of_the_smallest_identity(analysis):
+    chosen = (5, 1, 4, 3)
+    total = reduce(Tally.__add__, [measured(analysis, (index,)) for index in chosen])
+    if total.sample.sizes:
+        expected = sorted(windows().identity[list(chosen)])[:N_EXAMPLES]
+        assert total.sample["identity"].values.tolist() == expected
+
+
+@every_analysis
+def test_other_variables_are_an_error(analysis):
+    one = measured(analysis, (0, 1))
+    fewer = Tally(one.sums.drop_vars(next(iter(one.sums))), one.sample)
+    for left, right in ((one, fewer), (fewer, one)):
+        with pytest.raises(ValueError, match="do not count the same things"):
+            left + right
+
+
+@every_analysis
+def test_other_axes_are_an_error(analysis):
+    one = measured(analysis, (0, 1))
+    axis = next(str(axis) for axis in one.sums.dims if axis != "record")
+    for other in (
+        one.sums.isel({axis: slice(1, None)}),
+        one.sums.rename({axis: "elsewhere"}),
+        one.sums.isel({axis: slice(None, None, -1)}),
+    ):
+        with pytest.raises(ValueError, match="do not share the axis"):
+            one + Tally(other, one.sample)
+
+
+@every_analysis
+def test_only_tallies_add_to_a_tally(analysis):
+    with pytest.raises(TypeError):
+        measured(analysis, (0, 1)) + 1

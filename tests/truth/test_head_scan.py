@@ -1,0 +1,190 @@
+"""The head scan finds what was planted and nothing else. Every expectation follows from the weights written in `planted.py`."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from planted import CONTEXT, CYCLE, SPANS, blank_state, in_wave, model_of, planted_state, random_state, regular_windows, silenced
+
+from heartlens.analyses import head_scan
+from heartlens.analyses.head_scan import HeadScan
+from heartlens.analysis import fold, run, silent
+from heartlens.models.twins import twins
+from heartlens.signals.simulate import simulated
+
+TOKEN = np.arange(CONTEXT)
+QUICK = HeadScan(n_permutations=99, n_twins=2, twin_windows=1)
+P_HEAD, SINK_HEAD, AHEAD_HEAD = (1, 3), (0, 2), (1, 6)
+EVERY = {"query", "wave", "layer", "head"}
+PER_HEAD = ("share", "even_share", "lift", "lift_low", "lift_high", "p_value", "q_value", "auc", "null_high", "survives")
+
+
+def at(summary, name, head, **where):
+    return summary[name].sel(layer=head[0], head=head[1], **where)
+
+
+@pytest.fixture(scope="module")
+def even():
+    return run(replace(QUICK, n_permutations=999), model_of(blank_state()), regular_windows(8))
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """20 twins, 8 records: enough to survive all controls."""
+    scan = HeadScan(n_permutations=1999, n_twins=20, twin_windows=1)
+    return run(scan, model_of(planted_state({P_HEAD: 1, SINK_HEAD: "first token"})), regular_windows(8))
+
+
+def test_even_attention_has_lift_one_everywhere(even):
+    for name in ("lift", "lift_by_lag", "lift_by_phase"):
+        found = even[name].values
+        assert found[~np.isnan(found)] == pytest.approx(1, abs=1e-6)
+    assert np.isfinite(even["lift"]).all()
+    assert np.isfinite(even["lift_by_lag"].sel(query="all", lag=slice(0, 5))).all()
+    assert np.isfinite(even["lift_by_phase"].sel(query="all")).all()
+
+
+def test_even_attention_is_never_significant(even):
+    assert (even["p_value"] > 0.99).all()
+    assert not (even["q_value"] < 0.05).any()
+    assert not even["survives"].any()
+    assert even["auc"].values == pytest.approx(0.5)  # what float32 rounds off must not rank the keys
+
+
+def test_even_attention_by_arithmetic(even):
+    """A token t attends to t + 1 tokens alike: entropy log(t + 1), and 1 / (t + 1) of it on the first."""
+    assert even["effective_tokens"].values == pytest.approx((CONTEXT + 1) / 2, rel=1e-5)
+    assert even["sink_share"].values == pytest.approx(np.mean(1 / (TOKEN + 1)), rel=1e-5)
+    for wave in SPANS:
+        expected = np.mean(np.cumsum(in_wave(wave)) / (TOKEN + 1))
+        assert even["even_share"].sel(query="all", wave=wave).values == pytest.approx(expected, rel=1e-6)
+        assert even["even_share"].sel(query="last", wave=wave).values == pytest.approx(in_wave(wave).mean(), rel=1e-6)
+
+
+def test_the_planted_head_is_found_first(planted):
+    scan = planted.sel(query="all")
+    strongest = scan["lift"].argmax(...)
+    assert tuple(strongest[axis].item() for axis in ("wave", "layer", "head")) == (0, *P_HEAD)  # wave 0 is P
+    first_p = SPANS["P"][0]  # tokens before it have no P to look at; all later ones look at nothing else
+    share = (CONTEXT - first_p) / CONTEXT
+    assert at(scan, "share", P_HEAD, wave="P").item() == pytest.approx(share, rel=1e-5)
+    even_share = np.mean(np.cumsum(in_wave("P")) / (TOKEN + 1))
+    assert at(scan, "lift", P_HEAD, wave="P").item() == pytest.approx(share / even_share, rel=1e-5)
+    # of 63 P tokens the last cycle's 9 receive nothing, as do all others but the 8 before the first P
+    wins = 54 * 437 + 9 * 429 / 2
+    assert at(scan, "auc", P_HEAD, wave="P").item() == pytest.approx(wins / (63 * 437), rel=1e-4)
+
+
+def test_the_planted_head_looks_one_cycle_back(planted):
+    by_lag = at(planted.sel(query="all", wave="P"), "lift_by_lag", P_HEAD)
+    assert by_lag.lag.values[np.nanargmax(by_lag.values)] == 1
+    share = at(planted.sel(query="all", wave="P"), "share_by_lag", P_HEAD).values
+    first_p = SPANS["P"][0]
+    assert share[:2] == pytest.approx([(CYCLE - first_p) / CONTEXT, (CONTEXT - CYCLE) / CONTEXT], rel=1e-5)
+    assert share[2:] == pytest.approx(0, abs=1e-5)
+    by_phase = at(planted.sel(query="all"), "lift_by_phase", P_HEAD)
+    assert (SPANS["P"][0] - 26) / CYCLE <= by_phase.phase.values[np.nanargmax(by_phase.values)] - 1 <= (SPANS["P"][1] - 26) / CYCLE
+
+
+def test_the_planted_head_survives_and_no_other(planted):
+    assert at(planted, "survives", P_HEAD, query="all", wave="P").item()
+    assert planted["survives"].sel(query="all").sum() == 1
+    verdict = " ".join(HeadScan().findings(planted).verdict)
+    assert "1 of 16 heads x 3 waves = 48 tested survive" in verdict
+    assert "P: L2H4 lift " in verdict
+
+
+def test_one_value_for_all_records_is_an_interval_of_width_zero(planted):
+    low, lift, high = (at(planted, name, P_HEAD, query="all", wave="P").item() for name in ("lift_low", "lift", "lift_high"))
+    assert (low, high) == pytest.approx((lift, lift), rel=1e-6)
+
+
+def test_the_sink_head(planted):
+    assert at(planted, "sink_share", SINK_HEAD).item() == pytest.approx(1, rel=1e-5)
+    assert at(planted, "effective_tokens", SINK_HEAD).item() == pytest.approx(1, rel=1e-4)
+    assert at(planted, "lift", SINK_HEAD, query="all").values == pytest.approx(0, abs=1e-5)  # the first token lies in no wave
+
+
+def test_without_its_sink_a_sink_head_is_even():
+    summary = run(replace(QUICK, exclude_sink=True), model_of(planted_state({SINK_HEAD: "first token"})), regular_windows(2))
+    assert at(summary, "lift", SINK_HEAD, query="all").values == pytest.approx(1, abs=1e-4)
+    rows = TOKEN[1:]  # the first token has no key but the sink
+    expected = np.mean(np.cumsum(in_wave("P"))[1:] / rows)
+    assert summary["even_share"].sel(query="all", wave="P").values == pytest.approx(expected, rel=1e-5)
+    assert at(summary, "sink_share", SINK_HEAD).item() == pytest.approx(1, rel=1e-5)  # of the pattern as it is
+
+
+def test_the_published_variant_sees_what_is_ahead():
+    """A head that looks one cycle ahead sees nothing there while causal; unmasked, every token finds a P."""
+    model, windows = model_of(planted_state({AHEAD_HEAD: -1, (0, 6): -1})), regular_windows(2)
+    causal, published = (run(replace(QUICK, variant=variant), model, windows).sel(wave="P") for variant in ("causal", "published"))
+    assert at(published, "share", AHEAD_HEAD, query="all").item() == pytest.approx(1, rel=1e-5)
+    assert published["even_share"].sel(query="all", layer=1).values == pytest.approx(in_wave("P").sum() / CONTEXT, rel=1e-6)
+    assert published["share"].sel(query="all", layer=1, head=0).values == pytest.approx(in_wave("P").sum() / CONTEXT, rel=1e-5)
+    for query in ("P", "baseline", "last"):
+        assert at(published, "lift", (1, 0), query=query).item() == pytest.approx(1, abs=1e-5)
+    first_p = SPANS["P"][0]  # while causal, tokens before the first P find none, and later ones only their own and earlier ones
+    assert at(causal, "share", AHEAD_HEAD, query="all").item() == pytest.approx((CONTEXT - first_p) / CONTEXT, rel=1e-5)
+    assert abs(published.sel(layer=0)["share"] - causal.sel(layer=0)["share"]).max() < 1e-9  # the other blocks stay causal
+
+
+def test_a_dead_head_is_even_in_any_model():
+    state = silenced(random_state(scale=1.0), layer=1, head=0)
+    summary = run(QUICK, model_of(state), simulated("ecg", 2, 1))
+    assert at(summary, "lift", (1, 0), query="all").values == pytest.approx(1, abs=1e-5)
+    assert abs(at(summary, "lift", (1, 1), query="all") - 1).max() > 0.01
+
+
+def test_one_record_has_no_interval_and_no_survivor():
+    summary = run(QUICK, model_of(planted_state({P_HEAD: 1})), regular_windows(1))
+    assert np.isnan(summary["lift_low"]).all()
+    assert np.isnan(summary["lift_high"]).all()
+    assert not summary["survives"].any()
+    assert any("one record" in caution for caution in QUICK.findings(summary).cautions)
+    assert "no interval" in " ".join(QUICK.findings(summary).verdict)
+
+
+def test_a_wave_that_nobody_has_is_not_tested():
+    summary = run(QUICK, model_of(planted_state({P_HEAD: 1})), regular_windows(2, waves=("QRS", "T")))
+    assert np.isnan(summary["lift"].sel(wave="P")).all()
+    assert np.isnan(summary["q_value"].sel(wave="P")).all()
+    assert np.isfinite(summary["q_value"].sel(wave="T", query="all")).all()
+    assert "P: no record has this wave; nothing was tested." in QUICK.findings(summary).verdict
+
+
+def test_twins_of_a_random_model_are_no_finding(monkeypatch):
+    """A random model is exchangeable with its random twins, so its largest lift exceeds all of 20 twins' by chance once in 21, for each
+    wave; the interval's lower bound makes it rarer. Of 16 repeats 5 % are 0.8, with a standard deviation of 0.9: 3 at most are allowed."""
+    scan = HeadScan(n_permutations=499, n_rotations=10, n_lags=1, n_phases=2, n_twins=20, twin_windows=2)
+    windows = simulated("ecg", n_records=5, windows_per_record=1)
+    base = model_of(random_state(layers=2, heads=1, scale=0.02))
+    few = windows.subset(scan.twin_windows)
+    pool = [fold(scan.for_twins(), twin, few, silent) for _, twin in twins(base, 24, seed=1)]
+    largest = {id(tally): head_scan._largest_lift(tally) for tally in pool}
+    monkeypatch.setattr(head_scan, "_largest_lift", lambda tally: largest[id(tally)])  # once for each, not in every repeat
+    found = 0
+    for repeat, (_, model) in enumerate(twins(base, 16, seed=2)):
+        drawn = np.random.default_rng(repeat).choice(len(pool), 20, replace=False)
+        summary = scan.summarize(fold(scan, model, windows, silent), {f"twin {index}": pool[index] for index in drawn})
+        found += bool(summary["survives"].sel(query="all").any())
+    assert found <= 3
+
+
+@pytest.mark.parametrize("kind", ["ecg", "ppg"])
+def test_the_summary_has_what_is_promised(kind):
+    waves = {"ecg": ["P", "QRS", "T"], "ppg": ["foot", "systolic_peak", "dicrotic_notch", "diastolic_peak"]}[kind]
+    model = model_of(random_state(vocabulary={"ecg": 101, "ppg": 102}[kind]), kind)
+    summary = run(QUICK, model, simulated(kind, 2, 1))
+    for name in PER_HEAD:
+        assert set(summary[name].dims) == EVERY, name
+    assert summary["survives"].dtype == bool
+    assert summary["wave"].values.tolist() == waves
+    assert {"all", "last"} <= set(summary["query"].values.tolist())
+    for name in ("effective_tokens", "sink_share"):
+        assert set(summary[name].dims) == {"layer", "head"}
+    assert summary.sizes["layer"] == 2
+    assert summary.sizes["head"] == 2
+    promised = {"analysis", "options", "seed", "checkpoint", "checkpoint_sha256", "checkpoint_fingerprint", "data_kind", "data_sources"}
+    promised |= {"data_sha256", "data_is_simulated", "versions", "git_commit", "n_records", "n_windows"}
+    assert promised <= set(summary.attrs)
+    assert (summary.attrs["n_records"], summary.attrs["n_windows"], summary.attrs["data_is_simulated"]) == (2, 2, 1)
