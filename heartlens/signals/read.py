@@ -33,7 +33,7 @@ class _Options:
         if self.landmarks not in LANDMARKS:
             raise unknown("landmarks", self.landmarks, LANDMARKS)
         if self.rate_hz is not None:
-            agreed_rate(None, self.rate_hz, Path("--rate-hz"))
+            agreed_rate(None, self.rate_hz, Path("--rate"))
         for name, count in (("stride", self.stride), ("max_windows", self.max_windows)):
             if count is not None and count < 1:
                 raise Refusal(f"{name} is {count}; it must be at least 1")
