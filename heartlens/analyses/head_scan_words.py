@@ -19,7 +19,7 @@ def say(summary: xr.Dataset) -> Findings:
     return Findings(
         title=f"Head scan of {summary.attrs.get('checkpoint', 'a model')}",
         question="Which heads attend to which wave, more than the phase null, the records' spread and weight-randomised twins explain?",
-        verdict=(_tested(summary), *_per_wave(scan, survivors), _significant_only(scan)),
+        verdict=(_tested(summary), *_per_wave(scan, survivors), _significant_only(scan), _by_layer(summary)),
         columns=COLUMNS,
         rows=tuple(_row(scan, *found) for found in survivors),
         cautions=_cautions(summary),
@@ -83,6 +83,12 @@ def _significant_only(scan: xr.Dataset) -> str:
     return f"By the phase null alone (q < 0.05) {n_significant} would count; random models have such heads too, which is why twins decide."
 
 
+def _by_layer(summary: xr.Dataset) -> str:
+    sink = " ".join(f"{100 * value:.0f}" for value in summary["sink_share"].mean("head").values)
+    effective = " ".join(f"{value:.0f}" for value in summary["effective_tokens"].mean("head").values)
+    return f"By layer, from the first: {sink} % of attention falls on the sink; a token attends to {effective} tokens, effectively."
+
+
 def _row(scan: xr.Dataset, wave: str, layer: int, head: int) -> tuple[str, ...]:
     at = {
         name: _at(scan, name, wave, layer, head)
@@ -140,5 +146,6 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"Twins: {summary.sizes.get('twin', 0)} models of the same architecture, half with random, half with shuffled weights, each on "
         f"{options.get('twin_windows')} windows. A head survives if q < 0.05 and the lower bound of its lift exceeds the 95 % quantile, "
         "over twins, of the largest lift any head of a twin has for that wave.",
+        "Effective tokens: exp of an attention row's entropy, mean over tokens. Sink and effective tokens: mean over a layer's heads.",
         "Lag: how many cycles back the lift on that wave is largest. Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
     )
