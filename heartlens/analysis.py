@@ -95,6 +95,6 @@ def _refuse_mismatch(origin: Origin, cfg: Any, windows: Windows, force: bool) ->
         raise Refusal("there are no windows to measure; every one was skipped: " + ", ".join(f"{n} {why}" for why, n in windows.skipped))
     if windows.kind != origin.kind and not force:
         reads = (origin.kind or f"signals of {cfg.d_vocab} token values").upper()
-        raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give windows of its kind, or --force (force=True)")
+        raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give its kind, or --force (force=True)")
     if int(windows.tokens.max()) >= cfg.d_vocab or windows.tokens.shape[1] > cfg.n_ctx:
         raise Refusal(f"{origin.checkpoint} takes {cfg.n_ctx} tokens below {cfg.d_vocab}; the windows have {windows.tokens.shape[1]}")
