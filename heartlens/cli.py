@@ -103,3 +103,6 @@ def _refuse_existing(out: Path, options: argparse.Namespace) -> None:
         raise Refusal(f"{out} is a file; --out names a folder")
     if not options.overwrite and (out / "summary.nc").exists():
         raise Refusal(f"{out} holds a result; give another --out, or --overwrite")
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise Refusal(f"{out} cannot be written; name another folder with --out")

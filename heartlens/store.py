@@ -22,7 +22,12 @@ def write_summary(summary: xr.Dataset, path: Path) -> None:
 
 def read_summary(path: str | Path) -> xr.Dataset:
     """A stored summary, in memory. Refuses a file that is none."""
-    return _read(Path(path))
+    path = Path(path)
+    with _reading(path):
+        summary = xr.load_dataset(path, engine="h5netcdf")
+    if not summary.data_vars:  # such is the root of a file of tallies
+        raise Refusal(f"{path} holds no summary; give a summary.nc")
+    return summary
 
 
 def write_measured(measured: Measured, path: Path) -> None:
@@ -47,8 +52,9 @@ def read_measured(path: str | Path) -> Measured:
 def add(earlier: Measured, later: Measured) -> Measured:
     """Both together. Refuses tallies of another checkpoint or other options, and a record that both have counted."""
     for name in MEANING:
-        if earlier.attrs[name] != later.attrs[name]:
-            raise Refusal(f"these tallies differ in {name} ({earlier.attrs[name]} and {later.attrs[name]}) and cannot be added")
+        one, other = (measured.attrs.get(name) for measured in (earlier, later))
+        if one is None or one != other:
+            raise Refusal(f"these tallies differ in {name} ({one} and {other}) and cannot be added")
     twice = sorted(set(earlier.tally.records) & set(later.tally.records))
     if twice:
         raise Refusal(f"both tallies have counted {', '.join(twice[:4])}; a record counts once: leave it out of --data")
@@ -84,11 +90,6 @@ def _attrs_of_both(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, 
 
 def _tally(node: xr.DataTree) -> Tally:
     return Tally(*(node.children[part].to_dataset(inherit=False).load() for part in ("sums", "sample")))
-
-
-def _read(path: Path) -> xr.Dataset:
-    with _reading(path):
-        return xr.load_dataset(path, engine="h5netcdf")
 
 
 @contextmanager

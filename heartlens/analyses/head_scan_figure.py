@@ -50,7 +50,7 @@ def caption(summary: xr.Dataset) -> str:
 
 
 def _maps(part: Any, scan: xr.Dataset) -> None:
-    limit = max(2.0, float(np.ceil(np.nanmax(scan["lift"].values))))
+    limit = max(2.0, float(np.ceil(scan["lift"].fillna(1).max())))
     panels = part.subplots(1, scan.sizes["wave"], sharey=True, squeeze=False)[0]
     for axes, wave in zip(panels, scan["wave"].values, strict=True):
         here = scan.sel(wave=wave).transpose("layer", "head", ...)
