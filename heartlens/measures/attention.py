@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from heartlens.axes import KINDS
 from heartlens.windows import Windows
 
+ROUNDING = 1e-9  # of positions, in cycles
 Pattern = Float[np.ndarray, "#window head query key"]  # one window for all: the even pattern
 
 
@@ -67,9 +68,11 @@ def _rotated(wave: Int[np.ndarray, " time"], position: Float[np.ndarray, " time"
     if not len(known):
         return moved
     at = position[known]
-    source = np.floor(at) + (at - turn) % 1.0
-    source += np.where(source > at[-1], -1.0, np.where(source < at[0], 1.0, 0.0))  # a cycle the window cuts off: its neighbour's wave
-    moved[known] = wave[np.round(np.interp(source, at, known)).astype(int)]
+    source = np.floor(at) + (at - turn + ROUNDING) % 1.0
+    source += np.where(source > at[-1] + ROUNDING, -1.0, np.where(source < at[0], 1.0, 0.0))  # cut off by the window: the neighbour's
+    nearest = np.round(np.interp(source, at, np.arange(len(at)))).astype(int)
+    nearest -= np.floor(at[nearest]) > np.floor(source)  # the last token of a cycle may be nearer to the next one's first
+    moved[known] = wave[known[nearest]]
     return moved
 
 
