@@ -8,11 +8,12 @@ from planted import CONTEXT, CYCLE, SPANS, blank_state, in_wave, model_of, plant
 
 from heartlens.analyses import head_scan
 from heartlens.analyses.head_scan import HeadScan
-from heartlens.analysis import fold, run, silent
+from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.models.twins import twins
 from heartlens.signals.simulate import simulated
 
 TOKEN = np.arange(CONTEXT)
+SCAN = HeadScan(n_permutations=1999, n_twins=20, twin_windows=1)
 QUICK = HeadScan(n_permutations=99, n_twins=2, twin_windows=1)
 P_HEAD, SINK_HEAD, AHEAD_HEAD = (1, 3), (0, 2), (1, 6)
 EVERY = {"query", "wave", "layer", "head"}
@@ -29,10 +30,14 @@ def even():
 
 
 @pytest.fixture(scope="module")
-def planted():
+def measured():
     """20 twins, 8 records: enough to survive all controls."""
-    scan = HeadScan(n_permutations=1999, n_twins=20, twin_windows=1)
-    return run(scan, model_of(planted_state({P_HEAD: 1, SINK_HEAD: "first token"})), regular_windows(8))
+    return measure(SCAN, model_of(planted_state({P_HEAD: 1, SINK_HEAD: "first token"})), regular_windows(8))
+
+
+@pytest.fixture(scope="module")
+def planted(measured):
+    return summarize(SCAN, measured)
 
 
 def test_even_attention_has_lift_one_everywhere(even):
@@ -92,6 +97,21 @@ def test_the_planted_head_survives_and_no_other(planted):
     verdict = " ".join(HeadScan().findings(planted).verdict)
     assert "1 of 16 heads x 3 waves = 48 tested survive" in verdict
     assert "P: L2H4 lift " in verdict
+
+
+def test_what_a_twin_also_shows_does_not_survive(measured):
+    summary = SCAN.summarize(measured.tally, {**measured.twins, "a twin as good": measured.tally})
+    assert at(summary, "q_value", P_HEAD, query="all", wave="P").item() < 0.05
+    assert not summary["survives"].sel(query="all").any()
+
+
+def test_what_the_phase_null_cannot_exclude_does_not_survive(measured):
+    """One head in 48 tests at p = 1 / 100 has q = 0.48, however large its lift."""
+    summary = replace(SCAN, n_permutations=99).summarize(measured.tally, measured.twins)
+    beats = summary["lift_low"] > summary["null_high"]
+    assert at(summary.assign(beats=beats), "beats", P_HEAD, query="all", wave="P").item()
+    assert at(summary, "q_value", P_HEAD, query="all", wave="P").item() == pytest.approx(0.48)
+    assert not summary["survives"].sel(query="all").any()
 
 
 def test_one_value_for_all_records_is_an_interval_of_width_zero(planted):
