@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.exits import DONE, PARTIAL, exit_code
-from heartlens.options import Option, options_of
-from heartlens.parser import Parser
+from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
 
 FORMATS = ("pdf", "svg", "png")
@@ -46,8 +45,7 @@ def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
     _add_data(parser.add_argument_group("recordings (simulated ones where no --data is given)"))
     _add_output(parser.add_argument_group("output and machine"))
     options = parser.add_argument_group("options of the analysis")
-    for option in options_of(analysis):
-        _add_option(options, option)
+    add_options(options, analysis)
     return parser.strict(arguments)
 
 
@@ -70,15 +68,6 @@ def _add_output(group: Any) -> None:
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
     group.add_argument("--offline", action="store_true", help="download nothing")
     group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
-
-
-def _add_option(group: Any, option: Option) -> None:
-    flag = f"--{option.name.replace('_', '-')}"
-    text = f"{option.help} (default: {option.default})"
-    if option.type is bool:
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=option.help)
-    else:
-        group.add_argument(flag, type=option.type, default=option.default, choices=option.choices or None, help=text)
 
 
 def _run(analysis_class: type, options: argparse.Namespace) -> int:
