@@ -1,0 +1,84 @@
+"""A corpus read from recordings: files, folders and patterns as every command takes them, and arrays whose rows are records."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.refusal import Refusal
+from heartlens.signals import prepare
+from heartlens.signals.readers import read_recording
+from heartlens.signals.recording import Recording, agreed_rate, digest
+from heartlens.signals.search import Found, Paths, distinct_names, find
+from heartlens.training.corpus import Corpus
+
+
+def read_corpus(paths: Paths, kind: str, lead: str | int | None = None, rate_hz: float | None = None, bandpass: bool = False) -> Corpus:
+    """The signals of all recordings in `paths`, at the model's rate. A .npy file of two dimensions holds a record a row.
+
+    Refuses a named file that cannot be read, and paths without a stretch as long as a window; what is left out of a folder is noted.
+    """
+    found = find(paths)
+    signals, names, notes = [], [], []
+    for each, name in zip(found, distinct_names([each.path for each in found]), strict=True):
+        try:
+            recordings = list(_recordings(each.path, name, lead, rate_hz, kind))
+        except Refusal as refusal:
+            if each.named:
+                raise
+            notes.append(f"left out {refusal}")
+            continue
+        for recording in recordings:
+            stretches = _stretches(recording, kind, bandpass)
+            if not stretches:
+                notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s without a gap")
+            signals += stretches
+            names += [recording.name] * len(stretches)
+    if not signals:
+        raise Refusal(f"{_named(found)}: no recording that could be used; {'; '.join(notes[:3])}")
+    return Corpus(kind, tuple(signals), tuple(names), _named(found), tuple(notes))
+
+
+def _recordings(path: Path, name: str, lead: str | int | None, rate_hz: float | None, kind: str) -> Iterator[Recording]:
+    rows = _rows(path)
+    if rows is None:
+        recording = read_recording(path, lead, rate_hz, kind)
+        if recording.kind not in (None, kind):
+            raise Refusal(f"{path}: {recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
+        yield replace(recording, name=name)
+        return
+    rate_hz, sha256 = agreed_rate(None, rate_hz, path), digest(path)
+    for number, row in enumerate(rows.astype(np.float64)):
+        yield Recording(f"{name}/{number:06d}", kind, str(number), rate_hz, row, "", None, str(path), sha256)
+
+
+def _rows(path: Path) -> np.ndarray | None:
+    """The rows of a .npy file of several signals, else None."""
+    if path.suffix.lower() != ".npy":
+        return None
+    try:
+        content = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (ValueError, OSError, EOFError):
+        return None  # the reader says what is wrong
+    several = isinstance(content, np.ndarray) and content.ndim == 2 and min(content.shape) > 1 and content.dtype.kind in "fiu"
+    return content if several else None
+
+
+def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[np.ndarray]:
+    live = prepare.without_flat(recording.signal, recording.rate_hz)
+    stretches = []
+    for stretch in prepare.finite_stretches(live):
+        signal = recording.signal[stretch]
+        if len(signal) * KINDS[kind].rate_hz < CONTEXT * recording.rate_hz:
+            continue
+        signal = prepare.bandpass(signal, recording.rate_hz, kind) if bandpass else signal
+        signal = prepare.resample(signal, recording.rate_hz, kind)
+        stretches += [signal.astype(np.float32)] if len(signal) >= CONTEXT else []
+    return stretches
+
+
+def _named(found: list[Found]) -> str:
+    paths = [str(each.path) for each in found]
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
