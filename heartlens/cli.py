@@ -40,7 +40,8 @@ def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
     analysis = _analysis_of(module)
     about = importlib.import_module(module).__doc__ or ""
     parser = Parser(prog=f"python -m {module}", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", help="a published name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors")
+    parser.add_argument("checkpoint", help="a name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors")
+    parser.add_argument("--published-only", action="store_true", help="refuse the embedded model that an alias else falls back to")
     parser.add_argument("--version", action="version", version=f"heartlens {__version__}")
     _add_data(parser.add_argument_group("recordings (simulated ones where no --data is given)"))
     _add_output(parser.add_argument_group("output and machine"))
@@ -67,7 +68,7 @@ def _add_output(group: Any) -> None:
     group.add_argument("--json", action="store_true", help="print the findings as JSON")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
     group.add_argument("--offline", action="store_true", help="download nothing")
-    group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
+    group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors, and which model stands in for an alias")
 
 
 def _run(analysis_class: type, options: argparse.Namespace) -> int:

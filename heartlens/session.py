@@ -74,7 +74,7 @@ def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dic
 def _model(options: argparse.Namespace) -> tuple[Any, str | None]:
     from heartlens.models.load import device_named, load
 
-    model = load(options.checkpoint, device=device_named(options.device))
+    model = load(options.checkpoint, published_only=options.published_only, device=device_named(options.device))
     return model, model.origin.kind
 
 

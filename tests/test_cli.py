@@ -9,6 +9,8 @@ import torch
 from planted import random_state
 
 from heartlens import session
+from heartlens.checkpoints.card import write_with_card
+from heartlens.checkpoints.fetch import sha256_of
 from heartlens.cli import run_command
 from heartlens.signals.simulate import ecg, ppg
 from heartlens.store import read_measured, read_summary
@@ -218,12 +220,33 @@ def test_bad_recordings(folder, capsys, tmp_path, arguments, message):
         ("ecgg", "unknown checkpoint 'ecgg'; did you mean 'ecg'?"),
         ("nowhere.pth", "no checkpoint file at nowhere.pth"),
         ("none.pth", "none.pth does not hold a state dict"),
-        ("ecg", "ecgpt-560k is not on this machine and downloads are off"),
+        ("ecgpt-560k", "ecgpt-560k is not on this machine and downloads are off"),
+        ("ecg --published-only", "ecgpt-560k is not on this machine and downloads are off"),
+        ("ecg-sim --published-only", "ecg-sim is no published checkpoint, and only those were asked for"),
     ],
 )
 def test_bad_checkpoints(folder, capsys, tmp_path, checkpoint, message):
-    refused(capsys, run(folder, "--out", "o", "--quiet", checkpoint=checkpoint), message)
+    name, *options = checkpoint.split()
+    refused(capsys, run(folder, *options, "--out", "o", "--quiet", checkpoint=name), message)
     assert not (tmp_path / "o").exists()
+
+
+def test_an_alias_that_means_the_embedded_checkpoint_says_so_once_though_quiet(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("heartlens.checkpoints.fetch.EMBEDDED_FOLDER", tmp_path)
+    monkeypatch.setattr("heartlens.models.load.SAID", set())
+    card = {"name": "ecg-sim", "kind": "ecg", "task": None, "threshold": None, "licence": "MIT", "citation": ""}
+    write_with_card(random_state(layers=1), tmp_path / "ecg-sim.safetensors", card)
+    assert run(folder, "--data", "hearts/2.csv", "--out", "o", "--quiet", "--json", "--format", "svg", checkpoint="ecg") == 0
+    said, sha256 = capsys.readouterr(), sha256_of(tmp_path / "ecg-sim.safetensors")
+    assert said.err.startswith("heartlens: 'ecg' is now the embedded ecg-sim, trained on simulated signals only, because ecgpt-560k is not")
+    assert said.err.count("\n") == 1
+    told = json.loads(said.out)
+    assert (told["checkpoint"], told["checkpoint_sha256"]) == ("ecg-sim", sha256)
+    assert read_summary(tmp_path / "o" / "summary.nc").attrs["checkpoint_sha256"] == sha256
+    assert f"ecg-sim ({told['checkpoint_fingerprint'][:8]})" in (tmp_path / "o" / "head_scan.svg").read_text()
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "ecg-sim" in page
+    assert sha256 in page
 
 
 def test_no_checkpoint_at_all(capsys):

@@ -1,17 +1,28 @@
 """Find a published checkpoint's zip: the folders of HEARTLENS_CHECKPOINTS, then the user cache, then a download.
 
-A file counts only if its SHA-256 is the registry's; that is checked before anything is unpacked. A download that fails or is cut
-short leaves nothing behind. The environment is read at call time.
+A file counts only if its SHA-256 is the registry's; that is checked before anything is unpacked. A download has TIMEOUT_S from looking up
+the host to the last byte: one rule for whatever hangs, drips or stalls (the 2 MB then need 1.8 Mbit/s). It is held in memory until its
+hash is right, so one that fails leaves no file. The environment is read at call time.
 """
 
 import hashlib
+import io
 import os
+import time
 from pathlib import Path
 
+from heartlens.checkpoints import outage
+from heartlens.checkpoints.deadline import within
 from heartlens.checkpoints.registry import Checkpoint
+from heartlens.checkpoints.whole import write_whole
 from heartlens.refusal import Refusal
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 9.0  # so that the whole command loses at most 10
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+
+
+class Unavailable(Refusal):
+    """A published checkpoint that is not on this machine and cannot be downloaded."""
 
 
 def cache_folder() -> Path:
@@ -48,20 +59,75 @@ def find(checkpoint: Checkpoint) -> Path | None:
     return None
 
 
+def embedded_path(name: str) -> Path:
+    """Where an embedded checkpoint lies, once it is built."""
+    return EMBEDDED_FOLDER / f"{name}.safetensors"
+
+
 def download(checkpoint: Checkpoint) -> Path:
-    """The checkpoint's zip, downloaded to the user cache. Refuses offline, and when no file of the right hash arrives."""
+    """The checkpoint's zip, downloaded to the user cache. `Unavailable` offline, after a failure within the hour, and when it fails."""
+    folder = cache_folder()
     if is_offline():
-        raise Refusal(f"{checkpoint.name} is not on this machine and downloads are off (HEARTLENS_OFFLINE); {_by_hand(checkpoint)}")
+        raise _unavailable(checkpoint, "is not on this machine and downloads are off (HEARTLENS_OFFLINE)")
+    if failed := outage.remembered(folder):
+        raise _unavailable(checkpoint, f"is not on this machine: {failed}")
+    try:
+        _check_writable(folder)
+        write_whole(_of_hash(checkpoint.sha256, _asked(checkpoint.url, folder)), folder / checkpoint.file)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        raise _unavailable(checkpoint, f"could not be downloaded ({_reason(error)})") from error
+    return folder / checkpoint.file
+
+
+def _check_writable(folder: Path) -> None:
+    """An OSError where the download could not be kept, before any network is asked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} cannot be written")
+
+
+def _asked(url: str, folder: Path) -> bytes:
+    """What the network gives. A network that fails to answer is remembered."""
     import pooch
 
-    fetcher = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT_S)
-    pooch.get_logger().setLevel("WARNING")
+    get, content = pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT_S), _Awaited(TIMEOUT_S)
     try:
-        path = pooch.retrieve(checkpoint.url, f"sha256:{checkpoint.sha256}", checkpoint.file, cache_folder(), downloader=fetcher)
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors; pooch's mismatch is a ValueError
-        reason = " ".join(str(error).split())[:160]
-        raise Refusal(f"{checkpoint.name} could not be downloaded ({reason}); {_by_hand(checkpoint)}") from error
-    return Path(path)
+        within(TIMEOUT_S, lambda: get(url, content, None))
+    except OSError as error:
+        if getattr(error, "response", None) is None:
+            outage.remember(folder, _reason(error))
+        raise
+    outage.forget(folder)
+    return content.getvalue()
+
+
+class _Awaited(io.BytesIO):
+    """Bytes that arrive while they are still waited for; later ones end the download they come from."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.until = time.monotonic() + seconds
+
+    def write(self, chunk: bytes) -> int:  # type: ignore[override]
+        if time.monotonic() > self.until:
+            raise TimeoutError
+        return super().write(chunk)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, in one line."""
+    while error.__context__ is not None:
+        error = error.__context__
+    if isinstance(error, TimeoutError):
+        return f"no complete answer within {TIMEOUT_S:g} s"
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _of_hash(sha256: str, content: bytes) -> bytes:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(f"what came has another hash, {found}")
+    return content
 
 
 def _check(path: Path, checkpoint: Checkpoint) -> None:
@@ -72,8 +138,8 @@ def _check(path: Path, checkpoint: Checkpoint) -> None:
         )
 
 
-def _by_hand(checkpoint: Checkpoint) -> str:
-    return (
-        f"get {checkpoint.url} (SHA-256 {checkpoint.sha256}) and put {checkpoint.file} into {cache_folder()} "
+def _unavailable(checkpoint: Checkpoint, why: str) -> Unavailable:
+    return Unavailable(
+        f"{checkpoint.name} {why}; get {checkpoint.url} (SHA-256 {checkpoint.sha256}) and put {checkpoint.file} into {cache_folder()} "
         f"or into a folder named in HEARTLENS_CHECKPOINTS"
     )

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from heartlens.checkpoints.whole import write_whole
 from heartlens.refusal import Refusal
 
 MAX_BYTES = 1 << 30
@@ -37,13 +38,7 @@ def read_state(path: Path) -> State:
 
 def write_state(state: State, path: Path, metadata: dict[str, str]) -> None:
     """Write `state` as safetensors, atomically; an OSError leaves nothing behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata), path)
 
 
 def fingerprint(state: State) -> str:

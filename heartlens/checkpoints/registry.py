@@ -1,6 +1,9 @@
-"""The published checkpoints: one literal table. Exact names never substitute; an alias means the published checkpoint of its kind.
+"""The checkpoints there are: one literal table of the published ones, and one of what the aliases mean.
 
-Source: harryjdavies/HeartGPT at UPSTREAM_COMMIT, MIT licence. The hashes are those of the zips as published.
+Exact names, published or embedded, never substitute. An alias means the published checkpoint, and the embedded one, a small model trained
+on simulated signals only, where the published one cannot be had.
+
+Source of the published ones: harryjdavies/HeartGPT at UPSTREAM_COMMIT, MIT licence. The hashes are those of the zips as published.
 """
 
 from dataclasses import dataclass
@@ -83,22 +86,33 @@ CHECKPOINTS = {
     )
 }
 
+
+@dataclass(frozen=True)
+class Alias:
+    """What an alias means: `published` if it can be had, else `embedded`, which comes with the package."""
+
+    published: str
+    embedded: str
+
+
 ALIASES = {
-    "ecg": "ecgpt-560k",
-    "ecg-af": "ecgpt-af-1k",
-    "ppg": "ppgpt-500k",
-    "ppg-af": "ppgpt-af-1k",
-    "ppg-beat": "ppgpt-beat-5k",
+    "ecg": Alias(published="ecgpt-560k", embedded="ecg-sim"),
+    "ppg": Alias(published="ppgpt-500k", embedded="ppg-sim"),
+    "ecg-af": Alias(published="ecgpt-af-1k", embedded="ecg-sim-af"),
+    "ppg-af": Alias(published="ppgpt-af-1k", embedded="ppg-sim-af"),
+    "ppg-beat": Alias(published="ppgpt-beat-5k", embedded="ppg-sim-beat"),
 }
+EMBEDDED = tuple(alias.embedded for alias in ALIASES.values())
+NAMES = (*ALIASES, *CHECKPOINTS, *EMBEDDED)
 
 
 def published(name: str) -> Checkpoint:
-    """The checkpoint of an exact name or alias. Refuses any other name, with the nearest one.
+    """The published checkpoint of an exact name or alias. Refuses any other name, with the nearest one.
 
     >>> published("ecg").name
     'ecgpt-560k'
     """
-    exact = ALIASES.get(name, name)
+    exact = ALIASES[name].published if name in ALIASES else name
     if exact not in CHECKPOINTS:
-        raise unknown("checkpoint", name, [*ALIASES, *CHECKPOINTS])
+        raise unknown("checkpoint", name, NAMES)
     return CHECKPOINTS[exact]

@@ -28,7 +28,7 @@ def verify(options: argparse.Namespace) -> int:
     from heartlens.provenance import versions
     from heartlens.store import write_text
 
-    state, origin = read(options.checkpoint)
+    state, origin = read(options.checkpoint, published_only=options.published_only)
     tokens = _windows(len(state["token_embedding_table.weight"]), len(state["position_embedding_table.weight"]), options)
     print(f"{origin.checkpoint}  weights SHA-256 {origin.fingerprint}  {len(tokens)} windows  seed {options.seed}")
     rows = []
@@ -66,7 +66,8 @@ def _windows(vocabulary: int, context: int, options: argparse.Namespace) -> np.n
 def _parser() -> Parser:
     parser = Parser(prog="python -m heartlens.converters", description=__doc__, allow_abbrev=False)
     parser.add_argument("command", choices=("verify",), help="the only one")
-    parser.add_argument("checkpoint", help="a published name or alias, or a path to one's own file")
+    parser.add_argument("checkpoint", help="a name or alias, or a path to one's own file")
+    parser.add_argument("--published-only", action="store_true", help="refuse the embedded model that an alias else falls back to")
     parser.add_argument("--out", type=Path, help="the certificate's file (default: out/parity/NAME.json)")
     parser.add_argument("--seed", type=_seed, default=0, help="seed of the windows, from 0 (default: 0)")
     return parser

@@ -1,45 +1,60 @@
 """`load`: a checkpoint by exact name, alias or path, as a plain HookedTransformer that knows its origin.
 
-A published zip is read once; its tensors (2 MB of 66) are then kept in the user cache as safetensors under the zip's hash, with their
-fingerprint, which is checked at every load.
+An exact name never substitutes. An alias means the published checkpoint; where that can neither be found nor downloaded, the embedded one:
+then one line on stderr says so, once in a process, and `origin` names what was loaded.
 """
 
-import logging
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from transformer_lens import HookedTransformer
 
 from heartlens.axes import KINDS
-from heartlens.checkpoints.fetch import cache_folder, download, find, sha256_of
-from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state, write_state
-from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, Checkpoint, published
+from heartlens.checkpoints.card import Card, read_card
+from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
+from heartlens.checkpoints.kept import read_published
+from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
+from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
 from heartlens.converters.hooked import check, hooked_model
 from heartlens.converters.sizes import sizes_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.refusal import Refusal, unknown
 
-log = logging.getLogger("heartlens")
+SAID: set[str] = set()  # the aliases whose stand-in this process has told of
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint's original state dict, where it comes from, and its model card (empty without one)."""
+
+    state: State
+    origin: Origin
+    card: Card
 
 
 def load(
     name: str | Path,
     *,
     kind: str | None = None,
+    published_only: bool = False,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     fold_ln: bool = False,
     center_writing_weights: bool = False,
 ) -> HookedTransformer:
-    """The model of a published checkpoint ("ecgpt-560k", "ecg", ...) or of one's own .pth, .zip or .safetensors file.
+    """The model of a checkpoint ("ecgpt-560k", "ecg-sim", "ecg", ...) or of one's own .pth, .zip or .safetensors file.
 
-    `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own. `model.origin` says where it comes from.
-    Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary.
+    `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own and no model card. `published_only` refuses
+    whatever is no published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one).
+    Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
     """
-    state, origin = read(name, kind)
+    loaded = _loaded(name, kind, published_only)
     processing = ", ".join(label for label, on in (("fold_ln", fold_ln), ("center_writing_weights", center_writing_weights)) if on)
-    model = hooked_model(state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=origin.checkpoint)
-    model.origin = Origin(**{**vars(origin), "processing": processing or "none"})
+    called = loaded.origin.checkpoint
+    model = hooked_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
+    model.origin, model.card = replace(loaded.origin, processing=processing or "none"), loaded.card
     return model if device == "cpu" else model.to(device, print_details=False)
 
 
@@ -50,63 +65,78 @@ def device_named(name: str) -> str:
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def read(name: str | Path, kind: str | None = None) -> tuple[State, Origin]:
-    """A checkpoint's original state dict and its origin."""
+def read(name: str | Path, kind: str | None = None, *, published_only: bool = False) -> tuple[State, Origin]:
+    """A checkpoint's original state dict and its origin, by the rules of `load`."""
+    loaded = _loaded(name, kind, published_only)
+    return loaded.state, loaded.origin
+
+
+def _loaded(name: str | Path, kind: str | None, published_only: bool) -> Loaded:
     if kind is not None and kind not in KINDS:
         raise unknown("kind of signal", kind, KINDS)
-    path = Path(name)
-    if str(name) not in (*ALIASES, *CHECKPOINTS) and (path.suffix in SUFFIXES or path.is_file()):
-        return _read_own(path, kind)
-    checkpoint = published(str(name))
+    given, path = str(name), Path(name)
+    is_own = given not in NAMES and (path.suffix in SUFFIXES or path.is_file())
+    if published_only and (is_own or given in EMBEDDED):
+        raise Refusal(f"{given} is no published checkpoint, and only those were asked for; legal: {', '.join((*ALIASES, *CHECKPOINTS))}")
+    if given in EMBEDDED:
+        return _embedded(given, kind)
+    if is_own:
+        return _from_file(path, kind, path.name)
+    return _named(given, kind, may_substitute=given in ALIASES and not published_only)
+
+
+def _named(name: str, kind: str | None, may_substitute: bool) -> Loaded:
+    checkpoint = published(name)
     if kind not in (None, checkpoint.kind):
         raise Refusal(f"{checkpoint.name} reads {checkpoint.kind.upper()}, not {str(kind).upper()}")
-    state = _read_published(checkpoint)
-    return state, _origin(checkpoint, state)
+    try:
+        state = read_published(checkpoint)
+    except Unavailable as why:
+        if not (may_substitute and embedded_path(ALIASES[name].embedded).is_file()):
+            raise
+        return _stand_in(name, kind, why)
+    return Loaded(state, _origin(checkpoint, state), {})
+
+
+def _stand_in(alias: str, kind: str | None, why: Unavailable) -> Loaded:
+    """The alias' embedded checkpoint; says so on stderr, which no --quiet silences: another model answers than the one that was meant."""
+    loaded = _embedded(ALIASES[alias].embedded, kind)
+    if alias not in SAID:
+        SAID.add(alias)
+        name = loaded.origin.checkpoint
+        print(f"heartlens: {alias!r} is now the embedded {name}, trained on simulated signals only, because {why}", file=sys.stderr)
+    return loaded
+
+
+def _embedded(name: str, kind: str | None) -> Loaded:
+    path = embedded_path(name)
+    if not path.is_file():
+        raise Refusal(f"{name} is not built: there is no {path}; `make embedded` builds it")
+    return _from_file(path, kind, name)
+
+
+def _from_file(path: Path, kind: str | None, name: str) -> Loaded:
+    state = read_state(path)
+    check(state)
+    card = read_card(path)
+    task = "task head" if "lm_head.linear1.0.weight" in state else None
+    kind = _kind_of(path, kind, card, sizes_of(state).vocabulary)
+    known: Card = {"task": task, "licence": "the file's owner's", "citation": ""} | card
+    origin = Origin(name, kind, known["task"], sha256_of(path), fingerprint(state), known["licence"], known["citation"], "none")
+    return Loaded(state, origin, card)
+
+
+def _kind_of(path: Path, given: str | None, card: Card, vocabulary: int) -> str | None:
+    """The kind of signal that all who know it agree on: the caller, the card, the vocabulary."""
+    told, carded = kind_of_vocabulary(vocabulary), card.get("kind")
+    kind = given or carded or told
+    if told not in (None, kind):
+        raise Refusal(f"{path} has the vocabulary of {told} ({vocabulary} tokens), not of {kind}")
+    if carded not in (None, kind):
+        raise Refusal(f"{path} is a model of {carded} by its model card, not of {kind}")
+    return kind
 
 
 def _origin(checkpoint: Checkpoint, state: State) -> Origin:
     known = {name: getattr(checkpoint, name) for name in ("kind", "task", "sha256", "licence", "citation")}
     return Origin(checkpoint=checkpoint.name, fingerprint=fingerprint(state), processing="none", **known)
-
-
-def _read_own(path: Path, kind: str | None) -> tuple[State, Origin]:
-    state = read_state(path)
-    check(state)
-    vocabulary = sizes_of(state).vocabulary
-    told = kind_of_vocabulary(vocabulary)
-    if None not in (kind, told) and kind != told:
-        raise Refusal(f"{path} has the vocabulary of {told} ({vocabulary} tokens), not of {kind}")
-    task = "task head" if "lm_head.linear1.0.weight" in state else None
-    return state, Origin(path.name, kind or told, task, sha256_of(path), fingerprint(state), "the file's owner's", "", "none")
-
-
-def _read_published(checkpoint: Checkpoint) -> State:
-    zipped = find(checkpoint)
-    kept = cache_folder() / f"{checkpoint.name}-{checkpoint.sha256[:12]}.safetensors"
-    state = _read_kept(kept)
-    if state is None:
-        state = read_state(zipped or download(checkpoint))
-        _keep(state, kept, checkpoint)
-    return state
-
-
-def _read_kept(path: Path) -> State | None:
-    """The cached tensors, or None where there are none or they are not what was written."""
-    if not path.is_file():
-        return None
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            promised = (file.metadata() or {}).get("fingerprint")
-    except (SafetensorError, OSError):
-        return None
-    return state if fingerprint(state) == promised else None
-
-
-def _keep(state: State, path: Path, checkpoint: Checkpoint) -> None:
-    try:
-        write_state(state, path, {"fingerprint": fingerprint(state), "zip_sha256": checkpoint.sha256, "name": checkpoint.name})
-    except OSError as error:  # a read-only cache costs time, not correctness
-        log.warning("the cache %s cannot be written (%s); the next load reads the zip again", path.parent, error)

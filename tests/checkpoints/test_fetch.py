@@ -5,13 +5,15 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from werkzeug import Response
 
-from heartlens.checkpoints import fetch, registry
-from heartlens.checkpoints.fetch import cache_folder, download, find, is_offline, search_path
+from checkpoints.answers import drip, flood, hang, nothing, sending
+from heartlens.checkpoints import fetch, outage, registry
+from heartlens.checkpoints.fetch import Unavailable, cache_folder, download, find, is_offline, search_path
 from heartlens.checkpoints.registry import published
 from heartlens.refusal import Refusal
 
@@ -24,7 +26,6 @@ NAME, FILE = "ecgpt-560k", "ECGPT_560k_iters.zip"
 def served(httpserver, monkeypatch):
     """`served(handler)`: upstream is a server on this machine that answers so."""
     monkeypatch.setattr(registry, "UPSTREAM", httpserver.url_for("/Model_files"))
-    monkeypatch.setattr(fetch, "TIMEOUT_S", 0.5)
     return httpserver.expect_request(f"/Model_files/{FILE}").respond_with_handler
 
 
@@ -78,15 +79,15 @@ def test_a_good_download_lands_in_the_cache(fake_zip, served, tmp_path):
     assert [file.name for file in (tmp_path / "cache").iterdir()] == [FILE]
 
 
-def refused_download(tmp_path):
-    """What the refusal says; it names URL, hash, file and folder, and the cache is empty."""
-    with pytest.raises(Refusal, match=f"^{NAME} ") as caught:
+def refused_download(tmp_path, leaves=()):
+    """What the refusal says; it names URL, hash, file and folder, and nothing but `leaves` is in the cache."""
+    with pytest.raises(Unavailable, match=f"^{NAME} ") as caught:
         download(published(NAME))
     said, checkpoint = str(caught.value), published(NAME)
     for part in (checkpoint.url, checkpoint.sha256, FILE, str(tmp_path / "cache"), "HEARTLENS_CHECKPOINTS"):
         assert part in said
     assert "\n" not in said
-    assert not list((tmp_path / "cache").glob("*"))
+    assert [file.name for file in (tmp_path / "cache").glob("*")] == list(leaves)
     return said
 
 
@@ -109,49 +110,69 @@ def test_a_bad_answer_is_refused_and_leaves_nothing(fake_zip, served, tmp_path, 
         gc.collect()  # pooch leaves the socket of a bad status open; the warning of that belongs to this test
 
 
-@pytest.fixture
-def raw_server(monkeypatch):
-    """`raw_server(sent)`: upstream sends these bytes to one caller; then hangs up, or waits if `hangs`."""
-    listener, done = socket.create_server(("127.0.0.1", 0)), threading.Event()
-
-    def start(sent, hangs):
-        def answer():
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(sent)
-                if hangs:
-                    done.wait(10)
-
-        threading.Thread(target=answer, daemon=True).start()
-        monkeypatch.setattr(registry, "UPSTREAM", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        monkeypatch.setattr(fetch, "TIMEOUT_S", 0.5)
-
-    yield start
-    done.set()
-    listener.close()
+@pytest.mark.parametrize("then", [nothing, hang, drip, flood])
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50000000000\r\n\r\nPK\x03\x04"], ids=["silent", "begun"])
+def test_a_network_that_hangs_costs_no_more_than_the_timeout_and_leaves_no_file(fake_zip, raw_server, tmp_path, sent, then):
+    raw_server(sending(sent, then))
+    began = time.monotonic()
+    assert "could not be downloaded (" in refused_download(tmp_path, leaves=[outage.MARKER])
+    assert time.monotonic() - began < fetch.TIMEOUT_S + 2
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["cut off", "stalled"])
-@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nPK\x03\x04"], ids=["silent", "begun"])
-def test_a_connection_that_is_cut_or_stalls_is_refused_and_leaves_nothing(fake_zip, raw_server, tmp_path, sent, hangs):
-    raw_server(sent, hangs)
-    assert "could not be downloaded" in refused_download(tmp_path)
+def test_the_timeout_is_that_of_the_promise():
+    assert fetch.TIMEOUT_S < 10
+
+
+def test_a_name_that_is_looked_up_for_ever(fake_zip, monkeypatch, tmp_path):
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **options: answered.wait(20))
+    monkeypatch.setattr(fetch, "TIMEOUT_S", 0.5)
+    assert "(no complete answer within 0.5 s)" in refused_download(tmp_path, leaves=[outage.MARKER])
+    answered.set()
+
+
+def test_a_download_that_is_given_up_ends(fake_zip, raw_server, tmp_path):
+    raw_server(sending(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000000\r\n\r\n", flood))
+    before = set(threading.enumerate())
+    refused_download(tmp_path, leaves=[outage.MARKER])
+    left = [thread for thread in set(threading.enumerate()) - before if "run" in thread.name]
+    for thread in left:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in left)
 
 
 def test_a_refused_connection(fake_zip, monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setattr(registry, "UPSTREAM", f"http://127.0.0.1:{port}")
-    assert "could not be downloaded" in refused_download(tmp_path)
+    assert "could not be downloaded (" in (said := refused_download(tmp_path, leaves=[outage.MARKER]))
+    assert "Connection refused); get" in said
+
+
+def test_two_processes_that_download_at_once_do_not_meet(fake_zip, served, tmp_path):
+    def answer(request):
+        if not (tmp_path / "cache" / FILE).exists():  # the other one, which began later and ended earlier
+            fetch.write_whole(fake_zip, tmp_path / "cache" / FILE)
+        return Response(fake_zip)
+
+    served(answer)
+    assert download(published(NAME)).read_bytes() == fake_zip
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == [FILE]
 
 
 def test_a_cache_that_cannot_be_written_is_a_refusal(fake_zip, served, monkeypatch, tmp_path):
     served(lambda request: Response(fake_zip))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HEARTLENS_CACHE", str(tmp_path / "file/cache"))
-    with pytest.raises(Refusal, match="could not be downloaded"):
+    with pytest.raises(Unavailable, match="could not be downloaded"):
         download(published(NAME))
+
+
+def test_nobody_is_asked_for_what_could_not_be_kept(fake_zip, raw_server, monkeypatch, tmp_path):
+    callers = raw_server(hang)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+    assert f"({tmp_path / 'cache'} cannot be written)" in refused_download(tmp_path)
+    assert callers == []
 
 
 @pytest.mark.parametrize(("value", "offline"), [("1", True), ("yes", True), ("", False), ("0", False), ("False", False), ("no", False)])

@@ -7,8 +7,10 @@ import torch
 from originals import pickled, tiny_state, zipped
 from safetensors.torch import save
 
+from heartlens.checkpoints import kept
+from heartlens.checkpoints.card import write_with_card
+from heartlens.checkpoints.fetch import sha256_of
 from heartlens.checkpoints.read import fingerprint
-from heartlens.models import load as loading
 from heartlens.models.load import device_named, load, read
 from heartlens.models.origin import Origin, origin_of
 from heartlens.refusal import Refusal
@@ -39,7 +41,7 @@ def test_a_published_name_and_its_alias_give_the_model_and_its_origin(found, sma
     origin = origin_of(model)
     assert (origin.checkpoint, origin.kind, origin.task, origin.licence, origin.processing) == (NAME, "ecg", None, "MIT", "none")
     assert origin.fingerprint == fingerprint(small)
-    assert origin.sha256 == loading.sha256_of(found)
+    assert origin.sha256 == sha256_of(found)
 
 
 def test_processing_and_precision_are_said_and_done(found):
@@ -51,7 +53,7 @@ def test_processing_and_precision_are_said_and_done(found):
 
 def test_the_second_load_takes_the_cached_tensors_and_reads_no_zip(found, monkeypatch, tmp_path):
     first = read(NAME)
-    monkeypatch.setattr(loading, "read_state", lambda path: pytest.fail("the zip was read again"))
+    monkeypatch.setattr(kept, "read_state", lambda path: pytest.fail("the zip was read again"))
     again = read(NAME)
     found.unlink()
     alone = read(NAME)
@@ -62,10 +64,10 @@ def test_the_second_load_takes_the_cached_tensors_and_reads_no_zip(found, monkey
 @pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b[:-1] + b"\x55", lambda b: b"", lambda b: save({"a": torch.ones(1)})])
 def test_a_damaged_cache_is_ignored_and_written_anew(found, small, tmp_path, monkeypatch, damage):
     read(NAME)
-    (kept,) = cached(tmp_path)
-    kept.write_bytes(damage(kept.read_bytes()))
+    (file,) = cached(tmp_path)
+    file.write_bytes(damage(file.read_bytes()))
     assert fingerprint(read(NAME)[0]) == fingerprint(small)
-    monkeypatch.setattr(loading, "read_state", lambda path: pytest.fail("the cache was not written anew"))
+    monkeypatch.setattr(kept, "read_state", lambda path: pytest.fail("the cache was not written anew"))
     assert fingerprint(read(NAME)[0]) == fingerprint(small)
 
 
@@ -119,6 +121,37 @@ def test_a_task_head_is_told_by_its_tensors(own):
 @pytest.mark.parametrize(("vocabulary", "kind", "expected"), [(17, None, None), (17, "ecg", "ecg"), (17, "ppg", "ppg"), (102, None, "ppg")])
 def test_the_kind_is_the_vocabularys_or_the_one_given(own, vocabulary, kind, expected):
     assert load(own(".pth", tiny_state(vocabulary=vocabulary)), kind=kind).origin.kind == expected
+
+
+CARD = {"name": "m", "kind": "ppg", "task": "atrial fibrillation (last token)", "threshold": 0.4, "licence": "CC0", "citation": "us"}
+
+
+def test_a_file_with_a_card_is_what_its_card_says(tmp_path):
+    state = tiny_state(vocabulary=17, task_outputs=1)
+    write_with_card(state, tmp_path / "fine.safetensors", CARD | {"data": "ours"})
+    model = load(tmp_path / "fine.safetensors")
+    origin = model.origin
+    assert (origin.checkpoint, origin.kind, origin.task) == ("fine.safetensors", "ppg", "atrial fibrillation (last token)")
+    assert (origin.licence, origin.citation, origin.fingerprint) == ("CC0", "us", fingerprint(state))
+    assert origin.sha256 == sha256_of(tmp_path / "fine.safetensors")
+    assert model.card == CARD | {"data": "ours"}
+    assert load(tmp_path / "fine.safetensors", kind="ppg").origin == origin
+    assert read(tmp_path / "fine.safetensors")[1] == origin
+
+
+def test_a_card_that_contradicts_caller_or_vocabulary_is_refused(tmp_path, small):
+    write_with_card(tiny_state(vocabulary=17), tmp_path / "fine.safetensors", CARD)
+    write_with_card(small, tmp_path / "wrong.safetensors", CARD)
+    with pytest.raises(Refusal, match=r"fine\.safetensors is a model of ppg by its model card, not of ecg"):
+        load(tmp_path / "fine.safetensors", kind="ecg")
+    with pytest.raises(Refusal, match=r"wrong\.safetensors has the vocabulary of ecg \(101 tokens\), not of ppg"):
+        load(tmp_path / "wrong.safetensors")
+    with pytest.raises(Refusal, match=r"wrong\.safetensors is a model of ppg by its model card, not of ecg"):
+        load(tmp_path / "wrong.safetensors", kind="ecg")
+
+
+def test_a_file_without_a_card_gives_an_empty_one(own, found):
+    assert load(own(".safetensors")).card == load(own(".pth")).card == load(NAME).card == {}
 
 
 def test_contradictions_and_unknown_kinds_are_refused(own, found):

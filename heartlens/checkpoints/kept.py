@@ -1,0 +1,47 @@
+"""The tensors of a published checkpoint.
+
+Its zip is read once; the tensors (2 MB of 66) are then kept in the user cache as safetensors under the zip's hash, with their fingerprint,
+which is checked at every load.
+"""
+
+import logging
+from pathlib import Path
+
+from heartlens.checkpoints.fetch import cache_folder, download, find
+from heartlens.checkpoints.read import State, fingerprint, read_state, write_state
+from heartlens.checkpoints.registry import Checkpoint
+
+log = logging.getLogger("heartlens")
+
+
+def read_published(checkpoint: Checkpoint) -> State:
+    """The state dict: from the cache, the search path or a download. `Unavailable` where none of them has it."""
+    zipped = find(checkpoint)
+    kept = cache_folder() / f"{checkpoint.name}-{checkpoint.sha256[:12]}.safetensors"
+    state = _read_kept(kept)
+    if state is None:
+        state = read_state(zipped or download(checkpoint))
+        _keep(state, kept, checkpoint)
+    return state
+
+
+def _read_kept(path: Path) -> State | None:
+    """The cached tensors, or None where there are none or they are not what was written."""
+    if not path.is_file():
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            promised = (file.metadata() or {}).get("fingerprint")
+    except (SafetensorError, OSError):
+        return None
+    return state if fingerprint(state) == promised else None
+
+
+def _keep(state: State, path: Path, checkpoint: Checkpoint) -> None:
+    try:
+        write_state(state, path, {"fingerprint": fingerprint(state), "zip_sha256": checkpoint.sha256, "name": checkpoint.name})
+    except OSError as error:  # a read-only cache costs time, not correctness
+        log.warning("the cache %s cannot be written (%s); the next load reads the zip again", path.parent, error)
