@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from heartlens.analyses.head_scan import HeadScan
     from heartlens.analysis import run
     from heartlens.models.load import load
+    from heartlens.models.planted import planted
     from heartlens.refusal import Refusal
     from heartlens.signals.read import read
     from heartlens.signals.simulate import simulated
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from heartlens.windows import Windows
 
 __version__ = "0.1.0"
-__all__ = ["HeadScan", "Refusal", "Windows", "load", "read", "read_summary", "run", "simulated"]
+__all__ = ["HeadScan", "Refusal", "Windows", "load", "planted", "read", "read_summary", "run", "simulated"]
 
 HOME = {  # imported when first asked for: torch and TransformerLens take seconds
     "HeadScan": "heartlens.analyses.head_scan",
     "Refusal": "heartlens.refusal",
     "Windows": "heartlens.windows",
     "load": "heartlens.models.load",
+    "planted": "heartlens.models.planted",
     "read": "heartlens.signals.read",
     "read_summary": "heartlens.store",
     "run": "heartlens.analysis",

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from planted import model_of, random_state, regular_windows
+from planted import model_of, random_state
 
 from heartlens import figures
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import run
 from heartlens.signals.simulate import simulated
+from heartlens.signals.simulate.regular import regular
 from heartlens.store import read_summary, write_summary
 
 SCAN = HeadScan(n_rotations=4, n_permutations=99, n_twins=2, twin_windows=1)
@@ -75,7 +76,7 @@ def test_the_figure_says_what_was_measured_on_what(stored, tmp_path):
 
 @pytest.mark.parametrize("waves", [("QRS", "T"), ("QRS",), ()], ids=lambda waves: f"with {'+'.join(waves) or 'no wave'}")
 def test_waves_that_nobody_has(ecg, waves, tmp_path):
-    summary = run(SCAN, ecg, regular_windows(2, waves=waves))
+    summary = run(SCAN, ecg, regular("ecg", 2, waves))
     assert summary["lift"].sel(query="all").isnull().all(("layer", "head")).values.tolist() == [w not in waves for w in ("P", "QRS", "T")]
     drawn(summary, tmp_path)
     assert "P: no record has this wave; nothing was tested." in SCAN.findings(summary).verdict
@@ -94,7 +95,7 @@ def test_no_twins(ecg, tmp_path):
 
 
 def test_places_that_nobody_knows(ecg, tmp_path):
-    windows = regular_windows(2)
+    windows = regular("ecg", 2)
     lost = replace(windows, position=np.full_like(windows.position, np.nan), wave=np.full_like(windows.wave, -1))
     summary = run(SCAN, ecg, replace(lost, segment=np.full_like(windows.segment, -1)))
     drawn(summary, tmp_path)

@@ -1,23 +1,34 @@
-"""The head scan finds what was planted and nothing else. Every expectation follows from the weights written in `planted.py`."""
+"""The head scan finds what was planted and nothing else. Every expectation follows from what was planted."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import CONTEXT, CYCLE, SPANS, blank_state, in_wave, model_of, planted_state, random_state, regular_windows, silenced
+from planted import model_of, random_state
 
 from heartlens.analyses import head_scan
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import fold, measure, run, silent, summarize
+from heartlens.axes import CONTEXT
+from heartlens.models.planted import FirstToken, SamePhase, Wave, planted, silenced
 from heartlens.models.twins import twins
 from heartlens.signals.simulate import simulated
+from heartlens.signals.simulate.regular import regular
 
 TOKEN = np.arange(CONTEXT)
+CYCLE, SPANS = 80, {"P": (8, 16), "QRS": (22, 30), "T": (48, 62)}  # of regular ECG windows: tokens of a cycle, of each wave in it
+WINDOWS = regular("ecg", 8)
 SCAN = HeadScan(n_permutations=1999, n_twins=20, twin_windows=1)
 QUICK = HeadScan(n_permutations=99, n_twins=2, twin_windows=1)
 P_HEAD, SINK_HEAD, AHEAD_HEAD = (1, 3), (0, 2), (1, 6)
 EVERY = {"query", "wave", "layer", "head"}
 PER_HEAD = ("share", "even_share", "lift", "lift_low", "lift_high", "p_value", "q_value", "auc", "null_high", "survives")
+
+
+def in_wave(wave):
+    """Which of the CONTEXT tokens lie in a wave."""
+    (first, last), place = SPANS[wave], TOKEN % CYCLE
+    return (place >= first) & (place <= last)
 
 
 def at(summary, name, head, **where):
@@ -26,17 +37,17 @@ def at(summary, name, head, **where):
 
 @pytest.fixture(scope="module")
 def even():
-    return run(replace(QUICK, n_permutations=999), model_of(blank_state()), regular_windows(8))
+    return run(replace(QUICK, n_permutations=999), planted({}, WINDOWS), WINDOWS)
 
 
 @pytest.fixture(scope="module")
 def measured():
     """20 twins, 8 records: enough to survive all controls."""
-    return measure(SCAN, model_of(planted_state({P_HEAD: 1, SINK_HEAD: "first token"})), regular_windows(8))
+    return measure(SCAN, planted({P_HEAD: Wave("P", lag=1), SINK_HEAD: FirstToken()}, WINDOWS), WINDOWS)
 
 
 @pytest.fixture(scope="module")
-def planted(measured):
+def found(measured):
     return summarize(SCAN, measured)
 
 
@@ -66,8 +77,8 @@ def test_even_attention_by_arithmetic(even):
         assert even["even_share"].sel(query="last", wave=wave).values == pytest.approx(in_wave(wave).mean(), rel=1e-6)
 
 
-def test_the_planted_head_is_found_first(planted):
-    scan = planted.sel(query="all")
+def test_the_planted_head_is_found_first(found):
+    scan = found.sel(query="all")
     strongest = scan["lift"].argmax(...)
     assert tuple(strongest[axis].item() for axis in ("wave", "layer", "head")) == (0, *P_HEAD)  # wave 0 is P
     first_p = SPANS["P"][0]  # tokens before it have no P to look at; all later ones look at nothing else
@@ -80,23 +91,42 @@ def test_the_planted_head_is_found_first(planted):
     assert at(scan, "auc", P_HEAD, wave="P").item() == pytest.approx(wins / (63 * 437), rel=1e-4)
 
 
-def test_the_planted_head_looks_one_cycle_back(planted):
-    by_lag = at(planted.sel(query="all", wave="P"), "lift_by_lag", P_HEAD)
+def test_the_planted_head_looks_one_cycle_back(found):
+    by_lag = at(found.sel(query="all", wave="P"), "lift_by_lag", P_HEAD)
     assert by_lag.lag.values[np.nanargmax(by_lag.values)] == 1
-    share = at(planted.sel(query="all", wave="P"), "share_by_lag", P_HEAD).values
+    share = at(found.sel(query="all", wave="P"), "share_by_lag", P_HEAD).values
     first_p = SPANS["P"][0]
     assert share[:2] == pytest.approx([(CYCLE - first_p) / CONTEXT, (CONTEXT - CYCLE) / CONTEXT], rel=1e-5)
     assert share[2:] == pytest.approx(0, abs=1e-5)
-    by_phase = at(planted.sel(query="all"), "lift_by_phase", P_HEAD)
+    by_phase = at(found.sel(query="all"), "lift_by_phase", P_HEAD)
     assert (SPANS["P"][0] - 26) / CYCLE <= by_phase.phase.values[np.nanargmax(by_phase.values)] - 1 <= (SPANS["P"][1] - 26) / CYCLE
 
 
-def test_the_planted_head_survives_and_no_other(planted):
-    assert at(planted, "survives", P_HEAD, query="all", wave="P").item()
-    assert planted["survives"].sel(query="all").sum() == 1
-    verdict = " ".join(HeadScan().findings(planted).verdict)
+def test_the_planted_head_survives_and_no_other(found):
+    assert at(found, "survives", P_HEAD, query="all", wave="P").item()
+    assert found["survives"].sel(query="all").sum() == 1
+    verdict = " ".join(HeadScan().findings(found).verdict)
     assert "1 of 16 heads x 3 waves = 48 tested survive" in verdict
     assert "P: L2H4 lift " in verdict
+
+
+def test_a_head_for_each_wave_is_found_and_no_other():
+    heads = {"P": (1, 3), "QRS": (0, 5), "T": (1, 0)}
+    summary = run(SCAN, planted({head: Wave(wave) for wave, head in heads.items()}, WINDOWS), WINDOWS)
+    survives = summary["survives"].sel(query="all")
+    assert survives.sum() == 3
+    assert all(at(survives.to_dataset(), "survives", head, wave=wave) for wave, head in heads.items())
+
+
+def test_a_head_of_the_same_phase_looks_from_each_wave_at_the_one_before():
+    summary = run(QUICK, planted({P_HEAD: SamePhase(lag=1)}, WINDOWS), WINDOWS)
+    for wave in SPANS:
+        n, n_first = in_wave(wave).sum(), in_wave(wave)[:CYCLE].sum()  # those of the first cycle look at themselves
+        by_lag = at(summary, "share_by_lag", P_HEAD, query=wave)
+        assert by_lag.sel(wave=wave).values == pytest.approx([n_first / n, (n - n_first) / n, *[0] * 6], rel=1e-5, abs=1e-5)
+        assert by_lag.sel(wave=[other for other in SPANS if other != wave]).values == pytest.approx(0, abs=1e-5)
+        lift = summary["lift"].sel(query=wave, wave=wave)
+        assert np.unravel_index(lift.values.argmax(), lift.shape) == P_HEAD
 
 
 def test_what_a_twin_also_shows_does_not_survive(measured):
@@ -114,19 +144,19 @@ def test_what_the_phase_null_cannot_exclude_does_not_survive(measured):
     assert not summary["survives"].sel(query="all").any()
 
 
-def test_one_value_for_all_records_is_an_interval_of_width_zero(planted):
-    low, lift, high = (at(planted, name, P_HEAD, query="all", wave="P").item() for name in ("lift_low", "lift", "lift_high"))
+def test_one_value_for_all_records_is_an_interval_of_width_zero(found):
+    low, lift, high = (at(found, name, P_HEAD, query="all", wave="P").item() for name in ("lift_low", "lift", "lift_high"))
     assert (low, high) == pytest.approx((lift, lift), rel=1e-6)
 
 
-def test_the_sink_head(planted):
-    assert at(planted, "sink_share", SINK_HEAD).item() == pytest.approx(1, rel=1e-5)
-    assert at(planted, "effective_tokens", SINK_HEAD).item() == pytest.approx(1, rel=1e-4)
-    assert at(planted, "lift", SINK_HEAD, query="all").values == pytest.approx(0, abs=1e-5)  # the first token lies in no wave
+def test_the_sink_head(found):
+    assert at(found, "sink_share", SINK_HEAD).item() == pytest.approx(1, rel=1e-5)
+    assert at(found, "effective_tokens", SINK_HEAD).item() == pytest.approx(1, rel=1e-4)
+    assert at(found, "lift", SINK_HEAD, query="all").values == pytest.approx(0, abs=1e-5)  # the first token lies in no wave
 
 
 def test_without_its_sink_a_sink_head_is_even():
-    summary = run(replace(QUICK, exclude_sink=True), model_of(planted_state({SINK_HEAD: "first token"})), regular_windows(2))
+    summary = run(replace(QUICK, exclude_sink=True), planted({SINK_HEAD: FirstToken()}, WINDOWS), WINDOWS[:2])
     assert at(summary, "lift", SINK_HEAD, query="all").values == pytest.approx(1, abs=1e-4)
     rows = TOKEN[1:]  # the first token has no key but the sink
     expected = np.mean(np.cumsum(in_wave("P"))[1:] / rows)
@@ -136,7 +166,7 @@ def test_without_its_sink_a_sink_head_is_even():
 
 def test_the_published_variant_sees_what_is_ahead():
     """A head that looks one cycle ahead sees nothing there while causal; unmasked, every token finds a P."""
-    model, windows = model_of(planted_state({AHEAD_HEAD: -1, (0, 6): -1})), regular_windows(2)
+    model, windows = planted({AHEAD_HEAD: Wave("P", lag=-1), (0, 6): Wave("P", lag=-1)}, WINDOWS), WINDOWS[:2]
     causal, published = (run(replace(QUICK, variant=variant), model, windows).sel(wave="P") for variant in ("causal", "published"))
     assert at(published, "share", AHEAD_HEAD, query="all").item() == pytest.approx(1, rel=1e-5)
     assert published["even_share"].sel(query="all", layer=1).values == pytest.approx(in_wave("P").sum() / CONTEXT, rel=1e-6)
@@ -156,7 +186,7 @@ def test_a_dead_head_is_even_in_any_model():
 
 
 def test_one_record_has_no_interval_and_no_survivor():
-    summary = run(QUICK, model_of(planted_state({P_HEAD: 1})), regular_windows(1))
+    summary = run(QUICK, planted({P_HEAD: Wave("P", lag=1)}, WINDOWS), WINDOWS[:1])
     assert np.isnan(summary["lift_low"]).all()
     assert np.isnan(summary["lift_high"]).all()
     assert not summary["survives"].any()
@@ -165,7 +195,7 @@ def test_one_record_has_no_interval_and_no_survivor():
 
 
 def test_a_wave_that_nobody_has_is_not_tested():
-    summary = run(QUICK, model_of(planted_state({P_HEAD: 1})), regular_windows(2, waves=("QRS", "T")))
+    summary = run(QUICK, planted({P_HEAD: Wave("P", lag=1)}, WINDOWS), regular("ecg", 2, ("QRS", "T")))
     assert np.isnan(summary["lift"].sel(wave="P")).all()
     assert np.isnan(summary["q_value"].sel(wave="P")).all()
     assert np.isfinite(summary["q_value"].sel(wave="T", query="all")).all()
