@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -46,6 +46,7 @@ def of_records(rng, n_records, n_windows, apart):
     return noise + apart * positive, positive, record
 
 
+@settings(deadline=None)
 @given(WINDOWS)
 def test_auc_counts_pairs(pairs):
     score, positive = arrays(pairs)
@@ -75,6 +76,7 @@ def test_rates_that_nothing_defines_are_nan():
     assert np.isnan(rates(np.array([0.9]), np.array([True]), 0.5).specificity)
 
 
+@settings(deadline=None)
 @given(WINDOWS.filter(lambda pairs: len({positive for _, positive in pairs}) == 2))
 def test_no_threshold_beats_the_best(pairs):
     score, positive = arrays(pairs)
