@@ -149,17 +149,6 @@ def test_a_refused_connection(fake_zip, monkeypatch, tmp_path):
     assert "Connection refused); get" in said
 
 
-def test_two_processes_that_download_at_once_do_not_meet(fake_zip, served, tmp_path):
-    def answer(request):
-        if not (tmp_path / "cache" / FILE).exists():  # the other one, which began later and ended earlier
-            fetch.write_whole(fake_zip, tmp_path / "cache" / FILE)
-        return Response(fake_zip)
-
-    served(answer)
-    assert download(published(NAME)).read_bytes() == fake_zip
-    assert [file.name for file in (tmp_path / "cache").iterdir()] == [FILE]
-
-
 def test_a_cache_that_cannot_be_written_is_a_refusal(fake_zip, served, monkeypatch, tmp_path):
     served(lambda request: Response(fake_zip))
     (tmp_path / "file").write_text("")
