@@ -19,6 +19,7 @@ COLUMN_MM, PAGE_MM = 89, 183
 FORMATS = ("pdf", "svg", "png")
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Times = Float[np.ndarray, " time"]
+Floats = Float[np.ndarray, " point"]
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -121,3 +122,24 @@ def wave_strip(axes: Axes, time_s: Times, wave: Int[np.ndarray, " time"], names:
         colour = PALETTE[index]
         axes.fill_between(time_s, -4, 0, where=inside, color=colour, linewidth=0, label=name.replace("_", " "))
     axes.legend(frameon=False, ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+
+
+def curves(axes: Axes, x: Floats, named: dict[str, Floats], x_label: str, y_label: str) -> None:
+    """Named lines over `x`; the last value of each stands in the legend."""
+    for (name, y), colour in zip(named.items(), PALETTE, strict=False):
+        axes.plot(x, y, color=colour, linewidth=1.1, label=f"{name} ({y[-1]:.3f})")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.legend(frameon=False)
+
+
+def reliability(axes: Axes, named: dict[str, Float[np.ndarray, "3 bin"]]) -> None:
+    """What came true against what was said, for each source; a point's area is how often it was said."""
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--", label="calibrated")
+    for (name, (predicted, observed, count)), colour in zip(named.items(), PALETTE, strict=False):
+        known = count > 0
+        area = 4 + 60 * count[known] / count.max()
+        axes.plot(predicted[known], observed[known], color=colour, linewidth=1.0, label=name)
+        axes.scatter(predicted[known], observed[known], s=area, color=colour, linewidth=0)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability said", ylabel="fraction that came true")
+    axes.legend(frameon=False, loc="upper left")

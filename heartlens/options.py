@@ -24,7 +24,7 @@ def options_of(analysis: type) -> list[Option]:
     return [_option(field.name, hints[field.name], field.default) for field in fields(analysis)]
 
 
-def check(analysis: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
+def check(analysis: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Refuse a value outside its range (both ends are legal) or outside its choices."""
     for name, (least, most) in ranges.items():
         if not least <= getattr(analysis, name) <= most:

@@ -1,14 +1,20 @@
 """The model card: what a checkpoint was trained on, how, how well it does, and what it is not. It travels inside the safetensors file."""
 
 import hashlib
-import json
-from pathlib import Path
-from typing import Any
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from heartlens.checkpoints.read import State, write_state
+from heartlens.models.origin import Origin
 from heartlens.provenance import versions
 from heartlens.training.corpus import Corpus
+from heartlens.training.examples import Examples
 from heartlens.training.run_folder import Progressed
+from heartlens.training.tasks import Task
+
+if TYPE_CHECKING:
+    from heartlens.training.finetune import Finetune, Tuned
+    from heartlens.training.finetune_report import Verdict
 
 IS_NOT = "Not a medical device, and not the paper's model."
 
@@ -31,9 +37,26 @@ def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, pro
     }
 
 
-def write_checkpoint(state: State, path: Path, card: dict[str, Any]) -> None:
-    """Write a checkpoint in the published format with its card inside, atomically."""
-    write_state(state, path, {"card": json.dumps(card)})
+def tuned_card(
+    task: Task, origin: Origin, options: "Finetune", examples: Examples, tuned: "Tuned", threshold: float, verdicts: "list[Verdict]"
+) -> dict[str, Any]:
+    """The card of a fine-tuned model; its metrics are those of records that were not trained on."""
+    return {
+        "name": f"{origin.checkpoint} fine-tuned for {task.name} on {examples.source}",
+        "kind": examples.kind,
+        "task": task.text,
+        "classes": list(examples.classes),
+        "threshold": None if math.isnan(threshold) else threshold,
+        "licence": "as its data's and its base's",
+        "citation": origin.citation,
+        "is_not": IS_NOT,
+        "base": {"checkpoint": origin.checkpoint, "fingerprint": origin.fingerprint},
+        "data": {"source": examples.source, "sha256": examples.sha256, "notes": list(examples.notes), "n_windows": len(examples)},
+        "split": {"by": "record", "n_records": len(examples.records), "validation": tuned.validation},
+        "options": asdict(options),
+        "metrics": {verdict.source: {name: str(figure) for name, figure in verdict.figures.items()} for verdict in verdicts},
+        "versions": versions(),
+    }
 
 
 def _side(corpus: Corpus) -> dict[str, Any]:

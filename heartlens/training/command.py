@@ -35,13 +35,13 @@ def _pretrain_parser() -> Parser:
 def _pretrain(given: argparse.Namespace) -> int:
     from heartlens.training.pretrain import Pretrain, pretrain
     from heartlens.training.recordings import read_corpus
-    from heartlens.training.simulation import simulated_corpus
+    from heartlens.training.simulation import corpus_of, simulated_people
 
     options = options_of(given, Pretrain)
     if given.data:
         corpus = read_corpus(given.data, given.kind, given.lead, given.rate, given.bandpass)
     else:
-        corpus = simulated_corpus(given.kind, given.people, options.seed)
+        corpus = corpus_of(given.kind, simulated_people(given.kind, given.people, options.seed), options.seed)
     folder = opened(given.out, {**asdict(options), "data": corpus.source, "data_sha256": corpus.sha256}, given.resume, given.overwrite)
     with reporter(options.schedule(), given.quiet) as report:
         progressed = pretrain(options, corpus, folder, accelerator(given.device, options.precision), report)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -20,13 +21,14 @@ Tokens = UInt8[np.ndarray, "window time"]
 
 @dataclass(frozen=True)
 class Corpus:
-    """`signal[i]` belongs to `record[i]`; `notes` are what was left out and why."""
+    """`signal[i]` belongs to `record[i]` and begins at `start_s[i]` (0 where that is empty); `notes`: what was left out and why."""
 
     kind: str
-    signal: tuple[Float32[np.ndarray, " sample"], ...]
+    signal: tuple[Float32[np.ndarray, " _"], ...]  # of any length each
     record: tuple[str, ...]
     source: str
     notes: tuple[str, ...] = ()
+    start_s: tuple[float, ...] = ()
 
     @property
     def records(self) -> list[str]:
@@ -49,7 +51,10 @@ class Corpus:
         """The part that belongs to `records`."""
         wanted = set(records)
         kept = [index for index, name in enumerate(self.record) if name in wanted]
-        return replace(self, signal=tuple(self.signal[i] for i in kept), record=tuple(self.record[i] for i in kept))
+        parts: dict[str, Any] = {
+            name: tuple(getattr(self, name)[i] for i in kept) for name in ("signal", "record", "start_s") if getattr(self, name)
+        }
+        return replace(self, **parts)
 
     def crops(self, seed: tuple[int, ...], n_windows: int) -> Tokens:
         """Windows that begin anywhere, each drawn on its own; a flat one is drawn again. The same `seed`, the same windows."""

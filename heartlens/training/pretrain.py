@@ -1,8 +1,8 @@
 """Pre-train a model of the original architecture: next-token cross-entropy on windows cut anywhere from many people's signals.
 
-`python -m heartlens.training.pretrain ecg --data FOLDER --out FOLDER`; without --data, on simulated people. The result, `model.safetensors`, has
-the published tensor names, so every command of heartlens takes it, and so does the original code. `accelerate launch -m
-heartlens.training.pretrain ...` uses several devices. Recipe: Davies et al., arXiv 2407.20775.
+`python -m heartlens.training.pretrain ecg --data FOLDER --out FOLDER`; without --data, simulated people. The result (`model.safetensors`)
+has the published tensor names, so every command of heartlens takes it, and so does the original code. On several devices:
+`accelerate launch -m heartlens.training.pretrain ...`. Recipe: Davies et al., arXiv 2407.20775.
 """
 
 import sys
@@ -18,6 +18,7 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.converters.sizes import Sizes
 from heartlens.options import check
 from heartlens.refusal import Refusal
+from heartlens.training.card import pretrained_card
 from heartlens.training.corpus import Corpus, divided
 from heartlens.training.loop import Report, Schedule, train
 from heartlens.training.network import Network, state_of
@@ -66,8 +67,6 @@ class Pretrain:
 
 def pretrain(options: Pretrain, corpus: Corpus, folder: RunFolder, accelerator: Any, report: Report) -> Progressed:
     """Train on `corpus` until done, going on from what `folder` holds; its `model.safetensors` is the best by validation loss."""
-    from heartlens.training.card import pretrained_card, write_checkpoint
-
     training, held = divided(corpus, options.validation_share, options.seed)
     torch.manual_seed(options.seed)
     network = Network(options.sizes(corpus.kind), options.dropout).to(accelerator.device)
@@ -78,12 +77,11 @@ def pretrain(options: Pretrain, corpus: Corpus, folder: RunFolder, accelerator: 
         return next_token_loss(network, tokens[accelerator.process_index :: accelerator.num_processes].to(accelerator.device))
 
     def validate(network: nn.Module) -> float:
-        parts = validation.split(options.batch)
+        parts = torch.split(validation, options.batch)
         return sum(float(next_token_loss(network, part.to(accelerator.device))) * len(part) for part in parts) / len(validation)
 
     def keep(network: nn.Module, progressed: Progressed) -> None:
-        card = pretrained_card(asdict(options), training, held, progressed)
-        write_checkpoint(state_of(network), folder.checkpoint, card)  # type: ignore[arg-type]
+        folder.keep(state_of(network), pretrained_card(asdict(options), training, held, progressed))  # type: ignore[arg-type]
 
     return train(network, loss_of, validate, keep, options.schedule(), folder, accelerator, report)
 

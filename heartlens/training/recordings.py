@@ -21,7 +21,7 @@ def read_corpus(paths: Paths, kind: str, lead: str | int | None = None, rate_hz:
     Refuses a named file that cannot be read, and paths without a stretch as long as a window; what is left out of a folder is noted.
     """
     found = find(paths)
-    signals, names, notes = [], [], []
+    signals, names, starts, notes = [], [], [], []
     for each, name in zip(found, distinct_names([each.path for each in found]), strict=True):
         try:
             recordings = list(_recordings(each.path, name, lead, rate_hz, kind))
@@ -34,11 +34,12 @@ def read_corpus(paths: Paths, kind: str, lead: str | int | None = None, rate_hz:
             stretches = _stretches(recording, kind, bandpass)
             if not stretches:
                 notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s without a gap")
-            signals += stretches
+            signals += [signal for signal, _ in stretches]
+            starts += [start_s for _, start_s in stretches]
             names += [recording.name] * len(stretches)
     if not signals:
         raise Refusal(f"{_named(found)}: no recording that could be used; {'; '.join(notes[:3])}")
-    return Corpus(kind, tuple(signals), tuple(names), _named(found), tuple(notes))
+    return Corpus(kind, tuple(signals), tuple(names), _named(found), tuple(notes), tuple(starts))
 
 
 def _recordings(path: Path, name: str, lead: str | int | None, rate_hz: float | None, kind: str) -> Iterator[Recording]:
@@ -66,7 +67,7 @@ def _rows(path: Path) -> np.ndarray | None:
     return content if several else None
 
 
-def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[np.ndarray]:
+def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[tuple[np.ndarray, float]]:
     live = prepare.without_flat(recording.signal, recording.rate_hz)
     stretches = []
     for stretch in prepare.finite_stretches(live):
@@ -75,7 +76,8 @@ def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[np.ndarr
             continue
         signal = prepare.bandpass(signal, recording.rate_hz, kind) if bandpass else signal
         signal = prepare.resample(signal, recording.rate_hz, kind)
-        stretches += [signal.astype(np.float32)] if len(signal) >= CONTEXT else []
+        if len(signal) >= CONTEXT:
+            stretches.append((signal.astype(np.float32), stretch.start / recording.rate_hz))
     return stretches
 
 

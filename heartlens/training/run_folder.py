@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from heartlens.checkpoints.read import State, read_state, write_state
 from heartlens.refusal import Refusal
 from heartlens.store import write_text, write_whole
 
@@ -45,6 +46,14 @@ class RunFolder:
     def state(self) -> Path:
         """Everything a killed run goes on from."""
         return self.path / "state.pt"
+
+    def keep(self, state: State, card: dict[str, Any] | None = None) -> None:
+        """Write the best checkpoint so far, with its model card inside."""
+        write_state(state, self.checkpoint, {"card": json.dumps(card)} if card else {})
+
+    def kept(self) -> State:
+        """The best checkpoint so far."""
+        return read_state(self.checkpoint)
 
     def save(self, progressed: Progressed, network: dict[str, Any], optimizer: dict[str, Any]) -> None:
         """Write the state and the losses so far."""

@@ -1,6 +1,9 @@
-"""A corpus of simulated people: half in sinus rhythm, a quarter each with atrial fibrillation and with premature beats."""
+"""Simulated people to train on: half in sinus rhythm, a quarter each with atrial fibrillation and with premature beats."""
+
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate.corpus import SIMULATE
@@ -10,14 +13,30 @@ RHYTHM_OF = ("sinus", "af", "sinus", "ectopy")  # in turn
 LENGTH_S = 60.0
 
 
-def simulated_corpus(kind: str, n_records: int, seed: int, rhythms: tuple[str, ...] = RHYTHM_OF) -> Corpus:
-    """`n_records` people of LENGTH_S each. A person depends on number, kind, rhythm and seed, not on how many there are."""
-    if n_records < 2:
-        raise Refusal(f"people is {n_records}; at least 2 are needed, one to train on and one to validate with")
-    signals, names = [], []
-    for number in range(n_records):
-        rhythm = rhythms[number % len(rhythms)]
-        rng = np.random.default_rng([seed, number, *f"training {kind} {rhythm}".encode()])
-        signals.append(SIMULATE[kind](rng, LENGTH_S, rhythm)[0].astype(np.float32))
-        names.append(f"simulated {kind} {rhythm} {number:04d}")
-    return Corpus(kind, tuple(signals), tuple(names), f"simulated {kind} ({n_records} people, seed {seed})")
+@dataclass(frozen=True)
+class Person:
+    """A simulated person: LENGTH_S of signal, the rhythm, and when the heart beat (R peaks or feet)."""
+
+    name: str
+    rhythm: str
+    signal: Float32[np.ndarray, " sample"]
+    beat_s: Float[np.ndarray, " beat"]
+
+
+def simulated_people(kind: str, n_people: int, seed: int) -> list[Person]:
+    """`n_people`, each depending on number, kind and seed alone, not on how many there are."""
+    if n_people < 2:
+        raise Refusal(f"people is {n_people}; at least 2 are needed, one to train on and one to validate with")
+    return [_person(kind, number, RHYTHM_OF[number % len(RHYTHM_OF)], seed) for number in range(n_people)]
+
+
+def corpus_of(kind: str, people: list[Person], seed: int) -> Corpus:
+    """Their signals as a corpus."""
+    names = tuple(person.name for person in people)
+    return Corpus(kind, tuple(person.signal for person in people), names, f"simulated {kind} ({len(people)} people, seed {seed})")
+
+
+def _person(kind: str, number: int, rhythm: str, seed: int) -> Person:
+    rng = np.random.default_rng([seed, number, *f"training {kind} {rhythm}".encode()])
+    signal, landmarks = SIMULATE[kind](rng, LENGTH_S, rhythm)
+    return Person(f"simulated {kind} {rhythm} {number:04d}", rhythm, signal.astype(np.float32), landmarks.beat_s)

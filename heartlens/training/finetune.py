@@ -1,0 +1,127 @@
+"""Fine-tune a checkpoint for a task: a class for each window (read off its last token), or for each of its tokens (beats, other events).
+
+`python -m heartlens.training.finetune ecg --task af --data FOLDER --labels TABLE --classes N A --out FOLDER`. What trains is a choice; what
+does not runs once for each window and is reused. Cross-validation is grouped by record and measures the recipe; the checkpoint that is
+written is trained on all records but the validation ones, which also choose its threshold. Recipe: Davies et al., arXiv 2407.20775.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from heartlens.options import check
+from heartlens.training.examples import Examples
+from heartlens.training.folds import held_out
+from heartlens.training.frozen import BATCH, batch_of
+from heartlens.training.loop import Report, Schedule, train
+from heartlens.training.network import State, network_of, state_of
+from heartlens.training.run_folder import Progressed, RunFolder
+from heartlens.training.tasks import class_weight, freeze, network_for_task, probability, task_loss, trained_from
+
+Probability = Float[np.ndarray, "window target output"]
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """The options of a fine-tuning, with the published recipe as defaults."""
+
+    train: Annotated[str, "what changes: head, last-block, block:N.. (N from 1), or all"] = "last-block"
+    steps: Annotated[int, "optimiser steps, at most"] = 1000
+    batch: Annotated[int, "windows a step"] = 128
+    learning_rate: Annotated[float, "AdamW's, at its height"] = 3e-4
+    warmup: Annotated[int, "steps to that height"] = 0
+    weight_decay: Annotated[float, "AdamW's"] = 0.01
+    dropout: Annotated[float, "of attention weights, projections and MLPs that train"] = 0.2
+    clip: Annotated[float, "largest norm of the gradient"] = 1.0
+    class_weights: Annotated[Literal["none", "balanced"], "balanced: every class counts the same"] = "none"
+    validation_share: Annotated[float, "share of the training records that choose when to stop, and the threshold"] = 0.2
+    validate_every: Annotated[int, "steps between validations, each of which saves the run"] = 50
+    patience: Annotated[int, "validations without a better loss after which training stops; 0: never"] = 6
+    folds: Annotated[str, "cross-validation: a number of folds, records (leave one out), or none"] = "5"
+    stride: Annotated[int, "samples from one window to the next, at the model's rate"] = 250
+    event_width_s: Annotated[float, "tokens this near an event are positive, in s"] = 0.02
+    precision: Annotated[Literal["float32", "bfloat16"], "of the forward and backward pass"] = "float32"
+    seed: Annotated[int, "seed of head, windows, dropout, folds and intervals"] = 0
+
+    def __post_init__(self) -> None:
+        lengths = {"steps": (1, 10**9), "batch": (1, 10**6), "warmup": (0, 10**9), "validate_every": (1, 10**9), "patience": (0, 10**9)}
+        shares = {
+            "learning_rate": (0, 1),
+            "weight_decay": (0, 1),
+            "dropout": (0, 0.9),
+            "validation_share": (0, 0.9),
+            "event_width_s": (0, 1),
+        }
+        check(self, {**lengths, **shares, "stride": (1, 10**6), "seed": (0, 2**31)})
+
+    def schedule(self) -> Schedule:
+        """What the loop needs to know."""
+        names = ("steps", "learning_rate", "warmup", "weight_decay", "clip", "validate_every", "seed", "patience")
+        return Schedule(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned checkpoint in the published layout, how its training went, and the records that chose when to stop."""
+
+    state: State
+    progressed: Progressed
+    validation: list[str]
+
+
+def fit(
+    options: Finetune,
+    base: State,
+    examples: Examples,
+    entering: np.ndarray,
+    records: list[str],
+    folder: RunFolder,
+    accelerator: Any,
+    report: Report,
+) -> Tuned:
+    """Train on `records` of `examples`, going on from what `folder` holds. `entering` is the frozen part's output for all of them."""
+    classes = {name: label for name, label in examples.class_of_record().items() if name in set(records)}
+    training, validation = held_out(classes, options.validation_share, options.seed)
+    chosen, held = examples.where(training), examples.where(validation)
+    network = network_for_task(base, len(examples.classes), options.dropout, options.seed).to(accelerator.device)
+    freeze(network, options.train)
+    target, start = torch.from_numpy(examples.target), trained_from(options.train, len(network.blocks))
+    weight = class_weight(target[chosen], len(examples.classes)) if options.class_weights == "balanced" else None
+
+    def loss_of(network: nn.Module, step: int) -> Tensor:
+        drawn = np.random.default_rng((options.seed, 2, step)).choice(chosen, options.batch)
+        return _loss(network, drawn[accelerator.process_index :: accelerator.num_processes])
+
+    def validate(network: nn.Module) -> float:
+        parts = [held[first : first + BATCH] for first in range(0, len(held), BATCH)]
+        return sum(float(_loss(network, part)) * len(part) for part in parts) / len(held)
+
+    def _loss(network: nn.Module, which: np.ndarray) -> Tensor:
+        logits = network(batch_of(entering, which).to(accelerator.device), start, examples.last_only)
+        return task_loss(logits, target[which].to(accelerator.device), weight if weight is None else weight.to(accelerator.device))
+
+    def keep(network: nn.Module, progressed: Progressed) -> None:
+        folder.keep(state_of(network))  # type: ignore[arg-type]
+
+    progressed = train(network, loss_of, validate, keep, options.schedule(), folder, accelerator, report)
+    return Tuned(folder.kept(), progressed, validation)
+
+
+@torch.no_grad()
+def predict(state: Mapping[str, Tensor], entering: np.ndarray, which: np.ndarray, start: int, last_only: bool) -> Probability:
+    """What a fine-tuned checkpoint says of the chosen windows."""
+    network = network_of(state).eval()
+    parts = [which[first : first + BATCH] for first in range(0, len(which), BATCH)]
+    return np.concatenate([probability(network(batch_of(entering, part), start, last_only)).numpy() for part in parts])
+
+
+if __name__ == "__main__":
+    from heartlens.training.finetune_command import run_finetune
+
+    sys.exit(run_finetune(sys.argv[1:]))

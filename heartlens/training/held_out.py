@@ -1,0 +1,78 @@
+"""How a next-token model does on people it never saw: cross-entropy beside what it must beat, and the heart rate of what it generates."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch.nn import functional
+
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.checkpoints.read import State
+from heartlens.measures.detection import record_interval
+from heartlens.measures.forecast import baselines
+from heartlens.refusal import Refusal
+from heartlens.signals.beats import at_rate, r_peaks, systolic_peaks
+from heartlens.training.corpus import Corpus
+from heartlens.training.frozen import BATCH
+from heartlens.training.generation import continued
+from heartlens.training.network import network_of
+
+BEATS = {"ecg": (r_peaks, 500.0), "ppg": (systolic_peaks, 50.0)}  # the detectors of `delineate` and the rates they work at
+Tokens = UInt8[np.ndarray, "window time"]
+
+
+@torch.no_grad()
+def window_losses(state: State, tokens: Tokens) -> Float[np.ndarray, " window"]:
+    """The cross-entropy in nats per token of each window, every token but the first forecast from those before it."""
+    network, losses = network_of(state).eval(), []
+    for first in range(0, len(tokens), BATCH):
+        part = torch.from_numpy(tokens[first : first + BATCH].astype(np.int64))
+        loss = functional.cross_entropy(network(part)[:, :-1].transpose(1, 2), part[:, 1:], reduction="none")
+        losses.append(loss.mean(dim=1).double().numpy())
+    return np.concatenate(losses)
+
+
+def beside_baselines(state: State, training: Corpus, test: Corpus, n_training: int, n_test: int, seed: int) -> dict[str, Any]:
+    """The model's cross-entropy and that of each baseline, fitted to the model's own training people, on the same windows of others."""
+    train_tokens, train_record = one_each(training, n_training, seed)
+    tokens, record = one_each(test, n_test, seed)
+    found = {"model": window_losses(state, tokens), **baselines(train_tokens, tokens, train_record, KINDS[test.kind].vocabulary)}
+    best = min((name for name in found if name != "model"), key=lambda name: found[name].mean())
+    ratio = lambda i: 1 - found["model"][i].mean() / found[best][i].mean()  # noqa: E731
+    low, high = record_interval(ratio, record, seed=seed)
+    below = {"name": best, "share": float(ratio(np.arange(len(record)))), "low": low, "high": high}
+    means = {name: float(nats.mean()) for name, nats in found.items()}
+    return {"n_people": len(record), "nats_per_token": means, "below_best_baseline": below}
+
+
+def one_each(corpus: Corpus, n_windows: int, seed: int) -> tuple[Tokens, np.ndarray]:
+    """A window of each of `n_windows` records (or of all, where there are fewer), and the records' names."""
+    names = corpus.records[:n_windows]
+    return np.concatenate([corpus.of([name]).crops((seed, 3, place), 1) for place, name in enumerate(names)]), np.array(names)
+
+
+def kept_rate(state: State, kind: str, contexts: Tokens, seed: int) -> dict[str, Any]:
+    """How far the heart rate of as many generated tokens lies from the context's, window by window."""
+    grown = continued(network_of(state), contexts, CONTEXT, seed)
+    rates = np.array([[_rate_bpm(half, kind) for half in (row[:CONTEXT], row[CONTEXT:])] for row in grown])
+    off = np.abs(rates[:, 1] / rates[:, 0] - 1)
+    known = off[np.isfinite(off)]
+    return {
+        "n_contexts": len(contexts),
+        "n_with_beats": len(known),
+        "median_deviation": float(np.median(known)),
+        "within_10_percent": float((known <= 0.10).sum() / len(contexts)),
+        "mean_bpm_of_contexts": float(np.nanmean(rates[:, 0])),
+        "mean_bpm_generated": float(np.nanmean(rates[:, 1])),
+    }
+
+
+def _rate_bpm(tokens: UInt8[np.ndarray, " time"], kind: str) -> float:
+    """60 over the median interval between beats; NaN where fewer than three are found."""
+    detect, rate_hz = BEATS[kind]
+    try:
+        beats = detect(at_rate(tokens.astype(float), KINDS[kind].rate_hz, rate_hz))
+    except Refusal:
+        return float("nan")
+    return float(60 * rate_hz / np.median(np.diff(beats))) if len(beats) >= 3 else float("nan")
