@@ -14,9 +14,9 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
     ("axes", "refusal", "exits", "options", "parser", "findings", "windows", "tally", "sample"),
     ("signals", "checkpoints", "converters", "models", "provenance"),
     ("measures",),
-    ("analysis", "scale", "store", "figures"),
+    ("analysis", "scale", "store", "figures", "report"),
     ("training",),
-    ("cli", "session", "report"),
+    ("cli", "session"),
     ("analyses",),
     ("paper", "app"),
 )

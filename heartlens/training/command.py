@@ -8,11 +8,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from heartlens.axes import KINDS
 from heartlens.exits import DONE, exit_code
 from heartlens.parser import Parser, add_options
 from heartlens.training.loop import Report, Schedule
-from heartlens.training.run_folder import Progressed, opened
+from heartlens.training.run_folder import Progressed, RunFolder, opened
 
 
 def run_pretrain(arguments: list[str]) -> int:
@@ -45,8 +47,22 @@ def _pretrain(given: argparse.Namespace) -> int:
     folder = opened(given.out, {**asdict(options), "data": corpus.source, "data_sha256": corpus.sha256}, given.resume, given.overwrite)
     with reporter(options.schedule(), given.quiet) as report:
         progressed = pretrain(options, corpus, folder, accelerator(given.device, options.precision), report)
+    _draw(folder, progressed)
     print(f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {folder.checkpoint}")
     return DONE
+
+
+def _draw(folder: RunFolder, progressed: Progressed) -> None:
+    """The losses as a figure beside their table."""
+    from heartlens import figures
+
+    steps = np.array(progressed.losses, float)
+    with figures.style():
+        page = figures.page(figures.COLUMN_MM, 60)
+        named = {"train": steps[:, 2], "validation": steps[:, 3]}
+        figures.curves(page.subplots(), steps[:, 0], named, "step", "cross-entropy (nats per token)")
+    for suffix in ("pdf", "png"):
+        figures.save(page, folder.path / f"losses.{suffix}")
 
 
 def options_of(given: argparse.Namespace, options: type) -> Any:

@@ -39,7 +39,7 @@ from heartlens.training.tasks import TASKS, Task, trained_from
 PEOPLE, SEED = 1200, 0
 TASK_PEOPLE, TASK_SEED = 400, 1  # other people than those of the pre-training
 TEST_PEOPLE, TEST_SEED = 200, 2  # and others again
-N_BASELINE = 1000  # windows, one each of as many people of the pre-training, that the baselines are fitted to
+N_BASELINE = 4  # windows of each person of the pre-training that the baselines are fitted to
 N_CONTEXTS = 24  # windows of sinus rhythm that are gone on with
 SMALL = Pretrain(
     layers=4,
@@ -101,10 +101,10 @@ def _next_token(kind: str, state: Any, corpus: Corpus) -> dict[str, Any]:
     training, _ = divided(corpus, SMALL.validation_share, SMALL.seed)
     people = simulated_people(kind, TEST_PEOPLE, TEST_SEED)
     test = corpus_of(kind, people, TEST_SEED)
-    contexts, _ = held_out.one_each(test.of([person.name for person in people if person.rhythm == "sinus"]), N_CONTEXTS, TEST_SEED)
+    contexts, _ = held_out.crops_of_each(test.of([each.name for each in people if each.rhythm == "sinus"]), N_CONTEXTS, 1, TEST_SEED)
     return {
         "data": test.source,
-        "cross_entropy": held_out.beside_baselines(state, training, test, N_BASELINE, TEST_PEOPLE, TEST_SEED),
+        "cross_entropy": held_out.beside_baselines(state, training, test, N_BASELINE, TEST_SEED),
         "generated_heart_rate": held_out.kept_rate(state, kind, contexts, TEST_SEED),
     }
 

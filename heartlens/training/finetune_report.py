@@ -97,7 +97,8 @@ METHODS = (
 
 def _sentences(summary: xr.Dataset) -> list[str]:
     main = next(name for name in ("window AUC", "event f1") if name in summary["figure"].values)
-    names = [name for name in (main, "record AUC", "record accuracy", "record accuracy at 0.5") if name in summary["figure"].values]
+    wanted = (main, "record AUC", "record accuracy at 0.5", "record calibration error")
+    names = [name for name in wanted if name in summary["figure"].values]
     lines = []
     for source in summary["source"].values:
         told = "; ".join(f"{name} {_cell(summary.sel(source=source, figure=name))}" for name in names)

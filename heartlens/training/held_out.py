@@ -33,23 +33,32 @@ def window_losses(state: State, tokens: Tokens) -> Float[np.ndarray, " window"]:
     return np.concatenate(losses)
 
 
-def beside_baselines(state: State, training: Corpus, test: Corpus, n_training: int, n_test: int, seed: int) -> dict[str, Any]:
-    """The model's cross-entropy and that of each baseline, fitted to the model's own training people, on the same windows of others."""
-    train_tokens, train_record = one_each(training, n_training, seed)
-    tokens, record = one_each(test, n_test, seed)
+def beside_baselines(state: State, training: Corpus, test: Corpus, n_each: int, seed: int) -> dict[str, Any]:
+    """The model's cross-entropy and that of each baseline, fitted to the model's own training people, on a window of each test person."""
+    train_tokens, train_record = crops_of_each(training, len(training.records), n_each, seed)
+    tokens, record = crops_of_each(test, len(test.records), 1, seed)
     found = {"model": window_losses(state, tokens), **baselines(train_tokens, tokens, train_record, KINDS[test.kind].vocabulary)}
     best = min((name for name in found if name != "model"), key=lambda name: found[name].mean())
-    ratio = lambda i: 1 - found["model"][i].mean() / found[best][i].mean()  # noqa: E731
-    low, high = record_interval(ratio, record, seed=seed)
-    below = {"name": best, "share": float(ratio(np.arange(len(record)))), "low": low, "high": high}
+
+    def below(i: np.ndarray) -> float:
+        return float(1 - found["model"][i].mean() / found[best][i].mean())
+
+    low, high = record_interval(below, record, seed=seed)
     means = {name: float(nats.mean()) for name, nats in found.items()}
-    return {"n_people": len(record), "nats_per_token": means, "below_best_baseline": below}
+    return {
+        "n_people": len(record),
+        "nats_per_token": means,
+        "best_baseline": best,
+        "below_it": below(np.arange(len(record))),
+        "interval": [low, high],
+    }
 
 
-def one_each(corpus: Corpus, n_windows: int, seed: int) -> tuple[Tokens, np.ndarray]:
-    """A window of each of `n_windows` records (or of all, where there are fewer), and the records' names."""
-    names = corpus.records[:n_windows]
-    return np.concatenate([corpus.of([name]).crops((seed, 3, place), 1) for place, name in enumerate(names)]), np.array(names)
+def crops_of_each(corpus: Corpus, n_records: int, n_each: int, seed: int) -> tuple[Tokens, np.ndarray]:
+    """`n_each` windows of each of the first `n_records` records, cut anywhere, and the name of each window's record."""
+    names = corpus.records[:n_records]
+    crops = [corpus.of([name]).crops((seed, 3, place), n_each) for place, name in enumerate(names)]
+    return np.concatenate(crops), np.repeat(names, n_each)
 
 
 def kept_rate(state: State, kind: str, contexts: Tokens, seed: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ with standard deviation 0.02, biases 0. `state_of` and `network_of` go to the pu
 from collections.abc import Mapping
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,13 +37,14 @@ class Attention(nn.Module):
         return functional.dropout(self.proj(moved), dropout)
 
     def _causal(self, x: Tensor, dropout: float) -> Float[Tensor, "window time moved"]:
-        query, key, value = functional.pad(self.qkv(x).unflatten(-1, (3, self.heads, -1)), (0, self.padding)).permute(2, 0, 3, 1, 4)
+        stacked = rearrange(self.qkv(x), "window time (part head d) -> part window head time d", part=3, head=self.heads)
+        query, key, value = functional.pad(stacked, (0, self.padding))
         moved = functional.scaled_dot_product_attention(query, key, value, None, dropout, is_causal=True, scale=self.scale)
-        return moved[..., : moved.shape[-1] - self.padding].transpose(1, 2).flatten(2)
+        return rearrange(moved[..., : moved.shape[-1] - self.padding], "window head time d -> window time (head d)")
 
     def _last_only(self, x: Tensor, dropout: float) -> Float[Tensor, "window 1 moved"]:
         """One query a head: it is taken back through the key's weights to the stream, so that no key or value is ever computed."""
-        query_w, key_w, value_w = self.qkv.weight.unflatten(0, (3, self.heads, -1))
+        query_w, key_w, value_w = rearrange(self.qkv.weight, "(part head d) m -> part head d m", part=3, head=self.heads)
         asked = torch.einsum("wm,hdm,hdn->whn", x[:, -1], query_w, key_w) * self.scale
         pattern = functional.dropout((asked @ x.transpose(1, 2)).softmax(dim=-1), dropout)
         return torch.einsum("whm,hdm->whd", pattern @ x, value_w).flatten(1)[:, None]
