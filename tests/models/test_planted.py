@@ -193,12 +193,21 @@ def test_the_margins_of_two_copying_heads_add_up():
     assert without((0, 4), (1, 5)) == pytest.approx(np.log(101), abs=1e-6)
 
 
-def test_what_follows_a_writing_head_attends_alike_with_and_without_it():
+@pytest.mark.parametrize("writer", [CopiesValue(3.0), Raises(2.0, "T")], ids=str)
+@torch.no_grad()
+def test_no_layernorm_tells_whether_a_head_writes_or_is_ablated(writer):
     windows = windows_of("ecg")
-    model = planted({(0, 4): CopiesValue(3.0), (1, 3): Wave("T", lag=1)}, windows, dtype=torch.float64)
-    before = patterns(model, windows)
+    model = planted({(0, 4): writer, (1, 3): Wave("T", lag=1)}, windows, dtype=torch.float64)
+
+    def scales():
+        _, cache = model.run_with_cache(tokens_of(windows), names_filter=lambda name: name.endswith("hook_scale"))
+        return np.stack([scale.numpy() for scale in cache.values()])
+
+    before, attended = scales(), patterns(model, windows)
+    assert gap(before, before.mean()) < 1e-6
     model.add_perma_hook("blocks.0.attn.hook_z", lambda z, hook: z * 0)
-    assert gap(patterns(model, windows)[1], before[1]) < 1e-6
+    assert gap(scales(), before) < 1e-6
+    assert gap(patterns(model, windows)[1], attended[1]) < 1e-6
 
 
 @every_kind
