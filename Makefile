@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test clean
+.PHONY: scan test embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -18,6 +18,14 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# Two hours on two cores (`make -j2 embedded`); what was stopped goes on. Real recordings are measured where they lie beside the repository.
+RECORDINGS := $(wildcard $(CURDIR)/../shared/data)
+
+embedded: embedded-ecg embedded-ppg
+
+embedded-ecg embedded-ppg: embedded-%: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m heartlens.training.embedded $* $(if $(RECORDINGS),--data $(RECORDINGS))
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "heartlens needs Python 3.11 or newer; set PYTHON=...")'

@@ -44,11 +44,16 @@ def _pretrain(given: argparse.Namespace) -> int:
         corpus = read_corpus(given.data, given.kind, given.lead, given.rate, given.bandpass)
     else:
         corpus = corpus_of(given.kind, simulated_people(given.kind, given.people, options.seed), options.seed)
-    folder = opened(given.out, {**asdict(options), "data": corpus.source, "data_sha256": corpus.sha256}, given.resume, given.overwrite)
-    with reporter(options.schedule(), given.quiet) as report:
-        progressed = pretrain(options, corpus, folder, accelerator(given.device, options.precision), report)
-    _draw(folder, progressed)
-    print(f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {folder.checkpoint}")
+    device, folder = accelerator(given.device, options.precision), RunFolder(given.out)
+    if device.is_main_process:
+        opened(given.out, {**asdict(options), "data": corpus.source, "data_sha256": corpus.sha256}, given.resume, given.overwrite)
+    device.wait_for_everyone()
+    with reporter(options.schedule(), given.quiet or not device.is_main_process) as report:
+        progressed = pretrain(options, corpus, folder, device, report)
+    if device.is_main_process:
+        _draw(folder, progressed)
+        print(f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {folder.checkpoint}")
+    device.end_training()
     return DONE
 
 
@@ -92,9 +97,11 @@ def add_run(parser: Any) -> None:
 def accelerator(device: str, precision: str) -> Any:
     """The device or devices as `accelerate` sees them."""
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     from heartlens.models.load import device_named
 
+    AcceleratorState._reset_state()  # one process may train in one precision and then in another
     return Accelerator(cpu=device_named(device) == "cpu", mixed_precision={"float32": "no", "bfloat16": "bf16"}[precision])
 
 

@@ -96,7 +96,7 @@ def fit(
 
     def loss_of(network: nn.Module, step: int) -> Tensor:
         drawn = np.random.default_rng((options.seed, 2, step)).choice(chosen, options.batch)
-        return _loss(network, drawn[accelerator.process_index :: accelerator.num_processes])
+        return _loss(network, drawn)
 
     def validate(network: nn.Module) -> float:
         parts = [held[first : first + BATCH] for first in range(0, len(held), BATCH)]

@@ -15,6 +15,7 @@ import numpy as np
 from heartlens import figures
 from heartlens.checkpoints.card import read_card
 from heartlens.checkpoints.read import State
+from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
 from heartlens.models.load import read
 from heartlens.models.origin import Origin
@@ -30,6 +31,7 @@ from heartlens.training.evaluation import Figures, window_figures
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Finetune, Probability
 from heartlens.training.finetune_report import Verdict, findings, plot, summary_of
+from heartlens.training.folds import folds, held_out
 from heartlens.training.frozen import frozen_part
 from heartlens.training.given import examples_of
 from heartlens.training.judged import Judged, Trainer, cross_validated, n_folds
@@ -49,6 +51,7 @@ def _parser() -> Parser:
     about = finetune.__doc__
     parser = Parser(prog="python -m heartlens.training.finetune", description=about, allow_abbrev=False, formatter_class=_Raw)
     parser.add_argument("checkpoint", help="what is fine-tuned: a name, an alias (ecg, ppg, ...) or one's own file")
+    parser.add_argument("--published-only", action="store_true", help="refuse any checkpoint but a published one")
     parser.add_argument("--task", required=True, help=f"{', '.join(TASKS)}, or a name of one's own with --reads")
     parser.add_argument("--reads", choices=("last", "every"), help="a target for each window (last token) or for every token")
     add_data(parser)
@@ -69,14 +72,18 @@ _Raw = argparse.RawDescriptionHelpFormatter
 
 def _finetune(given: argparse.Namespace) -> int:
     options, task = options_of(given, Finetune), _task(given)
-    base, origin = read(given.checkpoint)
+    base, origin = read(given.checkpoint, published_only=given.published_only)
     if origin.kind is None:
         raise Refusal(f"{given.checkpoint}: its vocabulary does not tell ECG from PPG; only such checkpoints can be fine-tuned")
     examples = examples_of(given, origin.kind, task, options)
+    _refuse_impossible(options, base, examples)
+    device = accelerator(given.device, options.precision)
+    if device.num_processes > 1:
+        raise Refusal(f"fine-tuning runs in one process, not in {device.num_processes}; start it without a launcher")
     rivals = [_rival(name, origin.kind, examples) for name in given.compare]
     identity = {"checkpoint": origin.fingerprint, "task": task.name, "data": examples.source, "data_sha256": examples.sha256}
     folder = opened(given.out, {**asdict(options), **identity}, given.resume, given.overwrite)
-    trainer = _trainer(options, base, examples, folder, accelerator(given.device, options.precision))
+    trainer = _trainer(options, base, examples, folder, device)
     try:
         with ExitStack() as stack:
             report = stack.enter_context(reporter(options.schedule(), given.quiet))
@@ -94,6 +101,15 @@ def _finetune(given: argparse.Namespace) -> int:
     print("\n".join(findings(summary).verdict))
     print(f"threshold {threshold:.3f}: {folder.checkpoint}")
     return DONE
+
+
+def _refuse_impossible(options: Finetune, base: State, examples: Examples) -> None:
+    """Refuse before anything is written what would be refused later."""
+    class_of = examples.class_of_record()
+    trained_from(options.train, sizes_of(base).layers)
+    n = n_folds(options, len(class_of))
+    for left_out in folds(class_of, n, options.seed) if n else [[]]:
+        held_out({name: label for name, label in class_of.items() if name not in left_out}, options.validation_share, options.seed)
 
 
 def _task(given: argparse.Namespace) -> Task:

@@ -32,7 +32,7 @@ def _recorded(given: argparse.Namespace, kind: str, task: Task, options: Finetun
 
 
 def simulated_examples(kind: str, task: Task, n_people: int, options: Finetune) -> Examples:
-    """Simulated people: AF against sinus rhythm with and without premature beats, or every beat's R peak or foot."""
+    """Simulated people: AF against sinus rhythm with and without premature beats, or every R or systolic peak."""
     people = simulated_people(kind, n_people, options.seed)
     corpus = corpus_of(kind, people, options.seed)
     if task.name == "af":

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from heartlens.checkpoints.read import State
+from heartlens.converters.sizes import sizes_of
 from heartlens.measures.detection import best_threshold
 from heartlens.refusal import Refusal
 from heartlens.training.beats import best_event_threshold
@@ -45,8 +46,7 @@ class Trainer:
 
     def said(self, tuned: Tuned, which: np.ndarray) -> Probability:
         """What it says of the chosen windows."""
-        layers = len({name.split(".")[1] for name in self.base if name.startswith("blocks.")})
-        start = trained_from(self.options.train, layers)
+        start = trained_from(self.options.train, sizes_of(self.base).layers)
         return predict(tuned.state, self.entering, which, start, self.examples.last_only)
 
     def threshold(self, tuned: Tuned) -> float:

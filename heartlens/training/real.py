@@ -86,13 +86,10 @@ def _ppg_af(folder: Path, states: dict[str, State]) -> Measured:
 
 
 def _beats(folder: Path, states: dict[str, State]) -> Measured:
-    """Against the onset and against the peak of each pulse: the models differ in which of them they mark."""
-    corpus, found = _pulses(folder), {}
-    for column in ("ppg_onset_sample", "ppg_peak_sample"):
-        event_s = {record: _derived_s(folder, record, column) for record in corpus.records}
-        examples = token_examples(corpus, event_s, "beat", 0.02, BEAT_STRIDE)
-        found[column.removesuffix("_sample")] = {name: _event_figures(name, state, examples) for name, state in states.items()}
-    return {"data": f"{corpus.source}; beats derived by a detector, not by people", **found}
+    corpus = _pulses(folder)
+    examples = token_examples(corpus, {record: _peaks_s(folder, record) for record in corpus.records}, "beat", 0.02, BEAT_STRIDE)
+    figures = {name: _event_figures(name, state, examples) for name, state in states.items()}
+    return {"data": f"{corpus.source}: {len(corpus.records)} records, systolic peaks found by a detector, not by people", **figures}
 
 
 def _event_figures(name: str, state: State, examples: Examples) -> dict[str, str]:
@@ -108,11 +105,11 @@ def _pulses(folder: Path) -> Corpus:
     return Corpus("ppg", source="BIDMC and CinC 2015", **parts)
 
 
-def _derived_s(folder: Path, record: str, column: str) -> np.ndarray:
+def _peaks_s(folder: Path, record: str) -> np.ndarray:
     import pandas as pd
 
     name = record.removesuffix("_Signals")
-    samples = pd.read_csv(folder / f"{name}_derived_beats.csv")[column].to_numpy(float)
+    samples = pd.read_csv(folder / f"{name}_derived_beats.csv")["ppg_peak_sample"].to_numpy(float)
     return np.asarray(samples[samples >= 0] / (BIDMC_HZ if name.startswith("bidmc") else CINC2015_HZ))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from heartlens.checkpoints.card import write_with_card
 from heartlens.checkpoints.read import State, read_state, write_state
 from heartlens.refusal import Refusal
 from heartlens.store import write_text, write_whole
@@ -49,7 +50,10 @@ class RunFolder:
 
     def keep(self, state: State, card: dict[str, Any] | None = None) -> None:
         """Write the best checkpoint so far, with its model card inside."""
-        write_state(state, self.checkpoint, {"card": json.dumps(card)} if card else {})
+        if card is None:
+            write_state(state, self.checkpoint, {})
+        else:
+            write_with_card(state, self.checkpoint, card)
 
     def kept(self) -> State:
         """The best checkpoint so far."""

@@ -11,11 +11,12 @@ from heartlens.training.corpus import Corpus
 
 RHYTHM_OF = ("sinus", "af", "sinus", "ectopy")  # in turn
 LENGTH_S = 60.0
+BEAT = {"ecg": "QRS", "ppg": "systolic_peak"}  # what a beat detector is to mark
 
 
 @dataclass(frozen=True)
 class Person:
-    """A simulated person: LENGTH_S of signal, the rhythm, and when the heart beat (R peaks or feet)."""
+    """A simulated person: LENGTH_S of signal, the rhythm, and its beats: R peaks, or systolic peaks as published."""
 
     name: str
     rhythm: str
@@ -39,4 +40,4 @@ def corpus_of(kind: str, people: list[Person], seed: int) -> Corpus:
 def _person(kind: str, number: int, rhythm: str, seed: int) -> Person:
     rng = np.random.default_rng([seed, number, *f"training {kind} {rhythm}".encode()])
     signal, landmarks = SIMULATE[kind](rng, LENGTH_S, rhythm)
-    return Person(f"simulated {kind} {rhythm} {number:04d}", rhythm, signal.astype(np.float32), landmarks.beat_s)
+    return Person(f"simulated {kind} {rhythm} {number:04d}", rhythm, signal.astype(np.float32), landmarks.peaks_s(BEAT[kind]))

@@ -1,7 +1,7 @@
 """Tiny models and signals to train on, and a run without a device or a screen."""
 
-import numpy as np
 import pytest
+from hearts import heart
 from originals import tiny_state
 
 from heartlens.axes import CONTEXT
@@ -10,13 +10,6 @@ from heartlens.training.corpus import Corpus
 from heartlens.training.pretrain import Pretrain
 
 TINY = {"layers": 2, "heads": 2, "d_model": 8, "batch": 4, "warmup": 2, "validation_windows": 4, "learning_rate": 1e-2}
-
-
-def heart(seed, seconds=15.0, rate_hz=100.0):
-    """A train of bumps: enough of a heart for a loss to fall."""
-    rng = np.random.default_rng(seed)
-    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
-    return (np.cos(2 * np.pi * rng.uniform(0.9, 1.4) * time_s) ** 9 + rng.normal(0, 0.02, len(time_s))).astype(np.float32)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,212 @@
+"""Pre-training and fine-tuning as a user meets them: from recordings to a checkpoint every command takes, or one line that says why not."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from hearts import heart
+from originals import tiny_state
+
+from heartlens.axes import CONTEXT
+from heartlens.checkpoints.card import read_card
+from heartlens.models.load import load
+from heartlens.store import read_summary
+from heartlens.training.command import run_pretrain
+from heartlens.training.finetune_command import run_finetune
+
+PRETRAIN = ["--layers", "1", "--heads", "2", "--d-model", "8", "--steps", "2", "--batch", "2", "--validation-windows", "2", "--warmup", "0"]
+FINETUNE = ["--steps", "4", "--batch", "4", "--validate-every", "2", "--dropout", "0", "--folds", "2", "--stride", "500"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny checkpoint, eight labelled recordings of 12 s, and tables of labels."""
+    folder = tmp_path_factory.mktemp("own")
+    torch.save(tiny_state(layers=2, heads=2, d_model=8, d_head=4, vocabulary=101, context=CONTEXT), folder / "base.pth")
+    for number in range(8):
+        signal = heart(number, 12.0)
+        table = "\n".join(f"{i / 100:.2f},{value:.6f}" for i, value in enumerate(signal))
+        (folder / "hearts").mkdir(exist_ok=True)
+        (folder / "hearts" / f"h{number}.csv").write_text("time_s,ecg\n" + table)
+    (folder / "labels.csv").write_text("record,label\n" + "\n".join(f"h{i},{'NA'[i % 2]}" for i in range(8)))
+    (folder / "events.csv").write_text("record,time_s\n" + "\n".join(f"h{i},{time}" for i in range(8) for time in (1.5, 4.0, 9.0)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEARTLENS_OFFLINE", "1")
+    monkeypatch.setenv("HEARTLENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HEARTLENS_CHECKPOINTS", "")
+    monkeypatch.chdir(tmp_path)
+
+
+def tune(folder, out, *more, task="af", labels="labels.csv", classes=("N", "A")):
+    given = [str(folder / "base.pth"), "--task", task, "--data", str(folder / "hearts"), "--labels", str(folder / labels)]
+    given += ["--classes", *classes] if classes else []
+    return run_finetune([*given, "--out", str(out), "--device", "cpu", *FINETUNE, *more])
+
+
+def test_pretraining_on_recordings_gives_a_checkpoint(folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run_pretrain(["ecg", "--data", str(folder / "hearts"), "--out", str(out), "--device", "cpu", *PRETRAIN]) == 0
+    assert "best validation loss" in capsys.readouterr().out
+    model = load(out / "model.safetensors")
+    assert (model.cfg.n_layers, model.cfg.n_heads, model.cfg.d_model, model.cfg.d_vocab) == (1, 2, 8, 101)
+    assert model.origin.kind == "ecg"
+    assert len(list(csv.DictReader((out / "losses.csv").read_text().splitlines()))) == 1
+    assert {path.name for path in out.iterdir()} == {
+        "options.json",
+        "state.pt",
+        "losses.csv",
+        "losses.pdf",
+        "losses.png",
+        "model.safetensors",
+    }
+
+
+def test_pretraining_on_an_array_of_records(tmp_path):
+    np.save(tmp_path / "many.npy", np.stack([heart(i, 10.0, 50.0) for i in range(6)]))
+    given = ["ppg", "--data", "many.npy", "--rate", "50", "--out", "run", "--device", "cpu", "--quiet", *PRETRAIN]
+    assert run_pretrain(given) == 0
+    split = read_card(tmp_path / "run/model.safetensors")["split"]
+    assert split["training"]["n_records"] + split["validation"]["n_records"] == 6
+    assert load(tmp_path / "run/model.safetensors").cfg.d_vocab == 102
+
+
+def test_pretraining_in_bfloat16(folder, tmp_path):
+    given = ["ecg", "--data", str(folder / "hearts"), "--out", "run", "--device", "cpu", "--quiet", "--precision", "bfloat16", *PRETRAIN]
+    assert run_pretrain(given) == 0
+    assert load(tmp_path / "run/model.safetensors").W_E.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--d-model", "7"], "d-model is 7; it must be a multiple of the 2 heads"),
+        (["--steps", "0"], "steps is 0; legal: 1 to"),
+        (["--people", "1"], "people is 1; at least 2 are needed"),
+        (["--learning-rate", "5"], "learning-rate is 5"),
+        (["--data", "nowhere"], "nowhere: no such file or folder"),
+        (["--stepz", "3"], "unknown option '--stepz'; did you mean '--steps'"),
+    ],
+)
+def test_pretraining_refuses(more, message, capsys, tmp_path):
+    assert run_pretrain(["ecg", "--out", "run", "--device", "cpu", *PRETRAIN, *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_recordings_at_an_unknown_rate(tmp_path, capsys):
+    (tmp_path / "rateless.csv").write_text("ecg\n" + "\n".join(map(str, heart(0))))
+    assert run_pretrain(["ecg", "--data", "rateless.csv", "--out", "run", *PRETRAIN]) == 2
+    assert "rateless.csv: missing rate" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite(folder, tmp_path, capsys, monkeypatch):
+    from heartlens.training import pretrain
+
+    monkeypatch.setattr(pretrain, "next_token_loss", lambda network, tokens: network(tokens).mean() * float("inf"))
+    assert run_pretrain(["ecg", "--data", str(folder / "hearts"), "--out", "run", "--device", "cpu", *PRETRAIN]) == 2
+    assert "step 1: the loss is" in capsys.readouterr().err
+
+
+def test_fine_tuning_on_ones_own_labels(folder, tmp_path, capsys):
+    assert tune(folder, tmp_path / "run") == 0
+    told = capsys.readouterr()
+    assert "cross-validated: window AUC" in told.out
+    model = load(tmp_path / "run/model.safetensors")
+    assert model.cfg.d_vocab_out == 1
+    assert model.origin.task == "atrial fibrillation (last token)"
+    assert 0 < model.card["threshold"] < 1
+    assert model.card["base"]["checkpoint"] == "base.pth"
+    assert set(model.card["split"]["validation"]) < {f"hearts/h{i}" for i in range(8)}
+    assert "record AUC" in model.card["metrics"]["cross-validated"]
+    rows = list(csv.DictReader((tmp_path / "run/predictions.csv").read_text().splitlines()))
+    assert len(rows) == 16
+    assert {row["label"] for row in rows} == {"N", "A"}
+    summary = read_summary(tmp_path / "run/summary.nc")
+    assert float(summary["calibration"].sel(part="count").sum()) == 16
+    page = (tmp_path / "run/report.html").read_text()
+    assert "8 records only" in page
+    assert "<svg" in page
+    assert not (tmp_path / "run/frozen.npy").exists()
+
+
+def test_fine_tuning_every_token(folder, tmp_path, capsys):
+    assert tune(folder, tmp_path / "run", task="beat", labels="events.csv", classes=None) == 0
+    assert "event f1" in capsys.readouterr().out
+    assert load(tmp_path / "run/model.safetensors").origin.task == "beat (every token)"
+
+
+def test_fine_tuning_beside_another_checkpoint_and_without_folds(folder, tmp_path, capsys):
+    assert tune(folder, tmp_path / "one", "--folds", "none") == 0
+    assert "validation records (they chose stop and threshold)" in capsys.readouterr().out
+    assert tune(folder, tmp_path / "two", "--compare", str(tmp_path / "one/model.safetensors")) == 0
+    sources = read_summary(tmp_path / "two/summary.nc")["source"].values.tolist()
+    assert sources[0] == "cross-validated"
+    threshold = read_card(tmp_path / "one/model.safetensors")["threshold"]
+    assert sources[1] == f"model.safetensors (threshold {threshold:g})"
+
+
+def test_fine_tuning_goes_on_to_the_same_end(folder, tmp_path, monkeypatch):
+    from heartlens.training import judged
+
+    assert tune(folder, tmp_path / "alone") == 0
+    calls = []
+    fit = judged.fit
+
+    def stopped(*given):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(*given)
+
+    monkeypatch.setattr(judged, "fit", stopped)
+    assert tune(folder, tmp_path / "stopped") == 130
+    monkeypatch.setattr(judged, "fit", fit)
+    assert tune(folder, tmp_path / "stopped", "--resume") == 0
+    for name in ("predictions.csv", "losses.csv"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    one, other = (load(tmp_path / run / "model.safetensors").state_dict() for run in ("alone", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("more", "changed", "message"),
+    [
+        ([], {"classes": None}, "classes are missing; give two or more different labels"),
+        ([], {"classes": ("N", "N")}, "classes are N, N"),
+        ([], {"classes": ("N", "O")}, "h1: unknown label 'A'"),
+        ([], {"task": "sleep"}, "task 'sleep' is new: say with --reads"),
+        (["--reads", "every"], {}, "task 'af' reads last, not every"),
+        (["--folds", "9"], {}, "9 folds cannot be made of 8 records; legal: 2 to 8"),
+        (["--folds", "few"], {}, "folds is 'few'"),
+        (["--train", "block:9.."], {}, "train is 'block:9..'; legal: head, last-block, block:N.. with N from 1 to 2, all"),
+        (["--compare", "base.pth"], {}, "needed: ecg, 1"),
+    ],
+)
+def test_fine_tuning_refuses(more, changed, message, folder, tmp_path, capsys):
+    more = [str(folder / each) if each == "base.pth" else each for each in more]
+    assert tune(folder, tmp_path / "run", *more, **changed) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_need_recordings(folder, capsys):
+    given = [str(folder / "base.pth"), "--task", "af", "--out", "run", "--labels", str(folder / "labels.csv")]
+    assert run_finetune(given) == 2
+    assert "--labels needs --data" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_fine_tuning(folder, tmp_path, capsys):
+    assert tune(folder, tmp_path / "run", "--folds", "none") == 0
+    assert tune(folder, tmp_path / "run") == 2
+    assert "--resume goes on with a run, --overwrite replaces it" in capsys.readouterr().err
+    assert tune(folder, tmp_path / "run", "--resume", "--seed", "3") == 2
+    told = capsys.readouterr().err
+    assert "folds was none, is 2" in told
+    assert "seed was 0, is 3" in told
+    assert json.loads((tmp_path / "run/options.json").read_text())["folds"] == "none"
