@@ -123,8 +123,8 @@ def _fine_tuned(base: Path, kind: str, task: Task, out: Path, quiet: bool) -> Pa
     trainer = Trainer(options, state, examples, entering, folder, accelerator("cpu", "float32"))
     with reporter(options.schedule(), quiet) as report:
         tuned = trainer.tuned(examples.records, folder, report)
-    (folder.path / "frozen.npy").unlink()
     threshold = trainer.threshold(tuned)
+    (folder.path / "frozen.npy").unlink(missing_ok=True)  # there is none where everything trains
     origin = Origin(base.stem, kind, None, sha256_of(base), fingerprint(state), "MIT", CITATION, "none")
     card = tuned_card(task, origin, options, examples, tuned, threshold, []) | ABOUT
     measured = simulated_examples(kind, task, TEST_PEOPLE, Finetune(stride=options.stride, seed=TEST_SEED))
