@@ -12,13 +12,13 @@ from heartlens.checkpoints.read import State
 from heartlens.measures.detection import record_interval
 from heartlens.measures.forecast import baselines
 from heartlens.refusal import Refusal
-from heartlens.signals.beats import at_rate, r_peaks, systolic_peaks
+from heartlens.signals.beats import ECG_RATE_HZ, PPG_RATE_HZ, at_rate, r_peaks, systolic_peaks
 from heartlens.training.corpus import Corpus
 from heartlens.training.frozen import BATCH
 from heartlens.training.generation import continued
 from heartlens.training.network import network_of
 
-BEATS = {"ecg": (r_peaks, 500.0), "ppg": (systolic_peaks, 50.0)}  # the detectors of `delineate` and the rates they work at
+BEATS = {"ecg": (r_peaks, ECG_RATE_HZ), "ppg": (systolic_peaks, PPG_RATE_HZ)}  # the detectors of `delineate` and the rates they work at
 Tokens = UInt8[np.ndarray, "window time"]
 
 
