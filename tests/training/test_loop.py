@@ -129,6 +129,17 @@ def run(folder, device, schedule, losses, validations=None):
     return progressed, kept
 
 
+def test_every_step_draws_chances_of_its_own(tmp_path, device):
+    drawn, tokens = [], torch.zeros(1, 5, dtype=torch.long)
+
+    def loss_of(network, step):
+        drawn.append(float(torch.rand(())))
+        return network(tokens).square().mean()
+
+    train(small_network(), loss_of, lambda network: 1.0, lambda *given: None, scheduled(steps=5), RunFolder(tmp_path), device, silent)
+    assert len(set(drawn)) == 5
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tmp_path, device):
     folder = RunFolder(tmp_path)
     with pytest.raises(Refusal, match=r"step 4: the loss is nan; stopped, the last good state is kept in .*lower --learning-rate"):
