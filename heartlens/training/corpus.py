@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from heartlens.axes import CONTEXT, LEVELS
+from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
+from heartlens.signals.tokens import tokenise
 
 Tokens = UInt8[np.ndarray, "window time"]
 
@@ -70,9 +71,8 @@ class Corpus:
             index = int(np.searchsorted(self._ends, place, side="right"))
             start = place - (int(self._ends[index - 1]) if index else 0)
             window = self.signal[index][start : start + CONTEXT]
-            low, high = window.min(), window.max()
-            if low < high:
-                return np.round((window - low) / (high - low) * LEVELS).astype(np.uint8)
+            if window.min() < window.max():
+                return tokenise(window)
         raise Refusal(f"{self.source}: a thousand windows drawn at random are all flat; there is nothing to learn from")
 
 
