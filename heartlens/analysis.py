@@ -26,7 +26,7 @@ Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
 @runtime_checkable
 class Analysis(Protocol):
-    """What every analysis offers. `for_twins` is the analysis as each of its `n_twins` weight-randomised twins is measured with."""
+    """What every analysis offers. `twins` are `n_twins` models that must not show what it finds; `for_twins` is run on them."""
 
     @property
     def n_twins(self) -> int: ...
@@ -35,6 +35,7 @@ class Analysis(Protocol):
     @property
     def seed(self) -> int: ...
     def for_twins(self) -> "Analysis": ...
+    def twins(self, model: Any) -> Iterable[tuple[str, Any]]: ...
     def measure(self, model: Any, windows: Windows) -> Tally: ...
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset: ...
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure": ...
@@ -59,15 +60,13 @@ def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False
 
 
 def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False, progress: Progress | None = None) -> Measured:
-    """The tallies of `model` and of its weight-randomised twins, these on the `twin_windows` windows of smallest identity."""
-    from heartlens.models.twins import twins
-
+    """The tallies of `model` and of its twins, these on the `twin_windows` windows of smallest identity."""
     origin = origin_of(model)
     _refuse_mismatch(origin, model.cfg, windows, force)
     show = progress or silent
     tally = fold(analysis, model, windows, show)
     few = windows.subset(analysis.twin_windows)
-    named = show("twins", twins(model, analysis.n_twins, analysis.seed), analysis.n_twins)
+    named = show("twins", analysis.twins(model), analysis.n_twins)
     measured = {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
     return Measured(tally, measured, provenance(analysis, origin, windows))
 

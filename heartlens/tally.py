@@ -1,8 +1,8 @@
 """A tally: partial results that combine with `+`. One chunk, one record, one worker, one saved file, tonight's and yesterday's.
 
 `sums` holds only sums (counts, sums, sums of squares, histograms) under named axes; ratios are taken once, in `summarize`. Records that
-one side lacks count as zero there; every other axis must be the same on both sides. `sample` is what is not additive: the few windows of
-smallest identity, kept whole to be drawn, a set that merges in any order.
+one side lacks count as zero there; every other axis must be the same on both sides. `sample` is what is not additive: the few examples
+(windows, or tokens) of smallest identity, kept whole, a set that merges in any order; its attribute `n_examples` says how many (default 1).
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Shaped
 
-N_EXAMPLES = 1
+N_EXAMPLES = 1  # where a sample does not say
 
 
 @dataclass(frozen=True)
@@ -69,4 +69,4 @@ def _merged(left: xr.Dataset, right: xr.Dataset) -> xr.Dataset:
         return left
     together: xr.Dataset = reduce(lambda a, b: xr.concat([a, b], dim="example", join="exact"), parts)
     _, first = np.unique(together["identity"].values, return_index=True)  # sorted by identity, doubles gone
-    return together.isel(example=first[:N_EXAMPLES])
+    return together.isel(example=first[: together.attrs.get("n_examples", N_EXAMPLES)])

@@ -7,7 +7,7 @@ over heads x waves) and the lower bound of its 95 % interval over records exceed
 twins, of the largest lift any of a twin's heads has for that wave. Random models have significant "P-wave heads" too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -74,6 +74,12 @@ class HeadScan:
     def for_twins(self) -> "HeadScan":
         """The scan of a twin, of which only the lift is needed: no label is rotated."""
         return replace(self, n_rotations=1)
+
+    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
+        """Weight-randomised twins, half with random, half with shuffled weights."""
+        from heartlens.models.twins import twins
+
+        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every head's attention by wave, rotation, lag and phase."""

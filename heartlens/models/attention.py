@@ -20,11 +20,12 @@ from heartlens.models.fused import fused_attention, is_plain
 
 @dataclass(frozen=True)
 class LayerAttention:
-    """One layer's attention patterns and the entropy of each row, in nats."""
+    """One layer's attention patterns, the entropy of each row in nats, and the norm of what each key's value moves into the stream."""
 
     layer: int
     pattern: Float[np.ndarray, "window head query key"]
     entropy: Float[np.ndarray, "window head query"]
+    moved_norm: Float[np.ndarray, "window head key"]
 
 
 def attention_by_layer(
@@ -36,20 +37,22 @@ def attention_by_layer(
     layers = forward(model, asked, last_block_unmasked)
     for layer in range(model.cfg.n_layers):
         with torch.inference_mode():  # left before each yield: who iterates must not find gradients switched off
-            pattern, entropy = next(layers)
-        yield LayerAttention(layer, pattern.float().cpu().numpy(), entropy.float().cpu().numpy())
+            found = next(layers)
+        yield LayerAttention(layer, *(each.float().cpu().numpy() for each in found))
 
 
 def hooked_attention(
     model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool = False
-) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"]]]:
-    """Each layer's attention patterns and their rows' entropy (nats), through the model's own blocks."""
+) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"], Float[Tensor, "window head key"]]]:
+    """Each layer's attention patterns, their rows' entropy (nats) and the norm each key's value moves, through the model's own blocks."""
     residual = model.hook_embed(model.embed(tokens)) + model.hook_pos_embed(model.pos_embed(tokens))
     for layer, block in enumerate(model.blocks):
-        with _unmasked(block, last_block_unmasked and layer == model.cfg.n_layers - 1), _caught(block.attn.hook_pattern) as caught:
+        attn = block.attn
+        last = last_block_unmasked and layer == model.cfg.n_layers - 1
+        with _unmasked(block, last), _caught(attn.hook_pattern) as patterns, _caught(attn.hook_v) as values:
             residual = block(residual)
-        pattern = caught.pop()
-        yield pattern, -torch.xlogy(pattern, pattern).sum(dim=-1)
+        pattern, value = patterns.pop(), values.pop().transpose(1, 2)
+        yield pattern, -torch.xlogy(pattern, pattern).sum(dim=-1), (value @ attn.W_O).norm(dim=-1)
 
 
 @contextmanager

@@ -31,8 +31,8 @@ def is_plain(model: HookedTransformer) -> bool:
 
 def fused_attention(
     model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool = False
-) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"]]]:
-    """Each layer's attention patterns and their rows' entropy (nats), in turn."""
+) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"], Float[Tensor, "window head key"]]]:
+    """Each layer's attention patterns, their rows' entropy (nats) and the norm each key's value moves into the stream, in turn."""
     cfg = model.cfg
     n_time = tokens.shape[1]
     x = model.W_E[tokens] + model.W_pos[:n_time]
@@ -43,7 +43,8 @@ def fused_attention(
         scores = torch.baddbmm(mask, query, key.transpose(1, 2))
         pattern = scores.softmax(dim=-1)
         shape = (len(tokens), cfg.n_heads, n_time)
-        yield pattern.view(*shape, n_time), _entropy(scores, pattern).view(shape)
+        moved_norm = (value.view(*shape, cfg.d_head) @ block.attn.W_O).norm(dim=-1)
+        yield pattern.view(*shape, n_time), _entropy(scores, pattern).view(shape), moved_norm
         moved = torch.bmm(pattern, value).view(*shape, cfg.d_head).transpose(1, 2).reshape(len(tokens), n_time, -1)
         x = x + moved @ block.attn.W_O.reshape(-1, cfg.d_model) + block.attn.b_O
         hidden = functional.relu(_norm(block.ln2, x) @ block.mlp.W_in + block.mlp.b_in)

@@ -10,7 +10,7 @@ from heartlens.models.fused import fused_attention, is_plain
 
 
 def both(model, tokens, last_block_unmasked=False):
-    """The largest gap in pattern and in entropy between the two forwards."""
+    """The largest gap in pattern, in entropy and in what is moved between the two forwards."""
     with torch.no_grad():
         pairs = zip(fused_attention(model, tokens, last_block_unmasked), hooked_attention(model, tokens, last_block_unmasked), strict=True)
         gaps = [[(left - right).abs().max().item() for left, right in zip(fast, own, strict=True)] for fast, own in pairs]
@@ -36,6 +36,8 @@ def test_the_layers_are_those_of_the_cache_and_entropy_is_that_of_the_pattern():
     assert [found.layer for found in layers] == [0, 1]
     for found in layers:
         assert np.abs(found.pattern - cache["pattern", found.layer].numpy()).max() < 1e-6
+        moved = torch.einsum("bkhd,hdm->bhkm", cache["v", found.layer], model.blocks[found.layer].attn.W_O)
+        assert np.abs(found.moved_norm - moved.norm(dim=-1).detach().numpy()).max() < 1e-5
         assert np.abs(found.entropy - torch.distributions.Categorical(cache["pattern", found.layer]).entropy().numpy()).max() < 1e-5
 
 

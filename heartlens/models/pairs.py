@@ -1,0 +1,39 @@
+"""A fine-tuned model's base: what it was before its last block and task head were trained."""
+
+from functools import lru_cache
+
+from transformer_lens import HookedTransformer
+
+from heartlens.checkpoints.registry import ALIASES
+from heartlens.models.load import load
+from heartlens.models.origin import origin_of
+from heartlens.refusal import Refusal
+
+AUTO = "auto"
+
+
+def base_of(model: HookedTransformer, name: str = AUTO) -> HookedTransformer:
+    """The base of a fine-tuned model: the checkpoint `name`, or for AUTO the one it was fine-tuned from as the registry knows it.
+
+    Refuses AUTO for a model that the registry does not know as fine-tuned, and a base of another size.
+    """
+    base = _loaded(_known_base(origin_of(model).checkpoint) if name == AUTO else name)
+    sizes = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab")
+    different = [size for size in sizes if getattr(model.cfg, size) != getattr(base.cfg, size)]
+    if different:
+        told = ", ".join(f"{size} {getattr(model.cfg, size)} and {getattr(base.cfg, size)}" for size in different)
+        raise Refusal(f"{origin_of(base).checkpoint} is no base of {origin_of(model).checkpoint}: they differ in {told}")
+    return base
+
+
+def _known_base(checkpoint: str) -> str:
+    for name, alias in ALIASES.items():
+        kind, *task = name.split("-")
+        if task and checkpoint in (alias.published, alias.embedded):
+            return getattr(ALIASES[kind], "published" if checkpoint == alias.published else "embedded")
+    raise Refusal(f"it is not known what {checkpoint} was fine-tuned from; name its base checkpoint")
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str) -> HookedTransformer:
+    return load(name)
