@@ -3,6 +3,8 @@
 Colours are those of Okabe & Ito (2008), told apart by colour-blind readers; lift is drawn on a diverging map centred at 1.
 """
 
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,87 @@ def reliability(axes: Axes, named: dict[str, Float[np.ndarray, "3 bin"]]) -> Non
         axes.scatter(predicted[known], observed[known], s=area, color=colour, linewidth=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability said", ylabel="fraction that came true")
     axes.legend(frameon=False, loc="upper left")
+
+
+def lift_map(axes: Axes, lift: Float[np.ndarray, "layer place"], place: Floats, limit: float) -> Any:
+    """A map of lift by layer and place, on a scale of ratios from 1/limit to limit. Returns the image."""
+    norm = LogNorm(1 / limit, limit)
+    step = place[1] - place[0]
+    extent = (place[0] - step / 2, place[-1] + step / 2, len(lift) + 0.5, 0.5)
+    image = axes.imshow(np.clip(lift, 1 / limit, limit), cmap="PuOr_r", norm=norm, aspect="auto", extent=extent, interpolation="none")
+    axes.set_yticks(range(1, len(lift) + 1))
+    return image
+
+
+def interval_line(axes: Axes, x: Any, y: Floats, low: Floats, high: Floats, name: str, colour: str = PALETTE[0]) -> None:
+    """A named line with its interval as a band."""
+    axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=3, label=name)
+
+
+def by_level(axes: Axes, named: dict[str, Float[np.ndarray, "3 level"]], colours: Sequence[str], dashes: Sequence[str] = "-") -> None:
+    """Named lines (value, low, high) by level of the model, with the interval as a band; NaN is left out."""
+    for (name, (value, low, high)), colour, dash in zip(named.items(), colours, cycle(dashes), strict=False):
+        place = np.arange(len(value))
+        axes.fill_between(place, low, high, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(place, value, color=colour, linewidth=1.2, linestyle=dash, marker="o" if dash == "-" else "", markersize=2.5, label=name)
+    axes.set_xticks(place, ["emb.", *(str(level) for level in place[1:])])
+    axes.set_xlabel("after block")
+
+
+def on_the_cycle(axes: Axes, plane: Float[np.ndarray, "point 2"], phase: Floats, disc: Bool[np.ndarray, " point"]) -> Any:
+    """Points coloured by phase of the cycle, discs where `disc`, else triangles. No ticks: only nearness counts. Returns them."""
+    for which, marker in ((disc, "o"), (~disc, "v")):
+        x, y = plane[which].T
+        points = axes.scatter(
+            x, y, s=11, c=phase[which], cmap="twilight_shifted", vmin=0, vmax=1, marker=marker, edgecolor="0.3", linewidth=0.2
+        )
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
+    return points
+
+
+def change_map(axes: Axes, change: Float[np.ndarray, "layer head"]) -> Any:
+    """A layers x heads map of how much changed, from 0 on; 0 is white, what is not finite grey. Returns the image."""
+    known = change[np.isfinite(change)]
+    image = axes.imshow(np.ma.masked_invalid(change), cmap="Purples", vmin=0, vmax=max(float(known.max(initial=0)), 1e-9), aspect="equal")
+    axes.set_facecolor("0.7")
+    for axis, count, offset in ((axes.xaxis, change.shape[1], 1), (axes.yaxis, change.shape[0], 1)):
+        axis.set_ticks(range(count), [str(index + offset) for index in range(count)])
+    axes.tick_params(length=0)
+    return image
+
+
+def marked_intervals(
+    axes: Axes, x: Floats, middle: Floats, low: Floats, high: Floats, marked: Bool[np.ndarray, " point"], **look: Any
+) -> None:
+    """Points with their intervals; marked ones filled, others hollow. `look`: colour, name (for the legend; absent: none)."""
+    colour, name = look.get("colour", PALETTE[0]), look.get("name")
+    axes.vlines(x, low, high, color=colour, linewidth=1.0)
+    axes.scatter(x, middle, s=16, color=[colour if one else "white" for one in marked], edgecolor=colour, linewidth=1.0, zorder=3)
+    axes.scatter([], [], s=16, color=colour, label=name)
+
+
+def limits(axes: Axes, limit: float, colour: str = "0.5") -> None:
+    """The line of no change, and what stays within `limit` of it as a grey band (none where the limit is not known)."""
+    axes.axhline(0, color="0.3", linewidth=0.6)
+    if np.isfinite(limit):
+        axes.axhspan(-limit, limit, color=colour, alpha=0.2, linewidth=0)
+
+
+def shifted_signal(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"], shift: Times) -> Axes:
+    """A window's tokens as a line, behind it what attention each gained (up) and lost (down). Returns the shift's own axes, on the right.
+
+    Their scale leaves out the first token, the attention sink.
+    """
+    right = axes.twinx()
+    for sign, colour, name in ((1, PALETTE[1], "gained"), (-1, PALETTE[0], "lost")):
+        right.fill_between(time_s, np.where(sign * shift > 0, shift, 0.0), step="mid", color=colour, alpha=0.75, linewidth=0, label=name)
+    reach = max(float(np.nanmax(np.abs(shift[1:]))) * 1.05, 1e-9)
+    right.set_ylim(-reach, reach)
+    right.spines["right"].set_visible(True)
+    axes.set_zorder(right.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.plot(time_s, token, color="black", linewidth=0.9)
+    axes.set(xlim=(time_s[0], time_s[-1]), ylim=(-5, 104))
+    return right

@@ -11,17 +11,29 @@ from heartlens.findings import Findings
 
 def report(findings: Findings, figure: Any, summary: xr.Dataset) -> str:
     """The page. It loads nothing from elsewhere; text from files is escaped."""
-    from jinja2 import Environment, FileSystemLoader, select_autoescape
-    from markupsafe import Markup
-
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["jinja"]), trim_blocks=True)
     attrs = {name: value for name, value in summary.attrs.items() if value != ""}
-    return pages.get_template("report.html.jinja").render(
+    return rendered(
+        "report.html.jinja",
         findings=findings,
         simulated=bool(attrs.get("data_is_simulated")),
-        svg=Markup(_svg(figure)),
+        svg=inline(figure),
         provenance=[(name.replace("_", " "), value) for name, value in attrs.items()],
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """The template, a path within the package, with `values`; text is escaped, `inline` figures are not."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["jinja"]), trim_blocks=True)
+    return pages.get_template(template).render(**values)
+
+
+def inline(figure: Any) -> Any:
+    """A figure as SVG markup."""
+    from markupsafe import Markup
+
+    return Markup(_svg(figure))
 
 
 def _svg(figure: Any) -> str:

@@ -17,8 +17,8 @@ from heartlens.refusal import Refusal
 class Windows:
     """Tokenised windows of one kind of signal; every array's first axis is the window.
 
-    `low` and `high` are the amplitudes that became token 0 and token LEVELS, in the recording's unit. `wave` and `segment` index
-    `Kind.waves` and `Kind.segments` (-1: none, or not known); `position` counts cycles within the recording (NaN: not known).
+    `low` and `high` are the amplitudes that became token 0 and token LEVELS, in the recording's unit. `wave` indexes `waves` (those of the
+    kind, if not given), `segment` `Kind.segments` (-1: none, or not known); `position` counts cycles within the recording (NaN: not known).
     `skipped` says how many windows were left out and why, `notes` what else a reader of the result must know.
     """
 
@@ -31,9 +31,13 @@ class Windows:
     wave: Int8[np.ndarray, "window time"]
     segment: Int8[np.ndarray, "window time"]
     position: Float[np.ndarray, "window time"]
+    waves: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     skipped: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "waves", self.waves or KINDS[self.kind].waves)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import xarray as xr
 
-from heartlens.axes import CONTEXT, KINDS
+from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import attention as measures
 from heartlens.measures.resample import interval_over_records, q_values, rotation_p_values, upper_quantile
 from heartlens.options import check
+from heartlens.signals.fine import fine_waves
 from heartlens.tally import Tally, by_record
 from heartlens.windows import Windows
 
@@ -52,6 +53,7 @@ class HeadScan:
         Literal["causal", "published"],
         "causal: the model as it runs; published: the last block may attend forward, as in the paper's head figures",
     ] = "causal"
+    fine: Annotated[bool, "ECG: tell Q, R and S apart instead of QRS"] = False
     exclude_sink: Annotated[bool, "leave the sink out of shares and even shares"] = False
     sink_tokens: Annotated[int, "how many first tokens count as the sink"] = 1
     n_lags: Annotated[int, "cycles looked back, the present one included"] = 8
@@ -85,6 +87,7 @@ class HeadScan:
         """The sums over `windows`, by record, of every head's attention by wave, rotation, lag and phase."""
         from heartlens.models.attention import attention_by_layer
 
+        windows = fine_waves(windows) if self.fine else windows
         n_sink = self.sink_tokens if self.exclude_sink else 0
         known = measures.labels(windows, n_rotations=self.n_rotations, n_phases=self.n_phases, n_sink=n_sink)
         evens = {
@@ -129,7 +132,6 @@ class HeadScan:
 
     def _named(self, layers: list[Arrays], known: measures.Labels, windows: Windows) -> xr.Dataset:
         """The sums under their axes."""
-        kind = KINDS[windows.kind]
         sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in AXES_OF.items()}
         counts = {
             "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
@@ -141,12 +143,12 @@ class HeadScan:
             "head": np.arange(layers[0]["sink_share"].shape[-1]),
             "record": windows.records,
             "query": list(measures.asked_kinds(windows.kind)),
-            "wave": list(kind.waves),
+            "wave": list(windows.waves),
             "lag": np.arange(self.n_lags),
             "phase": (np.arange(self.n_phases) + 0.5) / self.n_phases,
             "rotation": np.arange(self.n_rotations) / self.n_rotations,
         }
-        return xr.Dataset(sums | counts, coords=places, attrs={"kind": kind.name}).transpose("record", ...)
+        return xr.Dataset(sums | counts, coords=places, attrs={"kind": windows.kind}).transpose("record", ...)
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Shares, lifts, intervals, p- and q-values and what survives; see the module's first lines."""

@@ -83,7 +83,7 @@ def _window(part: Any, scan: xr.Dataset, head: tuple[int, int]) -> None:
     here = scan.isel(example=0)
     time_s = np.arange(here.sizes["time"]) / kind.rate_hz
     right = figures.attended_signal(axes, time_s, here["token"].values, here["token_lift"].sel(layer=head[0], head=head[1]).values)
-    figures.wave_strip(axes, time_s, here["token_wave"].values, list(kind.waves))
+    figures.wave_strip(axes, time_s, here["token_wave"].values, list(map(str, scan["wave"].values)))
     right.set_ylabel(f"lift, {head_label(*head)}")
     asking = "last token asks" if scan.attrs["example_query"] == "last" else "all tokens ask"
     where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {asking}"

@@ -42,7 +42,7 @@ def asked_kinds(kind: str) -> tuple[str, ...]:
 
 def labels(windows: Windows, *, n_rotations: int, n_phases: int, n_sink: int = 0) -> Labels:
     """The labels of `windows`; the first `n_sink` tokens ask nothing (they have no key but the sink)."""
-    n_waves, n_segments = len(KINDS[windows.kind].waves), len(KINDS[windows.kind].segments)
+    n_waves, n_segments = len(windows.waves), len(KINDS[windows.kind].segments)
     known = ~np.isnan(windows.position)
     known[:, :n_sink] = False
     segment = windows.segment[:, None] == np.arange(n_segments)[:, None]

@@ -25,8 +25,7 @@ def interval_over_records(top: ByRecord, bottom: ByRecord, *, seed: int, n_resam
     if known.any():
         weights = np.random.default_rng(seed).multinomial(n_records, np.full(n_records, 1 / n_records), n_resamples).astype(float)
         interval[:, known] = _bca(top[:, known], bottom[:, known], weights)
-    low, high = interval.reshape(2, *shape)
-    return low, high
+    return interval[0].reshape(shape), interval[1].reshape(shape)
 
 
 def rotation_p_values(

@@ -13,13 +13,15 @@ from heartlens.signals.tokens import tokenise
 from heartlens.windows import Windows
 
 
-def cut(signal: Float[np.ndarray, " sample"], landmarks: Landmarks, record: str, offset_s: float = 0.0, stride: int = CONTEXT) -> Windows:
+def cut(
+    signal: Float[np.ndarray, " sample"], landmarks: Landmarks, record: str, offset_s: float = 0.0, stride: int = CONTEXT, draw: int = 0
+) -> Windows:
     """Windows of CONTEXT tokens, every `stride` samples, of a finite `signal` at the rate of `landmarks.kind`.
 
     The landmarks count from `signal`'s first sample, which is `offset_s` after the recording's. Only what lies inside
     `landmarks.span_s` is cut. A span that begins within the signal begins with a wave; the first window starts somewhere in the samples
-    to spare, as the record's name decides, lest every first token (the model's attention sink) lie in that wave. Refuses a span
-    shorter than a window, and one without two beats.
+    to spare, as the record's name and `draw` decide, lest every first token (the model's attention sink) lie in that wave; any other
+    `draw` than 0 starts so in every span. Refuses a span shorter than a window, and one without two beats.
     """
     rate_hz = KINDS[landmarks.kind].rate_hz
     start_s, end_s = landmarks.span_s
@@ -28,8 +30,8 @@ def cut(signal: Float[np.ndarray, " sample"], landmarks: Landmarks, record: str,
         raise Refusal(f"{record}: {max(last - first, 0) / rate_hz:.1f} s of signal is shorter than a window ({CONTEXT / rate_hz:.0f} s)")
     if len(landmarks.beat_s) < 2:
         raise Refusal(f"{record}: no beats found ({landmarks.source}); is this {landmarks.kind.upper()}, and the right lead?")
-    if first > 0:
-        first += _drawn(record, (last - first - CONTEXT) % stride + 1)
+    if first > 0 or draw:
+        first += _drawn(f"{record}{draw or ''}", (last - first - CONTEXT) % stride + 1)
     starts = range(first, last - CONTEXT + 1, stride)
     kept = [start for start in starts if np.ptp(signal[start : start + CONTEXT]) > 0]
     cuts = [signal[start : start + CONTEXT] for start in kept]
@@ -37,9 +39,9 @@ def cut(signal: Float[np.ndarray, " sample"], landmarks: Landmarks, record: str,
     return _windows(cuts, np.array(kept, int), landmarks, record, offset_s, skipped)
 
 
-def _drawn(record: str, n_places: int) -> int:
-    """One of `n_places`, always the same for the same record."""
-    return int.from_bytes(sha256(record.encode()).digest()[:8]) % n_places
+def _drawn(name: str, n_places: int) -> int:
+    """One of `n_places`, always the same for the same name."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8]) % n_places
 
 
 def _windows(

@@ -26,6 +26,7 @@ class _Options:
     bandpass: bool
     stride: int
     max_windows: int | None
+    draw: int
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
@@ -49,14 +50,16 @@ def read(
     bandpass: bool = False,
     stride: int = CONTEXT,
     max_windows: int | None = None,
+    draw: int = 0,
 ) -> Windows:
     """The windows of all recordings in `paths`: files, folders (searched throughout), patterns.
 
     `lead`, `rate_hz` and `kind` are for files that leave them open; `stride` counts samples at the model's rate; of one recording at
-    most `max_windows` are kept. Refuses a named file that cannot be read, a mixture of kinds, and paths without any usable window; a
-    file of a folder that is no recording, or a recording without a usable window beside others that have some, is counted and noted.
+    most `max_windows` are kept; another `draw` starts the windows elsewhere. Refuses a named file that cannot be read, a mixture of kinds,
+    and paths without any usable window; a file of a folder that is no recording, or a recording without a usable window beside others
+    that have some, is counted and noted.
     """
-    options = _Options(lead, rate_hz, kind, landmarks, bandpass, stride, max_windows)
+    options = _Options(lead, rate_hz, kind, landmarks, bandpass, stride, max_windows, draw)
     found = find(paths)
     parts: list[Windows] = []
     failed: list[Refusal] = []
@@ -87,7 +90,7 @@ def _windows(path: Path, name: str, options: _Options) -> Windows:
     except Refusal as refusal:
         raise _Unreadable(str(refusal)) from refusal
     recording = replace(recording, name=name)
-    return windows_of(recording, kind, options.landmarks, options.bandpass, options.stride, options.max_windows)
+    return windows_of(recording, kind, options.landmarks, options.bandpass, options.stride, options.max_windows, options.draw)
 
 
 def _nothing_usable(failed: list[Refusal]) -> Refusal:

@@ -32,8 +32,9 @@ def windows_of(
     bandpass: bool = False,
     stride: int = CONTEXT,
     max_windows: int | None = None,
+    draw: int = 0,
 ) -> Windows:
-    """The windows of a recording; `landmarks` is one of LANDMARKS, `max_windows` are spread evenly over those there are.
+    """The windows of a recording; `landmarks` is one of LANDMARKS, `max_windows` are spread evenly over those there are; `draw`: see `cut`.
 
     Refuses a recording without a usable window, and one that no heart signal can be: too slow, or rising from first to last sample.
     """
@@ -46,7 +47,7 @@ def windows_of(
         if not _n_windows(stretch, recording.rate_hz, kind, stride, expert):
             continue
         try:
-            parts.append(_windows_of_stretch(recording, stretch, kind, expert, bandpass, stride))
+            parts.append(_windows_of_stretch(recording, stretch, kind, expert, bandpass, stride, draw))
         except Refusal as refusal:
             reason = f"; {refusal}"
             lost["no waves found"] += _n_windows(stretch, recording.rate_hz, kind, stride, expert)
@@ -93,13 +94,15 @@ def _expert(recording: Recording, kind: str, wanted: str, stride: int) -> tuple[
     return None, (f"landmarks detected: {reason}",)
 
 
-def _windows_of_stretch(recording: Recording, stretch: slice, kind: str, expert: Landmarks | None, bandpass: bool, stride: int) -> Windows:
+def _windows_of_stretch(
+    recording: Recording, stretch: slice, kind: str, expert: Landmarks | None, bandpass: bool, stride: int, draw: int
+) -> Windows:
     signal, rate_hz = recording.signal[stretch], recording.rate_hz
     start_s, end_s = stretch.start / rate_hz, stretch.stop / rate_hz
     landmarks = _detected(signal, rate_hz, kind) if expert is None else within(expert, start_s, end_s)
     if bandpass:
         signal = prepare.bandpass(signal, rate_hz, kind)
-    return cut(prepare.resample(signal, rate_hz, kind), landmarks, recording.name, start_s, stride)
+    return cut(prepare.resample(signal, rate_hz, kind), landmarks, recording.name, start_s, stride, draw)
 
 
 def _detected(signal: Signal, rate_hz: float, kind: str) -> Landmarks:

@@ -85,3 +85,11 @@ def test_all_flat_gives_no_windows_and_counts_them():
 def test_refusals(signal, landmarks, message):
     with pytest.raises(Refusal, match=message):
         cut(signal, landmarks, "a")
+
+
+def test_another_draw_starts_elsewhere_and_the_same_draw_at_the_same_place():
+    starts = [cut(SIGNAL[:1400], qrs(end_s=14.0), "a record", draw=draw).start_s[0] for draw in (0, 1, 1, 2)]
+    assert starts[0] == 0.0
+    assert starts[1] == starts[2]
+    assert len(set(starts)) == 3
+    assert max(starts) <= 4.0  # of 14 s two windows take 10

@@ -1,0 +1,169 @@
+"""Does attention look at similar points of earlier cycles, and does it broaden with depth? For every layer and head, in cycles.
+
+`distance = position(query) - position(key)` in cycles; `lag = round(distance)`. `share_by_lag` is the part of a token's attention at each
+lag, averaged over a record's asking tokens, then over records. `same_phase_share`: of the attention half a cycle back and further, the
+part within `phase_width / 2` cycle of the asking token's own phase; its lift compares with attention spread evenly. A head *holds* if its
+lift exceeds the rotated-phase null (the same width around every other phase difference, record by record; q < 0.05 over all heads) and the
+lower bound of its interval over records the 95 % quantile of the weight-randomised twins' largest. Broadening: the slope of effective
+tokens (exp of a row's entropy) over layers, and every step from one layer to the next, with intervals over records.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.attention_cycles_summary import summary_of
+from heartlens.axes import CONTEXT
+from heartlens.findings import Findings
+from heartlens.measures import cycles
+from heartlens.measures.attention import even_pattern, without_sink
+from heartlens.options import check
+from heartlens.refusal import Refusal
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+AXES_OF = {"share": ("head", "distance"), "cycles_top": ("head",), "cycles_bottom": ("head",), "sink_share": ("head",)}
+AXES_OF |= {"effective_tokens": ("head",)}
+
+
+@dataclass(frozen=True)
+class AttentionCycles:
+    """The options of attention over prior cycles."""
+
+    weights: Annotated[
+        Literal["attention", "value", "rollout"],
+        "attention: as it is; value: times the norm of what the value moves; rollout: through all layers so far, heads averaged",
+    ] = "attention"
+    exclude_sink: Annotated[bool, "leave the sink out of shares and distances (never of sink-share and effective-tokens)"] = True
+    sink_tokens: Annotated[int, "how many first tokens count as the sink"] = 1
+    n_lags: Annotated[int, "cycles looked back, the present one included"] = 9
+    phase_width: Annotated[float, "cycles around the asking token's phase that count as the same phase"] = 0.2
+    asking_token: Annotated[int, "whose attention is drawn on the example, counted from 1 as in the paper"] = CONTEXT
+    n_permutations: Annotated[int, "draws of the phase null"] = 9999
+    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"sink_tokens": (1, 100), "n_lags": (2, 50), "phase_width": (0.04, 0.92)}
+        legal |= {"asking_token": (1, CONTEXT), "n_permutations": (99, 999_999)}
+        check(self, legal | {"n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+
+    @property
+    def half_width(self) -> int:
+        """Bins to both sides of a phase difference that count as the same."""
+        return int((self.phase_width * cycles.N_PER_CYCLE - 1) / 2 + 1e-9)
+
+    def for_twins(self) -> "AttentionCycles":
+        """The same: a twin's lift and slope are measured as the model's."""
+        return self
+
+    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
+        """Weight-randomised twins, half with random, half with shuffled weights."""
+        from heartlens.models.twins import twins
+
+        return twins(model, self.n_twins, self.seed)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of every head's attention by distance in cycles, on the sink, and its breadth."""
+        n_sink = self.sink_tokens if self.exclude_sink else 0
+        bins = cycles.distances(windows, self.n_lags, n_sink)
+        asked = ~np.isnan(windows.position) & (np.arange(CONTEXT) >= n_sink)
+        asked_bins = np.where(asked[:, :, None], bins, cycles.NOT_COUNTED)
+        layers, rows = [], []
+        for pattern, entropy in self._patterns(model, windows):
+            sums = self._sums(pattern, asked_bins, asked, windows) | {"effective_tokens": _over_asked(np.exp(entropy), asked)}
+            layers.append({name: by_record(each, windows.record) for name, each in sums.items()})
+            rows.append(pattern[:, :, self.asking_token - 1])
+        even = without_sink(even_pattern(CONTEXT), n_sink)
+        even_share = by_record(cycles.by_distance(even, asked_bins, self.n_lags)[:, 0], windows.record)
+        return Tally(self._named(layers, even_share, asked, windows), _example(windows, np.stack(rows, axis=1)))
+
+    def _patterns(self, model: Any, windows: Windows) -> Iterator[tuple[cycles.Pattern, np.ndarray]]:
+        """Each layer's pattern as it is to be weighted, and its rows' entropy."""
+        from heartlens.models.attention import attention_by_layer
+
+        rollout = None
+        for here in attention_by_layer(model, windows.tokens):
+            if self.weights == "attention":
+                yield here.pattern, here.entropy
+                continue
+            if self.weights == "value":
+                pattern = cycles.value_weighted(here.pattern, here.moved_norm)
+            else:
+                rollout = pattern = cycles.rolled_out(here.pattern, rollout)
+            yield pattern, cycles.row_entropy(pattern)
+
+    def _sums(self, pattern: cycles.Pattern, bins: cycles.Distances, asked: np.ndarray, windows: Windows) -> dict[str, np.ndarray]:
+        """One layer's sums by window, but for its breadth."""
+        sink = pattern[..., : self.sink_tokens].sum(axis=-1)
+        rest = without_sink(pattern, self.sink_tokens) if self.exclude_sink else pattern
+        top, bottom = cycles.looked_back(rest, windows, asked)
+        share = cycles.by_distance(rest, bins, self.n_lags)
+        return {"share": share, "cycles_top": top, "cycles_bottom": bottom, "sink_share": _over_asked(sink, asked)}
+
+    def _named(self, layers: list[dict[str, np.ndarray]], even_share: np.ndarray, asked: np.ndarray, windows: Windows) -> xr.Dataset:
+        sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in AXES_OF.items()}
+        counts = {
+            "even_share": (("record", "distance"), even_share),
+            "n_asked": (("record",), by_record(asked.sum(axis=-1), windows.record)),
+            "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
+        }
+        places = {
+            "layer": np.arange(len(layers)),
+            "head": np.arange(layers[0]["sink_share"].shape[-1]),
+            "record": windows.records,
+            "distance": np.arange(cycles.n_bins(self.n_lags)) / cycles.N_PER_CYCLE,
+        }
+        return xr.Dataset(sums | counts, coords=places, attrs={"kind": windows.kind}).transpose("record", ...)
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Shares by lag, same-phase lifts, breadth by layer, with intervals, p- and q-values; see the module's first lines."""
+        if not float(tally.sums["n_asked"].sum()):
+            raise Refusal("no token's place in the cycle is known; give records with landmarks, or --landmarks detected")
+        summary = summary_of(tally.sums, {name: twin.sums for name, twin in twins.items()}, self)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """One window under the attention of a token, lift by distance and layer, same-phase lift by head, and breadth by layer."""
+        from heartlens.analyses.attention_cycles_figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """What holds of both claims, in words."""
+        from heartlens.analyses.attention_cycles_words import say
+
+        return say(summary)
+
+
+def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The sum over asking tokens: (window, head, query) -> (window, head)."""
+    return np.einsum("bhq,bq->bh", values.astype(np.float64), asked)
+
+
+def _example(windows: Windows, row: np.ndarray) -> xr.Dataset:
+    """The window of smallest identity with the attention of the token that is drawn."""
+    first = int(np.argmin(windows.identity))
+    return xr.Dataset(
+        {
+            "token": (("example", "time"), windows.tokens[[first]]),
+            "token_wave": (("example", "time"), windows.wave[[first]]),
+            "token_attention": (("example", "layer", "head", "time"), row[[first]].astype(np.float32)),
+            "identity": (("example",), windows.identity[[first]]),
+            "example_record": (("example",), windows.record[[first]]),
+            "example_start_s": (("example",), windows.start_s[[first]]),
+        }
+    )
+
+
+if __name__ == "__main__":
+    from heartlens.cli import main
+
+    main(__spec__.name)

@@ -1,0 +1,78 @@
+"""The figure of attention over prior cycles: a window as the paper draws it, lift by distance, same-phase lift by head, and breadth."""
+
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from heartlens import figures
+from heartlens.axes import KINDS
+
+
+def draw(summary: xr.Dataset) -> figures.Page:
+    """The page."""
+    with figures.style():
+        page = figures.page(figures.PAGE_MM, 165)
+        window, middle, bottom = cast(Any, page.subfigures(3, 1, height_ratios=(6, 7, 7)))
+        _window(window.subplots(), summary)
+        _distances(middle, summary)
+        maps, breadth = bottom.subplots(1, 2, width_ratios=(1, 1.6))
+        _heads(bottom, maps, summary)
+        _breadth(breadth, summary)
+        page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
+    return page
+
+
+def caption(summary: xr.Dataset) -> str:
+    """One line that says what was measured on what."""
+    attrs = summary.attrs
+    data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
+    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
+    return f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]}) · {counted} · framed: holds"
+
+
+def _window(axes: Any, summary: xr.Dataset) -> None:
+    """The last layer's attention of the asking token, summed over heads and over its maximum, as in the paper."""
+    kind = KINDS[summary.attrs["kind"]]
+    here = summary.isel(example=0, layer=-1)
+    time_s = np.arange(here.sizes["time"]) / kind.rate_hz
+    attention = here["token_attention"].sum("head").values
+    right = figures.attended_signal(axes, time_s, here["token"].values, attention / max(attention.max(), 1e-12))
+    right.set_ylim(0, 1.05)
+    right.set_ylabel("attention / max")
+    figures.wave_strip(axes, time_s, here["token_wave"].values, list(kind.waves))
+    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; last layer, summed over heads"
+    axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")
+
+
+def _distances(part: Any, summary: xr.Dataset) -> None:
+    """Lift by distance in cycles, for every layer."""
+    axes = part.subplots()
+    lift = summary["lift_by_distance"].mean("head").transpose("layer", "distance")
+    limit = max(2.0, float(np.ceil(np.nanquantile(lift.values, 0.995))))
+    image = figures.lift_map(axes, lift.values, summary["distance"].values, limit)
+    axes.set(xlabel="distance of the key (cycles back)", ylabel="layer")
+    _ticks(part.colorbar(image, ax=axes, label="lift, mean over heads"), limit)
+
+
+def _heads(part: Any, axes: Any, summary: xr.Dataset) -> None:
+    here = summary.transpose("layer", "head", ...)
+    limit = max(2.0, float(np.ceil(here["same_phase_lift"].fillna(1).max())))
+    image = figures.head_map(axes, here["same_phase_lift"].values, here["holds"].values, limit)
+    axes.set(xlabel="head", ylabel="layer", title="same phase, earlier cycles")
+    _ticks(part.colorbar(image, ax=axes, label="lift", shrink=0.8), limit)
+
+
+def _ticks(bar: Any, limit: float) -> None:
+    bar.set_ticks([1 / limit, 1, limit], labels=[f"{tick:.2g}" for tick in (1 / limit, 1, limit)])
+    bar.ax.minorticks_off()
+
+
+def _breadth(axes: Any, summary: xr.Dataset) -> None:
+    """Effective tokens by layer, each head a point, the mean over heads with its interval."""
+    layer = summary["layer"].values + 1
+    for head in summary["effective_tokens"].transpose("head", "layer").values:
+        axes.plot(layer, head, ".", color="0.7", markersize=3)
+    figures.interval_line(axes, layer, *(summary[f"layer_effective_tokens{end}"].values for end in ("", "_low", "_high")), "mean of heads")
+    axes.set(xlabel="layer", ylabel="effective tokens", xticks=layer, ylim=(0, None))
+    axes.legend(frameon=False)

@@ -1,0 +1,101 @@
+"""How many cycles back attention reaches, and to which place in them: sums of attention by distance in cycles. Arrays in, arrays out.
+
+The distance of a key is `position(query) - position(key)`: 1.0 is the same phase one cycle earlier, whatever the heart rate. Distances are
+counted in bins of 1 / N_PER_CYCLE of a cycle around each multiple of it; `lag = round(distance)`, so that phase differences reach from -1/2
+to 1/2. Everything is linear in the pattern, so the same code run on the even pattern gives the *even share*.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from heartlens.windows import Windows
+
+N_PER_CYCLE = 25  # odd, so that a lag's bins lie evenly to both sides of it
+NOT_COUNTED = -1
+Pattern = Float[np.ndarray, "#window head query key"]
+OneHead = Float[np.ndarray, "#window 1 query key"]
+Distances = Int[np.ndarray, "window query key"]
+ByBin = Float[np.ndarray, "... distance"]
+
+
+def n_bins(n_lags: int) -> int:
+    """The number of bins from distance 0 to half a cycle beyond lag `n_lags - 1`."""
+    return (n_lags - 1) * N_PER_CYCLE + N_PER_CYCLE // 2 + 1
+
+
+def distances(windows: Windows, n_lags: int, n_sink: int) -> Distances:
+    """Each earlier key's bin; NOT_COUNTED for later keys, the first `n_sink` keys, unknown positions and keys that are too far back."""
+    position = windows.position
+    n_time = position.shape[1]
+    cycles = position[:, :, None] - position[:, None, :]
+    counted = ~np.isnan(cycles) & np.tri(n_time, dtype=bool) & (np.arange(n_time) >= n_sink)
+    bins = np.where(counted, np.floor(np.nan_to_num(cycles) * N_PER_CYCLE + 0.5), NOT_COUNTED).astype(np.int64)
+    return np.where(bins < n_bins(n_lags), bins, NOT_COUNTED)
+
+
+def by_distance(pattern: Pattern, bins: Distances, n_lags: int) -> Float[np.ndarray, "window head distance"]:
+    """The attention at each distance, summed over the queries."""
+    n_heads, length = pattern.shape[1], n_bins(n_lags)
+    found = np.zeros((len(bins), n_heads, length))
+    for index, each in enumerate(bins):
+        counted = np.flatnonzero(each >= 0)
+        flat, place = pattern[index % len(pattern)].reshape(n_heads, -1)[:, counted], each.reshape(-1)[counted]
+        found[index] = [np.bincount(place, weights=head, minlength=length) for head in flat]
+    return found
+
+
+def looked_back(
+    pattern: Pattern, windows: Windows, asked: Bool[np.ndarray, "window time"]
+) -> tuple[Float[np.ndarray, "window head"], Float[np.ndarray, "window head"]]:
+    """The attention times its distance in cycles, and the attention, both summed over asking tokens and keys of known position."""
+    position = np.nan_to_num(windows.position)
+    known = (~np.isnan(windows.position)).astype(np.float64)
+    weight = np.einsum("bhqk,bk->bhq", pattern, known, optimize=True)
+    moment = np.einsum("bhqk,bk->bhq", pattern, known * position, optimize=True)
+    top = np.einsum("bhq,bq->bh", weight, asked * position) - np.einsum("bhq,bq->bh", moment, asked.astype(float))
+    return top, np.einsum("bhq,bq->bh", weight, asked.astype(float))
+
+
+def by_lag(found: ByBin) -> Float[np.ndarray, "... lag"]:
+    """The sum over each lag's bins: half a cycle to either side of it, lag 0 half a cycle back."""
+    half = N_PER_CYCLE // 2
+    padded = np.concatenate([np.zeros((*found.shape[:-1], half)), found], axis=-1)
+    return padded.reshape(*found.shape[:-1], -1, N_PER_CYCLE).sum(axis=-1)
+
+
+def by_phase_difference(found: ByBin) -> Float[np.ndarray, "... phase"]:
+    """The sum over all lags but 0, by phase difference (bin 1: the key lies 1 / N_PER_CYCLE of a cycle earlier in its own cycle)."""
+    half = N_PER_CYCLE // 2
+    earlier = found[..., half + 1 :]
+    folded = earlier.reshape(*found.shape[:-1], -1, N_PER_CYCLE).sum(axis=-2)
+    return np.roll(folded, -half, axis=-1)
+
+
+def same_phase(differences: Float[np.ndarray, "... phase"], half_width: int) -> Float[np.ndarray, "rotation ..."]:
+    """The sum within `half_width` bins of each phase difference; rotation 0 is the same phase, rotation r a difference of r bins."""
+    window = np.zeros(differences.shape[-1])
+    window[np.arange(-half_width, half_width + 1)] = 1
+    return np.stack([differences @ np.roll(window, turn) for turn in range(len(window))])
+
+
+def value_weighted(pattern: Pattern, moved_norm: Float[np.ndarray, "window head key"]) -> Pattern:
+    """Attention times the norm of what the key's value moves into the stream, each row scaled to sum to 1 (Kobayashi et al. 2020)."""
+    weighted = pattern * moved_norm[:, :, None, :]
+    total = weighted.sum(axis=-1, keepdims=True)
+    return np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
+
+
+def rolled_out(pattern: Pattern, before: OneHead | None) -> OneHead:
+    """Attention rollout up to this layer, as one head: half the mean over heads, half the token itself, times what came before.
+
+    Abnar & Zuidema 2020, "Quantifying attention flow in transformers".
+    """
+    here = (pattern.mean(axis=1, keepdims=True) + np.eye(pattern.shape[-1], dtype=pattern.dtype)) / 2
+    return here if before is None else here @ before
+
+
+def row_entropy(pattern: Pattern) -> Float[np.ndarray, "window head query"]:
+    """The entropy of each row, in nats."""
+    from scipy.special import entr
+
+    return entr(pattern).sum(axis=-1)
