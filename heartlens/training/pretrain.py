@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.checkpoints.read import State
 from heartlens.converters.sizes import Sizes
 from heartlens.options import check
 from heartlens.refusal import Refusal
@@ -81,9 +82,19 @@ def pretrain(options: Pretrain, corpus: Corpus, folder: RunFolder, accelerator: 
         return sum(float(next_token_loss(network, part.to(accelerator.device))) * len(part) for part in parts) / len(validation)
 
     def keep(network: nn.Module, progressed: Progressed) -> None:
-        folder.keep(state_of(network), pretrained_card(asdict(options), training, held, progressed))  # type: ignore[arg-type]
+        folder.keep(with_last_position(state_of(network)), pretrained_card(asdict(options), training, held, progressed))  # type: ignore[arg-type]
 
     return train(network, loss_of, validate, keep, options.schedule(), folder, accelerator, report)
+
+
+def with_last_position(state: State) -> State:
+    """The state dict with the last position's embedding made that of the one before it.
+
+    Windows are scaled whole, so nothing follows a window's last token in its own scale, and its position is never asked to forecast.
+    But whoever goes on with a signal asks there, always: left as drawn, generated pulses fall apart within a second.
+    """
+    name = "position_embedding_table.weight"
+    return {**state, name: torch.cat([state[name][:-1], state[name][-2:-1]])}
 
 
 def next_token_loss(network: nn.Module, tokens: Tensor) -> Tensor:
