@@ -65,7 +65,7 @@ def test_it_names_what_it_was_measured_on(page):
 
 
 def test_it_says_how_many_were_tested(page):
-    assert "0 of 4 heads x 3 waves = 12 tested survive all controls, measured on 2 windows of 2 simulated records." in page
+    assert "0 of 12 tested (4 heads x 3 waves) survive all controls, measured on 2 windows of 2 simulated records." in page
 
 
 def test_it_says_simulated_of_simulated_signals_only(page, nasty_page):

@@ -44,7 +44,7 @@ def _tested(summary: xr.Dataset) -> str:
     n_survive = int(summary["survives"].sel(query="all").sum())
     data = "simulated records" if attrs.get("data_is_simulated") else "records"
     return (
-        f"{n_survive} of {n_heads} heads x {summary.sizes['wave']} waves = {n_heads * summary.sizes['wave']} tested survive all controls, "
+        f"{n_survive} of {n_heads * summary.sizes['wave']} tested ({n_heads} heads x {summary.sizes['wave']} waves) survive all controls, "
         f"measured on {attrs['n_windows']} windows of {attrs['n_records']} {data}."
     )
 

@@ -5,6 +5,7 @@ by people). Recordings are prepared as the models were trained (arXiv 2407.20775
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def _mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
 
 
 def _ecg(folder: Path, states: dict[str, State]) -> Measured:
-    return _forecasts(read_corpus(folder / "ludb", "ecg", lead="i", bandpass=True), states)
+    return _forecasts(replace(read_corpus(folder / "ludb", "ecg", lead="i", bandpass=True), source="LUDB, lead I"), states)
 
 
 def _ppg(folder: Path, states: dict[str, State]) -> Measured:

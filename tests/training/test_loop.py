@@ -88,6 +88,15 @@ def test_card_tells_split_options_and_loss(left_alone, tiny, corpus):
     assert card["metrics"]["validation_loss"] == min(row[3] for row in left_alone.saved()[0].losses)
 
 
+def test_the_last_position_forecasts_as_the_one_before_it(left_alone):
+    """No window trains it: 500 tokens have 499 successors."""
+    name = "position_embedding_table.weight"
+    kept, trained = left_alone.kept()[name], left_alone.saved()[1][name]
+    assert torch.equal(kept[-1], kept[-2])
+    assert torch.equal(kept[:-1], trained[:-1])
+    assert not torch.equal(trained[-1], trained[-2])
+
+
 def test_next_token_loss_is_the_mean_over_tokens_after_the_first():
     state = tiny_state()
     from heartlens.training.network import network_of

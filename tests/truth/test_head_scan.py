@@ -106,7 +106,7 @@ def test_the_planted_head_survives_and_no_other(found):
     assert at(found, "survives", P_HEAD, query="all", wave="P").item()
     assert found["survives"].sel(query="all").sum() == 1
     verdict = " ".join(HeadScan().findings(found).verdict)
-    assert "1 of 16 heads x 3 waves = 48 tested survive" in verdict
+    assert "1 of 48 tested (16 heads x 3 waves) survive" in verdict
     assert "P: L2H4 lift " in verdict
 
 
