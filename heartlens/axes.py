@@ -21,7 +21,19 @@ AXES = {
     "phase": "place in the cycle, 0 to 1 from one R peak (ECG) or foot (PPG) to the next",
     "record": "one recording of one person: the unit of all statistics",
     "rotation": "a shift of all wave labels within the cycle, as a fraction of it (the phase null)",
+    "distance": "position of the asking token less that of the key, in cycles",
+    "difference": "how much earlier in its cycle a key lies than the asking token in its own, in cycles, from 0 to 1",
+    "feature": "what beats may have that attention may move to: an irregular interval, no P wave",
+    "irregularity": "how far a beat's interval is off the median of its neighbours', relative; the least of each bin",
+    "part": "one of a head's weights: query, key, value or output",
+    "tensor": "a tensor of the checkpoint, by its published name",
+    "rhythm": "the half of the records with the less irregular intervals (regular), and the other one (irregular)",
     "example": "a window kept whole, to be drawn",
+    "level": "the embedding (tokens and positions), then what each block leaves in the residual stream",
+    "label": "what tells tokens of equal value apart: the sign of the slope, or the part of the cycle",
+    "shuffle": "a shuffle of labels, among tokens of equal value or among the cycles of a window; 0: as they are",
+    "component": "a principal component of vectors",
+    "d_model": "a coordinate of the residual stream",
 }
 
 POINT_HALF_WIDTH_S = 0.06  # a point landmark's wave reaches this far to both sides (seven tokens at 50 Hz)

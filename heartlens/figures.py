@@ -206,11 +206,11 @@ def marked_intervals(
     axes.scatter([], [], s=16, color=colour, label=name)
 
 
-def limits(axes: Axes, limit: float, colour: str = "0.5") -> None:
-    """The line of no change, and what stays within `limit` of it as a grey band (none where the limit is not known)."""
+def limits(axes: Axes, limit: float, between: tuple[float, float]) -> None:
+    """The line of no change, and between two places what stays within `limit` of it as a grey band (none where the limit is not known)."""
     axes.axhline(0, color="0.3", linewidth=0.6)
     if np.isfinite(limit):
-        axes.axhspan(-limit, limit, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(between, -limit, limit, color="0.5", alpha=0.2, linewidth=0)
 
 
 def shifted_signal(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"], shift: Times) -> Axes:

@@ -73,6 +73,7 @@ def _breadth(axes: Any, summary: xr.Dataset) -> None:
     layer = summary["layer"].values + 1
     for head in summary["effective_tokens"].transpose("head", "layer").values:
         axes.plot(layer, head, ".", color="0.7", markersize=3)
-    figures.interval_line(axes, layer, *(summary[f"layer_effective_tokens{end}"].values for end in ("", "_low", "_high")), "mean of heads")
+    mean, low, high = (summary[f"layer_effective_tokens{end}"].values for end in ("", "_low", "_high"))
+    figures.interval_line(axes, layer, mean, low, high, "mean of heads")
     axes.set(xlabel="layer", ylabel="effective tokens", xticks=layer, ylim=(0, None))
     axes.legend(frameon=False)

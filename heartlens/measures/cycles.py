@@ -49,11 +49,11 @@ def looked_back(
 ) -> tuple[Float[np.ndarray, "window head"], Float[np.ndarray, "window head"]]:
     """The attention times its distance in cycles, and the attention, both summed over asking tokens and keys of known position."""
     position = np.nan_to_num(windows.position)
-    known = (~np.isnan(windows.position)).astype(np.float64)
-    weight = np.einsum("bhqk,bk->bhq", pattern, known, optimize=True)
-    moment = np.einsum("bhqk,bk->bhq", pattern, known * position, optimize=True)
-    top = np.einsum("bhq,bq->bh", weight, asked * position) - np.einsum("bhq,bq->bh", moment, asked.astype(float))
-    return top, np.einsum("bhq,bq->bh", weight, asked.astype(float))
+    known = ~np.isnan(windows.position)
+    columns = np.stack([known, known * position], axis=-1)[:, None].astype(pattern.dtype)
+    weight, moment = np.moveaxis(np.matmul(pattern, columns).astype(np.float64), -1, 0)
+    bottom = np.einsum("bhq,bq->bh", weight, asked.astype(float))
+    return np.einsum("bhq,bq->bh", weight, asked * position) - np.einsum("bhq,bq->bh", moment, asked.astype(float)), bottom
 
 
 def by_lag(found: ByBin) -> Float[np.ndarray, "... lag"]:

@@ -6,6 +6,7 @@ H = log sum exp(s) - sum p s.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,6 +34,29 @@ def fused_attention(
     model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool = False
 ) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"], Float[Tensor, "window head key"]]]:
     """Each layer's attention patterns, their rows' entropy (nats) and the norm each key's value moves into the stream, in turn."""
+    shape = (len(tokens), model.cfg.n_heads, tokens.shape[1])
+    for block, layer in zip(model.blocks, _layers(model, tokens, last_block_unmasked), strict=True):
+        moved_norm = (layer.value.view(*shape, -1) @ block.attn.W_O).norm(dim=-1)
+        yield layer.pattern.view(*shape, -1), _entropy(layer.scores, layer.pattern).view(shape), moved_norm
+
+
+def fused_residual(model: HookedTransformer, tokens: Int[Tensor, "window time"]) -> Iterator[Float[Tensor, "window time d_model"]]:
+    """The residual stream after the embedding, then after each block."""
+    yield model.W_E[tokens] + model.W_pos[: tokens.shape[1]]
+    yield from (layer.residual for layer in _layers(model, tokens, False))
+
+
+@dataclass
+class _Layer:
+    """What a block has computed: scores, pattern and value by window x head, and the residual stream after it."""
+
+    scores: Tensor
+    pattern: Tensor
+    value: Tensor
+    residual: Tensor
+
+
+def _layers(model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool) -> Iterator[_Layer]:
     cfg = model.cfg
     n_time = tokens.shape[1]
     x = model.W_E[tokens] + model.W_pos[:n_time]
@@ -42,13 +66,11 @@ def fused_attention(
         query, key, value = _projected(block.attn, _norm(block.ln1, x), cfg.attn_scale)
         scores = torch.baddbmm(mask, query, key.transpose(1, 2))
         pattern = scores.softmax(dim=-1)
-        shape = (len(tokens), cfg.n_heads, n_time)
-        moved_norm = (value.view(*shape, cfg.d_head) @ block.attn.W_O).norm(dim=-1)
-        yield pattern.view(*shape, n_time), _entropy(scores, pattern).view(shape), moved_norm
-        moved = torch.bmm(pattern, value).view(*shape, cfg.d_head).transpose(1, 2).reshape(len(tokens), n_time, -1)
+        moved = torch.bmm(pattern, value).view(len(tokens), cfg.n_heads, n_time, -1).transpose(1, 2).reshape(len(tokens), n_time, -1)
         x = x + moved @ block.attn.W_O.reshape(-1, cfg.d_model) + block.attn.b_O
         hidden = functional.relu(_norm(block.ln2, x) @ block.mlp.W_in + block.mlp.b_in)
         x = x + hidden @ block.mlp.W_out + block.mlp.b_out
+        yield _Layer(scores, pattern, value, x)
 
 
 def _projected(attention: Any, x: Tensor, scale: float) -> list[Tensor]:

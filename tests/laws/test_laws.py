@@ -1,8 +1,12 @@
 """The laws of a tally, for every analysis: chunks, records, workers, files combine with `+` in any order, and nothing is lost."""
 
+import atexit
 import importlib
 import pkgutil
+import shutil
+import tempfile
 from functools import cache, reduce
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import model_of, random_state
+from safetensors.torch import save_file
 
 import heartlens.analyses
 from heartlens.cli import _analysis_of
@@ -32,7 +37,18 @@ def _has_analysis(module):
     return hasattr(importlib.import_module(module), name)
 
 
-every_analysis = pytest.mark.parametrize("analysis", [analysis() for analysis in analyses()], ids=lambda analysis: type(analysis).__name__)
+def fine_tuned_base():
+    """A checkpoint that the tests' model could have been fine-tuned from: of its sizes, other in every tensor."""
+    path = Path(tempfile.mkdtemp()) / "base.safetensors"
+    save_file(random_state(seed=1), path)
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    return str(path)
+
+
+ARGUMENTS = {"AttentionShift": {"base": fine_tuned_base()}}  # of analyses that cannot do without
+every_analysis = pytest.mark.parametrize(
+    "analysis", [analysis(**ARGUMENTS.get(analysis.__name__, {})) for analysis in analyses()], ids=lambda analysis: type(analysis).__name__
+)
 
 
 @cache
@@ -126,11 +142,16 @@ def test_records_add_up(analysis):
 
 @every_analysis
 def test_the_sample_is_of_the_smallest_identity(analysis):
+    """Of windows, or of the tokens that each window's own sample has."""
     chosen = (5, 1, 4, 3)
-    total = reduce(Tally.__add__, [measured(analysis, (index,)) for index in chosen])
+    parts = [measured(analysis, (index,)) for index in chosen]
+    total = reduce(Tally.__add__, parts)
     if total.sample.sizes:
-        expected = sorted(windows().identity[list(chosen)])[:N_EXAMPLES]
-        assert total.sample["identity"].values.tolist() == expected
+        n_examples = total.sample.attrs.get("n_examples", N_EXAMPLES)
+        everyone = {str(name) for part in parts for name in part.sample["identity"].values}
+        assert total.sample["identity"].values.tolist() == sorted(everyone)[:n_examples]
+        if all(part.sample.sizes["example"] == 1 for part in parts):  # windows
+            assert everyone == set(windows().identity[list(chosen)])
 
 
 @every_analysis

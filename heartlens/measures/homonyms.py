@@ -1,0 +1,144 @@
+"""Homonyms, tokens of equal value: are the vectors of those with the same label more alike? Arrays in, arrays out.
+
+A *pair* is two tokens of one window with equal values, both labelled, from different cycles: neighbours in time are alike for trivial
+reasons. A *visit* to a value is its tokens of one cycle and label. The null shuffles labels among the visits to the same value, so that
+tokens that follow each other stay together and do not count as independent. Distance is 1 - cosine; silhouette: Rousseeuw 1987, of a
+token among its partners.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Int8, UInt8
+
+from heartlens.windows import Windows
+
+LABELS = ("slope", "phase")  # the kinds of `labels`
+SMOOTHED_S = 0.04  # of the signal before its slope is taken
+COUNTED_BY = {"cosine_within": "n_within", "cosine_between": "n_between", "silhouette": "n_silhouette", "purity": "n_purity"}
+ROUNDING = 1e-9  # distances this small are none
+Labels = Int8[np.ndarray, "window time"]
+Vectors = Float[np.ndarray, "level time d_model"]
+Paired = Bool[np.ndarray, "time time"]
+BySum = dict[str, np.ndarray]
+
+
+def labels(windows: Windows, *, n_phases: int, flat: float) -> dict[str, Labels]:
+    """Each token's label of either kind; the first token, which has no past and takes the attention nobody needs, has none."""
+    found = {"slope": slope_labels(windows.tokens, windows.rate_hz, flat), "phase": phase_labels(windows, n_phases)}
+    for label in found.values():
+        label[:, 0] = -1
+    return found
+
+
+def slope_labels(tokens: UInt8[np.ndarray, "window time"], rate_hz: float, flat: float) -> Labels:
+    """1 where the signal rises, 0 where it falls, -1 where it is flat: moves by less than `flat` tokens from one token to the next.
+
+    The slope is the centred difference of the tokens, these smoothed over about SMOOTHED_S.
+    """
+    half = round(rate_hz * SMOOTHED_S / 2)
+    padded = np.pad(tokens.astype(float), ((0, 0), (half + 1, half + 1)), mode="edge")
+    smooth = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=1).mean(axis=-1)
+    slope = (smooth[:, 2:] - smooth[:, :-2]) / 2
+    return np.where(np.abs(slope) < max(flat, ROUNDING), -1, slope > 0).astype(np.int8)
+
+
+def phase_labels(windows: Windows, n_phases: int) -> Labels:
+    """Which of `n_phases` equal parts of the cycle each token lies in; -1 where that is not known."""
+    part = np.minimum(np.floor(windows.phase * n_phases), n_phases - 1)
+    return np.nan_to_num(part, nan=-1).astype(np.int8)
+
+
+def paired(token: UInt8[np.ndarray, " time"], cycle: Int[np.ndarray, " time"], label: Int[np.ndarray, " time"]) -> Paired:
+    """Which two tokens are a pair."""
+    known = (label >= 0) & (cycle >= 0)
+    return (token[:, None] == token) & (cycle[:, None] != cycle) & known[:, None] & known
+
+
+def shuffled(
+    token: UInt8[np.ndarray, " time"],
+    cycle: Int[np.ndarray, " time"],
+    label: Int[np.ndarray, " time"],
+    n_shuffles: int,
+    rng: np.random.Generator,
+) -> Int8[np.ndarray, "shuffle time"]:
+    """The labels, first as they are, then shuffled among the visits to each value; what has no label or no cycle keeps what it has.
+
+    Cycles with the same number of visits to a value swap their labels, and the visits of one cycle swap theirs: so the visits of one
+    cycle still differ, and pairs, which are of different cycles, are of the same label as often as before.
+    """
+    labels = np.repeat(label.astype(np.int8)[None], n_shuffles, axis=0)
+    known = np.flatnonzero((label >= 0) & (cycle >= 0))
+    visits, visit = np.unique(np.stack([token[known], cycle[known], label[known]]).astype(int), axis=1, return_inverse=True)
+    group, n_visits = np.unique(visits[:2], axis=1, return_inverse=True, return_counts=True)[1:]
+    alike = visits[0] * (len(known) + 1) + n_visits[group.reshape(-1)]  # value and number of visits
+    slots = np.lexsort([group.reshape(-1), alike])
+    by_group, by_visit = rng.random((n_shuffles - 1, len(n_visits)))[:, group.reshape(-1)], rng.random((n_shuffles - 1, len(alike)))
+    moved = np.empty((n_shuffles - 1, len(alike)), np.int8)
+    moved[:, slots] = visits[2][np.lexsort([by_visit, by_group, np.broadcast_to(alike, by_visit.shape)])]
+    labels[1:, known] = moved[:, visit.reshape(-1)]
+    return labels
+
+
+def of_unit_length(vectors: Float[np.ndarray, "*axis d_model"]) -> Float[np.ndarray, "*axis d_model"]:
+    """The vectors at length 1, in float64; a vector of length 0 stays."""
+    vectors = vectors.astype(np.float64)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+
+
+def pair_sums(unit: Vectors, pairs: Paired, labels: Int[np.ndarray, "shuffle time"]) -> BySum:
+    """Sums over pairs and tokens, and their numbers `n_...`: cosine within and between labels, silhouette, purity.
+
+    Each (level, shuffle), the numbers (shuffle). Purity: how often a token's most similar partner has its label.
+    """
+    used = pairs.any(axis=1)
+    unit, pairs, labels = unit[:, used], pairs[np.ix_(used, used)], labels[:, used]
+    if not used.any():
+        return _nothing(len(unit), len(labels))
+    cosine = np.where(pairs, unit @ unit.swapaxes(1, 2), 0.0)
+    member = (labels[..., None] == np.arange(labels.max() + 1)).swapaxes(0, 1).astype(float)
+    partners = (pairs.astype(float) @ member.reshape(len(member), -1)).reshape(member.shape)
+    alike = (cosine @ member.reshape(len(member), -1)).reshape(-1, *member.shape)
+    same = partners * member, alike * member
+    return {
+        "cosine_within": same[1].sum(axis=(1, 3)) / 2,  # each pair was met from both its tokens
+        "n_within": same[0].sum(axis=(0, 2)) / 2,
+        "cosine_between": (alike - same[1]).sum(axis=(1, 3)) / 2,
+        "n_between": (partners - same[0]).sum(axis=(0, 2)) / 2,
+        **_silhouettes(partners, alike, member.astype(bool)),
+        **_purity(np.where(pairs, cosine, -np.inf).argmax(axis=-1), labels),
+    }
+
+
+def apart_sums(unit: Vectors, cycle: Int[np.ndarray, " time"]) -> tuple[Float[np.ndarray, " level"], float]:
+    """The sum of the cosines of all pairs of tokens from different cycles, whatever their values, and the number of these pairs."""
+    member = (cycle == np.arange(max(int(cycle.max()), 0) + 1)[:, None]).astype(float)
+    by_cycle = member @ unit
+    squares = (by_cycle.sum(axis=1) ** 2).sum(axis=-1) - (by_cycle**2).sum(axis=(1, 2))
+    n_tokens = member.sum(axis=1)
+    return squares / 2, float(n_tokens.sum() ** 2 - (n_tokens**2).sum()) / 2
+
+
+def _nothing(n_levels: int, n_shuffles: int) -> BySum:
+    sums = {name: np.zeros((n_levels, n_shuffles)) for name in COUNTED_BY}
+    return sums | {name: np.zeros(n_shuffles) for name in COUNTED_BY.values()}
+
+
+def _silhouettes(
+    partners: Float[np.ndarray, "time shuffle group"],
+    alike: Float[np.ndarray, "level time shuffle group"],
+    member: Bool[np.ndarray, "time shuffle group"],
+) -> BySum:
+    """Of tokens with a partner in their own and in another label: (b - a) / max(a, b), mean distance a to their own, b to the nearest."""
+    distance = 1 - np.divide(alike, partners, out=np.full(alike.shape, -np.inf), where=partners > 0)
+    own = np.where(member, distance, np.inf).min(axis=-1)
+    other = np.where(member, np.inf, distance).min(axis=-1)
+    counted = np.isfinite(own) & np.isfinite(other)
+    own, other = np.where(counted, own, 0), np.where(counted, other, 0)
+    larger = np.maximum(own, other)
+    found = np.divide(other - own, larger, out=np.zeros_like(own), where=larger > ROUNDING)
+    return {"silhouette": found.sum(axis=1), "n_silhouette": counted[0].sum(axis=0).astype(float)}
+
+
+def _purity(nearest: Int[np.ndarray, "level time"], labels: Int[np.ndarray, "shuffle time"]) -> BySum:
+    pure = labels[:, nearest] == labels[:, None]
+    return {"purity": pure.sum(axis=-1).T.astype(float), "n_purity": np.full(len(labels), float(labels.shape[1]))}

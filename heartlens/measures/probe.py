@@ -1,0 +1,76 @@
+"""A linear probe of a label, trained on other records, and the plane in which vectors differ most. Arrays in, arrays out.
+
+The probe is Fisher's linear discriminant with equal priors: nearest class mean under the pooled covariance within classes, in closed
+form, so that chance is 1 / classes whatever the classes' sizes. Accuracy is balanced: the mean over a record's classes of the part of
+each that is recognised.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+SHRINKAGE = 1e-3  # of the covariance towards a multiple of the identity: vectors of few examples must not break it
+Vectors = Float[np.ndarray, "example feature"]
+ByShuffle = Int[np.ndarray, "shuffle example"]
+
+
+def shuffled_within(
+    value: Int[np.ndarray, " example"], label: Int[np.ndarray, " example"], n_shuffles: int, rng: np.random.Generator
+) -> ByShuffle:
+    """The labels, first as they are, then shuffled among the examples of the same value."""
+    by_value = np.argsort(value, kind="stable")
+    labels = np.repeat(label[None], n_shuffles, axis=0)
+    order = np.argsort(value[by_value] + rng.random((n_shuffles - 1, len(value))), axis=1)
+    labels[1:, by_value] = label[by_value][order]
+    return labels
+
+
+def probe_accuracy(
+    vector: Vectors, labels: ByShuffle, record: Shaped[np.ndarray, " example"], n_folds: int = 5
+) -> Float[np.ndarray, "record shuffle"]:
+    """The balanced accuracy in each record (sorted) of a probe trained on the records of other folds; NaN with fewer than two records."""
+    names, owner = np.unique(record, return_inverse=True)
+    n_classes = int(labels.max(initial=0)) + 1
+    if len(names) < 2:
+        return np.full((len(names), len(labels)), np.nan)
+    right = np.zeros(labels.shape, bool)
+    for fold in range(min(n_folds, len(names))):
+        asked = owner % n_folds == fold
+        right[:, asked] = _recognised(vector[~asked], labels[:, ~asked], vector[asked], n_classes) == labels[:, asked]
+    return np.stack([_balanced(right[:, owner == one], labels[:, owner == one], n_classes) for one in range(len(names))])
+
+
+def principal_plane(
+    vector: Float[np.ndarray, "*level example feature"],
+) -> tuple[Float[np.ndarray, "*level example component"], Float[np.ndarray, "*level component"]]:
+    """The vectors' first two principal components, and the part of the variance along each; the largest coordinate is positive."""
+    centred = vector.astype(np.float64) - vector.mean(axis=-2, keepdims=True, dtype=np.float64)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = left[..., :2] * size[..., None, :2]
+    largest = np.take_along_axis(plane, np.abs(plane).argmax(axis=-2, keepdims=True), axis=-2)
+    variance = size**2
+    total = variance.sum(axis=-1, keepdims=True)
+    return plane * np.where(largest < 0, -1, 1), np.divide(variance, total, out=np.zeros_like(variance), where=total > 0)[..., :2]
+
+
+def _recognised(
+    vector: Vectors, labels: ByShuffle, asked: Float[np.ndarray, "asked feature"], n_classes: int
+) -> Int[np.ndarray, "shuffle asked"]:
+    """The class each asked vector is nearest to, for probes trained on each shuffle of the labels."""
+    mean, spread = vector.mean(axis=0, dtype=np.float64), vector.std(axis=0, dtype=np.float64)
+    scale = np.where(spread > 0, spread, 1)
+    vector, asked = (vector - mean) / scale, (asked - mean) / scale
+    member = (labels[:, None] == np.arange(n_classes)[:, None]).astype(float)
+    n_members = member.sum(axis=-1)
+    centre = member @ vector / np.maximum(n_members, 1)[..., None]
+    within = (vector.T @ vector - np.einsum("sk,skf,skg->sfg", n_members, centre, centre, optimize=True)) / len(vector)
+    ridge = SHRINKAGE * np.trace(within, axis1=1, axis2=2) / vector.shape[1] + 1e-12
+    weight = np.linalg.solve(within + ridge[:, None, None] * np.eye(vector.shape[1]), centre.swapaxes(1, 2))
+    score = asked @ weight - 0.5 * np.einsum("skf,sfk->sk", centre, weight)[:, None]
+    return np.where(n_members[:, None] > 0, score, -np.inf).argmax(axis=-1)
+
+
+def _balanced(right: Shaped[np.ndarray, "shuffle example"], labels: ByShuffle, n_classes: int) -> Float[np.ndarray, " shuffle"]:
+    member = labels[..., None] == np.arange(n_classes)
+    n_members = member.sum(axis=1)
+    recall = (member & right[..., None]).sum(axis=1) / np.maximum(n_members, 1)
+    return recall.sum(axis=-1) / np.maximum((n_members > 0).sum(axis=-1), 1)
