@@ -1,0 +1,238 @@
+"""What fine-tuning changed, in words: which weights, how much attention moved, what it falls on, and what to doubt."""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from heartlens.axes import head_label
+from heartlens.findings import Findings
+
+COLUMNS = ("where", "what", "change", "95 % interval", "p", "q", "largest of twins (95 %)")
+FEW_RECORDS, FEW_TWIN_RECORDS = 6, 10
+RHYTHMS = ("regular", "irregular")
+NAMES = {"irregular": "cycles of irregular interval", "no_p": "cycles without a P wave"}
+UNITS = {"shift": "of a row", "effect": "even shares"}
+
+
+def say(summary: xr.Dataset) -> Findings:
+    """The findings; every number is in the summary."""
+    attrs = summary.attrs
+    return Findings(
+        title=f"Attention shift from {attrs['base_checkpoint']} to {attrs.get('checkpoint', 'a model')}",
+        question="What did fine-tuning change, where did attention move, and does it move to irregular beats?",
+        verdict=(_tensors(summary), *_moved(summary), *_waves(summary), *_features(summary), _rhythms(summary)),
+        columns=COLUMNS,
+        rows=_rows(summary),
+        cautions=_cautions(summary),
+        methods=_methods(summary),
+    )
+
+
+def _tensors(summary: xr.Dataset) -> str:
+    """Which tensors changed, by the part of the model they belong to."""
+    change = summary["tensor_change"]
+    names = [str(name) for name in change["tensor"].values]
+    places = {_place(name): [] for name in names}  # type: dict[str, list[float]]
+    for name, value in zip(names, change.values, strict=True):
+        places[_place(name)].append(float(value))
+    changed = [f"{place} ({_percent(values)})" for place, values in places.items() if np.nanmax([0, *values]) > 0]
+    kept = [place for place, values in places.items() if not np.isnan(values).any() and max(values) == 0]
+    replaced = sorted({_place(name) for name in names if np.isnan(float(change.sel(tensor=name)))})
+    said = f"Changed weights: {', '.join(changed) or 'none'}; not one number changed in {', '.join(_ranges(kept)) or 'nothing'}"
+    return said + (f"; another {' and '.join(replaced)}." if replaced else ".")
+
+
+def _place(tensor: str) -> str:
+    parts = tensor.split(".")
+    return f"block {int(parts[1]) + 1}" if parts[0] == "blocks" else parts[0]
+
+
+def _ranges(places: list[str]) -> list[str]:
+    """Blocks in a row as one: ["block 1", "block 2", "ln_f"] -> ["blocks 1-2", "ln_f"]."""
+    blocks = [int(place.split()[1]) for place in places if place.startswith("block ")]
+    others = [place for place in places if not place.startswith("block ")]
+    if len(blocks) > 1 and blocks == list(range(blocks[0], blocks[-1] + 1)):
+        return [*others, f"blocks {blocks[0]}-{blocks[-1]}"]
+    return [*others, *(f"block {block}" for block in blocks)]
+
+
+def _percent(values: list[float]) -> str:
+    low, high = np.nanmin(values), np.nanmax(values)
+    return f"{100 * low:.3g} to {100 * high:.3g} % a tensor" if np.isfinite(high) else "from 0"
+
+
+def _changed_layers(summary: xr.Dataset) -> list[int]:
+    return [int(layer) for layer in summary["layer"].values if (summary["gained"] + summary["lost"]).sel(layer=layer).max() > 0]
+
+
+def _moved(summary: xr.Dataset) -> tuple[str, ...]:
+    """How much attention moved, and how much of it to the sink, for each layer that changed."""
+    layers = _changed_layers(summary)
+    if not layers:
+        return ("No attention moved: in every layer and head the shift is exactly 0.",)
+    return tuple(_moved_in(summary.sel(layer=layer), layer) for layer in layers)
+
+
+def _moved_in(here: xr.Dataset, layer: int) -> str:
+    gained, sink = here["gained"], here["sink_shift"]
+    most = int(gained.argmax("head"))
+    return (
+        f"Layer {layer + 1}: {100 * float(gained.mean()):.0f} % of a row's attention moved (mean over heads; least "
+        f"{100 * float(gained.min()):.0f} %, most {100 * float(gained[most]):.0f} % in {head_label(layer, most)}); "
+        f"as much was lost as gained. The sink's share changed by {100 * float(sink.mean()):+.1f} points."
+    )
+
+
+def _waves(summary: xr.Dataset) -> tuple[str, ...]:
+    return tuple(_of(summary.sel(wave=wave), "shift", str(wave).replace("_", " ")) for wave in summary["wave"].values)
+
+
+def _features(summary: xr.Dataset) -> tuple[str, ...]:
+    """What each feature draws, and the answer to the paper's claim."""
+    if not _changed_layers(summary):
+        return ("Attention to irregular beats: no; nothing moved.",)
+    found = [_of(summary.sel(feature=name), "effect", NAMES[str(name)]) for name in summary["feature"].values]
+    verdict, why = claim(summary.sel(feature="irregular"))
+    return (*found, f"Does attention move to irregular beats? {verdict.capitalize()}. {why}")
+
+
+def claim(effect: xr.Dataset) -> tuple[str, str]:
+    """Does attention move to irregular beats? yes, partly, no or not tested, and why; the mean over heads decides, as in the paper.
+
+    `effect` is the summary at the feature `irregular`.
+    """
+    heads, means = (effect[name].where(effect[f"{name}_survives"]) for name in ("effect", "layer_effect"))
+    up, down = int((heads > 0).sum()), int((heads < 0).sum())
+    each = f"single heads that survive: {up} towards them, {down} away from them."
+    if bool(effect["effect_low"].isnull().all()):
+        return "not tested", "Fewer than two records show beats of both kinds, or nothing changed."
+    if bool((means < 0).any()):
+        return "no", f"The mean over heads moves away from them; {each}"
+    if bool((means > 0).any()):
+        return "yes", f"The mean over heads moves to them and survives all controls; {each}"
+    return "partly" if up else "no", f"The mean over heads does not survive the controls; {each}"
+
+
+def _of(here: xr.Dataset, name: str, what: str) -> str:
+    """The means over heads of the changed layers, and the heads that survive, for a wave or a feature."""
+    if here[name].isnull().all():
+        return f"{what}: not tested; no record has both." if name == "effect" else f"{what}: no record has this wave."
+    means = "; ".join(_mean_over_heads(here.sel(layer=layer), name, layer) for layer in _changed_layers(here))
+    survive = [(int(layer), int(head)) for layer, head in np.argwhere(here[f"{name}_survives"].transpose("layer", "head").values)]
+    survive.sort(key=lambda one: -abs(float(here[name].sel(layer=one[0], head=one[1]))))
+    heads = ", ".join(f"{head_label(*one)} {_number(here[name].sel(layer=one[0], head=one[1]))}" for one in survive)
+    return f"{what}: {means or 'nothing changed'}. " + (f"Survive: {heads}." if heads else "No single head survives.")
+
+
+def _mean_over_heads(here: xr.Dataset, name: str, layer: int) -> str:
+    full = f"layer_{name}"
+    held = "survives" if bool(here[f"{full}_survives"]) else "does not survive"
+    low, high, p, limit = (float(here[f"{full}_{key}"]) for key in ("low", "high", "p_value", "null_high"))
+    return (
+        f"mean over heads of layer {layer + 1} {_number(here[full])} {UNITS[name]} ({_interval(low, high)}), p {p:.4f}, "
+        f"twins reach {_unsigned(limit)}: {held}"
+    )
+
+
+def _number(value: xr.DataArray | float) -> str:
+    return f"{float(value):+.3f}"
+
+
+def _unsigned(value: float) -> str:
+    return "not measured" if np.isnan(value) else f"{value:.3f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "no interval" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
+
+
+def _rhythms(summary: xr.Dataset) -> str:
+    """How much moves in records of regular and of irregular rhythm."""
+    layers = _changed_layers(summary)
+    gained = summary["gained_by_rhythm"]
+    if not layers or gained.isnull().all("layer").any():
+        return "Regular against irregular records: not compared."
+    moved, *onto = (
+        [float(values.sel(rhythm=rhythm, layer=layers).mean()) for rhythm in RHYTHMS]
+        for values in (gained, *(summary["shift_by_rhythm"].sel(wave=wave) for wave in summary["wave"].values))
+    )
+    effect = [float(summary["effect_by_rhythm"].sel(rhythm=rhythm, feature="irregular", layer=layers).mean()) for rhythm in RHYTHMS]
+    waves = "".join(
+        f", {wave.replace('_', ' ')} {a:+.3f} and {b:+.3f}" for wave, (a, b) in zip(map(str, summary["wave"].values), onto, strict=True)
+    )
+    return (
+        f"The less and the more irregular half of the records, means over heads: moved {100 * moved[0]:.1f} % and {100 * moved[1]:.1f} %"
+        f"{waves}; irregular cycles {effect[0]:+.3f} and {effect[1]:+.3f} even shares."
+    )
+
+
+def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    """What survives, heads and means over heads, by kind of change, the largest first."""
+    found = []
+    for name, axis in (("shift", "wave"), ("effect", "feature")):
+        for full, label in ((f"layer_{name}", _layer_label), (name, head_label)):
+            places = summary[f"{full}_survives"].transpose(axis, "layer", ...)
+            survive = [tuple(map(int, place)) for place in np.argwhere(places.values)]
+            survive.sort(key=lambda place: -abs(float(summary[full].transpose(axis, "layer", ...).values[place])))
+            found += [_row(summary, full, axis, place, label(*place[1:])) for place in survive]
+    return tuple(found)
+
+
+def _layer_label(layer: int) -> str:
+    return f"L{layer + 1}, mean"
+
+
+def _row(summary: xr.Dataset, name: str, axis: str, place: tuple[int, ...], label: str) -> tuple[str, ...]:
+    keys = ("", "_low", "_high", "_p_value", "_q_value", "_null_high")
+    value, low, high, p, q, limit = (float(summary[f"{name}{key}"].transpose(axis, "layer", ...).values[place]) for key in keys)
+    what = str(summary[axis].values[place[0]])
+    unit = UNITS[name.removeprefix("layer_")]
+    named = NAMES.get(what, what.replace("_", " "))
+    return (label, named, f"{value:+.3f} {unit}", _interval(low, high), f"{p:.4f}", f"{q:.4f}", _unsigned(limit))
+
+
+def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
+    attrs, n_records, n_twins = summary.attrs, int(summary.attrs["n_records"]), summary.sizes.get("twin", 0)
+    found = []
+    if attrs.get("data_is_simulated"):
+        found.append("The signals are SIMULATED: the waves are known exactly, but what holds here need not hold for people.")
+    if n_records == 1:
+        found.append("There is one record: no interval over records exists, so nothing can survive. Give more records.")
+    elif n_records < FEW_RECORDS:
+        found.append(f"There are {n_records} records: a bootstrap interval over so few is too narrow, and no p-value can be small.")
+    if n_twins < 20:
+        found.append(f"{n_twins} twins were measured; with fewer than 20 their 95 % quantile is not a limit to rely on.")
+    for name, n in summary["n_twin_records_with"].to_series().items() if n_twins else ():
+        if n < FEW_TWIN_RECORDS:
+            found.append(f"The twins' limit for {NAMES[str(name)]} rests on {int(n)} records that show both kinds of cycle.")
+    if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
+        found.append("The signals are not of the kind this checkpoint reads (forced).")
+    if attrs.get("data_skipped"):
+        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
+    found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
+    found.append("A long cycle has more tokens between its waves: effects are per token, and the waves' shifts stand beside them.")
+    return tuple(found)
+
+
+def _methods(summary: xr.Dataset) -> tuple[str, ...]:
+    options = json.loads(summary.attrs.get("options", "{}"))
+    row = "the last token's row" if summary.attrs["row"] == "last" else "the mean of the rows of all tokens whose cycle is known"
+    counts = ", ".join(f"{NAMES[str(name)]}: {int(n)}" for name, n in summary["n_records_with"].to_series().items())
+    return (
+        f"Attention: {row}, fine-tuned minus base, the model as it runs (causal); nothing is clipped.",
+        "Shift: the change of the part of a row that falls on a wave; mean over a record's windows, then over records.",
+        "Moved: the sum of a row's positive changes. Rows sum to 1, so the negative ones sum to the same.",
+        f"Irregularity of a beat: the interval {options.get('interval', 'before')} it against the median of the two on either side, "
+        f"relative. Irregular: above the window's median and above {options.get('irregular_from')}.",
+        "Effect: the change on the whole cycles with the feature minus that on those without, each over what even attention gives them (1 even "
+        "share: 1/500 of the last token's row a token), less what the mean change at the same lags in the other records would give. "
+        f"Records with both kinds of cycle: {counts}.",
+        f"p: two-sided; shifts: wave labels rotated within the cycle by one of {options.get('n_rotations')} fractions; effects: which "
+        f"cycles have the feature shuffled within each window, {options.get('n_shuffles')} shuffles; records independently, "
+        f"{options.get('n_permutations')} times. q: Benjamini-Hochberg over all heads that changed x waves, or x features.",
+        f"Interval: 95 %, BCa bootstrap over records. Twins: {summary.sizes.get('twin', 0)} copies of the base with every changed tensor "
+        f"changed at random by the same norm, each on {options.get('twin_windows')} windows. Survives: q < 0.05 and the interval beyond "
+        "the 95 % quantile, over twins, of the largest absolute value of any head.",
+        "Weights: |new - old| / |old|, Frobenius. Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
+    )

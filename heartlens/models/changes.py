@@ -1,0 +1,48 @@
+"""What fine-tuning changed of the weights: relative Frobenius norms of the difference to the base, by tensor and by head."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from heartlens.converters.original import original_state
+from heartlens.models.pairs import base_of
+
+PARTS = ("Q", "K", "V", "O")
+
+
+def base_beside(model: HookedTransformer, name: str) -> HookedTransformer:
+    """The model's base in the model's own precision and on its device, so that equal weights give equal numbers to the last bit."""
+    return _moved(base_of(model, name), model.W_E.dtype, model.W_E.device)
+
+
+@lru_cache(maxsize=4)
+def _moved(base: HookedTransformer, dtype: torch.dtype, device: torch.device) -> HookedTransformer:
+    if (base.W_E.dtype, base.W_E.device) == (dtype, device):
+        return base
+    import copy
+
+    moved = copy.deepcopy(base).to(dtype)
+    return moved if device.type == "cpu" else moved.to(device, print_details=False)
+
+
+def head_changes(model: HookedTransformer, base: HookedTransformer) -> Float[np.ndarray, "layer head part"]:
+    """How much of each head's Q, K, V and O changed, |new - old| / |old|: exactly 0 where nothing did."""
+    stacks = [(getattr(model, f"W_{part}"), getattr(base, f"W_{part}")) for part in PARTS]
+    return np.stack([relative(new.detach(), old.detach(), first=2).cpu().numpy() for new, old in stacks], axis=-1).astype(float)
+
+
+def tensor_changes(model: HookedTransformer, base: HookedTransformer) -> dict[str, float]:
+    """The same of every tensor, by its published name, in order; NaN for one that only one of the two has (another output)."""
+    new, old = original_state(model), original_state(base)
+    both = {name for name in new if name in old and new[name].shape == old[name].shape}
+    return {name: float(relative(new[name], old[name], first=0)) if name in both else float("nan") for name in {**old, **new}}
+
+
+def relative(new: Tensor, old: Tensor, first: int) -> Tensor:
+    """|new - old| / |old| over the axes from `first` on; 0 where nothing changed, infinite where the old ones were 0."""
+    change, size = ((each.double() ** 2).flatten(first).sum(-1).sqrt() for each in (new.double() - old.double(), old))
+    return torch.where(change > 0, change / size, torch.zeros_like(change))

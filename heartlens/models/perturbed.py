@@ -1,0 +1,36 @@
+"""Twins of a fine-tuned model: its base, changed at random as much as fine-tuning changed it. What these show, any change would."""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from heartlens.models.origin import origin_of
+
+
+def perturbed(model: HookedTransformer, base: HookedTransformer, n_twins: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
+    """`n_twins` twins by name, each only good until the next is asked for: they share one model.
+
+    To every tensor that differs between model and base a normal change of the same Frobenius norm is added, to every head's slice one of
+    that slice's; a tensor that differs in shape (another output) stays the base's. A twin has the model's origin, so that it has its base.
+    """
+    twin = copy.deepcopy(base)
+    twin.origin = origin_of(model)
+    tuned = dict(model.named_parameters())
+    for index in range(n_twins):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+        with torch.no_grad():
+            for (name, changed), original in zip(twin.named_parameters(), base.parameters(), strict=True):
+                new = tuned[name]
+                if new.shape == original.shape and not torch.equal(new, original):
+                    changed.copy_(original + _as_large(new - original, generator))
+        yield f"perturbed {index}", twin
+
+
+def _as_large(change: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal numbers with the norm of `change`, slice by slice where heads are stacked (three axes)."""
+    drawn = torch.randn(change.shape, generator=generator).to(change)
+    axes = tuple(range(1 if change.ndim == 3 else 0, change.ndim))
+    return drawn * (change.norm(dim=axes, keepdim=True) / drawn.norm(dim=axes, keepdim=True))

@@ -1,0 +1,70 @@
+"""`python -m heartlens.paper --data FOLDER --out out/paper`: the paper's claims on recordings, with figures, nulls and intervals.
+
+Measures every claim of "Interpretable Pre-Trained Transformers for Heart Time-Series Data" (arXiv 2407.20775) about attention, homonyms,
+single heads and fine-tuning, writes each figure as PDF and PNG, and a self-contained report.html that says what holds and what does not.
+Stopped at any point, it goes on where it was. FOLDER holds the sets in folders of their own: ludb, qtdb, cinc2017, bidmc, cinc2015.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from heartlens.exits import DONE, exit_code
+from heartlens.paper.claims import VARIED
+from heartlens.paper.data import VARIANTS, Recordings
+from heartlens.paper.measure import Bench, bar, measure_all
+from heartlens.paper.plan import Job, planned
+from heartlens.parser import Parser
+from heartlens.refusal import Refusal
+
+
+def run_command(arguments: list[str]) -> int:
+    """The exit code of the command with `arguments`."""
+    return exit_code(lambda: _run(_parser().strict(arguments)))
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m heartlens.paper", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the sets of recordings (without it: simulated people)")
+    parser.add_argument("--examples", type=Path, metavar="FOLDER", help="the published example inputs (default: beside the checkpoints)")
+    parser.add_argument("--out", type=Path, default=Path("out/paper"), metavar="FOLDER", help="where the report goes (default: out/paper)")
+    parser.add_argument("--quick", action="store_true", help="few windows and twins, no variants: a look in three minutes, no result")
+    parser.add_argument("--published-only", action="store_true", help="refuse the embedded models that aliases else fall back to")
+    return parser
+
+
+def _run(options: Any) -> int:
+    from heartlens.paper.report import write_report
+
+    recordings = Recordings(_folder(options.data), _folder(options.examples) or _examples_found())
+    bench = Bench(options.out, recordings, options.published_only)
+    jobs = [job for job in planned(options.quick) if recordings.has(job.source)]
+    if not jobs:
+        raise Refusal("no set of recordings was found: " + "; ".join(f"{name}: {why}" for name, why in recordings.lost.items()))
+    seconds = dict(measure_all(bench, [*((job, job) for job in jobs), *([] if options.quick else _varied(jobs))], bar))
+    written, verdicts = write_report(bench, jobs, is_quick=options.quick)
+    print("\n".join(verdicts))
+    print(f"written: {written}; measured in {sum(seconds.values()) / 60:.1f} minutes", file=sys.stderr)
+    return DONE
+
+
+def _varied(jobs: list[Job]) -> list[tuple[Job, Job]]:
+    changes = list(VARIANTS)[1:]
+    return [(job.varied(change), job) for job in jobs if job.name in VARIED for change in changes]
+
+
+def _folder(given: Path | None) -> Path | None:
+    if given is not None and not given.is_dir():
+        raise Refusal(f"no folder {given}")
+    return given
+
+
+def _examples_found() -> Path | None:
+    """The published repository keeps Example_inputs beside Model_files, which the search path may name."""
+    from heartlens.checkpoints.fetch import search_path
+
+    return next((folder.parent / "Example_inputs" for folder in search_path() if (folder.parent / "Example_inputs").is_dir()), None)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(sys.argv[1:]))

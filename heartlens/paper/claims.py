@@ -1,0 +1,145 @@
+"""The paper's claims, each judged on stored summaries alone: what holds, by how much, against which null, over how many records.
+
+A verdict is yes, partly, no or not tested. None is the paper's own: the rules are written here, and a summary decides.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses import attention_cycles_words, attention_shift_words, homonyms_words
+from heartlens.axes import head_label
+
+YES, PARTLY, NO, NOT_TESTED = "yes", "partly", "no", "not tested"
+Summaries = Mapping[str, xr.Dataset]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict and the numbers it rests on."""
+
+    verdict: str
+    effect: str
+    null: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: its words, and how summaries of `jobs` decide it. The first job is the one that is varied."""
+
+    name: str
+    text: str
+    jobs: tuple[str, ...]
+    judge: Callable[[Summaries], Judged]
+
+
+def aggregation(job: str, found: Summaries) -> Judged:
+    """The last layer, summed over its heads: same-phase lift over earlier cycles."""
+    here = found[job].isel(layer=-1)
+    verdict, why = attention_cycles_words.last_layer(found[job])
+    holds = int(found[job]["holds"].sum())
+    effect = _with_interval(here, "layer_same_phase_lift")
+    null = f"phase rotated: q {float(here['layer_q_value']):.4f}; twins reach {float(here['layer_null_high']):.2f}"
+    return Judged(verdict, f"same-phase lift {effect}", null, f"{why} {holds} of {found[job]['holds'].size} single heads do.")
+
+
+def broadening(job: str, found: Summaries) -> Judged:
+    """Effective tokens over layers."""
+    verdict, why = attention_cycles_words.broadening(found[job])
+    twins = found[job]["twin_slope"].values
+    null = f"twins' slopes {twins.min():.2f} to {twins.max():.2f}" if len(twins) else "no twins"
+    return Judged(verdict, f"{_with_interval(found[job], 'slope')} tokens a layer", null, why)
+
+
+def homonyms(job: str, label: str, found: Summaries) -> Judged:
+    """Homonyms at the last level: yes if they come apart there beyond all controls and more than at the embedding."""
+    summary = found[job].sel(label=label)
+    last = summary.isel(level=-1)
+    if np.isnan(float(last["effect_low"])):
+        verdict = NOT_TESTED
+    elif bool(last["holds"]):
+        verdict = YES if float(summary["growth_low"]) > 0 else PARTLY
+    else:
+        verdict = PARTLY if bool(summary["holds"].any()) else NO
+    null = f"labels shuffled within a value: q {float(last['q_value']):.4f}; twins reach {float(last['null_high']):.3f}"
+    effect = f"cosine within less between, less shuffled, last block: {_with_interval(last, 'effect', 3)}"
+    return Judged(verdict, effect, null, " ".join(homonyms_words.of_label(summary, label)))
+
+
+def named_head(job: str, causal: str, head: int, wave: str, found: Summaries) -> Judged:
+    """A head of the last layer at its wave: yes if it survives there, and nowhere more; partly if it survives but prefers another wave."""
+    if head >= found[job].sizes["head"]:
+        return Judged(NOT_TESTED, "", "", f"This model has {found[job].sizes['head']} heads a layer.")
+    scan = found[job].sel(query="all").isel(layer=-1)
+    lifts = scan["lift"].sel(head=head)
+    here = scan.sel(head=head, wave=wave)
+    if not np.isfinite(float(here["lift_low"])):
+        return Judged(NOT_TESTED, "", "", "No record, or only one, has this wave.")
+    best = str(lifts["wave"].values[int(np.nanargmax(lifts.values))])
+    verdict = NO if not bool(here["survives"]) else YES if best == wave else PARTLY
+    rank = 1 + int((found[job].sel(query="all", wave=wave)["lift"] > float(here["lift"])).sum())
+    masked = found[causal].sel(query="all", wave=wave, head=head).isel(layer=-1) if causal in found else None
+    n_heads = found[job].sizes["layer"] * found[job].sizes["head"]
+    why = f"Strongest at {best.replace('_', ' ')} ({float(lifts.max()):.2f}); rank {rank} of {n_heads} heads at its wave."
+    why += f" AUC {float(here['auc']):.2f}."
+    if masked is not None:
+        why += f" With the causal mask kept: lift {_with_interval(masked, 'lift')}, AUC {float(masked['auc']):.2f}."
+    null = f"phase rotated: q {float(here['q_value']):.4f}; twins reach {float(here['null_high']):.2f}"
+    return Judged(verdict, f"{head_label(int(found[job]['layer'][-1]), head)} lift {_with_interval(here, 'lift')}", null, why)
+
+
+def shifted(job: str, found: Summaries) -> Judged:
+    """After fine-tuning, the last layer's attention on cycles of irregular interval, mean over heads."""
+    summary = found[job]
+    here = summary.sel(feature="irregular").isel(layer=-1)
+    verdict, why = attention_shift_words.claim(summary.sel(feature="irregular"))
+    limit = float(here["layer_effect_null_high"])
+    null = f"cycles shuffled: q {float(here['layer_effect_q_value']):.4f}; perturbed twins reach {limit:.2f}"
+    lost = float(summary["lost"].isel(layer=-1).mean() / (summary["gained"] + summary["lost"]).isel(layer=-1).mean())
+    return Judged(verdict, f"{_with_interval(here, 'layer_effect')} even shares", null, f"{why} {100 * lost:.0f} % of the change is loss.")
+
+
+def _with_interval(here: xr.Dataset, name: str, digits: int = 2) -> str:
+    value, low, high = (float(here[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    interval = "no interval" if np.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+    return f"{value:.{digits}f} ({interval})"
+
+
+def _of_kind(kind: str) -> tuple[Claim, ...]:
+    cycles, apart = f"cycles-{kind}", f"homonyms-{kind}"
+    named = kind.upper()
+    return (
+        Claim(f"A {named}", "Attention aggregates on similar points of earlier cycles", (cycles,), partial(aggregation, cycles)),
+        Claim(f"A' {named}", "Attention gradually broadens with depth", (cycles,), partial(broadening, cycles)),
+        Claim(f"B {named} slope", "Homonyms on rising and falling slopes come apart", (apart,), partial(homonyms, apart, "slope")),
+        Claim(f"B {named} phase", "Homonyms cluster by phase of the cycle", (apart,), partial(homonyms, apart, "phase")),
+    )
+
+
+def _named(kind: str, head: int, wave: str, said: str) -> Claim:
+    jobs = (f"heads-published-{kind}", f"heads-{kind}")
+    text = f"Head {head} of the last layer responds to {said}"
+    return Claim(f"C {kind.upper()} H{head}", text, jobs, partial(named_head, *jobs, head - 1, wave))
+
+
+def _shift(job: str, said: str) -> Claim:
+    return Claim(f"D {said}", "After AF fine-tuning attention moves to irregular beats", (job,), partial(shifted, job))
+
+
+CLAIMS = (
+    *_of_kind("ecg"),
+    *_of_kind("ppg"),
+    _named("ppg", 3, "systolic_peak", "peaks"),
+    _named("ppg", 4, "foot", "troughs"),
+    _named("ppg", 6, "dicrotic_notch", "the dicrotic notch"),
+    _named("ecg", 1, "R", "the R peak"),
+    _named("ecg", 5, "P", "the P wave"),
+    _named("ecg", 7, "Q", "the Q wave"),
+    _shift("shift-ecg-af", "ECG"),
+    _shift("shift-ppg-af", "PPG"),
+)
+VARIED = tuple(dict.fromkeys(claim.jobs[0] for claim in CLAIMS))

@@ -1,0 +1,93 @@
+"""Measure the jobs of the paper report in turn; one whose result is stored is not measured again, and every file is written whole."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from heartlens import analysis as frame
+from heartlens import session, store
+from heartlens.paper.data import AS_IT_IS, Recordings
+from heartlens.paper.plan import Job
+
+FORMATS = ["pdf", "png"]
+SUMMARY, TALLY, KEY = "summary.nc", "tally.nc", "job.json"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where results go, where recordings are, and how checkpoints are loaded."""
+
+    out: Path
+    recordings: Recordings
+    published_only: bool
+
+    def model(self, checkpoint: str) -> Any:
+        """The model of an alias, loaded once."""
+        return _loaded(checkpoint, self.published_only)
+
+    def summary(self, job: Job) -> xr.Dataset | None:
+        """The stored result of a job, None if there is none of its key."""
+        folder = self.out / job.folder
+        key = folder / KEY
+        if not (key.is_file() and (folder / SUMMARY).is_file()) or key.read_text(encoding="utf-8") != self._key(job):
+            return None
+        return store.read_summary(folder / SUMMARY)
+
+    def measure(self, job: Job, main: Job) -> None:
+        """Measure a job and store its result; a varied job is compared with the twins of `main`, as it is with its own."""
+        model = self.model(job.checkpoint)
+        windows = self.recordings.windows(job.source, job.variant, job.n_windows)
+        folder = self.out / job.folder
+        if job.variant == AS_IT_IS:
+            measured = frame.measure(job.analysis, model, windows)
+            summary = frame.summarize(job.analysis, measured)
+            session.write(job.analysis, session.Made(measured, summary, 0), folder, FORMATS)
+        else:
+            tally = frame.fold(job.analysis, model, windows, frame.silent)
+            twins = store.read_measured(self.out / main.folder / TALLY).twins
+            store.write_summary(job.analysis.summarize(tally, twins), folder / SUMMARY)
+        store.write_text(folder / KEY, self._key(job))
+
+    def _key(self, job: Job) -> str:
+        return job.key(self.model(job.checkpoint).origin.fingerprint)
+
+
+def measure_all(bench: Bench, jobs: list[tuple[Job, Job]], show: Callable[..., Any]) -> Iterator[tuple[Job, float]]:
+    """Measure each job that is not stored yet; each with the seconds it took."""
+    for job, main in show(jobs):
+        start = time.monotonic()
+        if bench.summary(job) is None:
+            bench.measure(job, main)
+        yield job, time.monotonic() - start
+
+
+def bar(jobs: list[tuple[Job, Job]]) -> Iterator[tuple[Job, Job]]:
+    """The jobs in turn, with a bar of the work done and the time left on a terminal, else a line each, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not sys.stderr.isatty():
+        for number, (job, main) in enumerate(jobs, start=1):
+            print(f"{number} of {len(jobs)}: {job.name}, {job.variant}", file=sys.stderr)
+            yield job, main
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=sum(job.cost for job, _ in jobs))
+        for job, main in jobs:
+            progress.update(task, description=f"{job.name}, {job.variant}")
+            yield job, main
+            progress.advance(task, job.cost)
+
+
+@lru_cache
+def _loaded(checkpoint: str, published_only: bool) -> Any:
+    from heartlens.models.load import load
+
+    return load(checkpoint, published_only=published_only)

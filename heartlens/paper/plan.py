@@ -1,0 +1,90 @@
+"""What the paper report measures: each job is one analysis of one checkpoint on one set of recordings, in a folder of its own."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from heartlens.analyses.attention_cycles import AttentionCycles
+from heartlens.analyses.attention_shift import AttentionShift
+from heartlens.analyses.head_scan import HeadScan
+from heartlens.analyses.homonyms import Homonyms
+from heartlens.paper.data import AS_IT_IS, VARIANTS
+from heartlens.provenance import versions
+
+ECG_WINDOWS, PPG_WINDOWS = 50, 60
+N_VARIED = 25  # windows a varied job is measured on
+QUICK_WINDOWS, QUICK_TWINS = 8, 6
+PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement. A varied job has the name of the one it varies, whose twins it is compared with."""
+
+    name: str
+    analysis: Any
+    checkpoint: str
+    source: str
+    n_windows: int
+    variant: str = AS_IT_IS
+
+    @property
+    def folder(self) -> str:
+        """Where its results go, below the report's folder."""
+        return self.name if self.variant == AS_IT_IS else f"varied/{self.name}/{self.variant.replace(' ', '-')}"
+
+    @property
+    def cost(self) -> float:
+        """About how long it takes, in windows."""
+        return self.n_windows + (self.analysis.n_twins * self.analysis.twin_windows if self.variant == AS_IT_IS else 0)
+
+    def key(self, fingerprint: str) -> str:
+        """What decides its result, but for the recordings' own content: a stored result of the same key is not measured again."""
+        named = {
+            "job": asdict(self),
+            "analysis": type(self.analysis).__name__,
+            "fingerprint": fingerprint,
+            "version": versions()["heartlens"],
+        }
+        return json.dumps(named, sort_keys=True)
+
+    def varied(self, variant: str) -> "Job":
+        """The same, on changed data or with another seed."""
+        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed)
+        return replace(self, analysis=analysis, variant=variant, n_windows=min(self.n_windows, N_VARIED))
+
+
+def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
+    """What is measured of a base model on its main set."""
+    published = HeadScan(variant="published", fine=True)
+    return [
+        Job(f"cycles-{kind}", AttentionCycles(), kind, source, n_windows),
+        Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value", twin_windows=2), kind, source, n_windows // 2),
+        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", twin_windows=2), kind, source, n_windows // 2),
+        Job(f"homonyms-{kind}", Homonyms(), kind, source, n_windows),
+        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", twin_windows=4), kind, source, n_windows // 2),
+        Job(f"heads-{kind}", HeadScan(fine=True), kind, source, n_windows),
+        Job(f"heads-published-{kind}", published, kind, source, n_windows),
+        Job(f"example-{kind}", AttentionCycles(asking_token=PAPERS_QUERY[kind], n_twins=0), kind, f"examples-{kind}", 4),
+    ]
+
+
+JOBS = (
+    *_of_base("ecg", "ludb", ECG_WINDOWS),
+    Job("cycles-ecg-qtdb", AttentionCycles(twin_windows=2), "ecg", "qtdb", 33),
+    *_of_base("ppg", "pulses", PPG_WINDOWS),
+    Job("shift-ecg-af", AttentionShift(), "ecg-af", "cinc2017", 63),
+    Job("shift-ppg-af", AttentionShift(), "ppg-af", "pulses", PPG_WINDOWS),
+    Job("shift-ppg-af-examples", AttentionShift(n_twins=0), "ppg-af", "examples-ppg", 4),
+    Job("shift-ppg-beat", AttentionShift(twin_windows=4), "ppg-beat", "pulses", PPG_WINDOWS // 2),
+)
+
+
+def planned(quick: bool) -> list[Job]:
+    """All jobs; `quick`: few windows and twins."""
+    return [_quick(job) for job in JOBS] if quick else list(JOBS)
+
+
+def _quick(job: Job) -> Job:
+    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": 1}
+    return replace(job, analysis=replace(job.analysis, **twins), n_windows=min(job.n_windows, QUICK_WINDOWS))

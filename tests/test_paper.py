@@ -1,0 +1,170 @@
+"""The paper report: its verdicts follow from summaries alone and can say no; a stopped run goes on; nothing is measured twice."""
+
+import json
+import re
+
+import pytest
+
+from heartlens import store
+from heartlens.analyses.attention_cycles import AttentionCycles
+from heartlens.analyses.head_scan import HeadScan
+from heartlens.analysis import run
+from heartlens.models.planted import SamePhase, Wave, planted
+from heartlens.paper import __main__ as command
+from heartlens.paper import claims, data, measure, plan, report
+from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS, Recordings
+from heartlens.paper.measure import Bench
+from heartlens.paper.plan import Job
+from heartlens.signals.simulate.regular import regular
+
+WINDOWS = regular("ecg", 8)
+SCAN = HeadScan(variant="published", fine=True, n_twins=20, twin_windows=1)
+CYCLES = AttentionCycles(n_permutations=999, n_twins=20, twin_windows=1)
+P_HEAD = (1, 4)  # of the last layer, as the paper's ECG head 5
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A model with a P head and a same-phase head in its last layer, and one that attends evenly."""
+    plants = {P_HEAD: Wave("P"), **{(1, head): SamePhase(lag=1) for head in (0, 1, 2)}}
+    models = {"planted": planted(plants, WINDOWS), "even": planted({}, WINDOWS)}
+    return {(name, kind): run(one, model, WINDOWS) for name, model in models.items() for kind, one in (("scan", SCAN), ("cycles", CYCLES))}
+
+
+def named(summary, head, wave):
+    return claims.named_head("scan", "causal", head, wave, {"scan": summary})
+
+
+def test_a_named_head_is_told_from_heads_that_are_none(found):
+    scan = found["planted", "scan"]
+    assert named(scan, P_HEAD[1], "P").verdict == "yes"
+    assert named(scan, P_HEAD[1], "T").verdict == "no"
+    assert named(scan, 6, "P").verdict == "no"
+    assert named(found["even", "scan"], P_HEAD[1], "P").verdict == "no"
+    assert "rank 1 of 16 heads" in named(scan, P_HEAD[1], "P").why
+
+
+def test_a_head_the_model_has_not_is_not_tested(found):
+    assert named(found["planted", "scan"], 8, "P").verdict == "not tested"
+
+
+def test_a_head_that_prefers_another_wave_is_partly_right(found):
+    scan = found["planted", "scan"].copy(deep=True)
+    scan["survives"].loc[{"query": "all", "wave": "T", "layer": 1, "head": P_HEAD[1]}] = True
+    assert named(scan, P_HEAD[1], "T").verdict == "partly"
+
+
+def test_aggregation_and_broadening_can_say_no(found):
+    assert claims.aggregation("cycles", {"cycles": found["planted", "cycles"]}).verdict == "yes"
+    assert claims.aggregation("cycles", {"cycles": found["even", "cycles"]}).verdict == "no"
+    assert claims.broadening("cycles", {"cycles": found["even", "cycles"]}).verdict == "no"
+    assert claims.broadening("cycles", {"cycles": found["planted", "cycles"]}).verdict == "no"  # planted heads are narrow
+
+
+def test_every_claim_rests_on_planned_jobs_and_every_job_on_a_known_set():
+    names = [job.name for job in plan.JOBS]
+    assert len(set(names)) == len(names)
+    assert {job for claim in claims.CLAIMS for job in claim.jobs} <= set(names)
+    assert {job.source for job in plan.JOBS} <= SOURCES.keys()
+    assert set(claims.VARIED) <= set(names)
+
+
+def test_each_set_says_whether_the_models_may_have_seen_it():
+    assert all(source.seen for source in SOURCES.values())
+    assert "TRAINED on BIDMC" in SOURCES["pulses"].seen
+
+
+def test_a_variant_that_flips_the_verdict_is_marked():
+    judged = claims.Judged("yes", "", "", "")
+    row = report.Row(claims.CLAIMS[0], judged, 5, {"noise at 10 dB": "no", "another seed": "yes"})
+    assert row.stability == "UNSTABLE (noise at 10 dB: no)"
+    assert report.Row(claims.CLAIMS[0], judged, 5, {"another seed": "yes"}).stability == "stable under 1 variants"
+
+
+def test_variants_change_what_they_say():
+    sets = Recordings(None, None)
+    plain = sets.windows("ludb", AS_IT_IS, 4)
+    assert plain.sources[0].startswith("simulated")
+    assert len(plain) == 4
+    assert (sets.windows("ludb", "noise at 10 dB", 4).tokens != plain.tokens).any()
+    assert sets.windows("ludb", "noise at 20 dB", 4).notes[-1] == "white noise added at 20 dB"
+    assert plan.JOBS[0].varied("another seed").analysis.seed == 1
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The command on two small jobs of a planted model and simulated people; what it measured, by name and variant."""
+    options = {"n_permutations": 99, "n_twins": 2, "twin_windows": 1}
+    jobs = (
+        Job("cycles-ecg", AttentionCycles(**options), "ecg", "ludb", 3),
+        Job("heads-published-ecg", HeadScan(**options, variant="published", fine=True, n_rotations=4), "ecg", "ludb", 3),
+    )
+    model = planted({(1, 0): SamePhase(lag=1)}, WINDOWS)
+    monkeypatch.setattr(plan, "JOBS", jobs)
+    monkeypatch.setattr(measure, "_loaded", lambda checkpoint, published_only: model)
+    monkeypatch.setattr(data, "N_SIMULATED", 3)
+    for module in (command, report):
+        monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in (AS_IT_IS, "noise at 10 dB")})
+    data._read.cache_clear()
+    measured = []
+    own = Bench.measure
+
+    def watched(bench, job, main):
+        own(bench, job, main)
+        measured.append((job.name, job.variant))
+
+    monkeypatch.setattr(Bench, "measure", watched)
+    yield tmp_path / "paper", measured
+    data._read.cache_clear()
+
+
+def test_the_command_writes_a_report_of_what_is_stored(small, capsys):
+    out, measured = small
+    assert command.run_command(["--out", str(out)]) == 0
+    assert len(measured) == 4
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "SIMULATED" in page
+    assert "These are not the paper&#39;s weights" in page or "These are not the paper's weights" in page
+    assert page.count("<svg") == 2
+    assert not re.search(r'(src|href)="http', page)
+    for job, figure in (("cycles-ecg", "attention_cycles"), ("heads-published-ecg", "head_scan")):
+        assert {"summary.nc", "tally.nc", f"{figure}.pdf", f"{figure}.png", "report.html"} <= {path.name for path in (out / job).iterdir()}
+    rows = json.loads((out / "claims.json").read_text(encoding="utf-8"))
+    assert [row["claim"] for row in rows] == ["A ECG", "A' ECG", "C ECG H1", "C ECG H5", "C ECG H7"]
+    lift = store.read_summary(out / "cycles-ecg" / "summary.nc")["layer_same_phase_lift"].values[-1]
+    assert rows[0]["effect"].startswith(f"same-phase lift {lift:.2f}")
+    assert capsys.readouterr().out.startswith("A ECG: ")
+
+
+def test_what_is_stored_is_not_measured_again_and_what_was_lost_is(small):
+    out, measured = small
+    assert command.run_command(["--out", str(out)]) == 0
+    measured.clear()
+    assert command.run_command(["--out", str(out)]) == 0
+    assert measured == []
+    (out / "cycles-ecg" / "job.json").unlink()
+    assert command.run_command(["--out", str(out)]) == 0
+    assert measured == [("cycles-ecg", AS_IT_IS)]
+
+
+def test_other_options_are_measured_anew(small, monkeypatch):
+    out, measured = small
+    assert command.run_command(["--out", str(out), "--quick"]) == 0
+    assert {variant for _, variant in measured} == {AS_IT_IS}
+    measured.clear()
+    monkeypatch.setattr(plan, "JOBS", tuple(Job(job.name, job.analysis, job.checkpoint, job.source, 2) for job in plan.JOBS))
+    assert command.run_command(["--out", str(out), "--quick"]) == 0
+    assert len(measured) == 2
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
+    assert command.run_command(["--data", str(tmp_path / "nowhere")]) == 2
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_sets_that_are_missing_are_named(tmp_path, capsys):
+    assert command.run_command(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "no ludb/*.hea in" in told
+    assert "give --examples" in told
+    assert not (tmp_path / "out").exists()
