@@ -11,7 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heartlens.analyses.attention_cycles import AttentionCycles
+    from heartlens.analyses.attention_shift import AttentionShift
     from heartlens.analyses.head_scan import HeadScan
+    from heartlens.analyses.homonyms import Homonyms
     from heartlens.analysis import run
     from heartlens.models.load import load
     from heartlens.models.planted import planted
@@ -22,10 +25,26 @@ if TYPE_CHECKING:
     from heartlens.windows import Windows
 
 __version__ = "0.1.0"
-__all__ = ["HeadScan", "Refusal", "Windows", "load", "planted", "read", "read_summary", "run", "simulated"]
+__all__ = [
+    "AttentionCycles",
+    "AttentionShift",
+    "HeadScan",
+    "Homonyms",
+    "Refusal",
+    "Windows",
+    "load",
+    "planted",
+    "read",
+    "read_summary",
+    "run",
+    "simulated",
+]
 
 HOME = {  # imported when first asked for: torch and TransformerLens take seconds
+    "AttentionCycles": "heartlens.analyses.attention_cycles",
+    "AttentionShift": "heartlens.analyses.attention_shift",
     "HeadScan": "heartlens.analyses.head_scan",
+    "Homonyms": "heartlens.analyses.homonyms",
     "Refusal": "heartlens.refusal",
     "Windows": "heartlens.windows",
     "load": "heartlens.models.load",

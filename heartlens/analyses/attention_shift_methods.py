@@ -1,0 +1,60 @@
+"""What a reader of an attention shift must know: reasons to doubt it, and how every number was made."""
+
+import json
+
+import xarray as xr
+
+FEW_RECORDS, FEW_TWIN_RECORDS = 6, 10
+NAMES = {"irregular": "cycles of irregular interval", "no_p": "cycles without a P wave"}
+
+
+def cautions(summary: xr.Dataset) -> tuple[str, ...]:
+    """What to doubt."""
+    attrs, n_records, n_twins = summary.attrs, int(summary.attrs["n_records"]), summary.sizes.get("twin", 0)
+    found = []
+    if attrs.get("data_is_simulated"):
+        found.append("The signals are SIMULATED: the waves are known exactly, but what holds here need not hold for people.")
+    if n_records == 1:
+        found.append("There is one record: no interval over records exists, so nothing can survive. Give more records.")
+    elif n_records < FEW_RECORDS:
+        found.append(f"There are {n_records} records: a bootstrap interval over so few is too narrow, and no p-value can be small.")
+    if n_twins < 20:
+        found.append(f"{n_twins} twins were measured; with fewer than 20 their 95 % quantile is not a limit to rely on.")
+    for name, n in summary["n_twin_records_with"].to_series().items() if n_twins else ():
+        if n < FEW_TWIN_RECORDS:
+            found.append(f"The twins' limit for {NAMES[str(name)]} rests on {int(n)} records that show both kinds of cycle.")
+    if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
+        found.append("The signals are not of the kind this checkpoint reads (forced).")
+    if attrs.get("data_skipped"):
+        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
+    found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
+    found.append(
+        "Small effects hang on what counts as irregular: try --irregular-from 0, --interval after and other windows of the same records."
+    )
+    found.append("A long cycle has more tokens between its waves: effects are per token, and the waves' shifts stand beside them.")
+    return tuple(found)
+
+
+def methods(summary: xr.Dataset) -> tuple[str, ...]:
+    """What every number means."""
+    options = json.loads(summary.attrs.get("options", "{}"))
+    row = "the last token's row" if summary.attrs["row"] == "last" else "the mean of the rows of all tokens whose cycle is known"
+    counts = ", ".join(f"{NAMES[str(name)]}: {int(n)}" for name, n in summary["n_records_with"].to_series().items())
+    return (
+        f"Attention: {row}, fine-tuned minus base, the model as it runs (causal); nothing is clipped.",
+        "Shift: the change of the part of a row that falls on a wave; mean over a record's windows, then over records.",
+        "Moved: the sum of a row's positive changes. Rows sum to 1, so the negative ones sum to the same.",
+        f"Irregularity of a beat: the interval {options.get('interval', 'before')} it against the median of the two on either side, "
+        f"relative. Irregular: above the window's median and above {options.get('irregular_from')}.",
+        "Effect: the change on the whole cycles with the feature minus that on those without, each over what even attention gives "
+        "them (1 even share: 1/500 of the last token's row a token), less what the mean change at the same lags in the other records would "
+        "give. "
+        f"Records with both kinds of cycle: {counts}.",
+        f"p: two-sided; shifts: wave labels rotated within the cycle by one of {options.get('n_rotations')} fractions; effects: which "
+        f"cycles have the feature shuffled within each window, {options.get('n_shuffles')} shuffles; records independently, "
+        f"{options.get('n_permutations')} times. q: Benjamini-Hochberg over all heads that changed x waves, or x features.",
+        f"Interval: 95 %, BCa bootstrap over records. Twins: {summary.sizes.get('twin', 0)} copies of the base with every changed tensor "
+        f"changed at random by the same norm, each on {options.get('twin_windows')} windows. Survives: q < 0.05 and the interval beyond "
+        "the 95 % quantile, over twins, of the largest absolute value of any head.",
+        "Weights: |new - old| / |old|, Frobenius. Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
+    )
