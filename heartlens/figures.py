@@ -3,7 +3,7 @@
 Colours are those of Okabe & Ito (2008), told apart by colour-blind readers; lift is drawn on a diverging map centred at 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,14 @@ class Page(Figure):
 def page(width_mm: float, height_mm: float) -> Page:
     """An empty page with a constrained layout. Draw on it within `style()`."""
     return Page(figsize=(width_mm / 25.4, height_mm / 25.4), layout="constrained")
+
+
+def caption(page: Page, attrs: Mapping[Any, Any], mark: str) -> None:
+    """One line above a page that says what was measured on what, and what a marked place means."""
+    data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
+    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
+    model = f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]})"
+    page.suptitle(f"{model} · {counted} · {mark}", fontsize=7, x=0.01, ha="left")
 
 
 def style() -> Any:

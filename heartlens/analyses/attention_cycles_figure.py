@@ -19,16 +19,8 @@ def draw(summary: xr.Dataset) -> figures.Page:
         maps, breadth = bottom.subplots(1, 2, width_ratios=(1, 1.6))
         _heads(bottom, maps, summary)
         _breadth(breadth, summary)
-        page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
+        figures.caption(page, summary.attrs, "framed: holds")
     return page
-
-
-def caption(summary: xr.Dataset) -> str:
-    """One line that says what was measured on what."""
-    attrs = summary.attrs
-    data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
-    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
-    return f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]}) · {counted} · framed: holds"
 
 
 def _window(axes: Any, summary: xr.Dataset) -> None:

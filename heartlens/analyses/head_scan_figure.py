@@ -19,7 +19,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _maps(maps, scan)
         _profiles(profile.subplots(), scan, heads)
         _window(window, scan, best(scan, heads))
-        page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
+        figures.caption(page, summary.attrs, "framed: survives all controls")
     return page
 
 
@@ -39,14 +39,6 @@ def best(scan: xr.Dataset, heads: dict[str, tuple[int, int]]) -> tuple[int, int]
     lift = {wave: float(scan["lift"].sel(wave=wave, layer=layer, head=head)) for wave, (layer, head) in heads.items()}
     survivors = {wave: value for wave, value in lift.items() if scan["survives"].sel(wave=wave).any()}
     return heads[max(survivors or lift, key=lambda wave: lift[wave])] if lift else (0, 0)
-
-
-def caption(summary: xr.Dataset) -> str:
-    """One line that says what was measured on what."""
-    attrs = summary.attrs
-    data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
-    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
-    return f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]}) · {counted} · framed: survives all controls"
 
 
 def _maps(part: Any, scan: xr.Dataset) -> None:

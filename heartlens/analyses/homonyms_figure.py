@@ -20,18 +20,8 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _cosines(top, summary)
         _clusters(middle, summary)
         _planes(bottom, summary)
-        page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
+        figures.caption(page, summary.attrs, "star: holds against all controls")
     return page
-
-
-def caption(summary: xr.Dataset) -> str:
-    """One line that says what was measured on what."""
-    attrs = summary.attrs
-    data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
-    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
-    return (
-        f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]}) · {counted} · star: holds against all controls"
-    )
 
 
 def _cosines(part: Any, summary: xr.Dataset) -> None:
