@@ -42,6 +42,16 @@ class Analysis(Protocol):
     def findings(self, summary: xr.Dataset) -> Findings: ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """An analysis that must know something of all windows before it measures any (a reference sample, a ranking).
+
+    What `prepared` finds lies in fields that are no options; summaries learn of it through the tally alone.
+    """
+
+    def prepared(self, model: Any, windows: Windows) -> Analysis: ...
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was measured: the model's tally, its twins', and where both come from. Two of them add up if they mean the same."""
@@ -72,10 +82,11 @@ def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = F
 
 
 def fold(analysis: Analysis, model: Any, windows: Windows, progress: Progress) -> Tally:
-    """The sum of the tallies of all chunks."""
+    """The sum of the tallies of all chunks, once the analysis is prepared where it asks for that."""
     from heartlens.models.workers import on_chunks
 
-    tallies = on_chunks(analysis.measure, model, windows.chunks(CHUNK))
+    ready = analysis.prepared(model, windows) if isinstance(analysis, Prepares) else analysis
+    tallies = on_chunks(ready.measure, model, windows.chunks(CHUNK))
     return sum(progress("windows", tallies, -(-len(windows) // CHUNK)), start=Tally())
 
 

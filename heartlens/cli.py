@@ -8,11 +8,11 @@ import importlib
 import json
 import os
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.exits import DONE, PARTIAL, exit_code
+from heartlens.options import options_of
 from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
 
@@ -72,7 +72,7 @@ def _add_output(group: Any) -> None:
 
 
 def _run(analysis_class: type, options: argparse.Namespace) -> int:
-    analysis = analysis_class(**{field.name: getattr(options, field.name) for field in fields(analysis_class)})
+    analysis = analysis_class(**{option.name: getattr(options, option.name) for option in options_of(analysis_class)})
     if options.offline:
         os.environ["HEARTLENS_OFFLINE"] = "1"
     out = options.out or Path("out") / f"{analysis_class.__module__.rsplit('.', 1)[-1]}-{Path(options.checkpoint).stem}"

@@ -1,8 +1,8 @@
-"""The options of an analysis are the fields of its dataclass: `Annotated[type, "help with its unit"]`, checked when it is made."""
+"""The options of an analysis are its annotated fields: `Annotated[type, "help with its unit"]`, checked when it is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from heartlens.refusal import Refusal, unknown
 
@@ -21,7 +21,12 @@ class Option:
 def options_of(analysis: type) -> list[Option]:
     """The options of an analysis' dataclass, in order."""
     hints = get_type_hints(analysis, include_extras=True)
-    return [_option(field.name, hints[field.name], field.default) for field in fields(analysis)]
+    return [_option(each.name, hints[each.name], each.default) for each in fields(analysis) if get_origin(hints[each.name]) is Annotated]
+
+
+def values_of(analysis: Any) -> dict[str, Any]:
+    """What the options of an analysis are set to."""
+    return {option.name: getattr(analysis, option.name) for option in options_of(type(analysis))}
 
 
 def check(analysis: Any, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from heartlens.models.origin import Origin
+from heartlens.options import values_of
 from heartlens.windows import Windows
 
 PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "scipy", "xarray", "neurokit2")
@@ -18,7 +19,7 @@ def provenance(analysis: Any, origin: Origin, windows: Windows) -> dict[str, Any
     """The attributes of a result, all strings and numbers (what netCDF can hold)."""
     return {
         "analysis": type(analysis).__name__,
-        "options": json.dumps(asdict(analysis), sort_keys=True),
+        "options": json.dumps(values_of(analysis), sort_keys=True),
         "seed": analysis.seed,
         **{f"checkpoint_{name}": value or "" for name, value in asdict(origin).items() if name != "checkpoint"},
         "checkpoint": origin.checkpoint,

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int8, Int16, Shaped, UInt8
+from jaxtyping import Bool, Float, Int8, Int16, Shaped, UInt8
 
 from heartlens.axes import KINDS
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, unknown
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class Windows:
         number = np.floor(self.position + KINDS[self.kind].cycle_lead)
         first = np.fmin.reduce(number, axis=1, keepdims=True)
         return np.where(np.isnan(number), -1, number - first).astype(np.int16)
+
+    def inside(self, wave: str) -> Bool[np.ndarray, "window time"]:
+        """Which tokens lie in a wave. Refuses a wave that these windows do not know."""
+        if wave not in self.waves:
+            raise unknown("wave", wave, self.waves)
+        return np.asarray(self.wave == self.waves.index(wave))
 
     @property
     def records(self) -> list[str]:

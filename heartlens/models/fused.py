@@ -63,12 +63,12 @@ def _layers(model: HookedTransformer, tokens: Int[Tensor, "window time"], last_b
     causal = torch.full((n_time, n_time), MASKED, dtype=x.dtype, device=x.device).triu(1)
     for layer, block in enumerate(model.blocks):
         mask = torch.zeros_like(causal) if last_block_unmasked and layer == cfg.n_layers - 1 else causal
-        query, key, value = _projected(block.attn, _norm(block.ln1, x), cfg.attn_scale)
+        query, key, value = _projected(block.attn, norm(block.ln1, x), cfg.attn_scale)
         scores = torch.baddbmm(mask, query, key.transpose(1, 2))
         pattern = scores.softmax(dim=-1)
         moved = torch.bmm(pattern, value).view(len(tokens), cfg.n_heads, n_time, -1).transpose(1, 2).reshape(len(tokens), n_time, -1)
         x = x + moved @ block.attn.W_O.reshape(-1, cfg.d_model) + block.attn.b_O
-        hidden = functional.relu(_norm(block.ln2, x) @ block.mlp.W_in + block.mlp.b_in)
+        hidden = functional.relu(norm(block.ln2, x) @ block.mlp.W_in + block.mlp.b_in)
         x = x + hidden @ block.mlp.W_out + block.mlp.b_out
         yield _Layer(scores, pattern, value, x)
 
@@ -83,8 +83,9 @@ def _projected(attention: Any, x: Tensor, scale: float) -> list[Tensor]:
     return found
 
 
-def _norm(norm: Any, x: Tensor) -> Tensor:
-    return functional.layer_norm(x, x.shape[-1:], getattr(norm, "w", None), getattr(norm, "b", None), norm.cfg.eps)
+def norm(layer_norm: Any, x: Tensor) -> Tensor:
+    """What a LayerNorm makes of the stream, folded (without weights) or not."""
+    return functional.layer_norm(x, x.shape[-1:], getattr(layer_norm, "w", None), getattr(layer_norm, "b", None), layer_norm.cfg.eps)
 
 
 def _entropy(scores: Tensor, pattern: Tensor) -> Tensor:

@@ -1,0 +1,149 @@
+"""Interventions that cannot silently do nothing: `ablated` and `patched`, context managers over a HookedTransformer's hook points.
+
+Within the `with` the model computes with another tensor in the place of its own. An edit whose hook does not fire, whose tensor does not
+fit exactly (nothing is broadcast) or that changes no number raises `Refusal`; hooks and flags are put back whatever the body does.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from heartlens.models import hooks
+from heartlens.models.replacement import HOWS, Reference, Value, replacements
+from heartlens.refusal import Refusal, unknown
+from heartlens.windows import Windows
+
+Heads = Sequence[tuple[int, int]]  # layer and head, from 0
+At = Bool[np.ndarray, "window time"]
+
+
+@contextmanager
+def ablated(
+    model: HookedTransformer,
+    *,
+    heads: Heads = (),
+    mlps: Sequence[int] = (),
+    layers: Sequence[int] = (),
+    how: str = "zero",
+    reference: Reference | None = None,
+    windows: Windows | None = None,
+    at: At | None = None,
+    may_equal: bool = False,
+) -> Iterator[HookedTransformer]:
+    """The model without what these heads (layer, head), MLPs and whole layers (attention and MLP) add to the stream.
+
+    `how`: zero, or from a `reference` its mean, another record's (resample), or the mean at the same phase (mean-by-phase; both need the
+    `windows` that will run). `at`: only at these tokens. Refuses parts that are not there, and what `patched` refuses.
+    """
+    if how not in HOWS:
+        raise unknown("how", how, HOWS)
+    _refuse_parts(model, heads, [*mlps, *layers])
+    if not (heads or mlps or layers):
+        raise Refusal("nothing to ablate was given; give heads=[(layer, head)], mlps=[layer] or layers=[layer]")
+    names = {hooks.z(layer) for layer, _ in heads} | {hooks.mlp_out(layer) for layer in (*mlps, *layers)}
+    names |= {hooks.attn_out(layer) for layer in layers}
+    values = replacements(model, sorted(names), how, reference, windows)
+    with patched(model, values, heads=heads or None, at=at, may_equal=may_equal):
+        yield model
+
+
+@contextmanager
+def patched(
+    model: HookedTransformer, values: Mapping[str, Value], *, heads: Heads | None = None, at: At | None = None, may_equal: bool = False
+) -> Iterator[HookedTransformer]:
+    """The model with `values` in the place of what passes the named hook points, of these heads alone, at these tokens alone.
+
+    A value is a tensor of the shape of what passes, or makes one from it. `at` selects asking tokens where attention passes. Refuses, when
+    the model runs or at the end, a name that is none, a hook that did not fire, a shape that does not fit, and a value that changes
+    nothing (unless `may_equal`).
+    """
+    edits = [_edit(model, name, value, heads, at, may_equal) for name, value in values.items()]
+    with ExitStack() as stack:
+        for flag in {hooks.FLAGS[last] for edit in edits if (last := edit.name.rsplit(".", 1)[-1]) in hooks.FLAGS}:
+            stack.enter_context(_flag(model, flag))
+        for edit in edits:
+            handle = model.hook_dict[edit.name].register_forward_hook(edit)
+            stack.callback(handle.remove)
+        yield model
+        silent = [edit.name for edit in edits if not edit.n_fired]
+        if silent:
+            raise Refusal(f"{', '.join(silent)} did not fire: run the model, to that layer at least, within the `with`")
+
+
+@dataclass
+class _Edit:
+    """A forward hook that puts a value in the place of what passes, and counts how often it did."""
+
+    name: str
+    value: Value
+    heads: list[int] | None
+    at: Tensor | None
+    may_equal: bool
+    n_fired: int = field(default=0)
+
+    def __call__(self, module: Any, given: Any, passing: Tensor) -> Tensor:
+        value = self.value(passing) if callable(self.value) else self.value
+        if value.shape != passing.shape:
+            raise Refusal(f"{self.name} passes {tuple(passing.shape)}; the value is {tuple(value.shape)}, and nothing is broadcast")
+        changed = torch.where(self._where(passing), value.to(passing), passing)
+        if torch.equal(changed, passing) and not self.may_equal:
+            raise Refusal(f"the edit of {self.name} changes nothing: what passes there is the same already (may_equal=True allows it)")
+        self.n_fired += 1
+        return changed
+
+    def _where(self, passing: Tensor) -> Tensor:
+        """Which numbers are replaced."""
+        where = torch.ones((1,) * passing.ndim, dtype=torch.bool, device=passing.device)
+        axis = hooks.HEAD_AXIS.get(self.name.rsplit(".", 1)[-1])
+        if self.heads is not None and axis is not None:
+            chosen = torch.zeros(passing.shape[axis], dtype=torch.bool, device=passing.device)
+            chosen[self.heads] = True
+            where = where & chosen.view(*(-1 if place == axis else 1 for place in range(passing.ndim)))
+        if self.at is not None:
+            time = 2 if axis == 1 else 1
+            if self.at.shape != (passing.shape[0], passing.shape[time]):
+                raise Refusal(f"`at` is {tuple(self.at.shape)}, but {self.name} passes {(passing.shape[0], passing.shape[time])} tokens")
+            shape = [passing.shape[0], *(passing.shape[time] if place == time else 1 for place in range(1, passing.ndim))]
+            where = where & self.at.to(passing.device).view(shape)
+        return where
+
+
+def _edit(model: HookedTransformer, name: str, value: Value, heads: Heads | None, at: At | None, may_equal: bool) -> _Edit:
+    if name not in model.hook_dict:
+        layers = f"blocks.0 to blocks.{model.cfg.n_layers - 1}"
+        raise Refusal(f"no hook point is named {name!r}; heartlens.models.hooks spells them, for {layers}")
+    if at is not None and not at.any():
+        raise Refusal("`at` selects no token, so the edit would change nothing")
+    _refuse_parts(model, heads or (), ())
+    has_heads = name.rsplit(".", 1)[-1] in hooks.HEAD_AXIS
+    own = [head for layer, head in heads or () if layer == hooks.layer_of(name)]
+    if heads is not None and has_heads and not own:
+        raise Refusal(f"none of the heads {list(heads)} is of the layer of {name}")
+    return _Edit(name, value, own if heads is not None and has_heads else None, None if at is None else torch.from_numpy(at), may_equal)
+
+
+def _refuse_parts(model: HookedTransformer, heads: Heads, layers: Sequence[int]) -> None:
+    n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
+    wrong = [str(one) for one in heads if not (0 <= one[0] < n_layers and 0 <= one[1] < n_heads)]
+    wrong += [f"layer {layer}" for layer in layers if not 0 <= layer < n_layers]
+    if wrong:
+        raise Refusal(f"{', '.join(wrong)} is not there; legal: layers 0 to {n_layers - 1}, heads 0 to {n_heads - 1}, as (layer, head)")
+
+
+@contextmanager
+def _flag(model: HookedTransformer, flag: str) -> Iterator[None]:
+    """A flag of the model set, and afterwards what it was."""
+    before = getattr(model.cfg, flag)
+    set_flag = getattr(model, f"set_{flag}")
+    set_flag(True)
+    try:
+        yield
+    finally:
+        set_flag(before)

@@ -1,0 +1,73 @@
+"""The names of the hook points, spelled once; and which of them fire only when the model is told to make what passes them."""
+
+import re
+
+import torch
+from transformer_lens import HookedTransformer
+
+FLAGS = {  # hook points that never fire by default: the flag that each takes
+    "hook_result": "use_attn_result",
+    "hook_q_input": "use_split_qkv_input",
+    "hook_k_input": "use_split_qkv_input",
+    "hook_v_input": "use_split_qkv_input",
+    "hook_attn_in": "use_attn_in",
+    "hook_mlp_in": "use_hook_mlp_in",
+}
+HEAD_AXIS = {  # of what passes a hook point: window, time, head, ... but for what attention has for each query and key
+    "hook_attn_scores": 1,
+    "hook_pattern": 1,
+    **dict.fromkeys(("hook_q", "hook_k", "hook_v", "hook_z", "hook_result", "hook_q_input", "hook_k_input", "hook_v_input"), 2),
+    "hook_attn_in": 2,
+}
+
+
+def z(layer: int) -> str:
+    """What each head has mixed, before its output weights: (window, time, head, d_head)."""
+    return f"blocks.{layer}.attn.hook_z"
+
+
+def pattern(layer: int) -> str:
+    """Attention: (window, head, query, key)."""
+    return f"blocks.{layer}.attn.hook_pattern"
+
+
+def attn_out(layer: int) -> str:
+    """What a layer's heads and their bias add to the stream: (window, time, d_model)."""
+    return f"blocks.{layer}.hook_attn_out"
+
+
+def mlp_out(layer: int) -> str:
+    """What a layer's MLP adds to the stream: (window, time, d_model)."""
+    return f"blocks.{layer}.hook_mlp_out"
+
+
+def resid_pre(layer: int) -> str:
+    """The stream before a layer: (window, time, d_model)."""
+    return f"blocks.{layer}.hook_resid_pre"
+
+
+def resid_mid(layer: int) -> str:
+    """The stream between a layer's attention and its MLP: (window, time, d_model)."""
+    return f"blocks.{layer}.hook_resid_mid"
+
+
+def resid_post(layer: int) -> str:
+    """The stream after a layer: (window, time, d_model)."""
+    return f"blocks.{layer}.hook_resid_post"
+
+
+def layer_of(name: str) -> int | None:
+    """The layer a hook point belongs to, None where it belongs to none.
+
+    >>> layer_of("blocks.7.attn.hook_z"), layer_of("hook_embed")
+    (7, None)
+    """
+    match = re.match(r"blocks\.(\d+)\.", name)
+    return int(match[1]) if match else None
+
+
+def activations(model: HookedTransformer, tokens: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
+    """What passes the named hook points on `tokens`, without gradients; hooks that were set act. A KeyError names one that did not fire."""
+    with torch.inference_mode():
+        _, cache = model.run_with_cache(tokens, return_type=None, names_filter=names)
+    return {name: cache[name] for name in names}
