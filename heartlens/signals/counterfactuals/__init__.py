@@ -1,0 +1,24 @@
+"""Windows as they would be if one thing of the heart were otherwise: no P wave, another rhythm, a beat elsewhere, a flat T wave.
+
+Each takes windows to as many windows on the same scale: low and high stay, and every new token is an old one or lies between two old
+ones, so none leaves 0 to LEVELS and nothing is clipped. Landmarks are carried along. Windows that lack what an edit needs are refused
+with their records; `keeping` leaves them out instead, counted.
+"""
+
+from heartlens.signals.counterfactuals.kept import keeping
+from heartlens.signals.counterfactuals.rhythm import RHYTHMS, can_be_warped, with_beat_moved, with_rhythm, with_warped_baseline
+from heartlens.signals.counterfactuals.waves import FLAT, flattened, has_wave, with_flat_baseline, without_p
+
+__all__ = [
+    "FLAT",
+    "RHYTHMS",
+    "can_be_warped",
+    "flattened",
+    "has_wave",
+    "keeping",
+    "with_beat_moved",
+    "with_flat_baseline",
+    "with_rhythm",
+    "with_warped_baseline",
+    "without_p",
+]
