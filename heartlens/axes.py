@@ -27,12 +27,15 @@ AXES = {
     "irregularity": "how far a beat's interval is off the median of its neighbours', relative; the least of each bin",
     "part": "one of a head's weights: query, key, value or output",
     "tensor": "a tensor of the checkpoint, by its published name",
-    "rhythm": "the half of the records with the less irregular intervals (regular), and the other one (irregular)",
-    "example": "a window kept whole, to be drawn",
+    "rhythm": "the half of the records with the less irregular intervals, and the other one; in reliance: what a window's were made",
+    "p_wave": "what was done to a window's P waves; none: it shows none of its own",
+    "factor": "what an effect on the logit is due to: the rhythm, the P wave, both together beyond their sum",
+    "example": "a window or a token kept whole, to be drawn",
     "level": "the embedding (tokens and positions), then what each block leaves in the residual stream",
     "label": "what tells tokens of equal value apart: the sign of the slope, or the part of the cycle",
     "shuffle": "a shuffle of labels, among tokens of equal value or among the cycles of a window; 0: as they are",
     "component": "a principal component of vectors",
+    "other": "a token compared with a reference token, counted from 1",
     "d_model": "a coordinate of the residual stream",
 }
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from heartlens.store import write_whole
 
@@ -49,7 +50,14 @@ class Page(Figure):
         suffix = str(options.get("format") or Path(str(fname)).suffix.lstrip("."))
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
         with mpl.rc_context(STYLE):
+            self._lay_out_once()
             super().savefig(fname, **{"metadata": metadata, **options})
+
+    def _lay_out_once(self) -> None:
+        """Lay out and keep it: this takes longer than drawing, and gives the same for every format."""
+        if isinstance(self.get_layout_engine(), ConstrainedLayoutEngine):
+            self.draw_without_rendering()
+            self.set_layout_engine(None)
 
 
 def page(width_mm: float, height_mm: float) -> Page:
@@ -123,6 +131,15 @@ def attended_signal(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"]
     axes.set_xlim(time_s[0], time_s[-1])
     axes.set_ylim(-5, 104)
     return right
+
+
+def marked_signal(axes: Axes, token: UInt8[np.ndarray, " time"], rate_hz: float, marked: Mapping[str, int]) -> None:
+    """A window's tokens as a line with named tokens marked, each in its colour of the palette."""
+    axes.plot(np.arange(len(token)) / rate_hz, token, color="0.4", linewidth=0.8)
+    for (name, place), colour in zip(marked.items(), PALETTE, strict=False):
+        axes.scatter([place / rate_hz], [token[place]], s=22, color=colour, label=name, zorder=3)
+    axes.set(xlim=(0, len(token) / rate_hz), ylim=(-5, 104))
+    axes.legend(frameon=False, ncols=len(marked), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
 
 def wave_strip(axes: Axes, time_s: Times, wave: Int[np.ndarray, " time"], names: list[str]) -> None:
@@ -237,3 +254,35 @@ def shifted_signal(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"],
     axes.plot(time_s, token, color="black", linewidth=0.9)
     axes.set(xlim=(time_s[0], time_s[-1]), ylim=(-5, 104))
     return right
+
+
+def signed_map(axes: Axes, values: Float[np.ndarray, "layer head"], marked: Bool[np.ndarray, "layer head"]) -> Any:
+    """A layers x heads map of what may be of either sign, white at 0; marked heads are framed. Returns the image."""
+    reach = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-9)
+    image = axes.imshow(np.ma.masked_invalid(values), cmap="PuOr_r", vmin=-reach, vmax=reach, aspect="equal")
+    for axis, count in ((axes.xaxis, values.shape[1]), (axes.yaxis, values.shape[0])):
+        axis.set_ticks(range(count), [str(index + 1) for index in range(count)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for layer, head in zip(*np.nonzero(marked), strict=True):
+        axes.add_patch(mpl.patches.Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.4))
+    return image
+
+
+def level_lines(axes: Axes, time_s: Times, lines: Float[np.ndarray, "level time"], behind: Times | None = None) -> None:
+    """A line for each level of the model, one under the other on one common scale; `behind` each, in grey, what they are to reach."""
+    everything = lines if behind is None else np.append(lines, behind[None], axis=0)
+    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
+    scale = 0.9 / max(high - low, 1e-9)
+    for level, line in enumerate(lines):
+        if behind is not None:
+            axes.plot(time_s, (behind - low) * scale - level - 0.45, color="0.75", linewidth=0.7)
+        axes.plot(time_s, (line - low) * scale - level - 0.45, color=PALETTE[0], linewidth=0.8)
+    axes.set_yticks(-np.arange(len(lines)), ["emb.", *map(str, range(1, len(lines)))])
+    axes.set(xlim=(time_s[0], time_s[-1]), ylim=(0.5 - len(lines), 0.5))
+
+
+def trace(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"]) -> None:
+    """A window's tokens as a line."""
+    axes.plot(time_s, token, color="black", linewidth=0.8)
+    axes.set(xlim=(time_s[0], time_s[-1]), ylim=(-5, 104), ylabel="token")

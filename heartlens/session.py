@@ -67,7 +67,7 @@ def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dic
     rows = [dict(zip(findings.columns, row, strict=True)) for row in findings.rows]
     checkpoint = {name: summary.attrs[name] for name in ("checkpoint", "checkpoint_sha256", "checkpoint_fingerprint")}
     counts = {name: int(summary.attrs[name]) for name in ("n_records", "n_windows", "data_is_simulated")}
-    said = {"verdict": findings.verdict, "survivors": rows, "cautions": findings.cautions}
+    said = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
     return {"title": findings.title, **checkpoint, **counts, **said, "files": [str(path) for path in written]}
 
 

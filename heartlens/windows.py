@@ -1,13 +1,14 @@
 """Windows: what every analysis is measured on. CONTEXT tokens each, the record they come from, and what is known of each token."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int8, Int16, Shaped, UInt8
+from jaxtyping import Bool, Float, Int8, Int16, Int64, Shaped, UInt8
 
 from heartlens.axes import KINDS
 from heartlens.refusal import Refusal, unknown
@@ -88,14 +89,20 @@ class Windows:
     def subset(self, n_windows: int) -> "Windows":
         """`n_windows` windows, those with most kinds of wave first, then evenly over records, then by identity: in any order the same."""
         n_kinds = [len(np.unique(wave[wave >= 0])) for wave in self.wave]
-        turn = np.zeros(len(self), int)  # how many windows of the same record have a smaller identity
-        order = np.argsort(self.identity)
-        seen: dict[str, int] = {}
-        for index in order:
-            turn[index] = seen.setdefault(self.record[index], 0)
+        return self[np.sort(np.lexsort([self.identity, self._turn, -np.array(n_kinds)])[:n_windows])]
+
+    def spread(self, n_windows: int) -> "Windows":
+        """`n_windows` windows, evenly over records, then by identity: in any order the same."""
+        return self[np.sort(np.lexsort([self.identity, self._turn])[:n_windows])]
+
+    @property
+    def _turn(self) -> Int64[np.ndarray, " window"]:
+        """How many windows of the same record have a smaller identity."""
+        turn, seen = np.zeros(len(self), np.int64), Counter[str]()
+        for index in np.argsort(self.identity):
+            turn[index] = seen[self.record[index]]
             seen[self.record[index]] += 1
-        chosen = np.lexsort([self.identity, turn, -np.array(n_kinds)])[:n_windows]
-        return self[np.sort(chosen)]
+        return turn
 
 
 _PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position")

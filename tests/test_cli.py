@@ -101,7 +101,7 @@ def test_json_is_all_of_stdout_and_quiet_is_quiet(folder, capsys, tmp_path):
     told = json.loads(said.out)
     assert said.err == ""
     assert (told["n_records"], told["n_windows"], told["checkpoint"]) == (1, 2, "own.pth")
-    assert {"verdict", "survivors", "cautions", "files"} <= set(told)
+    assert {"verdict", "rows", "cautions", "files"} <= set(told)
     assert {path.name for path in (tmp_path / "out" / "head_scan-own").iterdir()} == {
         "summary.nc",
         "tally.nc",

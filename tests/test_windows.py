@@ -63,6 +63,16 @@ def test_a_subset_takes_records_evenly_in_any_order():
     assert len(made.subset(99)) == 7
 
 
+def test_a_spread_minds_records_alone():
+    """Records a and b have no waves; a subset takes c's windows first, a spread one of each record."""
+    wave = np.full((5, 500), -1, np.int8)
+    wave[3:, :10] = 0
+    made = windows(*"abccc"[:3], *"cc", wave=wave)
+    assert sorted(made.subset(2).record) == ["c", "c"]
+    assert sorted(made.spread(3).record) == ["a", "b", "c"]
+    assert set(made[::-1].spread(3).identity) == set(made.spread(3).identity)
+
+
 def test_joining_adds_counts_and_keeps_each_line_once():
     first = windows("a", sources=("x",), skipped=(("flat window", 1),), notes=("n",))
     second = windows("bb", sources=("y",), skipped=(("flat window", 2), ("missing samples", 1)), notes=("n", "m"))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 PARTS = ("Q", "K", "V", "O")
+N_EXAMPLES = 8  # windows kept whole
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by record; the other axes of each
@@ -108,7 +109,7 @@ class AttentionShift:
         sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
         named = named.assign_attrs(kind=windows.kind, row=row, **_origin(base))
-        return Tally(named, _example(windows, np.stack(moved, axis=1), keys.irregularity))
+        return Tally(named, _examples(windows, np.stack(moved, axis=1), keys.irregularity))
 
     def _row(self, model: Any) -> str:
         """Who asks: the last token where a task head reads it alone, else all."""
@@ -161,9 +162,9 @@ def _origin(base: Any) -> dict[str, str]:
     return {"base_checkpoint": origin_of(base).checkpoint, "base_fingerprint": origin_of(base).fingerprint}
 
 
-def _example(windows: Windows, moved: np.ndarray, found: np.ndarray) -> xr.Dataset:
-    """The window of smallest identity with the change of its row, by head and as the paper draws it: the mean over heads."""
-    first = [int(np.argmin(windows.identity))]
+def _examples(windows: Windows, moved: np.ndarray, found: np.ndarray) -> xr.Dataset:
+    """The windows of smallest identity with the change of their row, by head and as the paper draws it: the mean over heads."""
+    first = np.argsort(windows.identity)[:N_EXAMPLES]
     return xr.Dataset(
         {
             "token": (("example", "time"), windows.tokens[first]),
@@ -174,7 +175,8 @@ def _example(windows: Windows, moved: np.ndarray, found: np.ndarray) -> xr.Datas
             "identity": (("example",), windows.identity[first]),
             "example_record": (("example",), windows.record[first]),
             "example_start_s": (("example",), windows.start_s[first]),
-        }
+        },
+        attrs={"n_examples": N_EXAMPLES},
     )
 
 

@@ -15,11 +15,11 @@ def draw(summary: xr.Dataset) -> figures.Page:
     """The page."""
     layer = most_changed(summary)
     with figures.style():
-        page = figures.page(figures.PAGE_MM, 165)
-        maps, effects, window = cast(Any, page.subfigures(3, 1, height_ratios=(11, 8, 7)))
+        page = figures.page(figures.PAGE_MM, 205)
+        maps, effects, windows = cast(Any, page.subfigures(3, 1, height_ratios=(11, 8, 13)))
         _top(maps, summary, layer)
         _effects(effects, summary.sel(layer=layer))
-        _window(window, summary.sel(layer=layer).isel(example=0), summary.attrs["row"], layer)
+        _windows(windows, summary.sel(layer=layer), summary.attrs["row"], layer)
         page.suptitle(caption(summary), fontsize=7, x=0.01, ha="left")
     return page
 
@@ -108,8 +108,15 @@ def _by_head(axes: Any, here: xr.Dataset, label: str) -> None:
     axes.set(xlabel="head", ylabel=label)
 
 
-def _window(part: Any, here: xr.Dataset, row: str, layer: int) -> None:
-    axes = part.subplots()
+def _windows(part: Any, here: xr.Dataset, row: str, layer: int) -> None:
+    """The kept windows of most regular and of most irregular beats; one alone where only one was kept."""
+    irregularity = here["token_irregularity"].mean("time").fillna(0).values
+    chosen = [int(irregularity.argmin()), int(irregularity.argmax())] if len(irregularity) > 1 else [0]
+    for axes, one in zip(part.subplots(len(chosen), 1, squeeze=False)[:, 0], chosen, strict=True):
+        _window(axes, here.isel(example=one), row, layer)
+
+
+def _window(axes: Any, here: xr.Dataset, row: str, layer: int) -> None:
     kind = KINDS[here.attrs["kind"]]
     time_s = np.arange(here.sizes["time"]) / kind.rate_hz
     right = figures.shifted_signal(axes, time_s, here["token"].values, here["row_shift"].values)
@@ -118,5 +125,6 @@ def _window(part: Any, here: xr.Dataset, row: str, layer: int) -> None:
     right.set_ylabel(f"shift, mean of {head_label(layer, 0)[:-1]}1-{here.sizes['head']}")
     asking = "last token asks" if row == "last" else "mean over asking tokens"
     first = f"first token {here['row_shift'].values[0]:+.3f}"  # the sink, which would flatten all others
-    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {asking}; {first}"
+    irregularity = f"mean irregularity {float(here['token_irregularity'].mean()):.2f}"
+    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {irregularity}; {asking}; {first}"
     axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")

@@ -8,13 +8,13 @@ silhouette, nearest-neighbour purity, and a linear probe trained on other record
 After HeartGPT, arXiv 2407.20775.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from heartlens.analyses.homonyms_means import growth, means, per_record, shuffle_p_values
 from heartlens.analyses.homonyms_sample import pictured, probed, sample_of
@@ -22,7 +22,6 @@ from heartlens.findings import Findings
 from heartlens.measures import homonyms as measures
 from heartlens.measures.resample import q_values, upper_quantile
 from heartlens.options import check
-from heartlens.refusal import Refusal
 from heartlens.tally import Tally, by_record
 from heartlens.windows import Windows
 
@@ -58,7 +57,8 @@ class Homonyms:
     n_permutations: Annotated[int, "draws of the shuffle null"] = 9999
     n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
     twin_windows: Annotated[int, "windows each twin is measured on"] = 8
-    seed: Annotated[int, "seed of shuffles, twins, intervals and p-values"] = 0
+    plane: Annotated[Literal["pca", "tsne"], "the picture of one value's tokens: principal components, or t-SNE of near neighbours"] = "pca"
+    seed: Annotated[int, "seed of shuffles, twins, intervals, p-values and t-SNE"] = 0
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"n_phases": (2, 20), "flat_slope": (0, 50), "n_shuffles": (2, 200)}
@@ -124,7 +124,7 @@ class Homonyms:
         summary = summary.assign({f"position_{name}": alone[name] for name in (*measures.COUNTED_BY, "effect")})
         summary = self._tested(summary, levels["effect"], twins)
         probe = probed(tally.sample, summary, self.n_shuffles, self.seed)
-        summary = xr.merge([summary, probe, pictured(tally.sample)], join="exact", combine_attrs="override")
+        summary = xr.merge([summary, probe, pictured(tally.sample, self.plane, self.seed)], join="exact", combine_attrs="override")
         counts = {"n_records": tally.sums.sizes["record"], "n_windows": int(tally.sums["n_windows"].sum())}
         return summary.assign_attrs(tally.sums.attrs | counts)
 
@@ -150,23 +150,6 @@ class Homonyms:
         from heartlens.analyses.homonyms_words import say
 
         return say(summary)
-
-
-def similarity_screen(
-    model: Any, tokens: UInt8[np.ndarray, " time"], reference: int, others: Sequence[int]
-) -> Float[xr.DataArray, "level other"]:
-    """The published similarity screen: cosine of raw residual vectors between the token `reference` and each of `others`, by level.
-
-    Tokens count from 1, as on the screen; refuses those outside the window.
-    """
-    from heartlens.models.residual import level_names, residual_by_level
-
-    for place in (reference, *others):
-        if not 1 <= place <= len(tokens):
-            raise Refusal(f"token {place} is not in the window; tokens count from 1 to {len(tokens)}")
-    unit = measures.of_unit_length(residual_by_level(model, tokens[None])[:, 0])
-    cosine = unit[:, [place - 1 for place in others]] @ unit[:, reference - 1, :, None]
-    return xr.DataArray(cosine[..., 0], coords={"level": level_names(model.cfg.n_layers), "other": list(others)}, dims=("level", "other"))
 
 
 if __name__ == "__main__":

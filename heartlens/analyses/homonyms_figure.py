@@ -63,7 +63,7 @@ def _planes(part: Any, summary: xr.Dataset) -> None:
         here = summary.isel(level=level)
         points = figures.on_the_cycle(axes, here["plane"].values, here["point_phase"].values, here["point_rises"].values)
         axes.set_title(str(here["level"].item()))
-        first, second = (f"{100 * part:.0f} %" for part in here["explained"].values)
+        first, second = ("t-SNE" if np.isnan(part) else f"{100 * part:.0f} %" for part in here["explained"].values)
         axes.set(xlabel=f"component 1 ({first})", ylabel=f"component 2 ({second})")
     value = int(summary["picture_value"])
     panels[1].set_xlabel(panels[1].get_xlabel() + f"\ntokens of value {value} ± 2 of all records; discs rise, triangles fall")

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from heartlens.analyses.homonyms_means import with_interval
 from heartlens.axes import LEVELS
 from heartlens.measures.homonyms import LABELS
-from heartlens.measures.probe import principal_plane, probe_accuracy, shuffled_within
+from heartlens.measures.probe import neighbour_plane, principal_plane, probe_accuracy, shuffled_within
 from heartlens.windows import Windows
 
 REACH = 2  # token values to both sides that count as one in the picture
@@ -67,8 +67,8 @@ def _probed(sample: xr.Dataset, label: str, summary: xr.Dataset, n_shuffles: int
     return xr.Dataset({**with_interval("probe_accuracy", by_record.isel(shuffle=0), seed), "probe_accuracy_null": null})
 
 
-def pictured(sample: xr.Dataset) -> xr.Dataset:
-    """Tokens of about one value at every level, in the plane of their first two principal components; without a sample, of none.
+def pictured(sample: xr.Dataset, plane: str, seed: int) -> xr.Dataset:
+    """Tokens of about one value at every level in a plane, of principal components or t-SNE; without a sample, of none.
 
     The value is the one that rising and falling slopes both visit most.
     """
@@ -79,10 +79,13 @@ def pictured(sample: xr.Dataset) -> xr.Dataset:
     middle = most_visited(value, slope)
     near = np.flatnonzero((np.abs(value - middle) <= REACH) & (slope >= 0) & ~np.isnan(sample["token_phase"].values))[:N_DRAWN]
     here = sample.isel(example=near)
-    plane, explained = principal_plane(here["vector"].transpose("level", "example", "d_model").values)
+    vector = here["vector"].transpose("level", "example", "d_model").values
+    place, explained = principal_plane(vector)
+    if plane == "tsne":
+        place, explained = neighbour_plane(vector, seed), np.full_like(explained, np.nan)
     drawn = {
         "picture_value": float(middle),
-        "plane": (("level", "example", "component"), plane.astype(np.float32)),
+        "plane": (("level", "example", "component"), place.astype(np.float32)),
         "explained": (("level", "component"), explained),
         "point_value": (("example",), here["value"].values),
         "point_phase": (("example",), here["token_phase"].values),

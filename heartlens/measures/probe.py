@@ -52,6 +52,22 @@ def principal_plane(
     return plane * np.where(largest < 0, -1, 1), np.divide(variance, total, out=np.zeros_like(variance), where=total > 0)[..., :2]
 
 
+def neighbour_plane(vector: Float[np.ndarray, "*level example feature"], seed: int) -> Float[np.ndarray, "*level example component"]:
+    """A plane in which near neighbours by cosine stay near: t-SNE (van der Maaten & Hinton 2008), begun at the principal components.
+
+    Distances between groups mean nothing in it. Fewer than four vectors are left at 0.
+    """
+    from sklearn.manifold import TSNE
+
+    n_vectors = vector.shape[-2]
+    plane = np.zeros((*vector.shape[:-1], 2))
+    for level in np.ndindex(vector.shape[:-2]) if n_vectors > 3 else ():
+        unit = vector[level] / np.maximum(np.linalg.norm(vector[level], axis=-1, keepdims=True), 1e-12)
+        perplexity = min(30.0, (n_vectors - 1) / 3)
+        plane[level] = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(unit)
+    return plane
+
+
 def _recognised(
     vector: Vectors, labels: ByShuffle, asked: Float[np.ndarray, "asked feature"], n_classes: int
 ) -> Int[np.ndarray, "shuffle asked"]:

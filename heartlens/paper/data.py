@@ -54,6 +54,12 @@ SOURCES = {
         rhythms=("sinus", "af"),
     ),
     "examples-ecg": Source("ecg", "Published ECG examples", EXAMPLES_SEEN, (("*_ECG*.csv", (("rate_hz", 100.0),)),), of_examples=True),
+    "example-ecg": Source(
+        "ecg", "The published ECG example", EXAMPLES_SEEN, (("example_context_ECG.csv", (("rate_hz", 100.0),)),), of_examples=True
+    ),
+    "example-ppg": Source(
+        "ppg", "The published PPG example", EXAMPLES_SEEN, (("example_context_PPG.csv", (("rate_hz", 50.0),)),), of_examples=True
+    ),
     "examples-ppg": Source("ppg", "Published PPG examples", EXAMPLES_SEEN, (("*_PPG*.csv", (("rate_hz", 50.0),)),), of_examples=True),
 }
 
@@ -100,7 +106,7 @@ class Recordings:
     def windows(self, name: str, variant: str, n_windows: int) -> Windows:
         """At most `n_windows` windows of a set, spread evenly over its records, changed as the variant says."""
         change = VARIANTS[variant]
-        windows = _read(name, self._where(name), change.bandpass, change.draw).subset(n_windows)
+        windows = _read(name, self._where(name), change.bandpass, change.draw).spread(n_windows)
         return noisy(windows, change.snr_db) if change.snr_db is not None else windows
 
     def _where(self, name: str) -> Path | str | None:

@@ -8,6 +8,7 @@ from heartlens.analyses.attention_cycles import AttentionCycles
 from heartlens.analyses.attention_shift import AttentionShift
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analyses.homonyms import Homonyms
+from heartlens.analyses.similarity_screen import SimilarityScreen
 from heartlens.paper.data import AS_IT_IS, VARIANTS
 from heartlens.provenance import versions
 
@@ -15,6 +16,7 @@ ECG_WINDOWS, PPG_WINDOWS = 50, 60
 N_VARIED = 25  # windows a varied job is measured on
 QUICK_WINDOWS, QUICK_TWINS = 8, 6
 PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
+SCREENS = {"ecg": SimilarityScreen(458, "464,381"), "ppg": SimilarityScreen(485, "460,71")}  # the PPG's is the published one
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
         Job(f"heads-{kind}", HeadScan(fine=True), kind, source, n_windows),
         Job(f"heads-published-{kind}", published, kind, source, n_windows),
         Job(f"example-{kind}", AttentionCycles(asking_token=PAPERS_QUERY[kind], n_twins=0), kind, f"examples-{kind}", 4),
+        Job(f"screen-{kind}", SCREENS[kind], kind, f"example-{kind}", 1),
     ]
 
 
@@ -75,6 +78,7 @@ JOBS = (
     *_of_base("ppg", "pulses", PPG_WINDOWS),
     Job("shift-ecg-af", AttentionShift(), "ecg-af", "cinc2017", 63),
     Job("shift-ppg-af", AttentionShift(), "ppg-af", "pulses", PPG_WINDOWS),
+    Job("shift-ecg-af-examples", AttentionShift(n_twins=0), "ecg-af", "examples-ecg", 4),
     Job("shift-ppg-af-examples", AttentionShift(n_twins=0), "ppg-af", "examples-ppg", 4),
     Job("shift-ppg-beat", AttentionShift(twin_windows=4), "ppg-beat", "pulses", PPG_WINDOWS // 2),
 )
@@ -86,5 +90,5 @@ def planned(quick: bool) -> list[Job]:
 
 
 def _quick(job: Job) -> Job:
-    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": 1}
+    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": 1} if job.analysis.n_twins else {}
     return replace(job, analysis=replace(job.analysis, **twins), n_windows=min(job.n_windows, QUICK_WINDOWS))

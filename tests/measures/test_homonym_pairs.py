@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from heartlens.measures import homonyms as measures
-from heartlens.measures.probe import principal_plane, probe_accuracy, shuffled_within
+from heartlens.measures.probe import neighbour_plane, principal_plane, probe_accuracy, shuffled_within
 from heartlens.signals.simulate.regular import regular
 
 N_TOKENS = 120
@@ -191,3 +191,14 @@ def test_the_plane_of_a_known_ellipse():
     assert explained == pytest.approx([9 / 14, 4 / 14])
     signs = np.sign([scores[np.abs(scores[:, k]).argmax(), k] for k in (0, 1)])
     np.testing.assert_allclose(plane, scores[:, :2] * signs, atol=1e-9)
+
+
+def test_neighbours_stay_together():
+    """Two directions with noise: in the plane every point's nearest neighbour is of its own direction."""
+    rng = np.random.default_rng(0)
+    direction = np.repeat([0, 1], 20)
+    vector = np.eye(8)[direction] * rng.uniform(1, 5, (40, 1)) + rng.normal(0, 0.05, (40, 8))
+    plane = neighbour_plane(vector, seed=0)
+    apart = np.linalg.norm(plane[:, None] - plane, axis=-1) + np.diag(np.full(40, np.inf))
+    assert (direction[apart.argmin(axis=1)] == direction).all()
+    assert (neighbour_plane(vector[:3], seed=0) == 0).all()

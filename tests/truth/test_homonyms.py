@@ -10,8 +10,9 @@ from planted import model_of, random_state
 from scipy import stats
 
 from heartlens import figures
-from heartlens.analyses.homonyms import POSITION, Homonyms, similarity_screen
+from heartlens.analyses.homonyms import POSITION, Homonyms
 from heartlens.analyses.homonyms_means import per_record, shuffle_p_values, with_interval
+from heartlens.analyses.similarity_screen import SimilarityScreen, similarity_screen
 from heartlens.analysis import fold, run, silent
 from heartlens.axes import CONTEXT
 from heartlens.measures import homonyms as measures
@@ -210,6 +211,18 @@ def test_the_published_similarity_screen(shared, tmp_path_factory, monkeypatch):
     assert screen.dims == ("level", "other")
     np.testing.assert_allclose(screen.sel(other=460), RED, atol=0.02)
     np.testing.assert_allclose(screen.sel(other=71), GREEN, atol=0.02)
+
+
+def test_the_screens_means_are_those_of_its_windows():
+    screen = SimilarityScreen(reference=100, others="50, 7")
+    both = screen.summarize(screen.measure(blank(), WINDOWS[:2]), {})
+    each = [similarity_screen(blank(), tokens, 100, range(1, 501)) for tokens in WINDOWS.tokens[:2]]
+    expected = (each[0] + each[1]) / 2
+    np.testing.assert_allclose(both["cosine"], expected.sel(other=[50, 7]))
+    np.testing.assert_allclose(both["cosine_any"], expected.drop_sel(other=100).mean("other"))
+    for others in ("", "0", "7,501", "a"):
+        with pytest.raises(Refusal, match="give token numbers from 1 to 500"):
+            SimilarityScreen(others=others)
 
 
 def test_the_screen_counts_tokens_from_one():
