@@ -6,11 +6,10 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import head_label
-from heartlens.findings import Findings
+from heartlens.findings import Findings, doubts
 
 COLUMNS = ("head", "same-phase lift", "95 % interval", "same-phase share", "even share", "p", "q", "cycles looked back", "holds")
 N_ROWS = 12
-FEW_RECORDS = 6
 
 
 def say(summary: xr.Dataset) -> Findings:
@@ -112,16 +111,7 @@ def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    attrs, n_records = summary.attrs, int(summary.attrs["n_records"])
-    found = []
-    if attrs.get("data_is_simulated"):
-        found.append("The signals are SIMULATED: the cycles are known exactly, but what holds here need not hold for people.")
-    if n_records < FEW_RECORDS:
-        found.append(f"There are {n_records} records: an interval over so few is too narrow or missing, and no p-value can be small.")
-    if summary.sizes["twin"] < 20:
-        found.append(f"{summary.sizes['twin']} twins were measured; with fewer than 20 their 95 % quantile is no limit to rely on.")
-    if attrs.get("data_skipped"):
-        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
+    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
     found.append("Weights over-count keys whose value moves little, the sink above all; see --weights value and --weights rollout.")
     found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
     return tuple(found)

@@ -4,29 +4,19 @@ import json
 
 import xarray as xr
 
-FEW_RECORDS, FEW_TWIN_RECORDS = 6, 10
+from heartlens.findings import doubts
+
+FEW_TWIN_RECORDS = 10
 NAMES = {"irregular": "cycles of irregular interval", "no_p": "cycles without a P wave"}
 
 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     """What to doubt."""
-    attrs, n_records, n_twins = summary.attrs, int(summary.attrs["n_records"]), summary.sizes.get("twin", 0)
-    found = []
-    if attrs.get("data_is_simulated"):
-        found.append("The signals are SIMULATED: the waves are known exactly, but what holds here need not hold for people.")
-    if n_records == 1:
-        found.append("There is one record: no interval over records exists, so nothing can survive. Give more records.")
-    elif n_records < FEW_RECORDS:
-        found.append(f"There are {n_records} records: a bootstrap interval over so few is too narrow, and no p-value can be small.")
-    if n_twins < 20:
-        found.append(f"{n_twins} twins were measured; with fewer than 20 their 95 % quantile is not a limit to rely on.")
+    n_twins = summary.sizes.get("twin", 0)
+    found = doubts(summary.attrs, n_twins)
     for name, n in summary["n_twin_records_with"].to_series().items() if n_twins else ():
         if n < FEW_TWIN_RECORDS:
             found.append(f"The twins' limit for {NAMES[str(name)]} rests on {int(n)} records that show both kinds of cycle.")
-    if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
-        found.append("The signals are not of the kind this checkpoint reads (forced).")
-    if attrs.get("data_skipped"):
-        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
     found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
     found.append(
         "Small effects hang on what counts as irregular: try --irregular-from 0, --interval after and other windows of the same records."

@@ -6,10 +6,9 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import head_label
-from heartlens.findings import Findings
+from heartlens.findings import Findings, doubts
 
 COLUMNS = ("head", "wave", "lift", "95 % interval", "share", "even share", "AUC", "p", "q", "largest lift of twins (95 %)", "lag")
-FEW_RECORDS = 6
 
 
 def say(summary: xr.Dataset) -> Findings:
@@ -111,21 +110,7 @@ def _row(scan: xr.Dataset, wave: str, layer: int, head: int) -> tuple[str, ...]:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    attrs, n_records = summary.attrs, int(summary.attrs["n_records"])
-    n_twins = summary.sizes.get("twin", 0)
-    found = []
-    if attrs.get("data_is_simulated"):
-        found.append("The signals are SIMULATED: the waves are known exactly, but what holds here need not hold for people.")
-    if n_records == 1:
-        found.append("There is one record: no interval over records exists, so nothing can survive. Give more records.")
-    elif n_records < FEW_RECORDS:
-        found.append(f"There are {n_records} records: a bootstrap interval over so few is too narrow, and no p-value can be small.")
-    if n_twins < 20:
-        found.append(f"{n_twins} weight-randomised twins were scanned; with fewer than 20 their 95 % quantile is not a limit to rely on.")
-    if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
-        found.append("The signals are not of the kind this checkpoint reads (forced).")
-    if attrs.get("data_skipped"):
-        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
+    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
     found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
     found.append("Asking tokens within a wave lie close to keys in the same wave: read their lift (query other than all) by lag.")
     return tuple(found)

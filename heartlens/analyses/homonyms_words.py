@@ -5,13 +5,12 @@ import json
 import numpy as np
 import xarray as xr
 
-from heartlens.findings import Findings
+from heartlens.findings import Findings, doubts
 
 COLUMNS = (
     *("label", "level", "cosine same", "cosine different", "effect", "95 % interval", "q", "twins (95 %)"),
     *("silhouette (shuffled)", "purity (shuffled)", "probe (shuffled)", "holds"),
 )
-FEW_RECORDS = 6
 SAID = {"slope": "rising against falling slope", "phase": "parts of the cycle"}
 
 
@@ -117,21 +116,7 @@ def _number(value: xr.DataArray, digits: int = 2) -> str:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    attrs, n_records = summary.attrs, int(summary.attrs["n_records"])
-    n_twins = summary.sizes.get("twin", 0)
-    found = []
-    if attrs.get("data_is_simulated"):
-        found.append("The signals are SIMULATED: slopes and phases are known exactly, but what holds here need not hold for people.")
-    if n_records == 1:
-        found.append("There is one record: no interval over records and no probe exist, so nothing can hold. Give more records.")
-    elif n_records < FEW_RECORDS:
-        found.append(f"There are {n_records} records: a bootstrap interval over so few is too narrow, and no p-value can be small.")
-    if n_twins < 20:
-        found.append(f"{n_twins} weight-randomised twins were measured; with fewer than 20 their 95 % quantile is not a limit to rely on.")
-    if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
-        found.append("The signals are not of the kind this checkpoint reads (forced).")
-    if attrs.get("data_skipped"):
-        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
+    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
     position = ", ".join(f"{label} {_number(summary['position_effect'].sel(label=label), 3)}" for label in summary["label"].values)
     found.append(f"Position alone (the position embedding without tokens) has an effect of {position}.")
     found.append("The token before tells rising from falling: vectors that come apart by slope need not hold a picture of the cycle.")
