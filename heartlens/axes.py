@@ -36,7 +36,18 @@ AXES = {
     "shuffle": "a shuffle of labels, among tokens of equal value or among the cycles of a window; 0: as they are",
     "component": "a principal component of vectors",
     "other": "a token compared with a reference token, counted from 1",
+    "place": "the tokens where patched: those of a wave, those of no wave, or all",
     "d_model": "a coordinate of the residual stream",
+    "how": "what replaces an activation that is taken away: zero, its mean, another record's, its mean at the same phase",
+    "readout": "what a model's outputs say: nats, amplitude error, a logit, an AUC, missed beats (models/readouts.py)",
+    "end": "from which end layers are taken away one after the other: first, last",
+    "n_layers_removed": "how many layers are taken away at once",
+    "n_heads_removed": "how many heads are taken away at once, in the order of `rank`",
+    "rank": "heads in the order in which they are taken away",
+    "output": "what is attributed: a task head's logit, at its token or at beats and elsewhere, or that of next tokens by their wave",
+    "node": "a head or an MLP, as a part of a circuit: all heads, layer by layer, then the MLPs",
+    "size": "how many nodes a set holds",
+    "draw": "one of several sets drawn at random",
 }
 
 POINT_HALF_WIDTH_S = 0.06  # a point landmark's wave reaches this far to both sides (seven tokens at 50 Hz)
