@@ -8,10 +8,10 @@ from heartlens.converters.sizes import Sizes
 from heartlens.models.origin import Origin
 
 
-def random_state(layers=2, heads=2, d_head=4, vocabulary=101, scale=0.3, seed=0):
-    """A small model of normal weights: large enough a scale for heads that differ."""
+def random_state(layers=2, heads=2, d_head=4, vocabulary=101, scale=0.3, seed=0, task_head=False):
+    """A small model of normal weights: large enough a scale for heads that differ. A task head has one output."""
     d_model = heads * d_head
-    sizes = Sizes(layers, heads, d_model, d_head, 2 * d_model, vocabulary, CONTEXT, vocabulary, False)
+    sizes = Sizes(layers, heads, d_model, d_head, 2 * d_model, vocabulary, CONTEXT, 1 if task_head else vocabulary, task_head)
     shapes = sizes.shapes().items()
     generator = torch.Generator().manual_seed(seed)
     return {name: _norm(name, shape) if "ln" in name else torch.randn(shape, generator=generator) * scale for name, shape in shapes}

@@ -45,15 +45,21 @@ def fine_tuned_base():
     return str(path)
 
 
-ARGUMENTS = {"AttentionShift": {"base": fine_tuned_base()}}  # of analyses that cannot do without
+ARGUMENTS = {  # of analyses that cannot do without, or that take long
+    "AttentionShift": {"base": fine_tuned_base()},
+    "Ablation": {"how": "zero"},
+    "Attribution": {"n_steps": 1},
+    "Circuit": {"n_random": 2},
+}
+OF_TASK_HEADS = {"Reliance"}  # analyses of a task head's one output
 every_analysis = pytest.mark.parametrize(
     "analysis", [analysis(**ARGUMENTS.get(analysis.__name__, {})) for analysis in analyses()], ids=lambda analysis: type(analysis).__name__
 )
 
 
 @cache
-def model():
-    return model_of(random_state(), dtype=torch.float64)  # so that the size of a batch rounds nothing
+def model(task_head):
+    return model_of(random_state(task_head=task_head), dtype=torch.float64)  # so that the size of a batch rounds nothing
 
 
 @cache
@@ -63,7 +69,7 @@ def windows():
 
 @cache
 def measured(analysis, chosen):
-    return analysis.measure(model(), windows()[np.array(chosen)])
+    return analysis.measure(model(type(analysis).__name__ in OF_TASK_HEADS), windows()[np.array(chosen)])
 
 
 def same(left, right, rtol=1e-9):

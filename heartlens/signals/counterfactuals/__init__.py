@@ -5,13 +5,15 @@ ones, so none leaves 0 to LEVELS and nothing is clipped. Landmarks are carried a
 with their records; `keeping` leaves them out instead, counted.
 """
 
+from heartlens.signals.counterfactuals.intervals import RHYTHMS
 from heartlens.signals.counterfactuals.kept import keeping
-from heartlens.signals.counterfactuals.rhythm import RHYTHMS, can_be_warped, with_beat_moved, with_rhythm, with_warped_baseline
+from heartlens.signals.counterfactuals.rhythm import UNABLE, can_be_warped, with_beat_moved, with_rhythm, with_warped_baseline
 from heartlens.signals.counterfactuals.waves import FLAT, flattened, has_wave, with_flat_baseline, without_p
 
 __all__ = [
     "FLAT",
     "RHYTHMS",
+    "UNABLE",
     "can_be_warped",
     "flattened",
     "has_wave",

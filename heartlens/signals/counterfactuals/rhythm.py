@@ -77,19 +77,24 @@ def with_warped_baseline(windows: Windows, seed: int = 0) -> Windows:
 
 def can_be_warped(windows: Windows) -> Able:
     """Which windows show LEAST_BEATS whole beats one after the other, with LEAST_ROOM between them."""
-    return np.array([_with_room(beats_of(windows, index), windows.rate_hz) for index in range(len(windows))], bool)
-
-
-def _with_room(beats: Beats | None, rate_hz: float) -> bool:
-    if beats is None or len(beats) < LEAST_BEATS:
-        return False
-    length, floor = np.diff(beats.mark), _floors(beats, rate_hz)
-    return bool(floor.max() < length.mean() and floor.sum() < (1 - LEAST_ROOM) * length.sum())
+    return np.array([beats is not None for beats in _warpable(windows)], bool)
 
 
 def _all_beats(windows: Windows) -> list[Beats]:
-    refuse_unable(windows, can_be_warped(windows), UNABLE)
-    return [beats for index in range(len(windows)) if (beats := beats_of(windows, index)) is not None]
+    found = _warpable(windows)
+    refuse_unable(windows, np.array([beats is not None for beats in found], bool), UNABLE)
+    return [beats for beats in found if beats is not None]
+
+
+def _warpable(windows: Windows) -> list[Beats | None]:
+    """The beats of each window that can be warped, else None."""
+    found = (beats_of(windows, index) for index in range(len(windows)))
+    return [beats if beats is not None and _with_room(beats, windows.rate_hz) else None for beats in found]
+
+
+def _with_room(beats: Beats, rate_hz: float) -> bool:
+    length, floor = np.diff(beats.mark), _floors(beats, rate_hz)
+    return bool(len(beats) >= LEAST_BEATS and floor.max() < length.mean() and floor.sum() < (1 - LEAST_ROOM) * length.sum())
 
 
 def _floors(beats: Beats, rate_hz: float) -> Intervals:

@@ -18,7 +18,10 @@ from heartlens.signals.landmarks import NONE
 from heartlens.windows import Windows
 
 MARGIN_S = 0.02
-FLAT = {"ecg": {"P": ("P",), "T": ("T",)}, "ppg": {"dicrotic_notch": ("dicrotic_notch", "diastolic_peak")}}  # what can be, and its waves
+FLAT: dict[str, dict[str, tuple[str, ...]]] = {  # what can be taken out, and its waves
+    "ecg": {"P": ("P",), "T": ("T",)},
+    "ppg": {"dicrotic_notch": ("dicrotic_notch", "diastolic_peak")},
+}
 
 Labels = Int8[np.ndarray, " time"]
 Mask = Bool[np.ndarray, " time"]
@@ -52,7 +55,7 @@ def with_flat_baseline(windows: Windows, wave: str = "P") -> Windows:
 
 def has_wave(windows: Windows, wave: str) -> Able:
     """Which windows have the wave anywhere."""
-    return np.isin(windows.wave, _indices(windows, wave)).any(axis=1)
+    return np.asarray(np.isin(windows.wave, _indices(windows, wave)).any(axis=1))
 
 
 def runs(holds: Mask) -> list[Span]:

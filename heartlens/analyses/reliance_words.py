@@ -1,0 +1,179 @@
+"""What a reliance says: how much of the logit is rhythm, how much P wave, how much only both together; which heads; what to doubt."""
+
+import numpy as np
+import xarray as xr
+
+from heartlens.axes import head_label
+from heartlens.findings import FEW_RECORDS, Findings, doubts
+
+NAMES = {"rhythm": "rhythm", "p_wave": "P wave", "interaction": "interaction", "rhythm_no_p": "rhythm, no own P"}
+RIVALS = {"rhythm": "in order", "p_wave": "no T", "interaction": "no T", "rhythm_no_p": "in order"}
+ASKED = {
+    "rhythm": "the irregular rhythm",
+    "p_wave": "the absence of P waves",
+    "interaction": "both together beyond their sum",
+    "rhythm_no_p": "the irregular rhythm, in windows without P waves of their own",
+}
+COLUMNS = ("factor or head", "change of logit", "95 % interval", "p", "q", "sham", "another edit", "largest of twins (95 %)")
+MOST_LISTED = 12  # records whose windows were left out
+
+
+def say(summary: xr.Dataset) -> Findings:
+    """The findings; every number is in the summary."""
+    factors = list(map(str, summary["factor"].values))
+    return Findings(
+        title=f"What the logit of {summary.attrs.get('checkpoint', 'a model')} relies on",
+        question="How much of the AF logit is rhythm, how much P wave, and how much only both together?",
+        verdict=(_before(summary), *_whole(summary), *(_of(summary.sel(factor=one), one) for one in factors), *_heads(summary)),
+        columns=COLUMNS,
+        rows=(*(_row(summary.sel(factor=one), NAMES[one]) for one in factors), *_head_rows(summary)),
+        cautions=cautions(summary),
+        methods=METHODS,
+    )
+
+
+def _before(summary: xr.Dataset) -> str:
+    """The logits of the records as they are, and how many records and windows have a say."""
+    logit = summary["record_logit"].dropna("record").values
+    spread = f", SD {logit.std(ddof=1):.2f} between records" if len(logit) > 1 else ""
+    out = int(summary["n_left_out"].sum())
+    return (
+        f"{summary.attrs['n_records']} records, {summary.attrs['n_windows']} windows; {out} were left out (beats not marked, or no room "
+        f"between them). The logit as it is: mean {logit.mean():+.2f}{spread}. All other arms are synthetic: made from these windows."
+    )
+
+
+def _whole(summary: xr.Dataset) -> tuple[str, ...]:
+    """The change from regular with P waves to irregular without, split."""
+    factors = [str(name) for name in summary["factor"].values]
+    if "p_wave" not in factors:
+        return ("A pulse has no P wave: only the rhythm can be changed.",)
+    if np.isnan(summary["effect"].sel(factor="p_wave")):
+        return ("No window shows enough P waves to remove: only the rhythm was changed.",)
+    rhythm, p_wave, both = (float(summary["effect"].sel(factor=name)) for name in ("rhythm", "p_wave", "interaction"))
+    whole, n_records = rhythm + p_wave, int(summary["n_records_with"].sel(factor="p_wave"))
+    parts = (("rhythm alone", rhythm - both / 2), ("the missing P wave alone", p_wave - both / 2), ("only both together", both))
+    listed = ", ".join(f"{value:+.2f} {name} ({_share(value, whole)})" for name, value in parts)
+    return (f"From regular with P waves to irregular without ({n_records} records): {whole:+.2f}, of which {listed}.",)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f} %" if abs(whole) > 1e-9 else "no share: nothing changed"
+
+
+def _of(here: xr.Dataset, factor: str) -> str:
+    """Whether the logit relies on a factor."""
+    n_records = int(here["n_records_with"])
+    asked = f"Does the logit rely on {ASKED[factor]}?"
+    if n_records == 0:
+        return f"{asked} Not tested: no record has such windows."
+    numbers = f"{_number(here['effect'])} ({_interval(here, 'effect')}), {n_records} record{'s' if n_records > 1 else ''}"
+    controls = f"sham {_number(here['sham'])}, {RIVALS[factor]} {_number(here['rival'])}, twins reach {_unsigned(here['null_high'])}"
+    if n_records == 1:
+        return f"{asked} Not tested: {numbers}; one record has no interval. {_capital(controls)}."
+    return f"{asked} {_answer(here)} {numbers}, p {float(here['p_value']):.4f}; {controls}."
+
+
+def _answer(here: xr.Dataset) -> str:
+    if bool(here["survives"]):
+        return "Yes, it raises it:" if float(here["effect"]) > 0 else "Yes, it lowers it:"
+    if float(here["q_value"]) < 0.05:
+        return "Not beyond the controls:"
+    return "No:"
+
+
+def _heads(summary: xr.Dataset) -> tuple[str, ...]:
+    """The heads that carry most of each effect."""
+    return tuple(
+        _carried(summary.sel(factor=name), str(name)) for name in summary["factor"].values if summary["n_swapped"].sel(factor=name) > 0
+    )
+
+
+def _carried(here: xr.Dataset, factor: str) -> str:
+    effect = here["head_effect"].transpose("layer", "head")
+    largest = sorted(np.ndindex(effect.shape), key=lambda place: -abs(float(effect.values[place])))[:5]
+    kept = here["head_survives"].transpose("layer", "head").values
+    is_there = float(here["effect_low"]) > 0 or float(here["effect_high"]) < 0  # else a share of it means nothing
+    listed = ", ".join(
+        _one(place, effect.values[place], float(here["head_whole"]) if is_there else 0.0, bool(kept[place])) for place in largest
+    )
+    return f"{_capital(NAMES[factor])} ({_number(here['head_whole'])} in {int(here['n_swapped'])} windows) is carried most by: {listed}."
+
+
+def _one(place: tuple[int, ...], effect: float, whole: float, is_sure: bool) -> str:
+    share = f" ({_share(effect, whole)})" if whole else ""
+    return f"{head_label(*place)} {effect:+.3f}{share}{'' if is_sure else ' (not sure)'}"
+
+
+def cautions(summary: xr.Dataset) -> tuple[str, ...]:
+    """What to doubt."""
+    found, n_records = doubts(summary.attrs, summary.sizes.get("twin", 0)), int(summary.attrs["n_records"])
+    for name, n in summary["n_records_with"].to_series().items():
+        if 0 < n < min(FEW_RECORDS, n_records):
+            found.append(f"{_capital(NAMES[str(name)])} rests on {int(n)} of the records: its interval is too narrow, or missing.")
+    out = summary["n_left_out"].where(summary["n_left_out"] > 0, drop=True).to_series()
+    if len(out):
+        listed = [f"{name}: {int(n)}" for name, n in out.items()]
+        more = f", and {len(out) - MOST_LISTED} more records" if len(out) > MOST_LISTED else ""
+        found.append(f"Windows whose beats could not be moved were left out ({', '.join(listed[:MOST_LISTED])}{more}).")
+    found.append("The arms are synthetic: no fibrillatory waves are added, pulses keep their height, diastole is stretched with its noise.")
+    found.append("P waves that were not marked stay, and what a mark takes for a P wave goes; the detector finds fewer in noise.")
+    return tuple(found)
+
+
+METHODS = (
+    "Irregular: intervals drawn anew above a refractory floor with the spread of simulated AF; regular: their mean. The first and the last "
+    "beat, the mean rate and every QRS complex stay; diastole takes the change, T and P are compressed where it cannot.",
+    "P waves removed: a straight line from the token before to the token after each. Low and high of the window are kept.",
+    "Rhythm: mean change from regular to irregular, with and without P waves. P wave: mean change when it is removed, in both rhythms. "
+    "Interaction: the change by rhythm without P waves less that with them. Windows that show no P waves of their own count only in "
+    "'rhythm, no own P'.",
+    "Sham: of the rhythm, every diastole as much warped with all waves in place; of the P wave, as many tokens of baseline replaced by a "
+    "line. Another edit: the same irregular intervals in order of length; T waves replaced by a line.",
+    "Mean over a record's windows, then over records. Interval: 95 %, BCa bootstrap over records. p: two-sided, signs of records drawn at "
+    "random. q: Benjamini-Hochberg over the factors; for heads over all heads and factors.",
+    "Survives: q < 0.05, the interval beyond the 95 % quantile of weight-randomised twins' absolute effects (where no twin saw such "
+    "windows, the other factors' largest), and effect less sham with an interval on the same side of 0.",
+    "Carried by a head: the change of the logit when this head alone mixes (z, at all positions) what it mixes in the other arm. Survives: "
+    "q < 0.05, and the interval and that of the effect less the sham on the same side of 0 (the interaction has no sham: 0). Heads act "
+    "through each other, so what they carry need not add up.",
+)
+
+
+def _row(here: xr.Dataset, name: str) -> tuple[str, ...]:
+    values = (_number(here["effect"]), _interval(here, "effect"), _p(here["p_value"]), _p(here["q_value"]))
+    return (name, *values, _number(here["sham"]), _number(here["rival"]), _unsigned(here["null_high"]))
+
+
+def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    """The heads that survive, by factor, the largest first."""
+    found = []
+    for factor in map(str, summary["factor"].values):
+        here = summary.sel(factor=factor).transpose("layer", "head", ...)
+        places = [(int(layer), int(head)) for layer, head in np.argwhere(here["head_survives"].values)]
+        for layer, head in sorted(places, key=lambda place: -abs(float(here["head_effect"].values[place]))):
+            one = here.sel(layer=layer, head=head)
+            values = (_number(one["head_effect"]), _interval(one, "head_effect"), _p(one["head_p_value"]), _p(one["head_q_value"]))
+            found.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, _number(one["head_sham"]), "", ""))
+    return tuple(found)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _number(value: xr.DataArray | float) -> str:
+    return "none" if np.isnan(float(value)) else f"{float(value):+.3f}"
+
+
+def _unsigned(value: xr.DataArray) -> str:
+    return "not measured" if np.isnan(float(value)) else f"{float(value):.3f}"
+
+
+def _p(value: xr.DataArray) -> str:
+    return "" if np.isnan(float(value)) else f"{float(value):.4f}"
+
+
+def _interval(here: xr.Dataset, name: str) -> str:
+    low, high = float(here[f"{name}_low"]), float(here[f"{name}_high"])
+    return "no interval" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
