@@ -9,14 +9,14 @@ import xarray as xr
 from heartlens.findings import Findings
 
 
-def report(findings: Findings, figure: Any, summary: xr.Dataset) -> str:
-    """The page. It loads nothing from elsewhere; text from files is escaped."""
+def report(findings: Findings, svg: Any, summary: xr.Dataset) -> str:
+    """The page, with the figure as `inline` gives it. It loads nothing from elsewhere; text from files is escaped."""
     attrs = {name: value for name, value in summary.attrs.items() if value != ""}
     return rendered(
         "report.html.jinja",
         findings=findings,
         simulated=bool(attrs.get("data_is_simulated")),
-        svg=inline(figure),
+        svg=svg,
         provenance=[(name.replace("_", " "), value) for name, value in attrs.items()],
     )
 
@@ -34,6 +34,13 @@ def inline(figure: Any) -> Any:
     from markupsafe import Markup
 
     return Markup(_svg(figure))
+
+
+def stored(path: Path) -> Any:
+    """The SVG markup that was stored, to be put into a page as it is."""
+    from markupsafe import Markup
+
+    return Markup(path.read_text(encoding="utf-8"))
 
 
 def _svg(figure: Any) -> str:

@@ -45,17 +45,18 @@ def measure(analysis: Any, options: argparse.Namespace) -> Made:
 def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path]:
     """Write summary, tally, figure and report into `out`, each whole; the paths written."""
     from heartlens import figures
-    from heartlens.report import report
+    from heartlens.report import inline, report
 
     figure = analysis.plot(made.summary)
-    page = report(analysis.findings(made.summary), figure, made.summary)
+    svg = inline(figure)
+    page = report(analysis.findings(made.summary), svg, made.summary)
     name = type(analysis).__module__.rsplit(".", 1)[-1]
     paths = [out / "summary.nc", out / "tally.nc", *(out / f"{name}.{suffix}" for suffix in dict.fromkeys(formats)), out / "report.html"]
     try:
         store.write_summary(made.summary, paths[0])
         store.write_measured(made.measured, paths[1])
         for path in paths[2:-1]:
-            figures.save(figure, path)
+            store.write_text(path, svg) if path.suffix == ".svg" else figures.save(figure, path)
         store.write_text(paths[-1], page)
     except OSError as error:
         raise Refusal(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error

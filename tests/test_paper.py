@@ -70,7 +70,7 @@ def test_every_claim_rests_on_planned_jobs_and_every_job_on_a_known_set():
 
 
 def test_figures_are_vectors_and_pixels():
-    assert measure.FORMATS == ["pdf", "png"]
+    assert {"pdf", "png", "svg"} == set(measure.FORMATS)
 
 
 def test_each_set_says_whether_the_models_may_have_seen_it():
@@ -107,7 +107,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "JOBS", jobs)
     monkeypatch.setattr(measure, "_loaded", lambda checkpoint, published_only: model)
     monkeypatch.setattr(data, "N_SIMULATED", 3)
-    monkeypatch.setattr(measure, "FORMATS", ["pdf"])  # of two formats one is enough here
+    monkeypatch.setattr(measure, "FORMATS", ["svg"])  # of the formats one is enough here
     for module in (command, report):
         monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in (AS_IT_IS, "noise at 10 dB")})
     data._read.cache_clear()
@@ -133,7 +133,7 @@ def test_the_command_writes_a_report_of_what_is_stored(small, capsys):
     assert page.count("<svg") == 2
     assert not re.search(r'(src|href)="http', page)
     for job, figure in (("cycles-ecg", "attention_cycles"), ("heads-published-ecg", "head_scan")):
-        assert {"summary.nc", "tally.nc", f"{figure}.pdf", "report.html"} <= {path.name for path in (out / job).iterdir()}
+        assert {"summary.nc", "tally.nc", f"{figure}.svg", "report.html"} <= {path.name for path in (out / job).iterdir()}
     rows = json.loads((out / "claims.json").read_text(encoding="utf-8"))
     assert [row["claim"] for row in rows] == ["A ECG", "A' ECG", "C ECG H1", "C ECG H5", "C ECG H7"]
     lift = store.read_summary(out / "cycles-ecg" / "summary.nc")["layer_same_phase_lift"].values[-1]

@@ -9,7 +9,7 @@ from planted import model_of, random_state
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import run
 from heartlens.models.origin import Origin
-from heartlens.report import report
+from heartlens.report import inline, report
 from heartlens.signals.simulate import simulated
 
 SCAN = HeadScan(n_rotations=4, n_permutations=99, n_twins=2, twin_windows=1)
@@ -29,7 +29,7 @@ def windows():
 
 
 def page_of(summary):
-    return report(SCAN.findings(summary), SCAN.plot(summary), summary)
+    return report(SCAN.findings(summary), inline(SCAN.plot(summary)), summary)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from heartlens import session, store
 from heartlens.paper.data import AS_IT_IS, Recordings
 from heartlens.paper.plan import Job
 
-FORMATS = ["pdf", "png"]
+FORMATS = ["pdf", "png", "svg"]  # the page shows the last
 SUMMARY, TALLY, KEY = "summary.nc", "tally.nc", "job.json"
 
 

@@ -14,7 +14,7 @@ from heartlens.provenance import versions
 
 ECG_WINDOWS, PPG_WINDOWS = 50, 60
 N_VARIED = 25  # windows a varied job is measured on
-QUICK_WINDOWS, QUICK_TWINS = 8, 6
+QUICK_WINDOWS, QUICK_TWINS = 8, 3
 PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
 SCREENS = {"ecg": SimilarityScreen(458, "464,381"), "ppg": SimilarityScreen(485, "460,71")}  # the PPG's is the published one
 

@@ -13,7 +13,7 @@ from heartlens.paper.claims import CLAIMS, NOT_TESTED, Claim, Judged
 from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS
 from heartlens.paper.measure import SUMMARY, Bench
 from heartlens.paper.plan import Job
-from heartlens.report import inline, rendered
+from heartlens.report import rendered, stored
 
 PUBLISHED = ("ecgpt", "ppgpt")
 STABLE, UNSTABLE = "stable", "UNSTABLE"
@@ -93,7 +93,8 @@ def _page(bench: Bench, jobs: list[Job], summaries: dict[str, xr.Dataset], rows:
 def _section(bench: Bench, job: Job, summary: xr.Dataset) -> Section:
     attrs = summary.attrs
     checkpoint = f"{attrs['checkpoint']} (SHA-256 {attrs['checkpoint_sha256'][:16]}, tensors {attrs['checkpoint_fingerprint'][:16]})"
-    return Section(job, job.analysis.findings(summary), inline(job.analysis.plot(summary)), checkpoint)
+    name = type(job.analysis).__module__.rsplit(".", 1)[-1]
+    return Section(job, job.analysis.findings(summary), stored(bench.out / job.folder / f"{name}.svg"), checkpoint)
 
 
 def _source(name: str, jobs: list[Job], summaries: dict[str, xr.Dataset]) -> dict[str, Any]:
