@@ -11,10 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heartlens.analyses.ablation import Ablation
     from heartlens.analyses.attention_cycles import AttentionCycles
     from heartlens.analyses.attention_shift import AttentionShift
+    from heartlens.analyses.attribution import Attribution
+    from heartlens.analyses.circuit import Circuit
     from heartlens.analyses.head_scan import HeadScan
     from heartlens.analyses.homonyms import Homonyms
+    from heartlens.analyses.patching import Patching
+    from heartlens.analyses.reliance import Reliance
     from heartlens.analysis import run
     from heartlens.models.load import load
     from heartlens.models.planted import planted
@@ -26,11 +31,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Ablation",
     "AttentionCycles",
     "AttentionShift",
+    "Attribution",
+    "Circuit",
     "HeadScan",
     "Homonyms",
+    "Patching",
     "Refusal",
+    "Reliance",
     "Windows",
     "load",
     "planted",
@@ -41,11 +51,16 @@ __all__ = [
 ]
 
 HOME = {  # imported when first asked for: torch and TransformerLens take seconds
+    "Ablation": "heartlens.analyses.ablation",
     "AttentionCycles": "heartlens.analyses.attention_cycles",
     "AttentionShift": "heartlens.analyses.attention_shift",
+    "Attribution": "heartlens.analyses.attribution",
+    "Circuit": "heartlens.analyses.circuit",
     "HeadScan": "heartlens.analyses.head_scan",
     "Homonyms": "heartlens.analyses.homonyms",
+    "Patching": "heartlens.analyses.patching",
     "Refusal": "heartlens.refusal",
+    "Reliance": "heartlens.analyses.reliance",
     "Windows": "heartlens.windows",
     "load": "heartlens.models.load",
     "planted": "heartlens.models.planted",

@@ -37,6 +37,8 @@ AXES = {
     "component": "a principal component of vectors",
     "other": "a token compared with a reference token, counted from 1",
     "place": "the tokens where patched: those of a wave, those of no wave, or all",
+    "side": "of a pair: the recording (clean), its counterfactual (corrupt), or the difference of the two",
+    "swapped": "what of the last block is the base's or the fine-tuned model's: a head, the attention's bias, MLP, final norm",
     "d_model": "a coordinate of the residual stream",
     "how": "what replaces an activation that is taken away: zero, its mean, another record's, its mean at the same phase",
     "readout": "what a model's outputs say: nats, amplitude error, a logit, an AUC, missed beats (models/readouts.py)",

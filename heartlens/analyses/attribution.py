@@ -1,11 +1,11 @@
 """Which parts of the model make its output? Exact direct attribution, the logit lens by level, and patching against its estimate.
 
-*Direct*: with each token's final LayerNorm scale as it is, the logit is a sum of terms: embedding, position, every head, attention bias, MLP,
-and a constant; compared with the model's output at run time. Read is a task head's logit (at its token; at beats and elsewhere), or the true
-next token's logit less the mean logit, by the wave it lies in. Mean over a record's tokens, then over records. A part *survives* if
-q < 0.05 (sign flips over records; Benjamini-Hochberg over all parts and outputs) and its interval over records lies beyond `null_high`, the
-95 % quantile of weight-randomised twins' largest. `variation`: the part of the differences between records' outputs that a term makes (they
-sum to 1). *Patching*: each part's activation replaced by that in a window of another record, `sum of signed changes / sum of |whole
+*Direct*: with each token's final LayerNorm scale as it is, the logit is a sum of terms: embedding, position, every head, attention bias and
+MLP, and a constant; compared with the model's output at run time. Read is a task head's logit (at its token; at beats and elsewhere), or
+the true next token's logit less the mean logit, by the wave it lies in. Mean over a record's tokens, then over records. A part *survives*
+if q < 0.05 (sign flips over records; Benjamini-Hochberg over all parts and outputs) and its interval over records lies beyond `null_high`,
+the 95 % quantile of weight-randomised twins' largest. `variation`: the part of the differences between records' outputs that a term makes
+(they sum to 1). *Patching*: each part's activation replaced by that in a window of another record, `sum of signed changes / sum of |whole
 change|`; exact, and estimated by integrated gradients (`attribution`) and by one gradient, with the rank agreement over heads.
 """
 

@@ -1,4 +1,4 @@
-"""The figure of an attribution: direct and patched effects by head, the sum of the output, the lens by level, one window as the lens has it."""
+"""The figure of an attribution: direct and patched effects by head, the output as a sum, the lens by level, one window under the lens."""
 
 from typing import Any, cast
 

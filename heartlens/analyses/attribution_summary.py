@@ -80,7 +80,9 @@ def _largest(values: xr.DataArray) -> np.ndarray:
 
 def _flat(means: xr.Dataset) -> Float[np.ndarray, "record output part"]:
     shape = (means.sizes["record"], means.sizes["output"], -1)
-    return np.concatenate([means[name].transpose("record", "output", *axes).values.reshape(shape) for name, axes in DIRECT.items()], axis=-1)
+    return np.concatenate(
+        [means[name].transpose("record", "output", *axes).values.reshape(shape) for name, axes in DIRECT.items()], axis=-1
+    )
 
 
 def _split(values: Float[np.ndarray, "output part"], means: xr.Dataset) -> dict[Hashable, xr.DataArray]:

@@ -44,7 +44,8 @@ def _of(here: xr.Dataset, output: str) -> str:
     more = f" and {len(heads) - N_NAMED} more" if len(heads) > N_NAMED else ""
     said = f"heads that survive: {named}{more}" if heads else "No head survives all controls"
     mlps = ", ".join(
-        f"MLP {layer + 1} {float(here['direct_mlp'][layer]):+.2f}" for (layer,) in _survivors(here["direct_mlp"], here["direct_mlp_survives"])[:3]
+        f"MLP {layer + 1} {float(here['direct_mlp'][layer]):+.2f}"
+        for (layer,) in _survivors(here["direct_mlp"], here["direct_mlp_survives"])[:3]
     )
     rest = [f"{name} {float(here[f'direct_{name}']):+.2f}" for name in ("embedding", "position", "constant")]
     whole = f"{told.capitalize()} is {float(here['logit']):+.2f} ({_interval(here, 'logit')})"
@@ -148,7 +149,9 @@ def _row(here: xr.Dataset, output: str, name: str, place: Place, label: str) -> 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     found = doubts(summary.attrs, int(summary.attrs["n_twins"]))
     found.append("A part that adds the same to every record also survives: what tells records apart is the variation, not the mean.")
-    found.append("Direct attribution shows what a part adds to the output itself, not what it gives later parts to work with: see patching.")
+    found.append(
+        "Direct attribution shows what a part adds to the output itself, not what it gives later parts to work with: see patching."
+    )
     found.append("A partner is another person's window with beats elsewhere: patching tells person and rhythm apart from nothing else.")
     return tuple(found)
 

@@ -1,0 +1,75 @@
+"""The search for a circuit on half of the records: which half, who is whose partner, the greedy search, and its stability."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from heartlens.measures.circuit import Kept, Path, harm, pruned
+from heartlens.windows import Windows
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found: the path, how often each node returns (NaN: not asked), the records it saw, each window's partner."""
+
+    path: Path
+    returns: Float[np.ndarray, " node"]
+    search_records: frozenset[str] = frozenset()
+    partners: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def partner_of(self, window: Windows) -> Integer[np.ndarray, "window time"]:
+        """The tokens of the window's partner; itself in reverse order where it has none."""
+        return np.stack([self.partners.get(str(one), tokens[::-1]) for one, tokens in zip(window.identity, window.tokens, strict=True)])
+
+
+def unsearched(n_nodes: int, seed: int) -> Found:
+    """A path drawn at random, half of whose nodes are the circuit."""
+    return Found(Path(np.random.default_rng(seed).permutation(n_nodes), n_nodes // 2, 0.0), np.zeros(n_nodes))
+
+
+def evenly_split(windows: Windows) -> tuple[frozenset[str], frozenset[str]]:
+    """The records that are searched and those that are tested: every other one, in the order of their names' hashes."""
+    records = sorted(windows.records, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return frozenset(records[::2]), frozenset(records[1::2])
+
+
+def partner_tokens(windows: Windows, sample: Windows) -> Integer[np.ndarray, "window time"]:
+    """The tokens of each window's partner, a window of another record of the sample."""
+    from heartlens.models.replacement import partners
+
+    return sample.tokens[partners(windows, sample)]
+
+
+def searched(
+    model: Any, windows: Windows, partner: Integer[np.ndarray, "window time"], wanted: float, n_bootstraps: int, seed: int
+) -> tuple[Path, Float[np.ndarray, " node"]]:
+    """The greedy path, and the part of the searches on resampled records whose circuit has each node."""
+    from heartlens.models.circuit import kept_values, pair_of
+
+    pair = pair_of(model, windows.tokens, partner)
+    known: dict[bytes, np.ndarray] = {}
+
+    def values(kept: Kept) -> Float[np.ndarray, "set window"]:
+        rows = []
+        for row in kept:
+            if row.tobytes() not in known:
+                known[row.tobytes()] = kept_values(model, windows, pair, row[None])[0]
+            rows.append(known[row.tobytes()])
+        return np.stack(rows)
+
+    n_nodes = model.cfg.n_layers * (model.cfg.n_heads + 1)
+    off_alone = harm(values, n_nodes)
+    path = pruned(values, off_alone, np.ones(len(windows)), wanted)
+    drawn = [pruned(values, off_alone, weight, wanted).circuit for weight in _resampled(windows, n_bootstraps, seed)]
+    return path, np.mean(drawn, axis=0) if drawn else np.zeros(n_nodes)
+
+
+def _resampled(windows: Windows, n_bootstraps: int, seed: int) -> Float[np.ndarray, "bootstrap window"]:
+    """How often each window counts when records are drawn with replacement."""
+    names, owner = np.unique(windows.record, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstraps)[:, owner].astype(float)

@@ -1,0 +1,143 @@
+"""The circuit that is found is the planted one, on records it was not searched on; every expectation follows from what was planted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from planted import model_of, random_state
+
+from heartlens import figures
+from heartlens.analyses.circuit import Circuit
+from heartlens.analyses.circuit_search import evenly_split
+from heartlens.analyses.circuit_words import holds
+from heartlens.analysis import run
+from heartlens.measures.circuit import harm, nested, pruned
+from heartlens.models.circuit import kept_values, kept_values_of_one, node_names, pair_of
+from heartlens.models.planted import CopiesValue, FirstToken, Wave, planted
+from heartlens.refusal import Refusal
+from heartlens.signals.simulate import simulated
+from heartlens.signals.simulate.regular import regular
+
+WINDOWS = regular("ecg", 6, periodic=True)
+QUICK = Circuit(search_windows=2, n_bootstraps=2, n_random=5)
+PLANTS = {(1, 3): CopiesValue(margin=2.0), (0, 2): FirstToken(), (1, 5): Wave("P")}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return run(QUICK, planted(PLANTS, WINDOWS), WINDOWS)
+
+
+def test_the_circuit_is_the_planted_head(found):
+    assert [str(name) for name in found["node"].values[found["in_circuit"].values]] == ["L2H4"]
+    assert found.attrs["circuit_size"] == 1
+    assert float(found["faithfulness"]) == pytest.approx(1, abs=1e-6)
+    assert float(found["rest_faithfulness"]) == pytest.approx(0, abs=1e-6)
+    assert found["path_faithfulness"].sel(size=[0, 1, 8]).values == pytest.approx([0, 1, 1], abs=1e-6)
+    assert found["without_path_faithfulness"].sel(size=[0, 1, 8]).values == pytest.approx([1, 0, 0], abs=1e-6)
+
+
+def test_only_the_planted_head_adds_anything_and_always_returns(found):
+    by_name = dict(zip(map(str, found["node"].values), found["gain"].values, strict=True))
+    assert by_name.pop("L2H4") == pytest.approx(1, abs=1e-6)
+    assert np.abs(list(by_name.values())).max() < 1e-6
+    assert float(found["returns"].sel(node="L2H4")) == 1
+    assert float(found["returns"].sum()) == 1
+
+
+def test_random_sets_keep_nothing_but_where_they_have_the_head(found):
+    random = found["random_circuit_faithfulness"].values
+    assert set(np.round(random, 6)) <= {0.0, 1.0}
+    assert found["random_faithfulness"].sel(size=16).values.max() == pytest.approx(1)
+    assert holds(found) == (random.max() < 0.5)
+
+
+def test_what_is_said(found):
+    said = QUICK.findings(found)
+    assert "1 of 18 nodes keep 100 %" in said.verdict[0]
+    assert "L2H4" in said.verdict[0]
+    assert "3 records it was not searched on" in said.verdict[1]
+    assert "complete: without it little is left" in said.verdict[2]
+    assert "1 of 1 nodes add" in said.verdict[3]
+    assert len(said.rows) == 18
+    assert isinstance(QUICK.plot(found), figures.Page)
+
+
+def test_a_model_without_a_circuit_is_said_to_have_none():
+    """Nothing planted: the output is constant, nothing changes it."""
+    summary = run(replace(QUICK, n_bootstraps=0), planted({(0, 2): FirstToken()}, WINDOWS), WINDOWS[:3])
+    assert summary.attrs["circuit_size"] == 0 or np.isnan(summary["faithfulness"])
+    assert not holds(summary)
+    assert "does not hold" in QUICK.findings(summary).verdict[1]
+
+
+def test_records_are_searched_or_tested_never_both(found):
+    one, other = evenly_split(WINDOWS)
+    assert one | other == set(WINDOWS.records)
+    assert not one & other
+    assert found.attrs["n_tested_records"] == len(other) == 3
+    turned, _ = evenly_split(WINDOWS[::-1])
+    assert turned == one
+
+
+def test_fewer_than_two_records_are_refused():
+    with pytest.raises(Refusal, match="two or more"):
+        run(QUICK, planted(PLANTS, WINDOWS), WINDOWS[:1])
+
+
+def test_kept_values_are_those_of_hooks():
+    """Every set, run by TransformerLens' hooks: heads and MLPs that are not kept have the partner's activation."""
+    model = model_of(random_state(scale=0.4), dtype=torch.float64)
+    windows = simulated("ecg", 2, 1)
+    pair = pair_of(model, windows.tokens, windows.tokens[::-1].copy())
+    own, other = (torch.from_numpy(tokens.astype(np.int64)) for tokens in (windows.tokens, windows.tokens[::-1].copy()))
+    _, known = model.run_with_cache(other)
+    sets = np.random.default_rng(0).random((3, 6)) < 0.5
+    found = kept_values(model, windows, pair, sets)
+    for row, values in zip(sets, found, strict=True):
+        hooks = []
+        for layer in range(2):
+            for head in range(2):
+                if not row[2 * layer + head]:
+                    hooks.append((f"blocks.{layer}.attn.hook_z", _put(head, known)))
+            if not row[4 + layer]:
+                hooks.append((f"blocks.{layer}.hook_mlp_out", lambda x, hook: known[hook.name]))
+        logits = model.run_with_hooks(own, fwd_hooks=hooks)
+        expected = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), own[:, 1:], reduction="none").mean(-1)
+        assert values == pytest.approx(expected.detach().numpy(), abs=1e-9)
+    first = pair_of(model, windows.tokens[:1], windows.tokens[1:])
+    assert kept_values_of_one(model, windows[:1], first, sets) == pytest.approx(found[:, 0], abs=1e-9)
+    assert node_names(model) == ["L1H1", "L1H2", "L2H1", "L2H2", "MLP 1", "MLP 2"]
+
+
+def _put(head, known):
+    def put(x, hook):
+        x = x.clone()
+        x[:, :, head] = known[hook.name][:, :, head]
+        return x
+
+    return put
+
+
+def test_greedy_pruning_of_a_known_sum():
+    """The readout is the sum of what is kept of 5, 3, 1, 1: 80 % faithful are the first two, and with the tie's second 90 % three."""
+    worth = np.array([1.0, 5.0, 1.0, 3.0])
+
+    def values(kept):
+        return (kept @ worth)[:, None]
+
+    off = harm(values, 4)
+    assert off[:, 0].tolist() == worth.tolist()
+    path = pruned(values, off, np.ones(1), 0.8)
+    assert path.order.tolist() == [1, 3, 2, 0]
+    assert (path.size, path.faithfulness) == (2, pytest.approx(0.8))
+    assert path.circuit.tolist() == [False, True, False, True]
+    assert pruned(values, off, np.ones(1), 0.9).size == 3
+    assert nested(path.order, [0, 1, 4]).sum(axis=1).tolist() == [0, 1, 4]
+
+
+@pytest.mark.parametrize(("option", "value"), [("wanted", 0.0), ("wanted", 1.5), ("n_random", 0), ("search_windows", 0)])
+def test_options_out_of_range_are_refused(option, value):
+    with pytest.raises(Refusal, match="legal"):
+        Circuit(**{option: value})
