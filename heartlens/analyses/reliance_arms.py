@@ -48,9 +48,10 @@ def arms(windows: Windows, which: list[Arm], seed: int) -> dict[Arm, Windows]:
 
 
 def _with_p(windows: Windows, p_wave: str) -> Windows:
-    if p_wave in ("present", "none"):
-        return windows
-    return {"removed": cf.without_p, "baseline": cf.with_flat_baseline, "t_wave": lambda each: cf.flattened(each, "T")}[p_wave](windows)
+    if p_wave == "t_wave":
+        return cf.flattened(windows, "T")
+    edits = {"removed": cf.without_p, "baseline": cf.with_flat_baseline}
+    return edits[p_wave](windows) if p_wave in edits else windows
 
 
 def shows_p(windows: Windows) -> Bool[np.ndarray, " window"]:

@@ -15,6 +15,7 @@ ASKED = {
     "rhythm_no_p": "the irregular rhythm, in windows without P waves of their own",
 }
 COLUMNS = ("factor or head", "change of logit", "95 % interval", "p", "q", "sham", "another edit", "largest of twins (95 %)")
+N_NAMED = 5  # heads of each factor in the verdict
 MOST_LISTED = 12  # records whose windows were left out
 
 
@@ -69,8 +70,8 @@ def _of(here: xr.Dataset, factor: str) -> str:
         return f"{asked} Not tested: no record has such windows."
     numbers = f"{_number(here['effect'])} ({_interval(here, 'effect')}), {n_records} record{'s' if n_records > 1 else ''}"
     controls = f"sham {_number(here['sham'])}, {RIVALS[factor]} {_number(here['rival'])}, twins reach {_unsigned(here['null_high'])}"
-    if n_records == 1:
-        return f"{asked} Not tested: {numbers}; one record has no interval. {_capital(controls)}."
+    if n_records < FEW_RECORDS:
+        return f"{asked} Not decided: {numbers}; fewer than {FEW_RECORDS} records cannot reach p < 0.05; {controls}."
     return f"{asked} {_answer(here)} {numbers}, p {float(here['p_value']):.4f}; {controls}."
 
 
@@ -90,19 +91,18 @@ def _heads(summary: xr.Dataset) -> tuple[str, ...]:
 
 
 def _carried(here: xr.Dataset, factor: str) -> str:
-    effect = here["head_effect"].transpose("layer", "head")
-    largest = sorted(np.ndindex(effect.shape), key=lambda place: -abs(float(effect.values[place])))[:5]
-    kept = here["head_survives"].transpose("layer", "head").values
+    effect, kept = (here[name].transpose("layer", "head").values for name in ("head_effect", "head_survives"))
+    largest = np.argsort(-np.abs(effect), axis=None)[:N_NAMED]
     is_there = float(here["effect_low"]) > 0 or float(here["effect_high"]) < 0  # else a share of it means nothing
-    listed = ", ".join(
-        _one(place, effect.values[place], float(here["head_whole"]) if is_there else 0.0, bool(kept[place])) for place in largest
-    )
+    whole = float(here["head_whole"]) if is_there else 0.0
+    places = [(int(flat) // effect.shape[1], int(flat) % effect.shape[1]) for flat in largest]
+    listed = ", ".join(_one(head_label(*place), float(effect[place]), whole, bool(kept[place])) for place in places)
     return f"{_capital(NAMES[factor])} ({_number(here['head_whole'])} in {int(here['n_swapped'])} windows) is carried most by: {listed}."
 
 
-def _one(place: tuple[int, ...], effect: float, whole: float, is_sure: bool) -> str:
+def _one(head: str, effect: float, whole: float, is_sure: bool) -> str:
     share = f" ({_share(effect, whole)})" if whole else ""
-    return f"{head_label(*place)} {effect:+.3f}{share}{'' if is_sure else ' (not sure)'}"
+    return f"{head} {effect:+.3f}{share}{'' if is_sure else ' (not sure)'}"
 
 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:

@@ -63,11 +63,6 @@ def model(task_head):
 
 
 @cache
-def windows():
-    return simulated("ecg", n_records=3, windows_per_record=2)
-
-
-@cache
 def measured(analysis, chosen):
     return analysis.measure(model(type(analysis).__name__ in OF_TASK_HEADS), windows()[np.array(chosen)])
 
