@@ -1,0 +1,210 @@
+"""Patching finds the planted head and no other, to the number; bad pairs and readouts are refused, lacking landmarks counted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from planted import model_of, random_state
+
+from heartlens.analyses.patching import Patching
+from heartlens.analyses.patching_readouts import readout_of
+from heartlens.analysis import fold, measure, silent, summarize
+from heartlens.axes import CONTEXT
+from heartlens.converters.hooked import hooked_model
+from heartlens.models.origin import Origin
+from heartlens.models.planted import Raises, planted_state
+from heartlens.refusal import Refusal
+from heartlens.signals.counterfactuals import without_p
+from heartlens.signals.simulate.regular import regular
+
+HEAD, AMOUNT, FLAG = (1, 3), 2.5, 100
+REGULAR = regular("ecg", 10)
+WINDOWS = replace(REGULAR, tokens=np.where(REGULAR.inside("P"), FLAG, np.minimum(REGULAR.tokens, FLAG - 1)).astype(np.uint8))
+QUICK = Patching(counterfactual="without_p", n_permutations=1999, n_twins=0, twin_windows=1)
+
+
+def flagging(dtype=torch.float64):
+    """`Raises` planted on P waves that are told by their tokens' value FLAG, not by their place: without one the logit is 0."""
+    state = planted_state({HEAD: Raises(AMOUNT, "P")}, REGULAR)
+    token, place = (state[f"{name}_embedding_table.weight"] for name in ("token", "position"))
+    inside = torch.from_numpy(REGULAR.inside("P")[0])
+    told = (place != place[0]).any(dim=0)
+    token[:, told] = place[~inside][0, told]
+    token[FLAG, told] = place[inside][0, told]
+    place[:, told] = 0.0
+    model = hooked_model(state, dtype=dtype, name="planted")
+    model.origin = Origin("planted", "ecg", "task head", "", "", "", "", "none")
+    return model
+
+
+@pytest.fixture(scope="module")
+def found():
+    """10 records, and 4 twins."""
+    analysis = replace(QUICK, n_twins=4)
+    return summarize(analysis, measure(analysis, flagging(), WINDOWS))
+
+
+@pytest.fixture(scope="module", params=["denoise", "noise"])
+def exact(request):
+    """Both directions, without statistics."""
+    analysis = replace(QUICK, direction=request.param)
+    return analysis.summarize(fold(analysis, flagging(), WINDOWS[:2], silent), {})
+
+
+def elsewhere(values):
+    """All but the planted head's."""
+    others = values.copy()
+    others[HEAD] = 0
+    return np.abs(others).max()
+
+
+def test_the_planted_head_carries_all_and_no_other_anything(exact):
+    assert float(exact["difference"]) == pytest.approx(AMOUNT, abs=1e-6)
+    assert float(exact["corrupt_readout"]) == pytest.approx(0, abs=1e-6)
+    for effect in (exact["effect"].sel(place="all"), exact["effect"].sel(place="no wave"), exact["direct"]):  # the last token is in no wave
+        assert float(effect[HEAD]) == pytest.approx(1, abs=1e-6)
+        assert elsewhere(effect.values) < 1e-6
+    assert np.abs(exact["effect"].sel(place=["P", "QRS", "T"])).max() < 1e-6
+
+
+def test_the_difference_goes_from_the_p_waves_to_the_last_token(exact):
+    stream = exact["stream"]
+    np.testing.assert_allclose(stream.sel(place="all"), 1, atol=1e-6)
+    np.testing.assert_allclose(stream.sel(place="P"), [1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(stream.sel(place="no wave"), [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(stream.sel(place=["QRS", "T"]), 0, atol=1e-6)
+
+
+def test_one_cycles_p_wave_is_enough_to_restore_and_too_little_to_take_away(exact):
+    back = exact["stream_back"].isel(level=0)
+    each = 1 if exact.attrs["direction"] == "denoise" else 0
+    np.testing.assert_allclose(back.isel(lag=slice(7)), each, atol=1e-6)
+    assert abs(float(back.isel(lag=7))) < 1e-12  # there is no eighth cycle
+
+
+def test_only_the_planted_head_survives(found):
+    survives = found["effect_survives"].sel(place="all")
+    assert bool(survives[HEAD])
+    assert int(survives.sum()) == 1
+    assert int(found["direct_survives"].sum()) == 1
+    assert np.abs(found["control_effect"]).max() < 1e-6
+    said = " ".join(QUICK.findings(found).verdict)
+    assert "Heads that carry it: L2H4 +1.00 (+1.00 to +1.00)" in said
+    assert "moves it" in said
+    QUICK.plot(found)
+
+
+def test_what_a_twin_also_carries_does_not_survive():
+    tally = fold(QUICK, flagging(), WINDOWS, silent)
+    summary = QUICK.summarize(tally, {"as good": fold(QUICK.for_twins(), flagging(), WINDOWS[:2], silent)})
+    assert float(summary["null_high"]) == pytest.approx(1, abs=1e-6)
+    assert not summary["effect_survives"].any()
+    assert "No head survives" in " ".join(QUICK.findings(summary).verdict)
+
+
+def test_a_head_that_the_control_moves_as_much_does_not_survive():
+    """Where the control takes away the same, nothing is due to what the counterfactual is about."""
+    tally = fold(QUICK, flagging(), WINDOWS, silent)
+    as_control = tally.sums.assign(control_effect=tally.sums["effect"].sel(place="all", drop=True), control=tally.sums["corrupt"])
+    still = replace(tally, sums=tally.sums.assign(effect=tally.sums["effect"] * 0))  # a twin none of whose heads does anything
+    summary = QUICK.summarize(replace(tally, sums=as_control), {"still": still})
+    assert not summary["effect_survives"].sel(place="all").any()
+    assert bool(summary["effect_survives"].sel(place="no wave")[HEAD])
+
+
+def test_one_record_gives_the_point_estimate_marked_as_such():
+    summary = QUICK.summarize(fold(QUICK, flagging(), WINDOWS[:1], silent), {})
+    assert float(summary["effect"].sel(place="all")[HEAD]) == pytest.approx(1, abs=1e-6)
+    assert summary["effect_low"].isnull().all()
+    assert summary["effect_p_value"].isnull().all()
+    said = QUICK.findings(summary)
+    assert "cannot be tested on one record" in said.verdict[0]
+    assert any("one record" in caution for caution in said.cautions)
+    QUICK.plot(summary)
+
+
+def test_records_without_landmarks_are_counted_and_listed():
+    bare = replace(WINDOWS[:2], wave=np.where(WINDOWS.inside("P"), -1, WINDOWS.wave)[:2].astype(np.int8))
+    windows = replace(WINDOWS[:4], wave=np.concatenate([bare.wave, WINDOWS.wave[2:4]]))
+    summary = QUICK.summarize(fold(QUICK, flagging(), windows, silent), {})
+    assert summary.attrs["n_records"] == 2
+    assert float(summary["effect"].sel(place="all")[HEAD]) == pytest.approx(1, abs=1e-6)
+    cautions = " ".join(QUICK.findings(summary).cautions)
+    assert "2 records lack the landmarks" in cautions
+    assert all(str(record) in cautions for record in bare.record)
+    with pytest.raises(Refusal, match="none was patched"):
+        QUICK.summarize(fold(QUICK, flagging(), bare, silent), {})
+
+
+def test_ones_own_pairs_give_the_same():
+    analysis, windows = replace(QUICK, direction="noise"), WINDOWS[:2]
+    own = analysis.measure_pairs(flagging(), windows, without_p(windows)).sums
+    made = analysis.measure(flagging(), windows).sums
+    for name in ("effect", "stream", "direct", "clean", "corrupt"):
+        np.testing.assert_allclose(own[name], made[name], atol=1e-12)
+
+
+def test_windows_that_do_not_differ_are_kept_and_counted():
+    tally = QUICK.measure_pairs(
+        flagging(), WINDOWS[:3], replace(WINDOWS[:3], tokens=np.concatenate([WINDOWS.tokens[:1], without_p(WINDOWS[1:3]).tokens]))
+    )
+    summary = QUICK.summarize(tally, {})
+    assert (int(summary["n_unchanged"]), summary.attrs["n_records"]) == (1, 3)
+    assert float(summary["difference"]) == pytest.approx(2 / 3 * AMOUNT, abs=1e-6)
+    assert "in 1 windows not at all" in QUICK.findings(summary).verdict[0]
+
+
+def shortened(windows):
+    return replace(windows, **{name: getattr(windows, name)[:, :400] for name in ("tokens", "wave", "segment", "position")})
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (WINDOWS[:1], "1 ecg windows"),
+        (shortened(WINDOWS[:2]), "400 tokens"),
+        (regular("ppg", 2), "at 50 Hz"),
+        (WINDOWS[2:4], "same record"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused(other, said):
+    with pytest.raises(Refusal, match=said):
+        QUICK.measure_pairs(flagging(), WINDOWS[:2], other)
+
+
+@pytest.mark.parametrize(
+    ("task", "readout", "legal"),
+    [
+        ("task head", "cross_entropy", "af_logit"),
+        (None, "af_logit", "cross_entropy, cross_entropy_P"),
+        ("beat (every token)", "p", "beat_prob"),
+    ],
+)
+def test_a_readout_without_its_output_is_refused(task, readout, legal):
+    model = flagging()
+    model.origin = replace(model.origin, task=task)
+    with pytest.raises(Refusal, match=f"legal: {legal}"):
+        replace(QUICK, readout=readout).measure(model, WINDOWS[:1])
+
+
+def test_a_counterfactual_of_the_other_kind_is_refused():
+    with pytest.raises(Refusal, match="legal: flattened_notch, regular"):
+        QUICK.measure(flagging(), regular("ppg", 1))
+
+
+@pytest.mark.parametrize(("option", "value"), [("receiver", "8.5"), ("n_lags", 1), ("direction", "up"), ("counterfactual", "no_p")])
+def test_options_that_are_none_are_refused(option, value):
+    with pytest.raises(Refusal, match="legal"):
+        Patching(**{option: value})
+
+
+def test_what_is_read_where():
+    time, model, pulse = np.arange(CONTEXT), model_of(random_state()), regular("ppg", 1)
+    wave = readout_of(model, WINDOWS[:1], "cross_entropy_P")
+    np.testing.assert_array_equal(wave.weight[0] > 0, ((time + 1) % 80 >= 8) & ((time + 1) % 80 <= 16) & (time < CONTEXT - 1))
+    np.testing.assert_array_equal(wave.following[:, :-1], WINDOWS.tokens[:1, 1:])
+    model.cfg.d_vocab_out, model.origin = 1, replace(model.origin, task="beat (every token)")
+    beat = readout_of(model, pulse, "auto")
+    np.testing.assert_array_equal(np.flatnonzero(beat.weight[0]), np.arange(12, CONTEXT - 3, 44))  # the peak: tokens 9 to 15
+    assert (beat.reads, beat.weight.sum()) == ("probability", pytest.approx(1))
