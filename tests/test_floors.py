@@ -24,6 +24,7 @@ WHOLE_FLOORS = (0, 3, 5)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
     ("models", "checkpoints"): "loading is reading a checkpoint ...",
     ("models", "converters"): "... and converting it",
+    ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
     ("provenance", "models.origin"): "what a result says of its weights; without torch",
     ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
     ("converters.__main__", "signals"): "... on simulated windows ...",

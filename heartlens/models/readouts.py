@@ -1,0 +1,148 @@
+"""Readouts: what a model's outputs say, in numbers that fit a waveform. Each is a ratio of sums, `top` over `bottom`.
+
+Next token: `cross_entropy` (nats), `amplitude_error` (|expected token - token|, in tokens; `amplitude_error_mv` in mV, of a PPG
+`amplitude_error_au` in the recording's own unit) and `crps` (tokens): the sum over levels of (P(token <= level) - [token <= level])^2, the
+continuous ranked probability score (Matheson & Winkler 1976). Each over all predicted tokens and, as `cross_entropy_P`, over those within a
+wave: the wave of the token that is predicted. Task head of the last token: its `logit` and `probability`, by the task's name (`af_logit`).
+Beats, by the published procedure within each window: `beat_misses` and `beat_extras`, for each true beat, and `beat_probability`, the mean
+there. True beats are the windows' own: R peaks (whole positions), systolic peaks (the middle of the wave).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from heartlens.axes import KINDS, LEVELS, POINT_HALF_WIDTH_S
+from heartlens.measures.beat_matching import beats_of, match
+from heartlens.models.origin import origin_of
+from heartlens.refusal import Refusal, unknown
+from heartlens.windows import Windows
+
+TOKEN, LAST, BEAT = "next token", "last token", "beat"
+UNITS = {"ecg": "mv", "ppg": "au"}
+HALF_WIDTH = int(POINT_HALF_WIDTH_S * KINDS["ppg"].rate_hz)  # of a systolic peak, in tokens
+BEATS = ("beat_misses", "beat_extras", "beat_probability")
+
+Outputs = Float[Tensor, "variant window asked output"]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Each readout's sums by window: of every variant of the model on top, what they are divided by below."""
+
+    names: tuple[str, ...]
+    top: Float[np.ndarray, "variant window readout"]
+    bottom: Float[np.ndarray, "window readout"]
+
+    def of(self, name: str) -> tuple[Float[np.ndarray, "variant window"], Float[np.ndarray, " window"]]:
+        """One readout's sums. Refuses one that this model has not."""
+        if name not in self.names:
+            raise unknown("readout", name, self.names)
+        place = self.names.index(name)
+        return self.top[..., place], self.bottom[:, place]
+
+
+def answers(model: Any) -> str:
+    """What a model answers: the next token, a question of its last token, or where the beats are. Refuses a head of several outputs."""
+    task, n_outputs = origin_of(model).task, model.cfg.d_vocab_out
+    if task is None and n_outputs > 1:
+        return TOKEN
+    if n_outputs > 1:
+        raise Refusal(f"{origin_of(model).checkpoint} has {n_outputs} outputs; readouts are of the next token or of one output ({task})")
+    return BEAT if "beat" in (task or "") else LAST
+
+
+def readouts_of(model: Any, windows: Windows) -> tuple[str, ...]:
+    """The names of the readouts that `readings` has for a model on windows of this kind, the first the one that decides."""
+    if answers(model) == TOKEN:
+        return tuple(f"{measure}{group}" for measure in _measures(windows) for group in ("", *(f"_{wave}" for wave in windows.waves)))
+    if answers(model) == BEAT:
+        return BEATS
+    name = "af" if "atrial fibrillation" in (origin_of(model).task or "") else "task"
+    return f"{name}_logit", f"{name}_probability"
+
+
+def readings(model: Any, outputs: Outputs, windows: Windows) -> Readings:
+    """The readouts of a model's outputs on `windows`, by variant: of every token, or where `answers` is LAST of the last alone."""
+    names = readouts_of(model, windows)
+    top, bottom = {TOKEN: _of_tokens, LAST: _of_last, BEAT: _of_beats}[answers(model)](outputs, windows)
+    return Readings(names, top, bottom)
+
+
+def token_measures(outputs: Outputs, windows: Windows) -> Float[Tensor, "variant window prediction measure"]:
+    """Cross-entropy, amplitude error in tokens and in the recording's unit, and CRPS of each predicted token; differentiable."""
+    true = torch.from_numpy(windows.tokens.astype(np.int64)).to(outputs.device)[:, 1:]
+    log_p = outputs[:, :, :-1].log_softmax(dim=-1)
+    p = log_p.exp()
+    level = torch.arange(outputs.shape[-1], dtype=p.dtype, device=p.device)
+    nats = -log_p.gather(-1, true[None, ..., None].expand(len(outputs), -1, -1, 1))[..., 0]
+    error = (p @ level - true).abs()
+    height = torch.from_numpy((windows.high - windows.low) / LEVELS).to(p)[:, None]
+    crps = (p.cumsum(dim=-1) - (true[..., None] <= level).to(p)).square().sum(dim=-1)
+    return torch.stack([nats, error, error * height, crps], dim=-1)
+
+
+def true_beats(windows: Windows) -> list[np.ndarray]:
+    """The tokens of each window's beats, as far as landmarks are known: R peaks of an ECG, systolic peaks of a PPG."""
+    return list(map(_r_peaks, windows.position) if windows.kind == "ecg" else map(_middles, windows.inside("systolic_peak")))
+
+
+def _measures(windows: Windows) -> tuple[str, ...]:
+    return "cross_entropy", "amplitude_error", f"amplitude_error_{UNITS[windows.kind]}", "crps"
+
+
+def _of_tokens(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over all predicted tokens, then over those of each wave; windows one by one, since one's tokens stay in the cache."""
+    group = np.stack([np.ones(windows.wave.shape, bool), *(windows.inside(wave) for wave in windows.waves)], axis=-1)[:, 1:]
+    inside = torch.from_numpy(group).to(outputs.device).double()
+    sums = []
+    for place in range(len(windows)):
+        own = slice(place, place + 1)
+        measures = token_measures(outputs[:, own], windows[own])[:, 0].double()
+        sums.append(torch.einsum("vtm,tg->vmg", measures, inside[place]))
+    count = np.tile(group.sum(axis=1), len(_measures(windows)))
+    return torch.stack(sums, dim=1).flatten(2).cpu().numpy(), count.astype(float)
+
+
+def _of_last(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    logit = outputs[:, :, -1, 0].double()
+    return torch.stack([logit, logit.sigmoid()], dim=-1).cpu().numpy(), np.ones((len(windows), 2))
+
+
+def _of_beats(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    probability = outputs[..., 0].double().sigmoid().cpu().numpy()
+    true = true_beats(windows)
+    top = np.array(
+        [[_found(*one, windows.rate_hz) for one in zip(variant, true, windows.position, strict=True)] for variant in probability]
+    )
+    return top, np.repeat([[float(len(beats))] for beats in true], len(BEATS), axis=1)
+
+
+def _found(probability: np.ndarray, true: np.ndarray, position: np.ndarray, rate_hz: float) -> list[float]:
+    """Misses, extras and the sum of probabilities at the true beats; what is found where no landmark is known is not counted."""
+    found = beats_of(probability, rate_hz)
+    matches = match(found[~np.isnan(position[found])] / rate_hz, true / rate_hz)
+    at_beats = probability[np.round(true).astype(int)].sum()
+    return [float(matches.misses), float(matches.extras), float(at_beats)]
+
+
+def _r_peaks(position: Float[np.ndarray, " time"]) -> Float[np.ndarray, " beat"]:
+    """Where the position is a whole number, between two tokens as it falls."""
+    before, after = position[:-1], position[1:]
+    crossed = np.flatnonzero(np.floor(before) < np.floor(after))
+    whole = np.floor(after[crossed])
+    return crossed + (whole - before[crossed]) / (after[crossed] - before[crossed])
+
+
+def _middles(inside: Bool[np.ndarray, " time"]) -> Float[np.ndarray, " beat"]:
+    """The middle of each run of tokens; of one that the window cuts, HALF_WIDTH from its whole end, if that is within."""
+    step = np.diff(np.concatenate([[0], inside.astype(int), [0]]))
+    first, last = np.flatnonzero(step == 1), np.flatnonzero(step == -1) - 1
+    middle = (first + last) / 2
+    middle[first == 0] = last[first == 0] - HALF_WIDTH
+    middle[last == len(inside) - 1] = first[last == len(inside) - 1] + HALF_WIDTH
+    return middle[(middle >= 0) & (middle < len(inside))]
