@@ -1,0 +1,112 @@
+"""The figure of an ablation: which heads matter to which readout, how far beyond their controls, and what more and more losses do."""
+
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from heartlens import figures
+from heartlens.axes import head_label
+
+N_MAPS, N_HEADS = 4, 8
+
+
+def draw(summary: xr.Dataset) -> figures.Page:
+    """The page. Maps are of the last way of taking away, the one of the curves."""
+    with figures.style():
+        page = figures.page(figures.PAGE_MM, 175)
+        maps, heads, curves = cast(Any, page.subfigures(3, 1, height_ratios=(9, 9, 8)))
+        _maps(maps, summary.isel(how=-1))
+        _strongest(heads, summary)
+        _curves(curves, summary)
+        figures.caption(page, summary.attrs, "framed, filled: matters beyond all controls; grey: reached by twins")
+    return page
+
+
+def deciding(summary: xr.Dataset) -> str:
+    """The readout that the verdict is about: F1 of beats, else the first."""
+    names = list(map(str, summary["readout"].values))
+    return "beat_f1" if "beat_f1" in names else names[0]
+
+
+def strongest(summary: xr.Dataset, readout: str, n_heads: int) -> list[tuple[int, int]]:
+    """The heads (layer, head) of largest absolute effect on a readout in any way of taking away, those that matter first."""
+    here = summary.sel(readout=readout).transpose("how", "layer", "head", ...)
+    size = np.nan_to_num(np.abs(here["effect"].values)).max(axis=0)
+    order = np.lexsort([-size.ravel(), ~here["matters"].values.any(axis=0).ravel()])[:n_heads]
+    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
+
+
+def shown(summary: xr.Dataset) -> list[str]:
+    """The readouts that maps are drawn of: the deciding one, then those of single waves or classes, AUC and F1, then others."""
+    names = list(map(str, summary["readout"].values))
+    first = deciding(summary)
+    near = [name for name in names if name.startswith(f"{first}_") or name.endswith("_auc")]
+    return list(dict.fromkeys([first, *near, *names]))[:N_MAPS]
+
+
+def _maps(part: Any, summary: xr.Dataset) -> None:
+    panels = part.subplots(1, len(shown(summary)), squeeze=False)[0]
+    for axes, name in zip(panels, shown(summary), strict=True):
+        here = summary.sel(readout=name).transpose("layer", "head", ...)
+        image = figures.signed_map(axes, here["effect"].values, here["matters"].values)
+        axes.set(title=_plain(name), xlabel="head")
+        part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, pad=0.02)
+    panels[0].set_ylabel(f"layer ({summary['how'].item()})")
+
+
+def _strongest(part: Any, summary: xr.Dataset) -> None:
+    """The heads of largest effect with intervals and controls, and the MLPs and layers."""
+    name, here = deciding(summary), summary.sel(readout=deciding(summary))
+    heads = strongest(summary, name, N_HEADS)
+    of_heads, of_parts = part.subplots(1, 2, width_ratios=(1.6, 1))
+    figures.limits(of_heads, float(here["null_high"].max()), (-0.5, len(heads) - 0.5))
+    for turn, how in enumerate(map(str, here["how"].values)):
+        one = here.sel(how=how)
+        columns = [[float(one[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]
+        middle, low, high, control, matters = map(np.array, columns)
+        x = np.arange(len(heads)) + (turn - (here.sizes["how"] - 1) / 2) * 0.22
+        figures.marked_intervals(of_heads, x, middle, low, high, matters.astype(bool), colour=figures.PALETTE[turn], name=how)
+        of_heads.scatter(x, control, marker="_", s=30, color="black", zorder=4, label="control" if not turn else None)
+    of_heads.set_xticks(range(len(heads)), [head_label(*head) for head in heads])
+    of_heads.set_ylabel(f"change of {_plain(name)}")
+    of_heads.legend(frameon=False)
+    _parts(of_parts, here.isel(how=-1))
+
+
+_KEYS = ("effect", "effect_low", "effect_high", "control_effect", "matters")
+
+
+def _parts(axes: Any, here: xr.Dataset) -> None:
+    axes.axhline(0, color="0.3", linewidth=0.6)
+    for turn, (prefix, name) in enumerate((("mlp_", "MLP"), ("layer_", "whole layer"))):
+        middle, low, high = (here[f"{prefix}effect{key}"].values for key in ("", "_low", "_high"))
+        is_sure = (here[f"{prefix}q_value"] < 0.05).values
+        x = np.arange(len(middle)) + 1.0 + (turn - 0.5) * 0.25
+        figures.marked_intervals(axes, x, middle, low, high, is_sure, colour=figures.PALETTE[turn + 3], name=name)
+    axes.set(xlabel=f"layer ({here['how'].item()}; filled: q < 0.05)", xticks=np.arange(1, here.sizes["layer"] + 1))
+    axes.legend(frameon=False)
+
+
+def _curves(part: Any, summary: xr.Dataset) -> None:
+    """What the deciding readout becomes as layers go from either end, and heads by their rank."""
+    here = summary.sel(readout=deciding(summary))
+    panels = part.subplots(1, 2, sharey=True)
+    if "layers_removed_effect" in here:
+        for end, colour in zip(map(str, here["end"].values), figures.PALETTE, strict=False):
+            _curve(panels[0], here.sel(end=end), "layers_removed", here["n_layers_removed"].values, f"from the {end} on", colour)
+        panels[0].legend(frameon=False)
+    if "heads_removed_effect" in here:
+        _curve(panels[1], here, "heads_removed", here["n_heads_removed"].values, "by rank", figures.PALETTE[2])
+    how = str(summary["how"].values[-1])
+    panels[0].set(xlabel=f"layers taken away ({how})", ylabel=f"change of {_plain(deciding(summary))}")
+    panels[1].set(xlabel=f"heads taken away, the strongest on a sample first ({how})")
+
+
+def _curve(axes: Any, here: xr.Dataset, name: str, count: np.ndarray, label: str, colour: str) -> None:
+    middle, low, high = (np.append(0.0, here[f"{name}_effect{key}"].values) for key in ("", "_low", "_high"))
+    figures.interval_line(axes, np.append(0, count), middle, low, high, label, colour)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,167 @@
+"""What taking parts away does to every readout: effect, 95 % interval over records, p-value and the excess over a control. Arrays only.
+
+Readouts whose bottom nothing changes (nats a token, misses a beat) are ratios of sums, tested all at once; AUC, F1 and calibration, into
+which records go as a whole, are tested one by one (`measures/paired.py`).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from heartlens.measures import paired
+from heartlens.measures.resample import interval_over_records
+
+Arrays = dict[str, np.ndarray]
+NAMES = ("effect", "low", "high", "p_value")
+OF_LABELS = ("auc", "sensitivity", "specificity", "f1", "brier", "calibration_error")
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records with nothing taken away: the readouts' sums and what they are divided by, (record, readout), and how to test.
+
+    `positive` is 1 or 0 for a record with a label, else -1; None: no labels were given.
+    """
+
+    names: tuple[str, ...]
+    intact: np.ndarray
+    bottom: np.ndarray
+    positive: np.ndarray | None
+    threshold: float
+    seed: int
+    n_permutations: int
+
+    @property
+    def merits(self) -> tuple[str, ...]:
+        """The readouts that are no ratio of sums with a fixed bottom."""
+        task = self.names[0].split("_")[0]
+        if task == "beat":
+            return ("beat_f1",)
+        return () if self.positive is None else tuple(f"{task}_{name}" for name in OF_LABELS)
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """All readouts, as every array's last axis has them."""
+        return self.names + self.merits
+
+    @cached_property
+    def chosen(self) -> np.ndarray:
+        """The records that merits are of."""
+        return np.arange(len(self.intact)) if self.positive is None else np.flatnonzero(self.positive >= 0)
+
+    @cached_property
+    def draws(self) -> paired.Draws:
+        stratum = np.zeros(len(self.chosen), int) if self.positive is None else self.positive[self.chosen].astype(int)
+        return paired.draws(stratum, seed=self.seed, n_permutations=self.n_permutations)
+
+    @property
+    def n_with(self) -> np.ndarray:
+        """How many records have a say in each readout."""
+        return np.append((self.bottom > 0).sum(axis=0), np.full(len(self.merits), len(self.chosen)))
+
+    @property
+    def n_labelled(self) -> int:
+        return 0 if self.positive is None else len(self.chosen)
+
+    def merit(self, name: str, ablated: np.ndarray) -> paired.Merit:
+        """A figure of merit of the records, intact and with one variant's sums (record, readout)."""
+        both = np.stack([self.intact[self.chosen], ablated[self.chosen]])
+        kind = name.split("_", 1)[1]
+        if self.positive is None:
+            return paired.ratio(*_f1_of_beats(both, self.bottom[self.chosen]))
+        probability = both[..., 1] / self.bottom[self.chosen, 1]
+        return _of_labels(kind, probability, self.positive[self.chosen] == 1, self.threshold)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Of each variant: NAMES (variant, readout), and what the excess over others is taken from."""
+
+    found: Arrays
+    change: np.ndarray  # (record, variant, name)
+    drawn: np.ndarray  # (resample, variant, merit)
+    records: Records
+
+    def excess(self, control: np.ndarray) -> Arrays:
+        """The mean effect of each variant's controls (variant, control: indices), and the effect beyond it with its interval."""
+        effect = self.found["effect"]
+        beyond = effect - effect[control].mean(axis=1)
+        change = paired.settled(self.change, self.change[:, control].mean(axis=2))
+        bottom = np.broadcast_to(self.records.bottom[:, None], change.shape)
+        drawn = paired.settled(self.drawn, self.drawn[:, control].mean(axis=2))
+        is_known = np.isfinite(self.found["low"][:, len(self.records.names) :])
+        tails = np.where(is_known, np.nan_to_num(np.quantile(drawn, (0.025, 0.975), axis=0)), np.nan)
+        low, high = (
+            np.concatenate([plain, merit], axis=1)
+            for plain, merit in zip(interval_over_records(change, bottom, seed=self.records.seed), tails, strict=True)
+        )
+        return {"control_effect": effect - beyond, "excess": beyond, "excess_low": low, "excess_high": high}
+
+
+def tested(ablated: np.ndarray, records: Records) -> Tested:
+    """The tests of variants, given their sums (record, variant, readout)."""
+    change = paired.settled(ablated, np.broadcast_to(records.intact[:, None], ablated.shape))
+    bottom = np.broadcast_to(records.bottom[:, None], change.shape)
+    low, high = interval_over_records(change, bottom, seed=records.seed)
+    p_value = paired.sign_flip_p_values(change, seed=records.seed, n_permutations=records.n_permutations)
+    plain = (_over(change.sum(axis=0), bottom.sum(axis=0)), low, high, np.where(np.isnan(low), np.nan, p_value))
+    changes = [[paired.change(records.merit(name, one), records.draws) for name in records.merits] for one in np.moveaxis(ablated, 1, 0)]
+    merits = (np.array([[getattr(one, name) for one in row] for row in changes]).reshape(len(changes), -1) for name in NAMES)
+    drawn = [[one.drawn for one in row] for row in changes]
+    shape = (len(changes), len(records.merits), len(records.draws.weights) if records.merits else 1)
+    return Tested(
+        {name: np.concatenate(pair, axis=1) for name, pair in zip(NAMES, zip(plain, merits, strict=True), strict=True)},
+        change,
+        np.moveaxis(np.array(drawn, float).reshape(shape), -1, 0),
+        records,
+    )
+
+
+def effects_of(ablated: np.ndarray, records: Records) -> np.ndarray:
+    """The effects alone (variant, readout), untested."""
+    plain = _over((ablated - records.intact[:, None]).sum(axis=0), np.broadcast_to(records.bottom.sum(axis=0), ablated.shape[1:]))
+    version = np.eye(2)[:, :, None] * np.ones(len(records.chosen))
+    merits = [np.diff(records.merit(name, one)(version))[0] for one in np.moveaxis(ablated, 1, 0) for name in records.merits]
+    return np.concatenate([plain, np.reshape(merits, (len(plain), -1))], axis=1)
+
+
+def intact_of(records: Records) -> Arrays:
+    """Every readout with nothing taken away, with its 95 % interval over records (of merits: percentiles)."""
+    low, high = interval_over_records(records.intact, records.bottom, seed=records.seed)
+    plain = {"intact": _over(records.intact.sum(axis=0), records.bottom.sum(axis=0)), "intact_low": low, "intact_high": high}
+    if not records.merits:
+        return plain
+    merits = [records.merit(name, records.intact) for name in records.merits]
+    weights = np.stack([records.draws.weights, np.zeros_like(records.draws.weights)], axis=1)
+    everyone = np.ones((1, *weights.shape[1:]))
+    known = min(map(len, records.draws.strata)) > 1
+    drawn = [np.quantile(merit(weights), (0.025, 0.975)) if known else (np.nan, np.nan) for merit in merits]
+    values = np.array([[merit(everyone)[0], *tails] for merit, tails in zip(merits, drawn, strict=True)])
+    return {name: np.append(known, values[:, place]) for place, (name, known) in enumerate(plain.items())}
+
+
+def _f1_of_beats(both: np.ndarray, bottom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """2 hits over 2 hits + misses + extras, top and bottom by version and record; readouts: misses, extras."""
+    misses, extras = both[..., 0], both[..., 1]
+    hits = bottom[:, 0] - misses
+    return 2 * hits, 2 * hits + misses + extras
+
+
+def _of_labels(kind: str, probability: np.ndarray, positive: np.ndarray, threshold: float) -> paired.Merit:
+    """A figure of a detector of records, from the mean probability of each, by version."""
+    called, true = probability >= threshold, np.broadcast_to(positive, probability.shape)
+    hit = (called & true).astype(float)
+    ratios = {
+        "sensitivity": (hit, true.astype(float)),
+        "specificity": ((~called & ~true).astype(float), (~true).astype(float)),
+        "f1": (2 * hit, called.astype(float) + true),
+        "brier": ((probability - positive) ** 2, np.ones(probability.shape)),
+    }
+    if kind in ratios:
+        return paired.ratio(*ratios[kind])
+    return paired.auc(probability, positive) if kind == "auc" else paired.calibration_error(probability, positive)
+
+
+def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

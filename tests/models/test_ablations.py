@@ -1,0 +1,72 @@
+"""Parts taken away, alone and several at once, against the model with hooks; norms against what passes the hook points."""
+
+import numpy as np
+import pytest
+import torch
+from planted import model_of, random_state
+
+from heartlens.models import hooks
+from heartlens.models.ablations import added_norms, cumulative_readings, intact_readings, reference_of, single_readings, values_of
+from heartlens.models.cumulative import without
+from heartlens.models.edit import ablated
+from heartlens.models.readouts import readings
+from heartlens.models.replacement import Reference
+from heartlens.refusal import Refusal
+from heartlens.signals.simulate import simulated
+
+WINDOWS = simulated("ecg", 2, 1, seed=0)
+TOKENS = torch.from_numpy(WINDOWS.tokens.astype(np.int64))
+PARTS = ("heads", "mlp", "layer")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of(random_state(layers=3, scale=0.4), dtype=torch.float64)
+
+
+def top_of(model, **what):
+    with torch.inference_mode(), ablated(model, **what):
+        return readings(model, model(TOKENS)[None], WINDOWS).top[0]
+
+
+@pytest.mark.parametrize("how", ["zero", "mean", "resample", "mean-by-phase"])
+def test_readings_without_a_part_are_those_of_the_hooked_model(model, how):
+    reference = Reference(model, WINDOWS)
+    found = single_readings(model, WINDOWS, values_of(model, how, reference_of(model, WINDOWS), WINDOWS), PARTS)
+    given = {"how": how, "reference": reference, "windows": WINDOWS}
+    assert found["heads"][..., 2, 1] == pytest.approx(top_of(model, heads=[(2, 1)], **given), rel=1e-9)
+    assert found["mlp"][..., 0] == pytest.approx(top_of(model, mlps=[0], **given), rel=1e-9)
+    assert found["layer"][..., 1] == pytest.approx(top_of(model, layers=[1], **given), rel=1e-9)
+
+
+@pytest.mark.parametrize("how", ["zero", "resample"])
+def test_several_parts_at_once(model, how):
+    reference = Reference(model, WINDOWS)
+    values = values_of(model, how, reference, WINDOWS)
+    heads = [(0, 0), (2, 0), (2, 1)]
+    found = cumulative_readings(model, WINDOWS, values, [(heads, ()), ((), (0, 2))])
+    given = {"how": how, "reference": reference, "windows": WINDOWS}
+    assert found[..., 0] == pytest.approx(top_of(model, heads=heads, **given), rel=1e-9)
+    assert found[..., 1] == pytest.approx(top_of(model, layers=[0, 2], **given), rel=1e-9)
+
+
+def test_with_nothing_taken_away_it_is_the_model(model):
+    with torch.inference_mode():
+        assert torch.allclose(without(model, TOKENS, {}), model(TOKENS), atol=1e-9)
+        expected = readings(model, model(TOKENS)[None], WINDOWS)
+    top, bottom = intact_readings(model, WINDOWS)
+    assert top == pytest.approx(expected.top[0], rel=1e-9)
+    assert np.array_equal(bottom, expected.bottom)
+
+
+def test_norms_are_of_what_each_head_adds(model):
+    passed = hooks.activations(model, TOKENS, [hooks.z(layer) for layer in range(3)])
+    for layer in range(3):
+        added = torch.einsum("bthd,hdm->bthm", passed[hooks.z(layer)], model.blocks[layer].attn.W_O.detach())
+        assert added_norms(model, WINDOWS)[:, layer] == pytest.approx(added.norm(dim=-1).mean(dim=1).numpy(), rel=1e-6)
+
+
+def test_a_sample_is_needed_but_for_zero(model):
+    values_of(model, "zero", None, WINDOWS)
+    with pytest.raises(Refusal, match="how='mean' takes a sample"):
+        values_of(model, "mean", None, WINDOWS)
