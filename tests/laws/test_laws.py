@@ -45,11 +45,17 @@ def fine_tuned_base():
     return str(path)
 
 
+@cache
+def windows():
+    return simulated("ecg", n_records=3, windows_per_record=2)
+
+
 ARGUMENTS = {  # of analyses that cannot do without, or that take long
     "AttentionShift": {"base": fine_tuned_base()},
     "Ablation": {"how": "zero"},
     "Attribution": {"n_steps": 1},
     "Circuit": {"n_random": 2},
+    "Reliance": {"swapped": frozenset(map(str, windows().identity[[0, 3]]))},
 }
 OF_TASK_HEADS = {"Reliance"}  # analyses of a task head's one output
 every_analysis = pytest.mark.parametrize(
