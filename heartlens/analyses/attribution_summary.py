@@ -142,7 +142,8 @@ def _lens(means: xr.Dataset, sums: xr.Dataset, seed: int) -> dict[str, Any]:
 def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any]:
     """Both kinds of patching as parts of the whole change, exact ones with a test, and how far they rank the heads alike."""
     whole = np.asarray(sums["patched_difference"].values)
-    known, named, exact = whole > 0, {}, {}
+    named: dict[str, Any] = {}
+    known, exact = whole > 0, {}
     for name in ("activation", *ESTIMATES):
         for part, axes in PATCHED.items():
             top = sums[f"{name}{part}"].transpose("record", *axes).values

@@ -78,7 +78,7 @@ def _parts(here: xr.Dataset, ending: str) -> list[tuple[str, float, str]]:
     for name, label in (("direct", head_label), ("direct_mlp", lambda layer: f"MLP {layer + 1}")):
         values, low, high = (here[f"{name}{ending}{end}"].values for end in ("", "_low", "_high"))
         for place in np.ndindex(values.shape):
-            found.append((label(*place), float(values[place]), f"{_percent(low[place])} to {_percent(high[place])}"))
+            found.append((label(*place), float(values[place]), f"{_percent(float(low[place]))} to {_percent(float(high[place]))}"))
     return found
 
 

@@ -110,7 +110,7 @@ class Patching:
         """The sums under their axes, 0 for windows that were not patched."""
         from heartlens.models.residual import level_names
 
-        places = {
+        places: dict[str, Any] = {
             "record": windows.records,
             "layer": np.arange(model.cfg.n_layers),
             "head": np.arange(model.cfg.n_heads),

@@ -54,10 +54,10 @@ def _waves(axes: Any, summary: xr.Dataset) -> None:
     figures.limits(axes, float(summary["null_high"]), (-0.5, len(heads) - 0.5))
     for row, (place, colour) in enumerate(zip(places, figures.PALETTE, strict=False)):
         here = summary.sel(place=place)
-        points = [[float(here[f"effect{key}"].values[head]) for head in heads] for key in ("", "_low", "_high")]
+        middle, low, high = (np.array([float(here[f"effect{key}"].values[head]) for head in heads]) for key in ("", "_low", "_high"))
         x = np.arange(len(heads)) + (row - (len(places) - 1) / 2) * 0.8 / len(places)
         survives = np.array([bool(here["effect_survives"].values[head]) for head in heads])
-        figures.marked_intervals(axes, x, *map(np.array, points), survives, colour=colour, name=place.replace("_", " "))
+        figures.marked_intervals(axes, x, middle, low, high, survives, colour=colour, name=place.replace("_", " "))
     axes.set_xticks(range(len(heads)), [head_label(*head) for head in heads])
     axes.set_title("a head's output at the tokens of", loc="left")
     axes.set(ylabel="part of the difference", xlim=(-0.6, len(heads) - 0.4))

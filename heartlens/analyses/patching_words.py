@@ -150,7 +150,7 @@ def _p(p_value: xr.DataArray | float) -> str:
 
 def _rows(summary: xr.Dataset, name: str) -> list[tuple[str, ...]]:
     """What survives of one kind of effect, the largest first."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for place in _survivors(summary[name], summary[f"{name}_survives"]):
         layer, head = place[1:] if name == "path" else place[:2]
         at = str(summary["place"].values[place[2]]) if name == "effect" else str(summary["part"].values[place[0]]) if name == "path" else ""

@@ -49,7 +49,8 @@ def direct_terms(model: HookedTransformer, tokens: Tokens, token: Tokens | None)
             "direct_position": _onto(model.W_pos[: tokens.shape[1]].double(), along),
             "direct_constant": constant,
         }
-        _compare(sum(term.flatten(2).sum(dim=-1) if term.ndim > 2 else term for term in terms.values()), read(model(tokens), token))
+        together = torch.stack([term.flatten(2).sum(dim=-1) if term.ndim > 2 else term for term in terms.values()]).sum(dim=0)
+        _compare(together, read(model(tokens), token))
     return terms
 
 
@@ -174,8 +175,9 @@ def _on_the_way(
     added = (mlp + places.view(-1, 1, 1, 1) * of_mlp).detach().requires_grad_()
     many = x.expand(n_places, *x.shape).flatten(0, 1)
     after = torch.cat([forward.after_attention(model, many, z.flatten(0, 1), layer), (clean.mid + added).flatten(0, 1)])
-    logits = forward.outputs(model, forward.run_blocks(model, after, layer + 1)).unflatten(0, (2 * n_places, n_windows))
-    slope_z, slope_mlp = torch.autograd.grad(value(logits).sum(), (z, added))
+    logits = forward.outputs(model, forward.run_blocks(model, after, layer + 1))
+    read = value(logits.view(2 * n_places, n_windows, *logits.shape[1:]))
+    slope_z, slope_mlp = torch.autograd.grad(read.sum(), (z, added))
     return change * slope_z, of_mlp * slope_mlp
 
 

@@ -75,7 +75,7 @@ def kept_values_of_one(model: HookedTransformer, window: Windows, pair: Pair, ke
 def _run(model: HookedTransformer, pair: Pair, kept: Bool[Tensor, "row node"]) -> Float[Tensor, "any time output"]:
     """The logits; rows are sets of one window, or one set of several windows."""
     n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
-    heads, mlps = kept[:, : n_layers * n_heads].unflatten(1, (n_layers, n_heads)), kept[:, n_layers * n_heads :]
+    heads, mlps = kept[:, : n_layers * n_heads].reshape(-1, n_layers, n_heads), kept[:, n_layers * n_heads :]
     with torch.inference_mode():
         x = pair.x
         for layer in range(n_layers):

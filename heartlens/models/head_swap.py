@@ -21,9 +21,7 @@ def refuse_without_last_logit(model: Any) -> None:
     origin = origin_of(model)
     if model.cfg.d_vocab_out != 1 or "beat" in (origin.task or ""):
         legal = ", ".join(name for name in ALIASES if name.endswith("-af"))
-        raise Refusal(
-            f"{origin.checkpoint} has no task head that reads the last token; legal: {legal}, or your own of that kind"
-        )
+        raise Refusal(f"{origin.checkpoint} has no task head that reads the last token; legal: {legal}, or your own of that kind")
 
 
 def last_logits(model: HookedTransformer, tokens: Tokens) -> Float[np.ndarray, " window"]:

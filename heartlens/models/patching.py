@@ -155,11 +155,11 @@ def _received(
     changed = [each[:, [head]] for each in forward.projected(model, (x + added).flatten(0, 1), layer)]
     streams = []
     for entered in range(len(INPUTS)):
-        three = [changed[n] if n == entered else own[n] for n in range(len(INPUTS))]
-        mixed = functional.scaled_dot_product_attention(*three, is_causal=True, scale=1 / model.cfg.attn_scale)
+        query, key, value = (changed[n] if n == entered else own[n] for n in range(len(INPUTS)))
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1 / model.cfg.attn_scale)
         new = z.repeat(n_senders, 1, 1, 1)
         new[:, :, head] = mixed[:, 0, :, : model.cfg.d_head]
-        streams.append(forward.after_attention(model, x.repeat(n_senders, 1, 1), new, layer).unflatten(0, (n_senders, len(x))))
+        streams.append(forward.after_attention(model, x.repeat(n_senders, 1, 1), new, layer).view(n_senders, *x.shape))
     return torch.cat(streams)
 
 

@@ -23,7 +23,9 @@ def state(n_outputs=101):
     """A small model in which nothing is trivial: every norm has weights and biases of its own."""
     drawn = random_state(scale=0.4)
     generator = torch.Generator().manual_seed(1)
-    drawn = {name: tensor + 0.5 * torch.randn(tensor.shape, generator=generator) if "ln" in name else tensor for name, tensor in drawn.items()}
+    drawn = {
+        name: tensor + 0.5 * torch.randn(tensor.shape, generator=generator) if "ln" in name else tensor for name, tensor in drawn.items()
+    }
     if n_outputs == 1:
         shapes = Sizes(2, 2, 8, 4, 16, 101, CONTEXT, 1, True).shapes()
         drawn = {name: drawn.get(name, torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
@@ -31,7 +33,7 @@ def state(n_outputs=101):
 
 
 def model(n_outputs=101, **load):
-    return hooked_model(state(n_outputs), **load)
+    return hooked_model(state(n_outputs), **load).requires_grad_(False)
 
 
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
@@ -40,7 +42,7 @@ def test_the_terms_add_up_to_the_output(n_outputs, load):
     hooked, token = model(n_outputs, **load), NEXT if n_outputs > 1 else None
     terms = direct_terms(hooked, CLEAN, token)
     total = sum(term.flatten(2).sum(-1) if term.ndim > 2 else term for term in terms.values())
-    logits = hooked(CLEAN).detach()
+    logits = hooked(CLEAN)
     expected = logits[..., 0] if token is None else logits.gather(-1, NEXT[..., None])[..., 0] - logits.mean(-1)
     assert total.dtype == torch.float64
     assert float((total - expected).abs().max()) < 1e-4
@@ -144,7 +146,7 @@ def test_exact_effects_are_those_of_patching_one_after_the_other(precise):
 
 def test_integrated_effects_of_a_layers_heads_add_up_to_that_of_all(precise):
     hooked, value = precise
-    found, _ = estimated_effects(hooked, CLEAN, CORRUPT, value, n_steps=12)
+    found, _ = estimated_effects(hooked, CLEAN, CORRUPT, value, n_steps=24)
     clean = patched(hooked, [])
     for layer in range(2):
         for estimated, name in ((found.heads[:, layer].sum(-1), "attn.hook_z"), (found.mlps[:, layer], "hook_mlp_out")):
