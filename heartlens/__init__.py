@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from heartlens.analyses.homonyms import Homonyms
     from heartlens.analyses.patching import Patching
     from heartlens.analyses.reliance import Reliance
+    from heartlens.analyses.similarity_screen import SimilarityScreen
     from heartlens.analysis import run
+    from heartlens.models.edit import ablated, patched
     from heartlens.models.load import load
     from heartlens.models.planted import planted
     from heartlens.refusal import Refusal
@@ -41,8 +43,11 @@ __all__ = [
     "Patching",
     "Refusal",
     "Reliance",
+    "SimilarityScreen",
     "Windows",
+    "ablated",
     "load",
+    "patched",
     "planted",
     "read",
     "read_summary",
@@ -61,8 +66,11 @@ HOME = {  # imported when first asked for: torch and TransformerLens take second
     "Patching": "heartlens.analyses.patching",
     "Refusal": "heartlens.refusal",
     "Reliance": "heartlens.analyses.reliance",
+    "SimilarityScreen": "heartlens.analyses.similarity_screen",
     "Windows": "heartlens.windows",
+    "ablated": "heartlens.models.edit",
     "load": "heartlens.models.load",
+    "patched": "heartlens.models.edit",
     "planted": "heartlens.models.planted",
     "read": "heartlens.signals.read",
     "read_summary": "heartlens.store",
