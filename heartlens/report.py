@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from markupsafe import Markup
 
 from heartlens.findings import Findings
 
 
-def report(findings: Findings, svg: Any, summary: xr.Dataset) -> str:
+def report(findings: Findings, svg: Markup, summary: xr.Dataset) -> str:
     """The page, with the figure as `inline` gives it. It loads nothing from elsewhere; text from files is escaped."""
     attrs = {name: value for name, value in summary.attrs.items() if value != ""}
     return rendered(
@@ -29,17 +30,13 @@ def rendered(template: str, **values: Any) -> str:
     return pages.get_template(template).render(**values)
 
 
-def inline(figure: Any) -> Any:
+def inline(figure: Any) -> Markup:
     """A figure as SVG markup."""
-    from markupsafe import Markup
-
     return Markup(_svg(figure))
 
 
-def stored(path: Path) -> Any:
+def stored(path: Path) -> Markup:
     """The SVG markup that was stored, to be put into a page as it is."""
-    from markupsafe import Markup
-
     return Markup(path.read_text(encoding="utf-8"))
 
 

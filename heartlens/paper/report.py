@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from markupsafe import Markup
 
 from heartlens import store
 from heartlens.findings import Findings
@@ -43,7 +44,7 @@ class Section:
 
     job: Job
     findings: Findings
-    svg: Any
+    svg: Markup
     checkpoint: str
 
 

@@ -21,6 +21,7 @@ from heartlens.models.load import read
 from heartlens.models.origin import Origin
 from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
+from heartlens.report import inline
 from heartlens.report import report as page_of
 from heartlens.store import write_summary, write_text
 from heartlens.training import finetune
@@ -173,7 +174,7 @@ def _write(folder: Path, summary: Any, examples: Examples, probability: Probabil
         "finetune.pdf": lambda path: figures.save(figure, path),
         "finetune.png": lambda path: figures.save(figure, path),
         "predictions.csv": lambda path: write_text(path, _table(examples, probability)),
-        "report.html": lambda path: write_text(path, page_of(findings(summary), figure, summary)),
+        "report.html": lambda path: write_text(path, page_of(findings(summary), inline(figure), summary)),
     }
     for name, write in writers.items():
         write(folder / name)
