@@ -61,7 +61,8 @@ def _waves(axes: Any, summary: xr.Dataset) -> None:
     axes.set_xticks(range(len(heads)), [head_label(*head) for head in heads])
     axes.set_title("a head's output at the tokens of", loc="left")
     axes.set(ylabel="part of the difference", xlim=(-0.6, len(heads) - 0.4))
-    axes.legend(frameon=False, ncols=len(places), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, handletextpad=0.2)
+    box = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0, "handletextpad": 0.2, "columnspacing": 1.2}
+    axes.legend(frameon=False, ncols=len(places), **box)
 
 
 def _levels(part: Any, summary: xr.Dataset) -> None:
@@ -76,7 +77,7 @@ def _levels(part: Any, summary: xr.Dataset) -> None:
     cycles = summary["stream_back"].transpose("level", "lag").values
     image = figures.signed_map(back, cycles, summary["stream_back_survives"].transpose("level", "lag").values)
     back.set_aspect("auto")
-    back.set_xticks(range(cycles.shape[1]), [str(lag) for lag in summary["lag"].values])
+    back.set_xticks(range(cycles.shape[1]), [*map(str, summary["lag"].values[:-1]), f"{summary['lag'].values[-1]}+"])
     back.set_yticks(range(len(cycles)), ["emb.", *map(str, range(1, len(cycles)))])
     back.set(title="the stream by cycle", xlabel="cycles before the window's last", ylabel="after block")
     part.colorbar(image, ax=back, label="part of the difference", shrink=0.9)

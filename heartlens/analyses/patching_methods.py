@@ -5,13 +5,14 @@ import json
 import xarray as xr
 
 from heartlens.analyses.patching_pairs import RHYTHMS, control_of
-from heartlens.analyses.patching_summary import EFFECTS
+from heartlens.analyses.patching_summary import ALPHA, EFFECTS
 from heartlens.findings import doubts
 
 
 def moves(summary: xr.Dataset) -> bool:
-    """Whether the counterfactual changes the readout in one direction over records: the interval of the difference leaves out 0."""
-    return bool(summary["difference_low"] > 0) or bool(summary["difference_high"] < 0)
+    """Whether the counterfactual changes the readout in one direction over records: p < 0.05, and the interval leaves out 0."""
+    beyond = bool(summary["difference_low"] > 0) or bool(summary["difference_high"] < 0)
+    return beyond and bool(summary["difference_p_value"] < ALPHA)
 
 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:
@@ -27,7 +28,9 @@ def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     if left:
         found.append(f"{left} of {attrs['n_windows_given']} windows lack those landmarks and were not patched.")
     if not moves(summary):
-        found.append("The counterfactual does not move the readout in one direction over records: parts are of what it does in each.")
+        found.append(
+            "The counterfactual is not shown to move the readout in one direction over records: parts are of what it does in each."
+        )
     if attrs["counterfactual"] in RHYTHMS:
         found.append(
             "Beats lie elsewhere in the counterfactual: waves and cycles are those of the recording, and tokens are paired by time."

@@ -43,7 +43,7 @@ def _difference(summary: xr.Dataset) -> str:
     attrs = summary.attrs
     n_pairs, n_same = int(summary["n_pairs"]), int(summary["n_unchanged"])
     what = f"{attrs['readout'].replace('_', ' ')} of {attrs.get('n_records')} records ({n_pairs} windows)"
-    held = "" if np.isnan(summary["difference_low"]) else "moves it" if moves(summary) else "does not move it in one direction over records"
+    held = "" if np.isnan(summary["difference_low"]) else "moves it" if moves(summary) else "is not shown to move it in one direction"
     same = f"; in {n_same} windows not at all" if n_same else ""
     return (
         f"Clean minus {attrs['counterfactual']}, {what}: {_signed(summary, 'difference')} {unit_of(attrs['readout'])} "

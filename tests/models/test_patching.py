@@ -61,6 +61,7 @@ def run_with(model, readout, values, **where):
 
 
 def plain(model, which, readout):
+    """What is read of the clean or the corrupt tokens as they are."""
     with torch.inference_mode():
         return read(model(tokens(which)), readout)
 
@@ -78,26 +79,30 @@ def test_a_probability_is_the_logits_sigmoid(model, traces):
     np.testing.assert_allclose(values_of(model, traces[0], probability), expected, atol=1e-9)
 
 
+@pytest.fixture(scope="module")
+def before(model):
+    """What is read of the corrupt tokens as they are."""
+    return {readout.name: plain(model, CORRUPT, readout) for readout in (of_all(), of_last())}
+
+
 @both
-@pytest.mark.parametrize("at", [None, EARLY], ids=["everywhere", "early"])
-def test_head_effects_are_hooked_runs(model, traces, readout, at):
+def test_head_effects_are_hooked_runs(model, traces, before, readout):
+    at = EARLY if readout.is_last else None
     found = head_effects(model, *traces, readout, at)
     known = hooks.activations(model, tokens(CLEAN), [hooks.z(layer) for layer in range(N_LAYERS)])
     for layer, head in np.ndindex(N_LAYERS, N_HEADS):
         expected = run_with(model, readout, {hooks.z(layer): known[hooks.z(layer)]}, heads=[(layer, head)], at=at)
-        np.testing.assert_allclose(found[:, layer, head], expected - plain(model, CORRUPT, readout), atol=1e-9)
+        np.testing.assert_allclose(found[:, layer, head], expected - before[readout.name], atol=1e-9)
 
 
 @both
-def test_stream_effects_are_hooked_runs(model, traces, readout):
-    places = np.stack([EARLY, ~EARLY, np.ones_like(EARLY)])
-    found = stream_effects(model, *traces, readout, places)
+def test_stream_effects_are_hooked_runs(model, traces, before, readout):
+    found = stream_effects(model, *traces, readout, EARLY[None])
     names = [hooks.resid_pre(0), *(hooks.resid_post(layer) for layer in range(N_LAYERS))]
     known = hooks.activations(model, tokens(CLEAN), names)
     for level, name in enumerate(names):
-        for place in (0, 1):
-            expected = run_with(model, readout, {name: known[name]}, at=places[place], may_equal=True)
-            np.testing.assert_allclose(found[:, level, place], expected - plain(model, CORRUPT, readout), atol=1e-9)
+        expected = run_with(model, readout, {name: known[name]}, at=EARLY, may_equal=True)
+        np.testing.assert_allclose(found[:, level, 0], expected - before[readout.name], atol=1e-9)
 
 
 @both
@@ -112,36 +117,37 @@ def test_all_of_the_source_gives_the_source_and_nothing_of_it_nothing(model, tra
         assert np.abs(effects).max() < 1e-12
 
 
-def added(model, layer, head):
-    """By how much what a head adds to the stream differs, by TransformerLens' own per-head results."""
+@pytest.fixture(scope="module")
+def added(model):
+    """By how much what each head adds to the stream differs, by TransformerLens' own per-head results."""
+    names = [f"blocks.{layer}.attn.hook_result" for layer in range(N_LAYERS)]
     model.set_use_attn_result(True)
-    name = f"blocks.{layer}.attn.hook_result"
-    clean, corrupt = (hooks.activations(model, tokens(which), [name])[name] for which in (CLEAN, CORRUPT))
+    clean, corrupt = (hooks.activations(model, tokens(which), names) for which in (CLEAN, CORRUPT))
     model.set_use_attn_result(False)
-    return (clean - corrupt)[:, :, head]
+    return [clean[name] - corrupt[name] for name in names]
 
 
 @both
-def test_direct_effects_add_to_the_final_stream_alone(model, traces, readout):
+def test_direct_effects_add_to_the_final_stream_alone(model, traces, added, before, readout):
     found = direct_effects(model, *traces, readout)
     for layer, head in np.ndindex(N_LAYERS, N_HEADS):
-        change = added(model, layer, head)
+        change = added[layer][:, :, head]
         expected = run_with(model, readout, {hooks.resid_post(N_LAYERS - 1): lambda passing, change=change: passing + change})
-        np.testing.assert_allclose(found[:, layer, head], expected - plain(model, CORRUPT, readout), atol=1e-9)
+        np.testing.assert_allclose(found[:, layer, head], expected - before[readout.name], atol=1e-9)
 
 
 @both
-@pytest.mark.parametrize("receiver", [(1, 0), (2, 1)])
-def test_paths_enter_one_input_of_one_head(model, traces, readout, receiver):
+def test_paths_enter_one_input_of_one_head(model, traces, added, before, readout):
     """Against `use_split_qkv_input`: the sender's change is added to one input of one head, nothing else is told."""
+    receiver = (2, 1) if readout.is_last else (1, 0)
     found = path_effects(model, *traces, readout, receiver)
     assert found.shape == (2, 3, receiver[0], N_HEADS)
     for part, letter in enumerate("qkv"):
         for layer, head in np.ndindex(receiver[0], N_HEADS):
-            change = added(model, layer, head)
+            change = added[layer][:, :, head]
             value = {f"blocks.{receiver[0]}.hook_{letter}_input": lambda passing, change=change: passing + change[:, :, None]}
             expected = run_with(model, readout, value, heads=[receiver])
-            np.testing.assert_allclose(found[:, part, layer, head], expected - plain(model, CORRUPT, readout), atol=1e-9)
+            np.testing.assert_allclose(found[:, part, layer, head], expected - before[readout.name], atol=1e-9)
 
 
 @pytest.mark.parametrize("receiver", [(0, 0), (3, 0), (1, 2)])
