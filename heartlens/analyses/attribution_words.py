@@ -37,18 +37,19 @@ def say(summary: xr.Dataset) -> Findings:
 def _of(here: xr.Dataset, output: str) -> str:
     """What makes one output, on the mean over records."""
     told = READ.get(output, f"that of tokens in {output.replace('_', ' ')}")
+    told = told[0].upper() + told[1:]  # `capitalize` would make a P wave a p wave
     if np.isnan(here["logit"]):
-        return f"{told.capitalize()}: no record has it."
+        return f"{told}: no record has it."
     heads = _survivors(here["direct"], here["direct_survives"])
     named = ", ".join(f"{head_label(*place)} {float(here['direct'].values[place]):+.2f}" for place in heads[:N_NAMED])
     more = f" and {len(heads) - N_NAMED} more" if len(heads) > N_NAMED else ""
-    said = f"heads that survive: {named}{more}" if heads else "No head survives all controls"
+    said = f"heads that survive: {named}{more}" if heads else "no head survives all controls"
     mlps = ", ".join(
         f"MLP {layer + 1} {float(here['direct_mlp'][layer]):+.2f}"
         for (layer,) in _survivors(here["direct_mlp"], here["direct_mlp_survives"])[:3]
     )
     rest = [f"{name} {float(here[f'direct_{name}']):+.2f}" for name in ("embedding", "position", "constant")]
-    whole = f"{told.capitalize()} is {float(here['logit']):+.2f} ({_interval(here, 'logit')})"
+    whole = f"{told} is {float(here['logit']):+.2f} ({_interval(here, 'logit')})"
     return (
         f"{whole} = heads {float(here['direct'].sum()):+.2f}, attention biases {float(here['direct_attention_bias'].sum()):+.2f}, "
         f"MLPs {float(here['direct_mlp'].sum()):+.2f}, {', '.join(rest)}; {said}" + (f"; {mlps}." if mlps else ".")

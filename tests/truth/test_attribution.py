@@ -59,7 +59,7 @@ def test_what_a_twin_also_adds_does_not_survive():
     summary = QUICK.summarize(tally, {"as good": tally})
     assert float(summary["direct_q_value"].sel(layer=HEAD[0], head=HEAD[1])[0]) < 0.05
     assert not summary["direct_survives"].any()
-    assert "No head survives" in " ".join(QUICK.findings(summary).verdict)
+    assert "no head survives" in " ".join(QUICK.findings(summary).verdict)
 
 
 def test_patching_a_copying_head_moves_the_whole_change_and_no_other_anything():
