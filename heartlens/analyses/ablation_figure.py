@@ -19,7 +19,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _maps(maps, summary.isel(how=-1))
         _strongest(heads, summary)
         _curves(curves, summary)
-        figures.caption(page, summary.attrs, "framed, filled: matters beyond all controls; grey: reached by twins")
+        figures.caption(page, summary.attrs, "framed, filled: matters, beyond heads of matched norm too")
     return page
 
 
@@ -60,7 +60,7 @@ def _strongest(part: Any, summary: xr.Dataset) -> None:
     name, here = deciding(summary), summary.sel(readout=deciding(summary))
     heads = strongest(summary, name, N_HEADS)
     of_heads, of_parts = part.subplots(1, 2, width_ratios=(1.6, 1))
-    figures.limits(of_heads, float(here["null_high"].max()), (-0.5, len(heads) - 0.5))
+    of_heads.axhline(0, color="0.3", linewidth=0.6)
     for turn, how in enumerate(map(str, here["how"].values)):
         one = here.sel(how=how)
         columns = [[float(one[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]

@@ -101,17 +101,13 @@ def _controlled(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], found: Tested
     norm = (sums["norm"].sum("record") / sums["n_windows"].sum()).transpose("layer", "head").values
     excess = found.excess(_matched(norm.ravel(), options.n_matched, shape[0]))
     largest = np.array([_largest(twin, records) for twin in twins.values()]).reshape(len(twins), shape[0], len(records.readouts))
-    null_high = upper_quantile(largest)
-    if records.positive is not None:
-        null_high[:, len(records.names) :] = 0.0  # of twins no AUC is known: they have no labels
-    limit = np.repeat(null_high, shape[1] * shape[2], axis=0)
     q_value = q_values(found.found["p_value"])
-    up = (found.found["low"] > limit) & (excess["excess_low"] > 0)
-    down = (found.found["high"] < -limit) & (excess["excess_high"] < 0)
+    up = (found.found["low"] > 0) & (excess["excess_low"] > 0)
+    down = (found.found["high"] < 0) & (excess["excess_high"] < 0)
     placed = {name: _reshaped(values, axes, shape) for name, values in excess.items()}
     placed["matters"] = _reshaped((q_value < ALPHA) & (up | down), axes, shape)
     return placed | {
-        "null_high": (("readout", "how"), null_high.T),
+        "null_high": (("readout", "how"), upper_quantile(largest).T),
         "twin_effect": (("twin", "how", "readout"), largest),
         "norm": (("layer", "head"), norm),
     }

@@ -47,10 +47,10 @@ def _of_how(here: xr.Dataset, name: str, how: str) -> str:
     heads = [tuple(map(int, place)) for place in np.argwhere(matters)]
     heads.sort(key=lambda one: -abs(float(here["effect"].sel(layer=one[0], head=one[1]))))
     by_q = int((here["q_value"] < 0.05).sum())
-    told = f"{len(heads)} of {matters.size} heads matter beyond all controls ({by_q} by q alone)"
+    told = f"{len(heads)} of {matters.size} heads matter, beyond heads of matched norm too ({by_q} by q alone)"
     named = ", ".join(f"{head_label(*one)} {_value(here.sel(layer=one[0], head=one[1]), 'effect')}" for one in heads[:N_NAMED])
     if not heads:
-        told = f"no head matters beyond its controls ({by_q} of {matters.size} by q alone; twins reach {float(here['null_high']):.3g})"
+        told = f"no head matters beyond its controls ({by_q} of {matters.size} by q alone)"
     return f"{_plain(name)}, {how}: {told}{': ' + named if named else ''}."
 
 
@@ -170,8 +170,9 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "readouts x hows (MLPs and layers each by themselves).",
         f"Controls: the mean effect of the {matched} heads whose output norm |z W_O| on the same windows is nearest; excess: the effect "
         "beyond it.",
-        "Matters: q < 0.05, the interval beyond the 95 % quantile over weight-randomised twins of a twin's largest absolute effect (what "
-        "labels need has no twins), and the excess' interval on the same side of 0.",
+        "Matters: q < 0.05, and the intervals of the effect and of the excess on the same side of 0. Twins: the 95 % quantile, over models "
+        "of random or shuffled weights, of a twin's largest absolute effect; it decides nothing, since a model that predicts nothing may "
+        "lose or gain any number.",
         "Wave ratio: effect on the cross-entropy for each predicted token inside a wave over that for each one outside; not given where "
         "the interval of the latter holds 0. Interval: percentiles over resampled records.",
         f"Records are called positive from a mean probability of {options.get('threshold', 0.5):g} on. Layers and heads are numbered "
