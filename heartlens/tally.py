@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Shaped
 
+from heartlens.refusal import Refusal
+
 N_EXAMPLES = 1  # where a sample does not say
 
 
@@ -55,11 +57,12 @@ def _added(left: xr.Dataset, right: xr.Dataset) -> xr.Dataset:
 def _refuse_difference(left: xr.Dataset, right: xr.Dataset) -> None:
     if set(left.data_vars) != set(right.data_vars):
         only = sorted(map(str, set(left.data_vars) ^ set(right.data_vars)))
-        raise ValueError(f"these tallies do not count the same things; only one of them has {', '.join(only)}")
+        raise Refusal(f"these tallies do not count the same things; only one of them has {', '.join(only)}")
     for axis in set(left.dims) | set(right.dims):
         if axis != "record" and not (axis in left.dims and axis in right.dims and left[axis].equals(right[axis])):
-            raise ValueError(
-                f"these tallies do not share the axis {axis!r}; measure both with the same options and the same sizes of model"
+            raise Refusal(
+                f"these tallies do not share the axis {axis!r}; measure both with the same options and the same sizes of model, or, "
+                "where that is found on the recordings themselves (a ranking, a circuit), all recordings at once"
             )
 
 

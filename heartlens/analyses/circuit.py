@@ -104,7 +104,7 @@ class Circuit:
         sizes = [size for size in GRID if size <= len(names)]
         rows = [self._window(model, windows[one : one + 1], found, sizes) for one in range(len(windows))]
         sums = {name: by_record(np.stack([row[name] for row in rows]), windows.record) for name in AXES_OF}
-        places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random)}
+        places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random), **found.axes(names)}
         told = {"kind": windows.kind, "readout": readout_name(model, windows), "wanted": self.wanted}
         named = xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=told)
         return Tally(named)

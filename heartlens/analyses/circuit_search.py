@@ -21,6 +21,11 @@ class Found:
     search_records: frozenset[str] = frozenset()
     partners: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def axes(self, names: list[str]) -> dict[str, list[str]]:
+        """The order of the path and the circuit as axes, so that only tallies of one circuit add up."""
+        ordered = [names[node] for node in self.path.order]
+        return {"path": ordered, "member": ordered[: self.path.size]}
+
     def partner_of(self, window: Windows) -> Integer[np.ndarray, "window time"]:
         """The tokens of the window's partner; itself in reverse order where it has none."""
         return np.stack([self.partners.get(str(one), tokens[::-1]) for one, tokens in zip(window.identity, window.tokens, strict=True)])

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 import heartlens.analyses
 from heartlens.cli import _analysis_of
+from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.tally import N_EXAMPLES, Tally
 
@@ -166,7 +167,7 @@ def test_other_variables_are_an_error(analysis):
     one = measured(analysis, (0, 1))
     fewer = Tally(one.sums.drop_vars(next(iter(one.sums))), one.sample)
     for left, right in ((one, fewer), (fewer, one)):
-        with pytest.raises(ValueError, match="do not count the same things"):
+        with pytest.raises(Refusal, match="do not count the same things"):
             left + right
 
 
@@ -179,7 +180,7 @@ def test_other_axes_are_an_error(analysis):
         one.sums.rename({axis: "elsewhere"}),
         one.sums.isel({axis: slice(None, None, -1)}),
     ):
-        with pytest.raises(ValueError, match="do not share the axis"):
+        with pytest.raises(Refusal, match="do not share the axis"):
             one + Tally(other, one.sample)
 
 

@@ -53,6 +53,14 @@ def test_random_sets_keep_nothing_but_where_they_have_the_head(found):
     assert holds(found) == (random.max() < 0.5)
 
 
+def test_tallies_of_two_circuits_do_not_add_up():
+    """Unsearched, each seed draws its own."""
+    model = model_of(random_state())
+    one, other = (replace(QUICK, seed=seed).measure(model, WINDOWS[seed : seed + 1]) for seed in (0, 1))
+    with pytest.raises(Refusal, match=r"do not share the axis 'path'.*all recordings at once"):
+        one + other
+
+
 def test_what_is_said(found):
     said = QUICK.findings(found)
     assert "1 of 18 nodes keep 100 %" in said.verdict[0]

@@ -19,13 +19,17 @@ TYPICAL_S = {"ecg": 0.32, "ppg": 0.45}  # from the mark to the end of the T wave
 CORE = {"ecg": ("QRS", "QRS"), "ppg": ("foot", "systolic_peak")}  # the waves a core begins and ends with
 BEFORE = {"ecg": ("P",), "ppg": ()}
 AFTER = {"ecg": ("T",), "ppg": ("dicrotic_notch", "diastolic_peak")}
+LEAST_DIASTOLE = {"ecg": 0.2, "ppg": 0.5}  # of its length: a flat line bears more than a pulse's runoff, which becomes a cliff
 
 Places = Int[np.ndarray, " beat"]
 
 
 @dataclass(frozen=True)
 class Beats:
-    """The beats of one window that are marked whole, in order: the number (position) and place of the mark, and the beat's edges."""
+    """The beats of one window that are marked whole, in order: the number (position) and place of the mark, and the beat's edges.
+
+    `least_diastole`: to what part of its length a diastole of theirs may be compressed.
+    """
 
     number: Int[np.ndarray, " beat"]
     mark: Float[np.ndarray, " beat"]
@@ -33,6 +37,7 @@ class Beats:
     onset: Places
     offset: Places
     end: Places
+    least_diastole: float
 
     def __len__(self) -> int:
         return len(self.mark)
@@ -51,7 +56,7 @@ def beats_of(windows: Windows, index: int) -> Beats | None:
     if (onset[1:] - offset[:-1] < 4).any():
         return None
     start, end = _edges(windows, labels, mark[found], onset, offset)
-    return Beats(number[found], mark[found], start, onset, offset, end)
+    return Beats(number[found], mark[found], start, onset, offset, end, LEAST_DIASTOLE[windows.kind])
 
 
 def marks(position: Float[np.ndarray, " time"]) -> tuple[Int[np.ndarray, " beat"], Float[np.ndarray, " beat"]]:

@@ -1,9 +1,9 @@
 """Beats moved in time by warping what lies between them; the first and the last beat of a window, and all outside them, stay.
 
 Every beat moves by whole tokens, so that the QRS complex (of a pulse: foot to systolic peak) is the same tokens elsewhere. The diastole
-(end of T to P onset; of a pulse, end of the diastolic peak to the foot) takes up the change down to LEAST_DIASTOLE of its length; below
-that the P wave with the PR segment, and ST with the T wave, are compressed, to no less than LEAST_WAVES. Between whole places tokens are
-interpolated. A pulse keeps its height: how an interval's length changes the filling is not modelled.
+(end of T to P onset; of a pulse, end of the diastolic peak to the foot) takes up the change down to LEAST_DIASTOLE of its length
+(`complexes.py`); below that the P wave with the PR segment, and ST with the T wave, are compressed, to no less than LEAST_WAVES. Between
+whole places tokens are interpolated. A pulse keeps its height: how an interval's length changes the filling is not modelled.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from heartlens.signals.landmarks import NONE
 from heartlens.signals.simulate.rhythms import FLOOR_S
 from heartlens.windows import Windows
 
-LEAST_DIASTOLE, LEAST_WAVES = 0.2, 0.5
+LEAST_WAVES = 0.5
 LEAST_BEATS = 4  # three intervals: with fewer a rhythm is not told
 LEAST_ROOM = 0.2  # of the intervals' sum must lie above their floors
 
@@ -99,7 +99,7 @@ def _with_room(beats: Beats, rate_hz: float) -> bool:
 
 def _floors(beats: Beats, rate_hz: float) -> Intervals:
     """The shortest that each interval may become, in tokens."""
-    least = [sum(_least(part)) for part in _parts(beats)]
+    least = [sum(_least(part, beats.least_diastole)) for part in _parts(beats)]
     return np.maximum(np.diff(beats.mark) - (beats.onset[1:] - beats.offset[:-1]) + least, FLOOR_S * rate_hz)
 
 
@@ -109,9 +109,9 @@ def _parts(beats: Beats) -> list[tuple[int, int, int]]:
     return [(int(st), int(diastole), int(pr)) for st, diastole, pr in np.diff(edges, axis=0).T]
 
 
-def _least(part: tuple[int, int, int]) -> tuple[int, int, int]:
+def _least(part: tuple[int, int, int], least_diastole: float) -> tuple[int, int, int]:
     st, diastole, pr = part
-    return int(np.ceil(LEAST_WAVES * st)), max(int(np.ceil(LEAST_DIASTOLE * diastole)), 1), int(np.ceil(LEAST_WAVES * pr))
+    return int(np.ceil(LEAST_WAVES * st)), max(int(np.ceil(least_diastole * diastole)), 1), int(np.ceil(LEAST_WAVES * pr))
 
 
 def _shift(beats: Beats, rhythm: str, windows: Windows, index: int, seed: int) -> Shift:
@@ -126,7 +126,7 @@ def _knots(beats: Beats, shift: Shift) -> list[tuple[int, int]]:
     knots = []
     for beat, (st, diastole, pr) in enumerate(_parts(beats)):
         offset, onset, change = beats.offset[beat], beats.onset[beat + 1], shift[beat + 1] - shift[beat]
-        least_st, least_diastole, least_pr = _least((st, diastole, pr))
+        least_st, least_diastole, least_pr = _least((st, diastole, pr), beats.least_diastole)
         short = min(diastole + change - least_diastole, 0)  # what the waves have to give
         of_st = round(short * (st - least_st) / max(st - least_st + pr - least_pr, 1))
         edges = ((offset, 0), (offset + st, of_st), (onset - pr, change - short + of_st), (onset, change))
@@ -138,7 +138,7 @@ def _middles(beats: Beats, change: Shift) -> list[tuple[int, int]]:
     """New and old places of the middle of every diastole."""
     knots = []
     for (_, diastole, _), end, by in zip(_parts(beats), beats.end[:-1], change, strict=True):
-        most = int((1 - LEAST_DIASTOLE) * diastole / 2)
+        most = int((1 - beats.least_diastole) * diastole / 2)
         knots.append((int(end + diastole // 2 + np.clip(round(by / 2), -most, most)), int(end + diastole // 2)))
     return knots
 
