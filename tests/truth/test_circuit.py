@@ -145,6 +145,19 @@ def test_greedy_pruning_of_a_known_sum():
     assert nested(path.order, [0, 1, 4]).sum(axis=1).tolist() == [0, 1, 4]
 
 
+@pytest.mark.parametrize(("weight", "order", "size", "faithfulness"), [((1, 1), [0, 2, 1], 1, 6 / 8), ((3, 1), [0, 1, 2], 1, 14 / 18)])
+def test_windows_that_err_both_ways_do_not_cancel_and_count_by_their_weight(weight, order, size, faithfulness):
+    """Two windows' readouts are 10 + what is kept of (4, -4), (1, -1), (0, 2): all are 5 and -3 away from none."""
+    worth = np.array([[4.0, -4.0], [1.0, -1.0], [0.0, 2.0]])
+
+    def values(kept):
+        return 10 + kept @ worth
+
+    path = pruned(values, harm(values, 3), np.array(weight, float), 0.6)
+    assert path.order.tolist() == order
+    assert (path.size, path.faithfulness) == (size, pytest.approx(faithfulness))
+
+
 @pytest.mark.parametrize(("option", "value"), [("wanted", 0.0), ("wanted", 1.5), ("n_random", 0), ("search_windows", 0)])
 def test_options_out_of_range_are_refused(option, value):
     with pytest.raises(Refusal, match="legal"):
