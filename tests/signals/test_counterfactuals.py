@@ -8,6 +8,7 @@ import pytest
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
+from heartlens.signals.counterfactuals.complexes import beats_of
 from heartlens.signals.counterfactuals.intervals import above, intervals_as
 from heartlens.signals.counterfactuals.kept import checked
 from heartlens.signals.cut import cut
@@ -327,3 +328,111 @@ def test_intervals_keep_their_sum_and_floors(rhythm):
         assert new.sum() == pytest.approx(length.sum())
         assert (new >= floor - 1e-9).all()
     np.testing.assert_allclose(above(np.array([80.0, 80.0]), np.array([90.0, 10.0])), [90.0, 70.0])
+
+
+def marked(*spans, beats=(), kind="ecg"):
+    """One window of drawn tokens with these waves (index, first token, last token), and marks of beats at these tokens."""
+    wave = np.full((1, CONTEXT), -1, np.int8)
+    for index, first, last in spans:
+        wave[0, first : last + 1] = index
+    position = np.full((1, CONTEXT), np.nan)
+    if len(beats):
+        time = np.arange(beats[0] - 10, beats[-1] + 11)
+        position[0, time] = 1 + np.interp(time, [time[0], *beats, time[-1]], [-0.2, *range(len(beats)), len(beats) - 0.8])
+    tokens = np.random.default_rng(0).integers(0, 101, (1, CONTEXT)).astype(np.uint8)
+    return replace((ECG if kind == "ecg" else PPG)[:1], tokens=tokens, wave=wave, position=position)
+
+
+def lined(windows, *spans):
+    """The tokens with straight lines over these spans."""
+    tokens = windows.tokens.astype(float)
+    for first, last in spans:
+        tokens[0, first : last + 1] = np.interp(np.arange(first, last + 1), [first - 1, last + 1], tokens[0, [first - 1, last + 1]])
+    return np.round(tokens).astype(np.uint8)
+
+
+def test_lines_lie_where_arithmetic_puts_them():
+    """Of P waves two tokens more on either side, but none of a QRS; of controls the middle of the longest baseline beside, once each."""
+    p_waves, complexes = [(40, 49), (160, 169), (440, 449)], [(52, 61), (171, 180), (452, 461)]
+    windows = marked(*((0, *span) for span in p_waves), *((1, *span) for span in complexes))
+    np.testing.assert_array_equal(cf.without_p(windows).tokens, lined(windows, (38, 51), (158, 170), (438, 451)))
+    control = cf.with_flat_baseline(windows).tokens  # baselines: 62 to 157; 181 to 437, and what then is left of its first half
+    np.testing.assert_array_equal(control, lined(windows, (103, 116), (303, 315), (235, 248)))
+
+
+def test_edges_of_beats_are_those_of_their_waves():
+    """Without a T wave a beat ends as far behind its mark as the others do, but before the next one's beginning."""
+    beats = [50, 90, 180, 270]
+    waves = [(1, beat - 5, beat + 5) for beat in beats] + [(2, beat + 20, beat + 40) for beat in beats[1:]] + [(0, 155, 164)]
+    found = beats_of(marked(*waves, beats=beats), 0)
+    assert found.number.tolist() == [1, 2, 3, 4]
+    assert found.mark == pytest.approx(beats)
+    assert (found.onset.tolist(), found.offset.tolist()) == ([45, 85, 175, 265], [55, 95, 185, 275])
+    assert (found.start.tolist(), found.end.tolist()) == ([45, 85, 155, 265], [84, 130, 220, 310])
+
+
+def test_complexes_that_all_but_touch_are_no_beats():
+    beats = [50, 140, 220, 310]
+    waves = [(1, beat - 5, beat + 5) for beat in beats]
+    assert beats_of(marked(*waves, beats=beats), 0) is not None
+    assert beats_of(marked(*waves, (1, 145, 212), beats=beats), 0) is None
+
+
+def test_a_pulse_without_its_peak_has_not_the_next_ones():
+    feet = [50, 95, 140]
+    waves = [(0, foot - 1, foot + 1) for foot in feet] + [(1, foot + 9, foot + 15) for foot in feet[1:]]
+    assert beats_of(marked(*waves, beats=feet, kind="ppg"), 0).number.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(("n_beats", "apart", "able"), [(4, 60, True), (3, 60, False), (4, 40, False)])
+def test_a_rhythm_needs_four_beats_and_a_fifth_of_room(n_beats, apart, able):
+    """40 tokens apart, all but an eighth is the refractory floor of 0.35 s."""
+    beats = [50 + apart * beat for beat in range(n_beats)]
+    windows = marked(*((1, beat - 3, beat + 3) for beat in beats), *((2, beat + 10, beat + 14) for beat in beats), beats=beats)
+    assert cf.can_be_warped(windows).tolist() == [able]
+
+
+def test_the_middle_of_a_diastole_moves_by_half_of_what_its_interval_would_change():
+    """As far as a fifth of the diastole is left; told by the one high token that lies in the middle."""
+    places = [(t[1], p[0]) for t, p in zip(stretches(ECG.wave[0], "T"), stretches(ECG.wave[0], "P")[1:], strict=False)]
+    middles = [end + (start - end) // 2 for end, start in places]
+    tokens = np.minimum(ECG.tokens[:1], 60)
+    tokens[0, middles] = 100
+    windows = replace(ECG[:1], tokens=tokens)
+    intervals = [np.round(np.diff(beat_tokens(each.position[0]))) for each in (windows, cf.with_rhythm(windows))]
+    found, moved = cf.with_warped_baseline(windows).tokens[0], []
+    for (end, start), middle in zip(places, middles, strict=True):
+        moved.append(end + int(np.argmax(found[end:start])) - middle)
+        most = int(0.8 * (start - end) / 2)
+        beat = int(np.searchsorted(beat_tokens(windows.position[0]), end)) - 1
+        assert moved[-1] == pytest.approx(np.clip((intervals[1] - intervals[0])[beat] / 2, -most, most), abs=1)
+    assert np.abs(moved).max() > 5
+
+
+def test_the_warped_baseline_is_drawn_from_its_seed():
+    assert (cf.with_warped_baseline(ECG, seed=1).tokens != cf.with_warped_baseline(ECG).tokens).any(axis=1).all()
+
+
+def test_intervals_in_order_of_length_grow_in_some_windows_and_shrink_in_others():
+    generators = map(np.random.default_rng, range(20))
+    changes = [np.sign(np.diff(intervals_as("gradual", np.full(5, 80.0), np.full(5, 35.0), rng))) for rng in generators]
+    assert {tuple(signs) for signs in changes} == {(1, 1, 1, 1), (-1, -1, -1, -1)}
+
+
+def test_what_was_skipped_before_is_still_counted():
+    not_first = np.arange(len(ECG)) > 0
+    twice = cf.keeping(cf.keeping(ECG, not_first, "one"), not_first[:-1], "another")
+    assert twice.skipped == (("one", 1), ("another", 1))
+
+
+def test_many_records_without_landmarks_are_told_by_number():
+    many = _joined(ECG, replace(AF, record=np.array([f"af {n}" for n in range(6)])))
+    told = cf.keeping(many, np.arange(len(many)) == 0, "x").notes[-1]
+    assert told.endswith(", and 5 more records")  # 13, of which 8 are named
+    assert told.count(": 1") == 8
+
+
+@pytest.mark.parametrize("name", ["record", "start_s", "low", "high"])
+def test_a_scale_or_record_that_changed_is_an_error(name):
+    with pytest.raises(AssertionError, match="changed one of"):
+        checked(ECG, replace(ECG, **{name: getattr(ECG, name)[::-1]}), np.ones(ECG.tokens.shape, bool), "x")
