@@ -32,6 +32,44 @@ def test_a_period_needs_no_beats():
     assert rhythm_of(ramp, "ecg").period_s == pytest.approx(0.8)
 
 
+def test_a_rate_is_of_the_median_interval():
+    """Where a line stands for one beat, one interval is twice as long, and the rate the same."""
+    windows = simulated("ecg", 1, 1, seed=5)
+    beats = np.interp(np.arange(np.ceil(windows.position[0, 0]), 99), windows.position[0], np.arange(500))
+    interval, time = beats[2] - beats[1], np.arange(500)
+    kept = np.abs(time - beats[2]) > 0.4 * interval
+    lacking = np.interp(time, time[kept], windows.tokens[0, kept]).astype(np.uint8)
+    assert rhythm_of(lacking, "ecg").rate_bpm == pytest.approx(6000 / interval, rel=0.1)
+
+
+def test_two_beats_are_no_rate():
+    windows = simulated("ecg", 1, 1, seed=5)
+    beats = np.interp(np.arange(np.ceil(windows.position[0, 0]), 99), windows.position[0], np.arange(500))
+    end = int(beats[1:3].mean())
+    two = np.where(np.arange(500) < end, windows.tokens[0], windows.tokens[0, end])
+    assert np.isnan(rhythm_of(two, "ecg").rate_bpm)
+
+
+def bumps(*places):
+    """Narrow bumps of these heights at these tokens."""
+    found = np.zeros(500)
+    for place, height in places:
+        found[place - 3 : place + 4] += height * np.hanning(9)[1:-1]
+    return found.astype(np.uint8)
+
+
+def test_every_lag_is_weighed_by_its_overlap():
+    """High and low bumps in turn, 60 tokens apart: only after 120 it is the same again, though fewer samples overlap."""
+    turns = bumps(*((20 + 60 * n, 90 if n % 2 else 45) for n in range(8)))
+    assert rhythm_of(turns, "ecg").period_s == pytest.approx(1.2)
+
+
+def test_periods_are_those_of_legal_heart_rates():
+    """At 300 a minute the first legal multiple is found; at 24.5 a minute none."""
+    assert rhythm_of(bumps(*((10 + 20 * n, 90) for n in range(24))), "ecg").period_s == pytest.approx(0.4)
+    assert np.isnan(rhythm_of(bumps((100, 90), (345, 90)), "ecg").period_s)
+
+
 def test_what_does_not_repeat_has_no_rhythm():
     noise = np.random.default_rng(0).integers(0, 101, 500).astype(np.uint8)
     assert np.isnan(rhythm_of(noise, "ecg").period_s)
