@@ -59,6 +59,15 @@ def test_with_nothing_taken_away_it_is_the_model(model):
     assert np.array_equal(bottom, expected.bottom)
 
 
+def test_of_the_last_token_alone_it_is_the_models_last_output():
+    model = model_of(random_state(layers=3, scale=0.4, task_head=True), dtype=torch.float64)
+    with torch.inference_mode():
+        with ablated(model, heads=[(1, 0), (2, 1)]):
+            expected = model(TOKENS)[:, -1:]
+        found = without(model, TOKENS, values_of(model, "zero", None, WINDOWS), [(1, 0), (2, 1)], last_only=True)
+    assert torch.allclose(found, expected, atol=1e-9)
+
+
 def test_norms_are_of_what_each_head_adds(model):
     passed = hooks.activations(model, TOKENS, [hooks.z(layer) for layer in range(3)])
     for layer in range(3):

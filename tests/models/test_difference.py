@@ -6,6 +6,7 @@ import torch
 from planted import random_state
 
 from heartlens.converters.hooked import hooked_model
+from heartlens.models import difference
 from heartlens.models.difference import OTHERS, _shapley, shares_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
@@ -86,3 +87,16 @@ def test_shapley_values_are_those_of_the_text_books():
 def test_models_that_differ_earlier_are_refused():
     with pytest.raises(Refusal, match=r"before the last block, in blocks\.0"):
         shares(changed(["blocks.0.sa.proj.bias"]), state())
+
+
+def test_shares_that_are_off_are_told(monkeypatch):
+    real = difference._shapley
+    monkeypatch.setattr(difference, "_shapley", lambda value: 1.01 * real(value))
+    with pytest.raises(RuntimeError, match="off the tuned model's output by"):
+        shares(state() | last_block_of(seed=1), state())
+
+
+def test_more_heads_than_mixtures_can_be_run_of_are_refused(monkeypatch):
+    monkeypatch.setattr(difference, "MOST_HEADS", 2)
+    with pytest.raises(Refusal, match="3 heads; legal: up to 2"):
+        shares(state(), state())

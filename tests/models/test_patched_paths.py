@@ -1,5 +1,7 @@
 """Patching and path patching against the model itself, hooked one edit at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,13 @@ def test_all_of_the_source_gives_the_source_and_nothing_of_it_nothing(model, tra
     run = traces[0]
     for effects in (head_effects(model, run, run, readout), direct_effects(model, run, run, readout)):
         assert np.abs(effects).max() < 1e-12
+
+
+def test_a_source_whose_streams_do_not_make_its_output_is_told(model, traces):
+    run, source = traces
+    other_end = replace(source, levels=[*source.levels[:-1], source.levels[-1].flip(-1)])
+    with pytest.raises(RuntimeError, match="off the source's own by"):
+        stream_effects(model, run, other_end, of_last(), np.ones((1, *EARLY.shape), bool))
 
 
 @pytest.fixture(scope="module")

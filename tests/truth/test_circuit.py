@@ -13,7 +13,7 @@ from heartlens.analyses.circuit_search import evenly_split
 from heartlens.analyses.circuit_words import holds
 from heartlens.analysis import run
 from heartlens.measures.circuit import harm, nested, pruned
-from heartlens.models.circuit import kept_values, kept_values_of_one, node_names, pair_of
+from heartlens.models.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name
 from heartlens.models.planted import CopiesValue, FirstToken, Wave, planted
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
@@ -117,6 +117,16 @@ def test_kept_values_are_those_of_hooks():
     first = pair_of(model, windows.tokens[:1], windows.tokens[1:])
     assert kept_values_of_one(model, windows[:1], first, sets) == pytest.approx(found[:, 0], abs=1e-9)
     assert node_names(model) == ["L1H1", "L1H2", "L2H1", "L2H2", "MLP 1", "MLP 2"]
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [(None, "cross_entropy"), ("atrial fibrillation (last token)", "af_logit"), ("beat (every token)", "beat_probability")],
+)
+def test_the_readout_is_what_the_checkpoint_answers(task, name):
+    model = model_of(random_state(task_head=task is not None))
+    model.origin = replace(model.origin, task=task)
+    assert readout_name(model, WINDOWS) == name
 
 
 def _put(head, known):
