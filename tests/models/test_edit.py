@@ -1,5 +1,7 @@
 """Interventions: each does exactly what its name says, or raises; nothing stays behind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,34 @@ def test_what_replaces_an_activation_is_what_is_said(model, windows, tokens):
     inside = (windows.phase >= 0.5) & (windows.phase < 0.5 + 1 / N_PHASES)
     expected = known[torch.from_numpy(inside)].mean(dim=0)
     assert torch.allclose(reference.value(hooks.z(1), "mean-by-phase", windows)[torch.from_numpy(inside)], expected)
+
+
+def test_the_mean_of_a_phase_is_that_of_its_bin_and_where_none_is_known_that_of_all(model, windows):
+    """Each of N_PHASES bins, and the tokens of unknown phase, by themselves; phases that the sample has not get the mean of all."""
+    known = Reference(model, windows).activation(hooks.z(1))
+    partly = replace(windows, position=np.where(np.arange(500) < 100, np.nan, windows.position))
+    value = Reference(model, partly).value(hooks.z(1), "mean-by-phase", partly)
+    bins = np.where(np.isnan(partly.phase), -1, np.floor(np.nan_to_num(partly.phase) * N_PHASES))
+    for one in (-1, *range(N_PHASES)):
+        inside = torch.from_numpy(bins == one)
+        assert torch.allclose(value[inside], known[inside].mean(dim=0).expand_as(value[inside]))
+    nowhere = replace(windows, position=np.full_like(windows.position, np.nan))
+    value = Reference(model, nowhere).value(hooks.z(1), "mean-by-phase", windows)
+    assert torch.allclose(value, known.mean(dim=(0, 1)).expand_as(value))
+
+
+def test_partners_are_several_and_go_with_the_window(windows):
+    """Not one window for all: of 12 windows of two records each has one of 6, and the same one whatever stands beside it."""
+    many = simulated("ecg", 2, 6, seed=0)
+    found = partners(many, many)
+    assert len(set(found)) > 4
+    assert np.array_equal(partners(many[::-1], many), found[::-1])
+
+
+def test_a_reference_of_another_model_is_refused(model, windows):
+    other = Reference(model_of(STATE, dtype=torch.float64), windows)
+    with pytest.raises(Refusal, match="of this very model"), ablated(model, heads=[(0, 0)], how="mean", reference=other):
+        pass
 
 
 @pytest.mark.parametrize("how", ["mean", "resample", "mean-by-phase"])
