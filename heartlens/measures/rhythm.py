@@ -7,7 +7,7 @@ a signal that repeats nothing has none (its maxima are below LEAST).
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from heartlens.axes import KINDS
 from heartlens.refusal import Refusal
@@ -30,6 +30,13 @@ class Rhythm:
 def rhythm_of(tokens: UInt8[np.ndarray, " time"], kind: str) -> Rhythm:
     """The rhythm of tokens of a kind of signal."""
     return Rhythm(_rate_bpm(tokens.astype(float), kind), _period_s(tokens.astype(float), KINDS[kind].rate_hz))
+
+
+def rhythms_of(tokens: UInt8[np.ndarray, "*stretch time"], kind: str) -> Float[np.ndarray, "*stretch 2"]:
+    """Rate (beats a minute) and period (s) of many stretches; equal ones are measured once."""
+    different, place = np.unique(tokens.reshape(-1, tokens.shape[-1]), axis=0, return_inverse=True)
+    found = [rhythm_of(one, kind) for one in different]
+    return np.array([[one.rate_bpm, one.period_s] for one in found])[place.ravel()].reshape(*tokens.shape[:-1], 2)
 
 
 def _rate_bpm(signal: np.ndarray, kind: str) -> float:

@@ -2,17 +2,12 @@
 
 import numpy as np
 import pytest
-from planted import model_of, random_state
 
-from heartlens.measures.rhythm import rhythm_of
-from heartlens.models.continuation import continued
-from heartlens.models.edit import ablated
-from heartlens.models.planted import CopiesValue, Raises, planted
-from heartlens.refusal import Refusal
+from heartlens.measures.rhythm import rhythm_of, rhythms_of
+from heartlens.models.continuation import continued, uniforms
+from heartlens.models.planted import CopiesValue, planted
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
-from heartlens.training import generation
-from heartlens.training.network import network_of
 
 
 @pytest.mark.parametrize("kind", ["ecg", "ppg"])
@@ -77,23 +72,10 @@ def test_what_does_not_repeat_has_no_rhythm():
     assert np.isnan([rhythm_of(flat, "ecg").rate_bpm, rhythm_of(flat, "ecg").period_s]).all()
 
 
-def test_a_hooked_model_generates_as_the_original_does_and_as_its_hooks_say():
-    state = random_state()
-    model, windows = model_of(state), simulated("ecg", 1, 1, seed=0)
-    expected = generation.continued(network_of(state), windows.tokens, 4, seed=4)
-    assert np.array_equal(continued(model, windows.tokens, 4, seed=4), expected)
-    with ablated(model, heads=[(0, 0), (0, 1), (1, 0), (1, 1)], mlps=[0, 1]):
-        assert not np.array_equal(continued(model, windows.tokens, 4, seed=4), expected)
-
-
 def test_a_planted_copier_goes_on_with_what_it_saw():
-    """A copied token is e^20 likelier than any other, so the last 500 tokens less one cycle decide what comes."""
-    windows = regular("ecg", 1)
+    """A copied token is e^20 likelier than any other, so every token is the one a cycle before it."""
+    windows = regular("ppg", 1, periodic=True)
     model = planted({(1, 3): CopiesValue(margin=20.0)}, windows)
-    assert continued(model, windows.tokens, 1, seed=0)[0, -1] == windows.tokens[0, 500 - 80]
-
-
-def test_a_task_head_generates_nothing():
-    windows = regular("ecg", 1)
-    with pytest.raises(Refusal, match="generates nothing"):
-        continued(planted({(1, 3): Raises(6.0, "P")}, windows), windows.tokens, 1, seed=0)
+    made = continued(model, windows.tokens[:, :400], uniforms(windows.identity, 1, 100, seed=0))[0, 0, 0]
+    assert np.array_equal(made, windows.tokens[0, 400:])
+    assert rhythms_of(np.stack([made, made]), "ppg")[:, 1] == pytest.approx(44 / 50)
