@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from heartlens.analyses.attention_shift import AttentionShift
     from heartlens.analyses.attribution import Attribution
     from heartlens.analyses.circuit import Circuit
+    from heartlens.analyses.continuation import Continuation
     from heartlens.analyses.head_scan import HeadScan
     from heartlens.analyses.homonyms import Homonyms
     from heartlens.analyses.patching import Patching
@@ -38,6 +39,7 @@ __all__ = [
     "AttentionShift",
     "Attribution",
     "Circuit",
+    "Continuation",
     "HeadScan",
     "Homonyms",
     "Patching",
@@ -61,6 +63,7 @@ HOME = {  # imported when first asked for: torch and TransformerLens take second
     "AttentionShift": "heartlens.analyses.attention_shift",
     "Attribution": "heartlens.analyses.attribution",
     "Circuit": "heartlens.analyses.circuit",
+    "Continuation": "heartlens.analyses.continuation",
     "HeadScan": "heartlens.analyses.head_scan",
     "Homonyms": "heartlens.analyses.homonyms",
     "Patching": "heartlens.analyses.patching",

@@ -49,7 +49,9 @@ AXES = {
     "output": "what is attributed: a task head's logit, at its token or at beats and elsewhere, or that of next tokens by their wave",
     "node": "a head or an MLP, as a part of a circuit: all heads, layer by layer, then the MLPs",
     "size": "how many nodes a set holds",
-    "draw": "one of several sets drawn at random",
+    "draw": "one of several sets, or continuations, drawn at random",
+    "variant": "the intact model, or the model without one of its parts, as it goes on with a window",
+    "step": "a generated token, counted from the end of the prompt",
 }
 
 POINT_HALF_WIDTH_S = 0.06  # a point landmark's wave reaches this far to both sides (seven tokens at 50 Hz)

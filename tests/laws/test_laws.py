@@ -56,6 +56,7 @@ ARGUMENTS = {  # of analyses that cannot do without, or that take long
     "Ablation": {"how": "zero"},
     "Attribution": {"n_steps": 1},
     "Circuit": {"n_random": 2},
+    "Continuation": {"how": "zero", "n_prompt": 400, "n_draws": 1},
     "Reliance": {"swapped": frozenset(map(str, windows().identity[[0, 3]]))},
 }
 OF_TASK_HEADS = {"Reliance"}  # analyses of a task head's one output

@@ -1,0 +1,92 @@
+"""The sums of a continuation, by record: each readout's top and count, of every variant and of what the intact model is held against."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, UInt8
+
+from heartlens.axes import head_label
+from heartlens.measures.rhythm import rhythms_of
+from heartlens.tally import by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    from heartlens.analyses.continuation import Continuation
+
+READOUTS = ("period_kept", "rate_kept", "repeats", "period_s", "heart_rate_bpm", "period_error_s", "rate_error_bpm")
+NEAR = 0.1  # a rate or period is kept within this fraction of the real one
+
+Made = UInt8[np.ndarray, "variant window draw step"]
+Rhythms = Float[np.ndarray, "... 2"]  # rate and period; NaN where there is none
+Read = tuple[Float[np.ndarray, "*stretch readout"], Float[np.ndarray, "*stretch readout"]]
+
+
+def read(found: Rhythms, real: Rhythms) -> Read:
+    """Each readout's top and count, of found rhythms held against real ones."""
+    found, real = np.broadcast_arrays(found, real)
+    known, real_known = np.isfinite(found), np.isfinite(real)
+    error = np.where(known & real_known, np.abs(found - real), 0.0)
+    kept = known & real_known & (error <= NEAR * np.nan_to_num(real))
+    value = np.where(known, found, 0.0)
+    top = (kept[..., 1], kept[..., 0], known[..., 1], value[..., 1], value[..., 0], error[..., 1], error[..., 0])
+    both = known & real_known
+    count = (real_known[..., 1], real_known[..., 0], np.ones_like(known[..., 0]), known[..., 1], known[..., 0], both[..., 1], both[..., 0])
+    return np.stack(top, axis=-1).astype(float), np.stack(count, axis=-1).astype(float)
+
+
+def sums_of(options: "Continuation", model: Any, windows: Windows, made: Made) -> xr.Dataset:
+    """The sums over `windows`, by record; `made` are the continuations in the order of `variants_continued`."""
+    from heartlens.models.ablations import added_norms
+
+    n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
+    found = rhythms_of(made, windows.kind)
+    prompt, real = (rhythms_of(part, windows.kind) for part in np.split(windows.tokens, [options.n_prompt], axis=1))
+    top, count = (one.sum(axis=2) for one in read(found, real[:, None]))
+    heads, mlps = 2 + n_layers * n_heads, 2 + n_layers * (n_heads + 1)
+    pairs = {
+        "intact": (top[0], count[0]),
+        "again": (top[1], count[1]),
+        "others": _against_others(options, windows, found[0]),
+        "prompt": read(prompt, real),
+        "real": read(real, real),
+        "ablated": [np.moveaxis(one[2:heads].reshape(n_layers, n_heads, *one.shape[1:]), (0, 1), (-2, -1)) for one in (top, count)],
+        "mlp_ablated": [np.moveaxis(one[heads:mlps], 0, -1) for one in (top, count)],
+        "layer_ablated": [np.moveaxis(one[mlps:], 0, -1) for one in (top, count)],
+    }
+    arrays = {f"{name}{end}": one for name, pair in pairs.items() for end, one in zip(("", "_count"), pair, strict=True)}
+    named = {
+        name: (("record", "readout", *("layer", "head")[: one.ndim - 2]), by_record(one, windows.record)) for name, one in arrays.items()
+    }
+    named["norm"] = (("record", "layer", "head"), by_record(added_norms(model, windows), windows.record))
+    named["n_windows"] = (("record",), by_record(np.ones(len(windows)), windows.record))
+    places = {"record": windows.records, "readout": list(READOUTS), "layer": np.arange(n_layers), "head": np.arange(n_heads)}
+    told = {"kind": windows.kind, "how": options.how, "n_prompt": options.n_prompt, "n_draws": options.n_draws}
+    return xr.Dataset(named, coords=places, attrs=told)
+
+
+def sample_of(model: Any, windows: Windows, made: Made) -> xr.Dataset:
+    """The window of smallest identity, and its first continuation by each variant."""
+    first = [int(np.argmin(windows.identity))]
+    layers = range(model.cfg.n_layers)
+    names = ["intact", "other random numbers", *(head_label(layer, head) for layer in layers for head in range(model.cfg.n_heads))]
+    names += [f"{part} {layer + 1}" for part in ("MLP", "layer") for layer in layers]
+    kept = {
+        "token": (("example", "time"), windows.tokens[first]),
+        "continued": (("example", "variant", "step"), np.moveaxis(made[:, first, 0], 0, 1)),
+        "identity": (("example",), windows.identity[first]),
+        "example_record": (("example",), windows.record[first]),
+    }
+    return xr.Dataset(kept, coords={"variant": names})
+
+
+def _against_others(options: "Continuation", windows: Windows, intact: Float[np.ndarray, "window draw 2"]) -> Read:
+    """What the intact continuations give against the real rests of other records, in the mean over these."""
+    top, count = np.zeros((2, len(windows), len(READOUTS)))
+    if options.others is not None:
+        rests = rhythms_of(options.others.tokens[:, options.n_prompt :], windows.kind)
+        for place, record in enumerate(windows.record):
+            elsewhere = rests[options.others.record != record]
+            if len(elsewhere):
+                top[place], count[place] = (one.mean(axis=1).sum(axis=0) for one in read(intact[place][:, None], elsewhere))
+    return top, count

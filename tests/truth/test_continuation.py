@@ -1,0 +1,126 @@
+"""What is generated keeps its rhythm by the head that was planted to, and by no other."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from heartlens.analyses.continuation import Continuation
+from heartlens.analyses.continuation_sums import READOUTS, read
+from heartlens.analysis import fold, run, silent
+from heartlens.models.planted import CopiesValue, Raises, planted
+from heartlens.refusal import Refusal
+from heartlens.signals.simulate.regular import regular
+from heartlens.tally import Tally
+
+COPIER = (1, 3)
+WINDOWS = regular("ppg", 12, periodic=True)  # a cycle of 44 tokens, 0.88 s
+QUICK = Continuation(how="zero", n_prompt=400, n_draws=2, n_permutations=999)
+
+
+@pytest.fixture(scope="module")
+def copier():
+    return planted({COPIER: CopiesValue(margin=20.0)}, WINDOWS, heads=4, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def measured(copier):
+    return fold(QUICK, copier, WINDOWS, silent)
+
+
+@pytest.fixture(scope="module")
+def found(measured):
+    return QUICK.summarize(measured, {})
+
+
+def at(summary, name, readout, head=COPIER):
+    return summary[name].sel(readout=readout, layer=head[0], head=head[1]).item()
+
+
+def test_the_copier_keeps_the_period_and_is_lost_with_its_head(found):
+    assert found["intact"].sel(readout=["period_kept", "repeats", "period_s"]).values == pytest.approx([1, 1, 0.88])
+    assert at(found, "value", "period_kept") == 0
+    assert at(found, "effect", "repeats") < -0.8
+    assert at(found, "effect_high", "period_kept") < 0
+    assert np.argwhere(found["matters"].sel(readout="period_kept").values).tolist() == [list(COPIER)]
+    assert found["layer_effect"].sel(readout="period_kept").values.tolist() == [0, -1]
+    assert "1 of 8 heads matter for the period beyond their controls (1 of 8 by q alone): L2H4 -1.00" in " ".join(
+        QUICK.findings(found).verdict
+    )
+
+
+def test_every_other_part_changes_nothing(found):
+    others = np.ones((2, 4), bool)
+    others[COPIER] = False
+    effect = found["effect"].transpose("layer", "head", "readout").values[others]
+    assert (np.nan_to_num(effect) == 0).all()
+    assert (np.nan_to_num(found["mlp_effect"]) == 0).all()
+    assert (np.nan_to_num(found["null_effect"]) == 0).all()  # a copy depends on no random number
+
+
+def test_what_other_records_also_have_is_not_kept(found):
+    """All have one period, so that the model's is no nearer its own: the verdict says no."""
+    assert found["others"].sel(readout="period_kept") == 1
+    assert "does NOT keep the rhythm beyond chance" in QUICK.findings(found).verdict[0]
+
+
+def test_who_is_nearer_its_own_rest_than_others_keeps_the_rhythm(measured):
+    sums = measured.sums.copy(deep=True)
+    sums["others"].loc[{"readout": "period_kept"}] *= 0.3
+    summary = QUICK.summarize(Tally(sums, measured.sample), {})
+    assert summary["beyond_others_effect"].sel(readout="period_kept") == pytest.approx(0.7)
+    assert QUICK.findings(summary).verdict[0].startswith("The intact model keeps the rhythm: 100 %")
+
+
+def test_what_heads_of_like_norm_do_or_random_numbers_does_not_matter(measured):
+    for changed in ("ablated", "again"):
+        sums = measured.sums.copy(deep=True)
+        sums[changed].loc[{"readout": "period_kept"}] = 0
+        assert not QUICK.summarize(Tally(sums, measured.sample), {})["matters"].sel(readout="period_kept").any(), changed
+
+
+def test_readouts_are_arithmetic():
+    nan = np.nan
+    top, count = read(np.array([[70, 1.0], [60, 0.8], [nan, nan], [60, 1.0]]), np.array([[60, 0.9], [60, 0.8], [60, 0.8], [nan, nan]]))
+    expected = {
+        "period_kept": ([0, 1, 0, 0], [1, 1, 1, 0]),
+        "rate_kept": ([0, 1, 0, 0], [1, 1, 1, 0]),
+        "repeats": ([1, 1, 0, 1], [1, 1, 1, 1]),
+        "period_s": ([1, 0.8, 0, 1], [1, 1, 0, 1]),
+        "heart_rate_bpm": ([70, 60, 0, 60], [1, 1, 0, 1]),
+        "period_error_s": ([0.1, 0, 0, 0], [1, 1, 0, 0]),
+        "rate_error_bpm": ([10, 0, 0, 0], [1, 1, 0, 0]),
+    }
+    for place, name in enumerate(READOUTS):
+        assert top[:, place].tolist() == pytest.approx(expected[name][0]), name
+        assert count[:, place].tolist() == expected[name][1], name
+
+
+def test_one_record_gives_point_estimates(copier):
+    summary = run(replace(QUICK, n_draws=1), copier, WINDOWS[:1])
+    assert np.isnan(summary["effect_low"]).all()
+    assert not summary["matters"].any()
+    assert "point estimates" in " ".join(QUICK.findings(summary).verdict)
+
+
+def test_the_page_and_the_findings_are_of_the_summary_alone(found):
+    assert QUICK.plot(found).axes
+    told = QUICK.findings(found)
+    assert all(len(row) == len(told.columns) for row in told.rows)
+    json.dumps(told.verdict)
+
+
+def test_refusals(copier):
+    with pytest.raises(Refusal, match=r"unknown how 'men'; did you mean 'mean'.*legal: mean, zero, resample"):
+        Continuation(how="men")
+    for n_prompt in (99, 401):
+        with pytest.raises(Refusal, match=f"n-prompt is {n_prompt}; legal: 100 to 400"):
+            Continuation(n_prompt=n_prompt)
+    with pytest.raises(Refusal, match="there is one record; give more, or --how mean"):
+        run(Continuation(how="resample"), copier, WINDOWS[:1])
+    with pytest.raises(Refusal, match="takes a sample of all windows first"):
+        Continuation().measure(copier, WINDOWS[:1])
+    with pytest.raises(Refusal, match="generates nothing; give its base"):
+        run(QUICK, planted({COPIER: Raises(6.0, "foot")}, WINDOWS), WINDOWS)
