@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import head_label
+from heartlens.wording import plain
 
 N_MAPS, N_HEADS = 4, 8
 
@@ -50,7 +51,7 @@ def _maps(part: Any, summary: xr.Dataset) -> None:
     for axes, name in zip(panels, shown(summary), strict=True):
         here = summary.sel(readout=name).transpose("layer", "head", ...)
         image = figures.signed_map(axes, here["effect"].values, here["matters"].values)
-        axes.set(title=_plain(name), xlabel="head")
+        axes.set(title=plain(name), xlabel="head")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, pad=0.02)
     panels[0].set_ylabel(f"layer ({summary['how'].item()})")
 
@@ -69,7 +70,7 @@ def _strongest(part: Any, summary: xr.Dataset) -> None:
         figures.marked_intervals(of_heads, x, middle, low, high, matters.astype(bool), colour=figures.PALETTE[turn], name=how)
         of_heads.scatter(x, control, marker="_", s=30, color="black", zorder=4, label="control" if not turn else None)
     of_heads.set_xticks(range(len(heads)), [head_label(*head) for head in heads])
-    of_heads.set_ylabel(f"change of {_plain(name)}")
+    of_heads.set_ylabel(f"change of {plain(name)}")
     of_heads.legend(frameon=False)
     _parts(of_parts, here.isel(how=-1))
 
@@ -99,14 +100,10 @@ def _curves(part: Any, summary: xr.Dataset) -> None:
     if "heads_removed_effect" in here:
         _curve(panels[1], here, "heads_removed", here["n_heads_removed"].values, "by rank", figures.PALETTE[2])
     how = str(summary["how"].values[-1])
-    panels[0].set(xlabel=f"layers taken away ({how})", ylabel=f"change of {_plain(deciding(summary))}")
-    panels[1].set(xlabel=f"heads taken away, the strongest on a sample first ({how})")
+    panels[0].set(xlabel=f"layers taken away ({how})", ylabel=f"change of {plain(deciding(summary))}")
+    panels[1].set(xlabel=f"heads taken away, by rank on a sample ({how})")
 
 
 def _curve(axes: Any, here: xr.Dataset, name: str, count: np.ndarray, label: str, colour: str) -> None:
     middle, low, high = (np.append(0.0, here[f"{name}_effect{key}"].values) for key in ("", "_low", "_high"))
     figures.interval_line(axes, np.append(0, count), middle, low, high, label, colour)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")

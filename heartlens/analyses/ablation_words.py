@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 
 from heartlens.analyses.ablation_figure import deciding, strongest
 from heartlens.axes import head_label
-from heartlens.findings import Findings, doubts
+from heartlens.findings import FEW_RECORDS, Findings, doubts
+from heartlens.wording import interval, plain, with_interval
 
 COLUMNS = ("head", "readout", "how", "effect", "95 % interval", "controls", "q", "largest of twins (95 %)", "matters")
 N_ROWS, N_NAMED = 16, 5
@@ -30,7 +32,7 @@ def _intact(summary: xr.Dataset) -> str:
     attrs = summary.attrs
     data = "simulated records" if attrs.get("data_is_simulated") else "records"
     named = [str(name) for name in summary["readout"].values if not str(name).startswith(("amplitude_error_", "crps_", "cross_entropy_"))]
-    told = ", ".join(f"{_plain(name)} {_value(summary.sel(readout=name), 'intact')}" for name in named)
+    told = ", ".join(f"{plain(name)} {with_interval(summary.sel(readout=name), 'intact', '.3f')}" for name in named)
     return f"With nothing taken away, on {attrs['n_windows']} windows of {attrs['n_records']} {data}: {told}."
 
 
@@ -41,17 +43,25 @@ def _of_heads(summary: xr.Dataset) -> tuple[str, ...]:
 
 
 def _of_how(here: xr.Dataset, name: str, how: str) -> str:
-    if bool(here["effect_low"].isnull().all()):
-        return f"{_plain(name)}, {how}: not tested; fewer than two records, so these are point estimates."
-    matters = here["matters"].transpose("layer", "head").values
-    heads = [tuple(map(int, place)) for place in np.argwhere(matters)]
-    heads.sort(key=lambda one: -abs(float(here["effect"].sel(layer=one[0], head=one[1]))))
+    """The heads that matter; where there are too few records to tell, those of largest effect."""
+    n_records, matters = int(here["n_records_with"]), here["matters"].transpose("layer", "head").values
+    if n_records < 2:
+        return f"{plain(name)}, {how}: not tested; fewer than two records, so these are point estimates: {_named(here, matters | True)}."
+    if n_records < FEW_RECORDS:
+        few = f"{n_records} records, and fewer than {FEW_RECORDS} cannot reach q < 0.05"
+        return f"{plain(name)}, {how}: not decided ({few}); the largest effects: {_named(here, matters | True)}."
     by_q = int((here["q_value"] < 0.05).sum())
-    told = f"{len(heads)} of {matters.size} heads matter, beyond heads of matched norm too ({by_q} by q alone)"
-    named = ", ".join(f"{head_label(*one)} {_value(here.sel(layer=one[0], head=one[1]), 'effect')}" for one in heads[:N_NAMED])
-    if not heads:
-        told = f"no head matters beyond its controls ({by_q} of {matters.size} by q alone)"
-    return f"{_plain(name)}, {how}: {told}{': ' + named if named else ''}."
+    if not matters.any():
+        return f"{plain(name)}, {how}: no head matters beyond its controls ({by_q} of {matters.size} by q alone)."
+    told = f"{matters.sum()} of {matters.size} heads matter, beyond heads of matched norm too ({by_q} by q alone)"
+    return f"{plain(name)}, {how}: {told}: {_named(here, matters)}."
+
+
+def _named(here: xr.Dataset, chosen: Bool[np.ndarray, "layer head"]) -> str:
+    """The chosen heads of largest effect, with intervals."""
+    effect = here["effect"].transpose("layer", "head")
+    heads = sorted(map(tuple, np.argwhere(chosen).tolist()), key=lambda one: -abs(float(effect[one])))
+    return ", ".join(f"{head_label(*one)} {with_interval(here.sel(layer=one[0], head=one[1]), 'effect', '.3f')}" for one in heads[:N_NAMED])
 
 
 def _of_waves(summary: xr.Dataset) -> tuple[str, ...]:
@@ -65,12 +75,14 @@ def _of_wave(summary: xr.Dataset, wave: str) -> str:
     here, how = summary.sel(wave=wave, readout=f"cross_entropy_{wave}"), str(summary["how"].item())
     matters = here["matters"] & (here["wave_ratio_low"] > 1)
     if not bool(matters.any()):
-        return f"{_plain(wave)} ({how}): no head that matters to it costs more inside it than outside."
+        return f"{plain(wave)} ({how}): no head that matters to it costs more inside it than outside."
     ratio = here["wave_ratio"].where(matters).transpose("layer", "head")
     order = np.argsort(-np.nan_to_num(ratio.values, nan=-np.inf), axis=None)[: min(3, int(matters.sum()))]
     heads = [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, ratio.shape), strict=True)]
-    told = ", ".join(f"{head_label(layer, head)} {_value(here.isel(layer=layer, head=head), 'wave_ratio')}" for layer, head in heads)
-    return f"{_plain(wave)} ({how}): {int(matters.sum())} heads matter more inside it than outside; cost there over cost elsewhere: {told}."
+    told = ", ".join(
+        f"{head_label(layer, head)} {with_interval(here.isel(layer=layer, head=head), 'wave_ratio', '.3f')}" for layer, head in heads
+    )
+    return f"{plain(wave)} ({how}): {int(matters.sum())} heads matter more inside it than outside; cost there over cost elsewhere: {told}."
 
 
 def _of_labels(summary: xr.Dataset) -> tuple[str, ...]:
@@ -85,8 +97,9 @@ def _of_parts(summary: xr.Dataset) -> str:
     for prefix, what in (("mlp_", "MLP"), ("layer_", "layer")):
         most = int(np.abs(here[f"{prefix}effect"].values).argmax())
         sure = int((here[f"{prefix}q_value"] < 0.05).sum())
-        told.append(f"{what} {most + 1} {_value(here.isel(layer=most), f'{prefix}effect')} ({sure} of {here.sizes['layer']} with q < 0.05)")
-    return f"Largest effects on {_plain(deciding(summary))}, {here['how'].item()}: " + "; ".join(told) + "."
+        value = with_interval(here.isel(layer=most), f"{prefix}effect", ".3f")
+        told.append(f"{what} {most + 1} {value} ({sure} of {here.sizes['layer']} with q < 0.05)")
+    return f"Largest effects on {plain(deciding(summary))}, {here['how'].item()}: " + "; ".join(told) + "."
 
 
 def _curves(summary: xr.Dataset) -> tuple[str, ...]:
@@ -97,7 +110,7 @@ def _curves(summary: xr.Dataset) -> tuple[str, ...]:
     found = []
     for end in map(str, here["end"].values):
         values = " ".join(f"{value:+.2f}" for value in here["layers_removed_effect"].sel(end=end).values)
-        found.append(f"Layers taken away from the {end} on, change of {_plain(deciding(summary))}: {values}.")
+        found.append(f"Layers taken away from the {end} on, change of {plain(deciding(summary))}: {values}.")
     if "heads_removed_effect" in here:
         values = ", ".join(
             f"{int(n)}: {float(here['heads_removed_effect'].sel(n_heads_removed=n)):+.2f}" for n in here["n_heads_removed"].values
@@ -119,10 +132,10 @@ def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int]) -> tuple[
     effect, low, high, control, q, limit = (float(here[key]) for key in _KEYS)
     return (
         head_label(*head),
-        _plain(name),
+        plain(name),
         how,
         f"{effect:+.4f}",
-        _interval(low, high),
+        interval(low, high, ".3f"),
         f"{control:+.4f}",
         f"{q:.4f}",
         f"{limit:.4f}",
@@ -131,14 +144,6 @@ def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int]) -> tuple[
 
 
 _KEYS = ("effect", "effect_low", "effect_high", "control_effect", "q_value", "null_high")
-
-
-def _value(here: xr.Dataset, name: str) -> str:
-    return f"{float(here[name]):.3f} ({_interval(float(here[f'{name}_low']), float(here[f'{name}_high']))})"
-
-
-def _interval(low: float, high: float) -> str:
-    return "no interval" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
@@ -178,7 +183,3 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"Records are called positive from a mean probability of {options.get('threshold', 0.5):g} on. Layers and heads are numbered "
         "from 1.",
     )
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")

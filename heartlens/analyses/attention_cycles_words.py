@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
+from heartlens.wording import interval
 
 COLUMNS = ("head", "same-phase lift", "95 % interval", "same-phase share", "even share", "p", "q", "cycles looked back", "holds")
 N_ROWS = 12
@@ -31,7 +32,7 @@ def broadening(summary: xr.Dataset) -> tuple[str, str]:
     narrower = [_step(summary, int(at)) for at in summary["step_to"].values if float(summary["step_high"].sel(step_to=at)) < 0]
     curve = " ".join(f"{value:.0f}" for value in summary["layer_effective_tokens"].values)
     twins = summary["twin_slope"].values
-    told = f"effective tokens by layer {curve}; slope {slope:.2f} tokens a layer ({_interval(low, high)})"
+    told = f"effective tokens by layer {curve}; slope {slope:.2f} tokens a layer ({interval(low, high)})"
     told += f", twins {twins.min():.2f} to {twins.max():.2f}" if len(twins) else ""
     if np.isnan(low):
         return "not tested", f"Broadening: not tested, {told}."
@@ -44,7 +45,7 @@ def broadening(summary: xr.Dataset) -> tuple[str, str]:
 
 def _step(summary: xr.Dataset, at: int) -> str:
     here = summary.sel(step_to=at)
-    return f"layer {at + 1} ({float(here['step']):.1f}, {_interval(float(here['step_low']), float(here['step_high']))})"
+    return f"layer {at + 1} ({float(here['step']):.1f}, {interval(float(here['step_low']), float(here['step_high']))})"
 
 
 def _same_phase(summary: xr.Dataset) -> str:
@@ -61,7 +62,7 @@ def last_layer(summary: xr.Dataset) -> tuple[str, str]:
     """Whether the last layer, summed over its heads, looks at the same phase of earlier cycles: yes, or no; and the numbers."""
     here = {str(name): float(values) for name, values in summary.isel(layer=-1).data_vars.items() if values.ndim == 0}
     lift = f"{here['layer_same_phase_lift']:.2f}"
-    told = f"lift {lift} ({_interval(here['layer_same_phase_lift_low'], here['layer_same_phase_lift_high'])})"
+    told = f"lift {lift} ({interval(here['layer_same_phase_lift_low'], here['layer_same_phase_lift_high'])})"
     told = f"Last layer, summed over heads: {told}, q {here['layer_q_value']:.4f}, twins reach {here['layer_null_high']:.2f}"
     if np.isnan(here["layer_same_phase_lift_low"]):
         return "not tested", f"{told}; without an interval it is not tested."
@@ -88,11 +89,7 @@ def _strongest(summary: xr.Dataset) -> list[tuple[int, int]]:
 
 def _lift(summary: xr.Dataset, layer: int, head: int) -> str:
     here = summary.sel(layer=layer, head=head)
-    return f"{float(here['same_phase_lift']):.2f} ({_interval(float(here['same_phase_lift_low']), float(here['same_phase_lift_high']))})"
-
-
-def _interval(low: float, high: float) -> str:
-    return "no interval" if np.isnan(low) else f"{low:.2f} to {high:.2f}"
+    return f"{float(here['same_phase_lift']):.2f} ({interval(float(here['same_phase_lift_low']), float(here['same_phase_lift_high']))})"
 
 
 def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
@@ -100,7 +97,7 @@ def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
     return (
         head_label(layer, head),
         f"{here['same_phase_lift']:.2f}",
-        _interval(here["same_phase_lift_low"], here["same_phase_lift_high"]),
+        interval(here["same_phase_lift_low"], here["same_phase_lift_high"]),
         f"{here['same_phase_share']:.3f}",
         f"{here['same_phase_share_null']:.3f}",
         f"{here['p_value']:.4f}",

@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import KINDS, head_label
+from heartlens.wording import plain
 
 NAMES = {"irregular": "beats of irregular interval", "no_p": "beats without a P wave"}
 
@@ -57,7 +58,7 @@ def _waves(axes: Any, here: xr.Dataset, layer: int) -> None:
     axes.axhline(0, color="0.3", linewidth=0.6)
     for place, (wave, colour) in enumerate(zip(names, figures.PALETTE, strict=False)):
         x, of_wave = _places(here) + (place - len(names) / 2) * 0.17, here.sel(wave=wave)
-        _points(axes, of_wave, "shift", x, colour, wave.replace("_", " "))
+        _points(axes, of_wave, "shift", x, colour, plain(wave))
     x = _places(here) + len(names) / 2 * 0.17
     sink = np.append(here["sink_shift"].values, here["sink_shift"].mean())
     axes.scatter(x, sink, marker="x", s=14, color="0.3", linewidth=1.0, label="sink")

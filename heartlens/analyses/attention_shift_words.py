@@ -6,6 +6,7 @@ import xarray as xr
 from heartlens.analyses.attention_shift_methods import NAMES, cautions, methods
 from heartlens.axes import head_label
 from heartlens.findings import Findings
+from heartlens.wording import interval, number, plain
 
 COLUMNS = ("where", "what", "change", "95 % interval", "p", "q", "largest of twins (95 %)")
 RHYTHMS = ("regular", "irregular")
@@ -82,7 +83,7 @@ def _moved_in(here: xr.Dataset, layer: int) -> str:
 
 
 def _waves(summary: xr.Dataset) -> tuple[str, ...]:
-    return tuple(_of(summary.sel(wave=wave), "shift", str(wave).replace("_", " ")) for wave in summary["wave"].values)
+    return tuple(_of(summary.sel(wave=wave), "shift", plain(wave)) for wave in summary["wave"].values)
 
 
 def _features(summary: xr.Dataset) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ def _of(here: xr.Dataset, name: str, what: str) -> str:
     means = "; ".join(_mean_over_heads(here.sel(layer=layer), name, layer) for layer in _changed_layers(here))
     survive = [(int(layer), int(head)) for layer, head in np.argwhere(here[f"{name}_survives"].transpose("layer", "head").values)]
     survive.sort(key=lambda one: -abs(float(here[name].sel(layer=one[0], head=one[1]))))
-    heads = ", ".join(f"{head_label(*one)} {_number(here[name].sel(layer=one[0], head=one[1]))}" for one in survive)
+    heads = ", ".join(f"{head_label(*one)} {number(here[name].sel(layer=one[0], head=one[1]), '+.3f')}" for one in survive)
     return f"{what}: {means or 'nothing changed'}. " + (f"Survive: {heads}." if heads else "No single head survives.")
 
 
@@ -127,21 +128,9 @@ def _mean_over_heads(here: xr.Dataset, name: str, layer: int) -> str:
     held = "survives" if bool(here[f"{full}_survives"]) else "does not survive"
     low, high, p, limit = (float(here[f"{full}_{key}"]) for key in ("low", "high", "p_value", "null_high"))
     return (
-        f"mean over heads of layer {layer + 1} {_number(here[full])} {UNITS[name]} ({_interval(low, high)}), p {p:.4f}, "
-        f"twins reach {_unsigned(limit)}: {held}"
+        f"mean over heads of layer {layer + 1} {number(here[full], '+.3f')} {UNITS[name]} ({interval(low, high, '+.3f')}), p {p:.4f}, "
+        f"twins reach {number(limit, '.3f')}: {held}"
     )
-
-
-def _number(value: xr.DataArray | float) -> str:
-    return f"{float(value):+.3f}"
-
-
-def _unsigned(value: float) -> str:
-    return "not measured" if np.isnan(value) else f"{value:.3f}"
-
-
-def _interval(low: float, high: float) -> str:
-    return "no interval" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
 
 
 def _rhythms(summary: xr.Dataset) -> str:
@@ -185,5 +174,5 @@ def _row(summary: xr.Dataset, name: str, axis: str, place: tuple[int, ...], labe
     value, low, high, p, q, limit = (float(summary[f"{name}{key}"].transpose(axis, "layer", ...).values[place]) for key in keys)
     what = str(summary[axis].values[place[0]])
     unit = UNITS[name.removeprefix("layer_")]
-    named = NAMES.get(what, what.replace("_", " "))
-    return (label, named, f"{value:+.3f} {unit}", _interval(low, high), f"{p:.4f}", f"{q:.4f}", _unsigned(limit))
+    named = NAMES.get(what, plain(what))
+    return (label, named, f"{value:+.3f} {unit}", interval(low, high, "+.3f"), f"{p:.4f}", f"{q:.4f}", number(limit, ".3f"))

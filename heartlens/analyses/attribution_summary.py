@@ -8,8 +8,8 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from heartlens.measures.paired import sign_flip_p_values
 from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
-from heartlens.measures.shift import two_sided_p_values
 from heartlens.refusal import Refusal
 
 ALPHA = 0.05
@@ -54,7 +54,7 @@ def _direct(means: xr.Dataset, twins: list[xr.Dataset], seed: int, n_permutation
     """Every term's mean with its test, and its part of the variation between records; the whole."""
     flat = _flat(means)
     mean, (low, high) = _mean(flat), _interval(flat, seed)
-    p_value = _sign_flipped(flat, seed, n_permutations)
+    p_value = sign_flip_p_values(flat, seed=seed, n_permutations=n_permutations)
     found = {"": mean, "_low": low, "_high": high, "_p_value": p_value, "_q_value": q_values(p_value), **_variation(flat, seed)}
     summary = xr.Dataset({f"{name}{key}": each for key, values in found.items() for name, each in _split(values, means).items()})
     of_twins = [_split(_mean(_flat(twin)), twin) for twin in twins]
@@ -107,14 +107,6 @@ def _interval(values: ByRecord, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return interval_over_records(np.where(known, values, 0.0), known.astype(float), seed=seed)
 
 
-def _sign_flipped(values: ByRecord, seed: int, n_permutations: int) -> np.ndarray:
-    """Two-sided: how often the mean is reached when each record's sign is drawn at random."""
-    known = np.isfinite(values)
-    top = np.where(known, values, 0.0)
-    both, say = np.stack([top, -top], axis=1), np.stack([known, known], axis=1).astype(float)
-    return np.asarray(two_sided_p_values(both, say, seed=seed, n_permutations=n_permutations))
-
-
 def _variation(values: Float[np.ndarray, "record output part"], seed: int) -> Numbers:
     """The covariance of each term with the whole, over the whole's variance; NaN with fewer than three records."""
     whole = values.sum(axis=-1, keepdims=True)
@@ -152,7 +144,8 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
             named |= {f"{name}{part}": (axes, _over(top.sum(axis=0), bottom.sum(axis=0)))}
             named |= {f"{name}{part}_low": (axes, low), f"{name}{part}_high": (axes, high)}
             if name == "activation":
-                exact[part] = _sign_flipped(np.where(known.reshape(-1, *(1 for _ in axes)), top, np.nan), seed, n_permutations)
+                changed = np.where(known.reshape(-1, *(1 for _ in axes)), top, np.nan)
+                exact[part] = sign_flip_p_values(changed, seed=seed, n_permutations=n_permutations)
     q_value = q_values(np.concatenate([p.ravel() for p in exact.values()]))
     for (part, axes), q in zip(PATCHED.items(), np.split(q_value, [exact["_patching"].size]), strict=True):
         named |= {f"activation{part}_p_value": (axes, exact[part]), f"activation{part}_q_value": (axes, q.reshape(exact[part].shape))}

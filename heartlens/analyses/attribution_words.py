@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
+from heartlens.wording import interval, interval_at
 
 COLUMNS = ("output", "part", "direct", "95 % interval", "p", "q", "twins (95 %)", "part of the variation", "survives")
 N_NAMED = 5  # parts that a sentence names
@@ -49,7 +50,7 @@ def _of(here: xr.Dataset, output: str) -> str:
         for (layer,) in _survivors(here["direct_mlp"], here["direct_mlp_survives"])[:3]
     )
     rest = [f"{name} {float(here[f'direct_{name}']):+.2f}" for name in ("embedding", "position", "constant")]
-    whole = f"{told} is {float(here['logit']):+.2f} ({_interval(here, 'logit')})"
+    whole = f"{told} is {float(here['logit']):+.2f} ({interval_at(here, 'logit', '+.2f')})"
     return (
         f"{whole} = heads {float(here['direct'].sum()):+.2f}, attention biases {float(here['direct_attention_bias'].sum()):+.2f}, "
         f"MLPs {float(here['direct_mlp'].sum()):+.2f}, {', '.join(rest)}; {said}" + (f"; {mlps}." if mlps else ".")
@@ -120,16 +121,12 @@ def _patching(summary: xr.Dataset) -> tuple[str, ...]:
 
 def _agreement(summary: xr.Dataset, name: str) -> str:
     value, of_sums = float(summary[name]), float(summary[f"{name}_of_sums"])
-    return f"{value:.2f} ({_interval(summary, name)}), of the sums over records {of_sums:.2f}"
+    return f"{value:.2f} ({interval_at(summary, name, '+.2f')}), of the sums over records {of_sums:.2f}"
 
 
 def _at(summary: xr.Dataset, name: str, place: Place) -> str:
     low, high = (float(summary[f"{name}_{end}"].values[place]) for end in ("low", "high"))
-    return "no interval" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
-
-
-def _interval(here: xr.Dataset, name: str) -> str:
-    return _at(here, name, ())
+    return interval(low, high, "+.2f")
 
 
 def _rows(here: xr.Dataset, output: str) -> list[tuple[str, ...]]:

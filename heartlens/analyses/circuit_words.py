@@ -6,8 +6,10 @@ import numpy as np
 import xarray as xr
 
 from heartlens.findings import Findings, doubts
+from heartlens.wording import interval_at, with_interval
 
 COLUMNS = ("node", "order", "in circuit", "what it adds to the circuit's faithfulness", "95 % interval", "returns on resampled records")
+ALPHA = 0.05
 STABLE = 0.8  # of the searches on resampled records
 FEW_TESTED = 6
 
@@ -26,8 +28,9 @@ def say(summary: xr.Dataset) -> Findings:
 
 
 def holds(summary: xr.Dataset) -> bool:
-    """Whether the circuit is more faithful than every random set of its size, interval and all."""
-    return float(summary["faithfulness_low"]) > float(summary["random_circuit_faithfulness"].max())
+    """Whether the circuit is more faithful than every random set of its size, interval and all, and these are enough for p < 0.05."""
+    is_beyond = float(summary["faithfulness_low"]) > float(summary["random_circuit_faithfulness"].max())
+    return is_beyond and float(summary["random_p_value"]) < ALPHA
 
 
 def _circuit(summary: xr.Dataset) -> str:
@@ -44,7 +47,7 @@ def _holds(summary: xr.Dataset) -> str:
     low, high = np.quantile(random, [0.025, 0.975])
     verdict = "It holds on other records" if holds(summary) else "It does not hold on other records beyond random sets"
     return (
-        f"{verdict}: faithfulness {_with_interval(summary, 'faithfulness')} on {summary.attrs['n_tested_windows']} windows of "
+        f"{verdict}: faithfulness {with_interval(summary, 'faithfulness')} on {summary.attrs['n_tested_windows']} windows of "
         f"{summary.attrs['n_tested_records']} records it was not searched on; {len(random)} random sets of equal size "
         f"{np.median(random):.2f} (95 % {low:.2f} to {high:.2f}, p {float(summary['random_p_value']):.3f}). With all nodes resampled the "
         f"readout is off by {float(summary['change']):.3g}."
@@ -58,7 +61,7 @@ def _completeness(summary: xr.Dataset) -> str:
         if rest < 0.5
         else "not complete: what is left without it does part of the work, or is not told"
     )
-    return f"Completeness: the other nodes alone have faithfulness {_with_interval(summary, 'rest_faithfulness')}; {verdict}."
+    return f"Completeness: the other nodes alone have faithfulness {with_interval(summary, 'rest_faithfulness')}; {verdict}."
 
 
 def _minimality(summary: xr.Dataset) -> str:
@@ -84,22 +87,13 @@ def _stability(summary: xr.Dataset) -> str:
     )
 
 
-def _with_interval(at: xr.Dataset, name: str) -> str:
-    return f"{float(at[name]):.2f} ({_interval(at, name)})"
-
-
-def _interval(at: xr.Dataset, name: str) -> str:
-    low, high = float(at[f"{name}_low"]), float(at[f"{name}_high"])
-    return "no interval" if np.isnan(low) else f"{low:.2f} to {high:.2f}"
-
-
 def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     return tuple(_row(one) for _, one in summary.sortby("rank").groupby("rank"))
 
 
 def _row(one: xr.Dataset) -> tuple[str, ...]:
     at = one.isel(node=0)
-    told = (f"{int(at['rank']) + 1}", "yes" if at["in_circuit"] else "no", f"{float(at['gain']):+.3f}", _interval(at, "gain"))
+    told = (f"{int(at['rank']) + 1}", "yes" if at["in_circuit"] else "no", f"{float(at['gain']):+.3f}", interval_at(at, "gain"))
     return (str(at["node"].item()), *told, f"{100 * float(at['returns']):.0f} %")
 
 

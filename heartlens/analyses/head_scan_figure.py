@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import KINDS, head_label
+from heartlens.wording import plain
 
 
 def draw(summary: xr.Dataset) -> figures.Page:
@@ -47,7 +48,7 @@ def _maps(part: Any, scan: xr.Dataset) -> None:
     for axes, wave in zip(panels, scan["wave"].values, strict=True):
         here = scan.sel(wave=wave).transpose("layer", "head", ...)
         image = figures.head_map(axes, here["lift"].values, here["survives"].values, limit)
-        axes.set_title(_plain(wave))
+        axes.set_title(plain(wave))
         axes.set_xlabel("head")
     panels[0].set_ylabel("layer")
     bar = part.colorbar(image, ax=panels, shrink=0.8, label="lift (share / even share)")
@@ -61,7 +62,7 @@ def _profiles(axes: Any, scan: xr.Dataset, heads: dict[str, tuple[int, int]]) ->
     shown = (scan["phase"] + lead) % 1 - lead
     order = np.argsort(shown.values)
     lift = scan["lift_by_phase"].transpose("layer", "head", "phase").values[..., order]
-    named = {wave: (f"{head_label(*heads[wave])}, strongest at {_plain(wave)}", lift[heads[wave]]) for wave in heads}
+    named = {wave: (f"{head_label(*heads[wave])}, strongest at {plain(wave)}", lift[heads[wave]]) for wave in heads}
     figures.profiles(axes, shown.values[order], [named.get(str(wave)) for wave in scan["wave"].values])
     occupancy = scan["wave_by_phase"].transpose("wave", "phase").values[:, order]
     figures.bands(axes, shown.values[order], dict(zip(map(str, scan["wave"].values), occupancy, strict=True)))
@@ -80,7 +81,3 @@ def _window(part: Any, scan: xr.Dataset, head: tuple[int, int]) -> None:
     asking = "last token asks" if scan.attrs["example_query"] == "last" else "all tokens ask"
     where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {asking}"
     axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")
-
-
-def _plain(wave: Any) -> str:
-    return str(wave).replace("_", " ")

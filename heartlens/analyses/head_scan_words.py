@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
+from heartlens.wording import interval, number, plain
 
 COLUMNS = ("head", "wave", "lift", "95 % interval", "share", "even share", "AUC", "p", "q", "largest lift of twins (95 %)", "lag")
 
@@ -53,7 +54,7 @@ def _per_wave(scan: xr.Dataset, survivors: list[tuple[str, int, int]]) -> tuple[
 
 
 def _of_wave(scan: xr.Dataset, wave: str, survivors: list[tuple[str, int, int]]) -> str:
-    name = wave.replace("_", " ")
+    name = plain(wave)
     if survivors:
         return f"{name}: " + "; ".join(f"{head_label(*one[1:])} lift {_lift(scan, *one)}" for one in survivors) + "."
     lift = scan["lift"].sel(wave=wave)
@@ -61,20 +62,12 @@ def _of_wave(scan: xr.Dataset, wave: str, survivors: list[tuple[str, int, int]])
         return f"{name}: no record has this wave; nothing was tested."
     layer, head = np.unravel_index(int(np.nanargmax(lift.values)), lift.shape)
     best = f"{head_label(int(layer), int(head))} with lift {_lift(scan, wave, int(layer), int(head))}"
-    return f"{name}: no head survives. The largest is {best}; twins reach {_number(_at(scan, 'null_high', wave, 0, 0))}."
+    return f"{name}: no head survives. The largest is {best}; twins reach {number(_at(scan, 'null_high', wave, 0, 0))}."
 
 
 def _lift(scan: xr.Dataset, *one: object) -> str:
     lift, low, high = (_at(scan, name, *one) for name in ("lift", "lift_low", "lift_high"))  # type: ignore[arg-type]
-    return f"{lift:.2f} ({_interval(low, high)})"
-
-
-def _interval(low: float, high: float) -> str:
-    return "no interval" if np.isnan(low) else f"{low:.2f} to {high:.2f}"
-
-
-def _number(value: float) -> str:
-    return "not measured" if np.isnan(value) else f"{value:.2f}"
+    return f"{lift:.2f} ({interval(low, high)})"
 
 
 def _significant_only(scan: xr.Dataset) -> str:
@@ -96,15 +89,15 @@ def _row(scan: xr.Dataset, wave: str, layer: int, head: int) -> tuple[str, ...]:
     lags = scan["lift_by_lag"].sel(wave=wave, layer=layer, head=head)
     return (
         head_label(layer, head),
-        wave.replace("_", " "),
+        plain(wave),
         f"{at['lift']:.2f}",
-        _interval(at["lift_low"], at["lift_high"]),
+        interval(at["lift_low"], at["lift_high"]),
         f"{at['share']:.3f}",
         f"{at['even_share']:.3f}",
         f"{at['auc']:.2f}",
         f"{at['p_value']:.4f}",
         f"{at['q_value']:.4f}",
-        _number(_at(scan, "null_high", wave, layer, head)),
+        number(_at(scan, "null_high", wave, layer, head)),
         str(int(lags["lag"].values[np.nanargmax(lags.values)])),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.findings import Findings, doubts
+from heartlens.wording import interval_at, number, with_interval
 
 COLUMNS = (
     *("label", "level", "cosine same", "cosine different", "effect", "95 % interval", "q", "twins (95 %)"),
@@ -58,18 +59,18 @@ def _named(levels: np.ndarray, places: np.ndarray) -> str:
 
 def _largest(here: xr.Dataset) -> str:
     at = here.isel(level=int(np.nanargmax(here["effect"].values)))
-    within, between = (_number(at[f"cosine_{name}"]) for name in ("within", "between"))
-    said = f"The largest effect is {_with_interval(at, 'effect')} at {at['level'].item()}: cosine {within} within, {between} between"
-    return f"{said}; twins reach {_number(at['null_high'])}."
+    within, between = (number(at[f"cosine_{name}"]) for name in ("within", "between"))
+    said = f"The largest effect is {with_interval(at, 'effect')} at {at['level'].item()}: cosine {within} within, {between} between"
+    return f"{said}; twins reach {number(at['null_high'])}."
 
 
 def _growth(here: xr.Dataset, name: str) -> str:
-    first, last = (_number(here["effect"].isel(level=level)) for level in (0, -1))
+    first, last = (number(here["effect"].isel(level=level)) for level in (0, -1))
     told = f"From the embedding to the last block the effect for {name} goes from {first} to {last}"
     if not float(here["growth_low"]) > 0:
-        return f"{told}: no growth that the records agree on (growth {_with_interval(here, 'growth')})."
-    share = f"{_last_block(here)} (share of the growth made there: {_with_interval(here, 'last_share')})"
-    return f"{told}, {_with_interval(here, 'trend', 3)} a level; {share}."
+        return f"{told}: no growth that the records agree on (growth {with_interval(here, 'growth')})."
+    share = f"{_last_block(here)} (share of the growth made there: {with_interval(here, 'last_share')})"
+    return f"{told}, {with_interval(here, 'trend', '.3f')} a level; {share}."
 
 
 def _last_block(here: xr.Dataset) -> str:
@@ -88,36 +89,23 @@ def _probe(here: xr.Dataset, name: str) -> str:
     if here["probe_accuracy"].isnull().all():
         return f"No linear probe of {name} was trained: it takes sampled tokens of two records at least."
     best = here.isel(level=int(np.nanargmax(here["probe_accuracy"].values)))
-    accuracy = _with_interval(best, "probe_accuracy")
-    null = _number(best["probe_accuracy_null"])
+    accuracy = with_interval(best, "probe_accuracy")
+    null = number(best["probe_accuracy_null"])
     return (
         f"A linear probe of {name}, trained on other records, is right most often at {best['level'].item()}: {accuracy}; shuffled {null}."
     )
 
 
 def _row(at: xr.Dataset, label: str, level: str) -> tuple[str, ...]:
-    beside = (f"{_number(at[name])} ({_number(at[f'{name}_null'])})" for name in ("silhouette", "purity", "probe_accuracy"))
-    cosines = (_number(at["cosine_within"]), _number(at["cosine_between"]))
-    tested = (_interval(at, "effect"), _number(at["q_value"], 4), _number(at["null_high"], 3))
-    return (label, level, *cosines, _number(at["effect"], 3), *tested, *beside, "yes" if at["holds"] else "no")
-
-
-def _with_interval(at: xr.Dataset, name: str, digits: int = 2) -> str:
-    return f"{_number(at[name], digits)} ({_interval(at, name, digits)})"
-
-
-def _interval(at: xr.Dataset, name: str, digits: int = 2) -> str:
-    low, high = float(at[f"{name}_low"]), float(at[f"{name}_high"])
-    return "no interval" if np.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def _number(value: xr.DataArray, digits: int = 2) -> str:
-    return "not measured" if np.isnan(value) else f"{float(value):.{digits}f}"
+    beside = (f"{number(at[name])} ({number(at[f'{name}_null'])})" for name in ("silhouette", "purity", "probe_accuracy"))
+    cosines = (number(at["cosine_within"]), number(at["cosine_between"]))
+    tested = (interval_at(at, "effect"), number(at["q_value"], ".4f"), number(at["null_high"], ".3f"))
+    return (label, level, *cosines, number(at["effect"], ".3f"), *tested, *beside, "yes" if at["holds"] else "no")
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     found = doubts(summary.attrs, summary.sizes.get("twin", 0))
-    position = ", ".join(f"{label} {_number(summary['position_effect'].sel(label=label), 3)}" for label in summary["label"].values)
+    position = ", ".join(f"{label} {number(summary['position_effect'].sel(label=label), '.3f')}" for label in summary["label"].values)
     found.append(f"Position alone (the position embedding without tokens) has an effect of {position}.")
     found.append("The token before tells rising from falling: vectors that come apart by slope need not hold a picture of the cycle.")
     found.append("A probe shows what can be read off the vectors, not what the model uses; that takes an intervention.")

@@ -8,6 +8,7 @@ import xarray as xr
 from heartlens import figures
 from heartlens.analyses.patching_summary import WHOLE
 from heartlens.axes import KINDS, head_label
+from heartlens.wording import plain
 
 N_NAMED = 8  # heads drawn by wave
 MAPS = {"effect": "whole effect", "direct": "direct to the output", "control_effect": "control"}
@@ -57,7 +58,7 @@ def _waves(axes: Any, summary: xr.Dataset) -> None:
         middle, low, high = (np.array([float(here[f"effect{key}"].values[head]) for head in heads]) for key in ("", "_low", "_high"))
         x = np.arange(len(heads)) + (row - (len(places) - 1) / 2) * 0.8 / len(places)
         survives = np.array([bool(here["effect_survives"].values[head]) for head in heads])
-        figures.marked_intervals(axes, x, middle, low, high, survives, colour=colour, name=place.replace("_", " "))
+        figures.marked_intervals(axes, x, middle, low, high, survives, colour=colour, name=plain(place))
     axes.set_xticks(range(len(heads)), [head_label(*head) for head in heads])
     axes.set_title("a head's output at the tokens of", loc="left")
     axes.set(ylabel="part of the difference", xlim=(-0.6, len(heads) - 0.4))
@@ -69,7 +70,7 @@ def _levels(part: Any, summary: xr.Dataset) -> None:
     """The stream at the tokens of each wave, and of each cycle back, by level."""
     waves, back = part.subplots(1, 2, width_ratios=(1.3, 1))
     places = [str(place) for place in summary["place"].values if place != WHOLE]
-    lines = {place.replace("_", " "): _line(summary.sel(place=place), "stream") for place in places}
+    lines = {plain(place): _line(summary.sel(place=place), "stream") for place in places}
     figures.by_level(waves, lines, figures.PALETTE)
     waves.axhline(0, color="0.6", linewidth=0.6)
     waves.set(title="the stream at the tokens of", ylabel="part of the difference")

@@ -1,14 +1,15 @@
 """The numbers of a patching: effects as parts of the whole difference, over records, and what holds against twins and control."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from heartlens.measures.paired import sign_flip_p_values
 from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
-from heartlens.measures.shift import two_sided_p_values
 from heartlens.refusal import Refusal
 
 ALPHA = 0.05
@@ -31,10 +32,11 @@ def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_p
     means = paired / paired["n_pairs"]
     whole = np.asarray((means["clean"] - means["corrupt"]).values)
     named = _difference(means, whole, seed, n_permutations)
+    flipped = partial(sign_flip_p_values, seed=seed, n_permutations=n_permutations)
     for name, axes in EFFECTS.items():
         top = _towards(means[name].transpose("record", *axes).values, whole, sums.attrs["direction"])
         named |= _shares(name, axes, top, whole, seed)
-        named[f"{name}_p_value"] = (axes, np.where(_tested(name, sums), _sign_flipped(top, whole, seed, n_permutations), np.nan))
+        named[f"{name}_p_value"] = (axes, np.where(_tested(name, sums), flipped(_with_difference(top, whole)), np.nan))
     if "cross_model" in means:
         named |= _cross_model(means, seed, n_permutations)
     named |= _corrected(named) | _controlled(means, whole, sums.attrs["direction"], seed)
@@ -53,7 +55,7 @@ def _difference(means: xr.Dataset, whole: ByRecord, seed: int, n_permutations: i
     named["record_difference"] = ("record", whole)
     for name, values in (("difference", whole), ("control_difference", (means["clean"] - means["control"]).values)):
         low, high = interval_over_records(values, np.ones_like(values), seed=seed)
-        p_value = _sign_flipped(values[:, None], np.ones_like(values), seed, n_permutations)[0]
+        p_value = sign_flip_p_values(values[:, None], seed=seed, n_permutations=n_permutations)[0]
         numbers = {"": values.mean(), "_low": low, "_high": high, "_p_value": p_value}
         named |= {f"{name}{key}": float(number) for key, number in numbers.items()}
     return named
@@ -76,13 +78,9 @@ def _shares(name: str, axes: tuple[str, ...], top: ByRecord, whole: ByRecord, se
     return {name: (axes, _over(top.sum(axis=0), bottom.sum(axis=0))), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
 
 
-def _sign_flipped(top: ByRecord, whole: ByRecord, seed: int, n_permutations: int) -> np.ndarray:
-    """Two-sided: how often the sum is reached when each record's sign is drawn at random. NaN with fewer than two records."""
-    say = _below(np.sign(whole), top)
-    if (whole != 0).sum() < 2:
-        return np.full(top.shape[1:], np.nan)
-    both = np.stack([top, -top], axis=1) * say[:, None]
-    return np.asarray(two_sided_p_values(both, np.stack([say, say], axis=1), seed=seed, n_permutations=n_permutations))
+def _with_difference(top: ByRecord, whole: ByRecord) -> ByRecord:
+    """NaN for records whose readout the counterfactual leaves as it is: they have no say."""
+    return np.where((whole != 0).reshape(-1, *(1 for _ in top.shape[1:])), top, np.nan)
 
 
 def _tested(name: str, sums: xr.Dataset) -> np.ndarray:
@@ -99,7 +97,7 @@ def _cross_model(means: xr.Dataset, seed: int, n_permutations: int) -> dict[str,
     values = np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1)
     ones, axes = np.ones_like(values), ("side", "swapped")
     low, high = interval_over_records(values, ones, seed=seed)
-    p_value = _sign_flipped(values, np.ones(len(values)), seed, n_permutations)
+    p_value = sign_flip_p_values(values, seed=seed, n_permutations=n_permutations)
     numbers = {"": values.mean(axis=0), "_low": low, "_high": high, "_p_value": p_value}
     told = {"base_logit": ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))}
     return {f"cross_model{key}": (axes, number) for key, number in numbers.items()} | told

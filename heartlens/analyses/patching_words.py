@@ -8,6 +8,7 @@ from heartlens.analyses.patching_readouts import unit_of
 from heartlens.analyses.patching_summary import WHOLE
 from heartlens.axes import head_label
 from heartlens.findings import Findings
+from heartlens.wording import interval_at, number, p_value
 
 COLUMNS = ("what", "where", "part of the difference", "95 % interval", "p", "q", "control", "largest of twins (95 %)")
 NAMES = {"effect": "head's output", "direct": "direct to the output", "path": "path into the receiver"}
@@ -46,10 +47,10 @@ def _difference(summary: xr.Dataset) -> str:
     held = "" if np.isnan(summary["difference_low"]) else "moves it" if moves(summary) else "is not shown to move it in one direction"
     same = f"; in {n_same} windows not at all" if n_same else ""
     return (
-        f"Clean minus {attrs['counterfactual']}, {what}: {_signed(summary, 'difference')} {unit_of(attrs['readout'])} "
-        f"({_interval(summary, 'difference')}), p {_p(summary['difference_p_value'])}: the counterfactual "
-        f"{held or 'cannot be tested on one record (point estimates)'}{same}. Control: {_signed(summary, 'control_difference')} "
-        f"({_interval(summary, 'control_difference')})."
+        f"Clean minus {attrs['counterfactual']}, {what}: {number(summary['difference'], '+.3f')} {unit_of(attrs['readout'])} "
+        f"({interval_at(summary, 'difference', '+.3f')}), p {p_value(summary['difference_p_value']) or 'not tested'}: the counterfactual "
+        f"{held or 'cannot be tested on one record (point estimates)'}{same}. Control: {number(summary['control_difference'], '+.3f')} "
+        f"({interval_at(summary, 'control_difference', '+.3f')})."
     )
 
 
@@ -133,19 +134,6 @@ def _named(here: xr.Dataset, name: str, place: Place) -> str:
 def _of(here: xr.Dataset, name: str, place: Place) -> str:
     value, low, high = (float(here[f"{name}{key}"].values[place]) for key in ("", "_low", "_high"))
     return f"{value:+.2f}" + ("" if np.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
-
-
-def _signed(summary: xr.Dataset, name: str) -> str:
-    return f"{float(summary[name]):+.3f}"
-
-
-def _interval(summary: xr.Dataset, name: str) -> str:
-    low, high = float(summary[f"{name}_low"]), float(summary[f"{name}_high"])
-    return "no interval" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
-
-
-def _p(p_value: xr.DataArray | float) -> str:
-    return "not tested" if np.isnan(p_value) else f"{float(p_value):.4f}"
 
 
 def _rows(summary: xr.Dataset, name: str) -> list[tuple[str, ...]]:

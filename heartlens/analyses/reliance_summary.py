@@ -7,8 +7,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from heartlens.analyses.reliance_arms import KINDS_OF, contrast
+from heartlens.measures.paired import sign_flip_p_values
 from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
-from heartlens.measures.shift import two_sided_p_values
 
 ALPHA = 0.05
 ByRecord = Float[np.ndarray, "record *what"]
@@ -63,11 +63,7 @@ def _estimate(values: ByRecord, seed: int) -> Numbers:
 
 def _tested(values: ByRecord, seed: int, n_permutations: int) -> Numbers:
     """The estimate with the two-sided p of drawing each record's sign at random, and its q over all of `values`; NaN below two records."""
-    known = np.isfinite(values)
-    top = np.where(known, values, 0.0)
-    signs, say = np.stack([top, -top], axis=1), np.stack([known, known], axis=1).astype(float)
-    drawn = two_sided_p_values(signs, say, seed=seed, n_permutations=n_permutations)
-    p_value = np.where(known.sum(axis=0) >= 2, drawn, np.nan)
+    p_value = sign_flip_p_values(values, seed=seed, n_permutations=n_permutations)
     return {**_estimate(values, seed), "_p_value": p_value, "_q_value": q_values(p_value)}
 
 

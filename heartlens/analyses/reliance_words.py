@@ -5,6 +5,7 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import FEW_RECORDS, Findings, doubts
+from heartlens.wording import interval_at, number, p_value
 
 NAMES = {"rhythm": "rhythm", "p_wave": "P wave", "interaction": "interaction", "rhythm_no_p": "rhythm, no own P"}
 RIVALS = {"rhythm": "in order", "p_wave": "no T", "interaction": "no T", "rhythm_no_p": "in order"}
@@ -68,8 +69,9 @@ def _of(here: xr.Dataset, factor: str) -> str:
     asked = f"Does the logit rely on {ASKED[factor]}?"
     if n_records == 0:
         return f"{asked} Not tested: no record has such windows."
-    numbers = f"{_number(here['effect'])} ({_interval(here, 'effect')}), {n_records} record{'s' if n_records > 1 else ''}"
-    controls = f"sham {_number(here['sham'])}, {RIVALS[factor]} {_number(here['rival'])}, twins reach {_unsigned(here['null_high'])}"
+    numbers = f"{number(here['effect'], '+.3f')} ({interval_at(here, 'effect', '+.3f')}), {n_records} record{'s' if n_records > 1 else ''}"
+    sham, rival, limit = number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f")
+    controls = f"sham {sham}, {RIVALS[factor]} {rival}, twins reach {limit}"
     if n_records < FEW_RECORDS:
         return f"{asked} Not decided: {numbers}; fewer than {FEW_RECORDS} records cannot reach p < 0.05; {controls}."
     return f"{asked} {_answer(here)} {numbers}, p {float(here['p_value']):.4f}; {controls}."
@@ -97,7 +99,8 @@ def _carried(here: xr.Dataset, factor: str) -> str:
     whole = float(here["head_whole"]) if is_there else 0.0
     places = [(int(flat) // effect.shape[1], int(flat) % effect.shape[1]) for flat in largest]
     listed = ", ".join(_one(head_label(*place), float(effect[place]), whole, bool(kept[place])) for place in places)
-    return f"{_capital(NAMES[factor])} ({_number(here['head_whole'])} in {int(here['n_swapped'])} windows) is carried most by: {listed}."
+    told = f"{_capital(NAMES[factor])} ({number(here['head_whole'], '+.3f')} in {int(here['n_swapped'])} windows)"
+    return f"{told} is carried most by: {listed}."
 
 
 def _one(head: str, effect: float, whole: float, is_sure: bool) -> str:
@@ -141,8 +144,8 @@ METHODS = (
 
 
 def _row(here: xr.Dataset, name: str) -> tuple[str, ...]:
-    values = (_number(here["effect"]), _interval(here, "effect"), _p(here["p_value"]), _p(here["q_value"]))
-    return (name, *values, _number(here["sham"]), _number(here["rival"]), _unsigned(here["null_high"]))
+    values = (number(here["effect"], "+.3f"), interval_at(here, "effect", "+.3f"), p_value(here["p_value"]), p_value(here["q_value"]))
+    return (name, *values, number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f"))
 
 
 def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
@@ -153,27 +156,15 @@ def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
         places = [(int(layer), int(head)) for layer, head in np.argwhere(here["head_survives"].values)]
         for layer, head in sorted(places, key=lambda place: -abs(float(here["head_effect"].values[place]))):
             one = here.sel(layer=layer, head=head)
-            values = (_number(one["head_effect"]), _interval(one, "head_effect"), _p(one["head_p_value"]), _p(one["head_q_value"]))
-            found.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, _number(one["head_sham"]), "", ""))
+            values = (
+                number(one["head_effect"], "+.3f"),
+                interval_at(one, "head_effect", "+.3f"),
+                p_value(one["head_p_value"]),
+                p_value(one["head_q_value"]),
+            )
+            found.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, number(one["head_sham"], "+.3f"), "", ""))
     return tuple(found)
 
 
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def _number(value: xr.DataArray | float) -> str:
-    return "none" if np.isnan(float(value)) else f"{float(value):+.3f}"
-
-
-def _unsigned(value: xr.DataArray) -> str:
-    return "not measured" if np.isnan(float(value)) else f"{float(value):.3f}"
-
-
-def _p(value: xr.DataArray) -> str:
-    return "" if np.isnan(float(value)) else f"{float(value):.4f}"
-
-
-def _interval(here: xr.Dataset, name: str) -> str:
-    low, high = float(here[f"{name}_low"]), float(here[f"{name}_high"])
-    return "no interval" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"

@@ -109,19 +109,19 @@ def settled(after: ByRecord, before: ByRecord) -> ByRecord:
 
 
 def sign_flip_p_values(changed: ByRecord, *, seed: int, n_permutations: int = 9999) -> Ratio:
-    """How often the sum over records is as large, either way, when each record's change has a random sign; NaN of fewer than two records.
+    """How often the sum over records is as large, either way, when each record's change has a random sign.
 
-    Where nothing changed p is 1.
+    NaN where fewer than two records have a say (their change is a number); where nothing changed p is 1.
     """
-    flat = changed.reshape(len(changed), -1)
-    if len(flat) < 2:
-        return np.full(changed.shape[1:], np.nan)
+    known = np.isfinite(changed).reshape(len(changed), -1)
+    flat = np.where(known, changed.reshape(known.shape), 0.0)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (n_permutations, len(flat)))
     observed = np.abs(flat.sum(axis=0)) * (1 - TIE)
     reached = np.zeros(observed.shape)
     for part in np.array_split(signs, max(1, n_permutations // 500)):
         reached += (np.abs(part @ flat) >= observed).sum(axis=0)
-    return np.asarray((1 + reached) / (1 + n_permutations)).reshape(changed.shape[1:])
+    p_value = np.where(known.sum(axis=0) >= 2, (1 + reached) / (1 + n_permutations), np.nan)
+    return np.asarray(p_value).reshape(changed.shape[1:])
 
 
 def ratio_of_effects(top: Ratios, bottom: Ratios, *, seed: int, n_resamples: int = 2000) -> tuple[Ratio, Ratio, Ratio]:

@@ -78,7 +78,7 @@ def test_what_has_no_interval_has_no_p():
     assert np.isnan(found["p_value"][:, 1]).all()
 
 
-def test_effects_untested_are_those_outcome():
+def test_effects_untested_are_those_tested():
     """Of beats 4 of 20 are missed and 2 invented: F1 falls from 1 to 32 / (32 + 6)."""
     told = records(np.zeros((2, 2)), np.full((2, 2), 10.0), names=("beat_misses", "beat_extras"))
     ablated = np.array([[[3.0, 1.0]], [[1.0, 1.0]]])

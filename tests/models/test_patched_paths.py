@@ -22,7 +22,7 @@ EARLY = np.broadcast_to(np.arange(CONTEXT) < 200, CLEAN.shape).copy()
 
 @pytest.fixture(scope="module")
 def model():
-    return model_of(random_state(layers=N_LAYERS, heads=N_HEADS, d_head=8, scale=0.4), dtype=torch.float64)
+    return model_of(random_state(layers=N_LAYERS, heads=N_HEADS, d_head=6, scale=0.4), dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")

@@ -124,10 +124,17 @@ def test_a_wave_ratio_is_the_cost_inside_over_that_outside(copier, found):
 
 
 def test_nothing_planted_is_nothing_found():
-    nothing = run(replace(QUICK, n_twins=0), planted({}, PLAIN, **DOUBLE), PLAIN[:3])
+    nothing = run(replace(QUICK, n_twins=0), planted({}, PLAIN, **DOUBLE), PLAIN[:6])
     assert not nothing["matters"].any()
     assert np.abs(nothing["effect"]).max() < 1e-6
     assert "no head matters beyond its controls" in " ".join(QUICK.findings(nothing).verdict)
+
+
+def test_five_records_decide_nothing(copier):
+    summary = run(replace(QUICK, n_twins=0), copier, LATE[:5])
+    assert not summary["matters"].any()
+    told = QUICK.findings(summary).verdict[1]
+    assert "not decided (5 records, and fewer than 6 cannot reach q < 0.05); the largest effects: L2H4" in told
 
 
 def test_what_a_twin_does_stands_beside_and_decides_nothing(measured):

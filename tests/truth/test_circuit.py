@@ -20,7 +20,7 @@ from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 
 WINDOWS = regular("ecg", 6, periodic=True)
-QUICK = Circuit(search_windows=2, n_bootstraps=2, n_random=5)
+QUICK = Circuit(search_windows=2, n_bootstraps=2, n_random=20)
 PLANTS = {(1, 3): CopiesValue(margin=2.0), (0, 2): FirstToken(), (1, 5): Wave("P")}
 
 
@@ -51,6 +51,7 @@ def test_random_sets_keep_nothing_but_where_they_have_the_head(found):
     assert set(np.round(random, 6)) <= {0.0, 1.0}
     assert found["random_faithfulness"].sel(size=16).values.max() == pytest.approx(1)
     assert holds(found) == (random.max() < 0.5)
+    assert not holds(found.isel(draw=slice(19)).assign(random_p_value=1 / 20))  # too few to tell
 
 
 def test_tallies_of_two_circuits_do_not_add_up():

@@ -1,0 +1,37 @@
+"""The only door to matplotlib: page, palette and panels. Vector output with text a reader can edit; no pyplot, nothing shown."""
+
+from heartlens.figures.layout import COLUMN_MM, FORMATS, PAGE_MM, PALETTE, Page, caption, page, save, style
+from heartlens.figures.lines import by_level, curves, interval_line, limits, marked_intervals, profiles, reliability
+from heartlens.figures.maps import change_map, head_map, lift_map, signed_map
+from heartlens.figures.signals import attended_signal, bands, level_lines, marked_signal, on_the_cycle, shifted_signal, trace, wave_strip
+
+__all__ = [
+    "COLUMN_MM",
+    "FORMATS",
+    "PAGE_MM",
+    "PALETTE",
+    "Page",
+    "attended_signal",
+    "bands",
+    "by_level",
+    "caption",
+    "change_map",
+    "curves",
+    "head_map",
+    "interval_line",
+    "level_lines",
+    "lift_map",
+    "limits",
+    "marked_intervals",
+    "marked_signal",
+    "on_the_cycle",
+    "page",
+    "profiles",
+    "reliability",
+    "save",
+    "shifted_signal",
+    "signed_map",
+    "style",
+    "trace",
+    "wave_strip",
+]
