@@ -1,0 +1,127 @@
+"""Experts' marks become landmarks: of files written here, and of real records."""
+
+import re
+
+import numpy as np
+import pytest
+import wfdb
+from recorded import marked, record
+
+from heartlens.signals.readers import read_recording
+
+
+def beats(first, *symbols):
+    """The marks of heartbeats, one a second from sample `first` at 250 Hz, given as offsets in samples around the R peak."""
+    return [(first + 250 * number + at, symbol) for number, beat in enumerate(symbols) for at, symbol in beat]
+
+
+P, Q, T = [(-55, "("), (-45, "p"), (-35, ")")], [(-10, "("), (0, "N"), (12, ")")], [(50, "("), (70, "t"), (85, ")")]
+
+
+def test_expert_marks_of_the_lead_become_landmarks(tmp_path):
+    record(tmp_path, leads=("i", "ii"))
+    marked(tmp_path, "ii", *beats(250, P + Q + T, P + Q + T, P + Q + T))
+    marks = read_recording(tmp_path / "r.hea", "ii").landmarks
+    assert marks.beat_s.tolist() == [1.0, 2.0, 3.0]
+    assert marks.wave.tolist() == ["P", "QRS", "T"] * 3
+    assert marks.onset_s[:3] == pytest.approx([0.78, 0.96, 1.2])
+    assert marks.peak_s[:3] == pytest.approx([0.82, 1.0, 1.28])
+    assert marks.offset_s[:3] == pytest.approx([0.86, 1.048, 1.34])
+    assert marks.span_s == pytest.approx((0.78, 3.34))
+    assert marks.source == "expert, annotator ii"
+    assert read_recording(tmp_path / "r.hea", "i").landmarks is None
+
+
+def test_brackets_of_a_neighbour_are_not_taken(tmp_path):
+    record(tmp_path)
+    no_onset = [mark for mark in T if mark[1] != "("]
+    u_wave = [(100, "u"), (110, ")")]
+    marked(tmp_path, "q1c", *beats(250, P + Q + T + u_wave, P + Q + no_onset + u_wave, P + Q + [(70, "t")] + u_wave, Q))
+    marks = read_recording(tmp_path / "r.hea").landmarks
+    t = marks.wave == "T"
+    assert marks.onset_s[t] == pytest.approx([1.2, 2.2, 3.2])
+    assert marks.offset_s[t] == pytest.approx([1.34, 2.34, 3.34])
+    assert set(marks.wave) == {"P", "QRS", "T"}
+
+
+def test_without_any_bracket_the_typical_width_is_taken(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "q1c", *beats(250, [(0, "N"), (70, "t")], [(0, "V"), (70, "t")]))
+    marks = read_recording(tmp_path / "r.hea").landmarks
+    assert marks.onset_s == pytest.approx([0.958, 1.182, 1.958, 2.182])
+    assert marks.offset_s == pytest.approx([1.049, 1.356, 2.049, 2.356])
+
+
+def test_a_biphasic_t_is_one_wave(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "i", *beats(250, [*Q, (50, "("), (60, "t"), (75, "t"), (85, ")")], Q))
+    marks = read_recording(tmp_path / "r.hea").landmarks
+    assert (marks.onset_s[1], marks.peak_s[1], marks.offset_s[1]) == pytest.approx((1.2, 1.24, 1.34))
+
+
+def test_an_interval_too_long_for_the_record_limits_the_span(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "i", *beats(250, P + Q + T, P + Q + T, [], P + Q + T, P + Q + T, P + Q + T))
+    recording = read_recording(tmp_path / "r.hea")
+    assert recording.landmarks.beat_s.tolist() == [4.0, 5.0, 6.0]
+    assert recording.landmarks.span_s == pytest.approx((3.78, 6.34))
+    assert set(recording.landmarks.wave) == {"P", "QRS", "T"}
+    assert len(recording.landmarks.wave) == 9
+    assert "r: 3 of the expert's 5 beats used; elsewhere beats are unmarked" in recording.notes
+
+
+def test_the_atr_beats_decide_where_there_are_some(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "q1c", *beats(250, Q, Q, [], Q, Q, Q))
+    marked(tmp_path, "atr", *beats(253, *[[(0, "N")]] * 2, [], *[[(0, "N")]] * 3))
+    assert len(read_recording(tmp_path / "r.hea").landmarks.beat_s) == 5
+    marked(tmp_path, "atr", *sorted([*beats(253, *[[(0, "N")]] * 6), (1375, "V")]))
+    assert read_recording(tmp_path / "r.hea").landmarks.beat_s.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("marks", "note"),
+    [([(99999, "N"), (100200, "N")], r"the marks in r\.i cannot be read"), ([(9, "N")], r"the marks in r\.i hold 1 beats")],
+)
+def test_marks_that_cannot_be_used_are_noted(tmp_path, marks, note):
+    record(tmp_path)
+    marked(tmp_path, "i", *marks)
+    recording = read_recording(tmp_path / "r.hea")
+    assert recording.landmarks is None
+    assert any(re.search(note, line) for line in recording.notes)
+
+
+def test_ludb(shared):
+    recording = read_recording(shared / "data/ludb/1.hea")
+    assert (recording.name, recording.rate_hz, len(recording.signal), recording.unit) == ("ludb/1", 500.0, 5000, "mV")
+    assert recording.signal[0] == pytest.approx((-120 - 6) / 1716)
+    assert recording.landmarks.beat_s[0] == 664 / 500
+    assert recording.landmarks.span_s == (641 / 500, 3996 / 500)
+    assert [int((recording.landmarks.wave == wave).sum()) for wave in ("P", "QRS", "T")] == [5, 6, 5]
+
+
+def test_every_ludb_lead_has_waves_in_order(shared):
+    for header in sorted((shared / "data/ludb").glob("*.hea"))[::5]:
+        marks = read_recording(header, "ii").landmarks
+        assert (marks.onset_s <= marks.peak_s).all()
+        assert (marks.peak_s <= marks.offset_s).all()
+        assert (marks.offset_s - marks.onset_s < 0.5).all()
+
+
+def test_qtdb_keeps_its_30_beats_and_sel221_only_a_run_without_unmarked_ones(shared):
+    marks = read_recording(shared / "data/qtdb/sel100.hea").landmarks
+    assert len(marks.beat_s) == 30
+    assert marks.span_s == (601.088, 624.784)
+    partial = read_recording(shared / "data/qtdb/sel221.hea").landmarks
+    atr = wfdb.rdann(str(shared / "data/qtdb/sel221"), "atr").sample / 250
+    inside = atr[(atr > partial.beat_s[0] - 0.1) & (atr < partial.beat_s[-1] + 0.1)]
+    assert len(inside) == len(partial.beat_s) >= 10
+    assert np.abs(inside - partial.beat_s).max() < 0.1
+
+
+def test_a_run_before_an_unmarked_beat_ends_with_its_own_waves(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "i", *beats(250, P + Q + T, P + Q + T, P + Q + T, [], P + Q + T))
+    marks = read_recording(tmp_path / "r.hea").landmarks
+    assert marks.span_s == pytest.approx((0.78, 3.34))
+    assert marks.peak_s.max() == pytest.approx(3.28)
