@@ -17,8 +17,8 @@ N_HEADS = 10
 def draw(summary: xr.Dataset) -> figures.Page:
     """The page."""
     with figures.style():
-        page = figures.page(figures.PAGE_MM, 200)
-        maps, heads, window = cast(Any, page.subfigures(3, 1, height_ratios=(7, 7, 8)))
+        page = figures.page(figures.PAGE_MM, 205)
+        maps, heads, window = cast(Any, page.subfigures(3, 1, height_ratios=(8, 7, 8)))
         _maps(maps, summary)
         sides, of_heads, of_parts = heads.subplots(1, 3, width_ratios=(1, 2, 1.2))
         _sides(sides, summary)
@@ -43,9 +43,9 @@ def _maps(part: Any, summary: xr.Dataset) -> None:
     for axes, (name, title) in zip(panels, MAPS.items(), strict=True):
         here = summary.sel(readout=name).transpose("layer", "head", ...)
         image = figures.signed_map(axes, here["effect"].values, here["matters"].values)
-        axes.set(title=f"change of\n{title}", xlabel="head")
+        axes.set(title=title, xlabel="head")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, pad=0.02)
-    panels[0].set_ylabel("layer")
+    panels[0].set_ylabel("layer (colour: change)")
 
 
 def _sides(axes: Any, summary: xr.Dataset) -> None:

@@ -8,9 +8,10 @@ import xarray as xr
 from heartlens.analyses.continuation_figure import DECIDING, strongest
 from heartlens.axes import KINDS, head_label
 from heartlens.findings import Findings, doubts
+from heartlens.wording import interval, number, p_value, with_interval
 
 COLUMNS = ("part", "period kept", "effect", "95 % interval", "controls", "q", "repeats", "period error (s)", "heart rate (bpm)", "matters")
-N_ROWS, N_NAMED = 16, 5
+N_ROWS, N_NAMED, FEW_RECORDS = 16, 5, 6
 ERRORS = {"period_error_s": "period", "rate_error_bpm": "heart rate"}
 
 
@@ -43,9 +44,11 @@ def _intact(summary: xr.Dataset) -> str:
     kept, others, prompt = (_percent(here, side) for side in ("intact", "others", "prompt"))
     if np.isnan(here["beyond_others_effect_low"]):
         verdict = "Not tested whether the intact model keeps the rhythm (fewer than two records whose rest repeats)"
+    elif attrs["n_records"] < FEW_RECORDS:
+        verdict = f"Not decided whether the intact model keeps the rhythm (fewer than {FEW_RECORDS} records)"
     else:
         verdict = "The intact model keeps the rhythm" if keeps(summary) else "The intact model does NOT keep the rhythm beyond chance"
-    rate = _value(summary.sel(readout="repeats"), "intact", ".2f")
+    rate = with_interval(summary.sel(readout="repeats"), "intact", ".2f")
     return (
         f"{verdict}: {kept} of the continuations of {attrs['n_windows']} windows of {attrs['n_records']} records have a period within 10 % "
         f"of the real rest's; of other records' rests {others}; the prompts' own period {prompt}. Share that repeats at all: {rate}."
@@ -55,7 +58,7 @@ def _intact(summary: xr.Dataset) -> str:
 def _error(summary: xr.Dataset, name: str) -> str:
     """How far a rhythm lies from the real rest's, and from others'."""
     here, unit = summary.sel(readout=name), "bpm" if name.endswith("bpm") else "s"
-    far, others, prompt = (_value(here, side, ".3g") for side in ("intact", "others", "prompt"))
+    far, others, prompt = (with_interval(here, side, ".3g") for side in ("intact", "others", "prompt"))
     return f"Its {ERRORS[name]} is off the real rest's by {far} {unit}, off other records' by {others}; the prompt's own by {prompt}."
 
 
@@ -64,11 +67,13 @@ def _of_heads(summary: xr.Dataset) -> str:
     if bool(here["effect_low"].isnull().all()):
         return "Heads: not tested; fewer than two records, so these are point estimates."
     matters = here["matters"].values
+    if summary.attrs["n_records"] < FEW_RECORDS:
+        return f"Heads: not decided ({summary.attrs['n_records']} records, and fewer than {FEW_RECORDS} cannot reach q < 0.05)."
     by_q = f"{int((here['q_value'] < 0.05).sum())} of {matters.size} by q alone"
     if not matters.any():
         return f"No head matters for the period beyond its controls ({by_q})."
     heads = strongest(summary, min(N_NAMED, int(matters.sum())))
-    named = ", ".join(f"{head_label(*head)} {_value(here.sel(layer=head[0], head=head[1]), 'effect', '+.2f')}" for head in heads)
+    named = ", ".join(f"{head_label(*head)} {with_interval(here.sel(layer=head[0], head=head[1]), 'effect', '+.2f')}" for head in heads)
     return f"{int(matters.sum())} of {matters.size} heads matter for the period beyond their controls ({by_q}): {named}."
 
 
@@ -77,14 +82,14 @@ def _of_parts(summary: xr.Dataset) -> str:
     for prefix, what in (("mlp_", "MLP"), ("layer_", "layer")):
         most = int(np.nan_to_num(np.abs(here[f"{prefix}effect"].values)).argmax())
         sure = [str(layer + 1) for layer in np.flatnonzero(here[f"{prefix}q_value"].values < 0.05)]
-        told.append(
-            f"{what} {most + 1} {_value(here.isel(layer=most), f'{prefix}effect', '+.2f')}; with q < 0.05: {', '.join(sure) or 'none'}"
-        )
+        largest = with_interval(here.isel(layer=most), f"{prefix}effect", "+.2f")
+        told.append(f"{what} {most + 1} {largest}; with q < 0.05: {', '.join(sure) or 'none'}")
     return "Largest effects on the period kept: " + ". ".join(told) + "."
 
 
 def _null(summary: xr.Dataset) -> str:
-    return f"Null: other random numbers alone change the period kept by {_value(summary.sel(readout=DECIDING), 'null_effect', '+.3f')}."
+    changed = with_interval(summary.sel(readout=DECIDING), "null_effect", "+.3f")
+    return f"Null: other random numbers alone change the period kept by {changed}."
 
 
 def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
@@ -105,29 +110,21 @@ def _row(at: xr.Dataset, name: str, prefix: str) -> tuple[str, ...]:
     repeats, error, rate = values
     return (
         name,
-        f"{float(here[f'{prefix}value']):.2f}",
-        f"{effect:+.3f}",
-        _interval(low, high, "+.3f"),
-        "" if prefix else f"{float(here['control_effect']):+.3f}",
-        f"{q:.4f}",
-        f"{repeats:.2f}",
-        f"{error:.3f}",
-        f"{rate:.0f}",
+        number(here[f"{prefix}value"]),
+        number(effect, "+.3f"),
+        interval(low, high, "+.3f"),
+        "" if prefix else number(here["control_effect"], "+.3f"),
+        p_value(q),
+        number(repeats),
+        number(error, ".3f"),
+        number(rate, ".0f"),
         "" if prefix else ("yes" if bool(here["matters"]) else "no"),
     )
 
 
 def _percent(here: xr.Dataset, name: str) -> str:
-    value, low, high = (100 * float(here[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    return f"{value:.0f} % ({_interval(low, high, '.0f')})"
-
-
-def _value(here: xr.Dataset, name: str, form: str) -> str:
-    return f"{float(here[name]):{form}} ({_interval(float(here[f'{name}_low']), float(here[f'{name}_high']), form)})"
-
-
-def _interval(low: float, high: float, form: str) -> str:
-    return "no interval" if np.isnan(low) else f"{low:{form}} to {high:{form}}"
+    value, low, high = (100 * here[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{number(value, '.0f')} % ({interval(low, high, '.0f')})"
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:

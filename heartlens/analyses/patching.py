@@ -58,8 +58,8 @@ class Patching:
     """The options of a patching. `is_twin`: only what twins are compared by."""
 
     counterfactual: Annotated[
-        Literal["irregular", "regular", "gradual", "without_p", "flattened_T", "flattened_notch"],
-        "what the recording is compared with: itself with other intervals, or without a wave",
+        Literal["irregular", "regular", "gradual", "early_beat", "late_beat", "without_p", "flattened_T", "flattened_notch", "noisy_waves"],
+        "what the recording is compared with: itself with other intervals, a beat moved by half its room, no such wave, noise of 10 dB",
     ] = "irregular"
     readout: Annotated[str, "af_logit, beat_probability, cross_entropy or cross_entropy_WAVE; auto: the checkpoint's first"] = "auto"
     direction: Annotated[

@@ -4,7 +4,7 @@ import json
 
 import xarray as xr
 
-from heartlens.analyses.patching_pairs import RHYTHMS, control_of
+from heartlens.analyses.patching_pairs import EDITS
 from heartlens.analyses.patching_summary import ALPHA, EFFECTS
 from heartlens.findings import doubts
 
@@ -31,7 +31,7 @@ def cautions(summary: xr.Dataset) -> tuple[str, ...]:
         found.append(
             "The counterfactual is not shown to move the readout in one direction over records: parts are of what it does in each."
         )
-    if attrs["counterfactual"] in RHYTHMS:
+    if EDITS[attrs["counterfactual"]].moves_beats:
         found.append(
             "Beats lie elsewhere in the counterfactual: waves and cycles are those of the recording, and tokens are paired by time."
         )
@@ -53,7 +53,7 @@ def methods(summary: xr.Dataset) -> tuple[str, ...]:
         "Readout: of tokens, beats and waves of the recording, whichever runs. Head's output: z, at all tokens or one wave's. Stream: all "
         "that a level passes on. Direct: the head's change added to the stream before the final norm alone. Path: added to the query, "
         "key or value input of the receiver alone, all else frozen as in the run; what the receiver mixes then goes on.",
-        f"Control: {control_of(attrs['counterfactual'])}.",
+        f"Control: {EDITS[attrs['counterfactual']].control_told}.",
         f"Interval: 95 %, BCa bootstrap over records. p: records' signs drawn at random, {options.get('n_permutations')} times, two-sided. "
         f"q: Benjamini-Hochberg over {n_tested} effects. Twins: {summary.sizes.get('twin', 0)}, weights random or shuffled, on "
         f"{options.get('twin_windows')} windows: the largest effect of any head of a twin, over the mean size of the model's difference.",

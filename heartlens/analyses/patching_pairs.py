@@ -7,15 +7,26 @@ import numpy as np
 from jaxtyping import Bool
 
 from heartlens.refusal import Refusal, unknown
-from heartlens.signals.counterfactuals import can_be_warped, flattened, has_wave, with_flat_baseline, with_rhythm, with_warped_baseline
+from heartlens.signals import counterfactuals as cf
+from heartlens.signals.landmarks import NONE
 from heartlens.windows import Windows
 
-WAVES = {"without_p": "P", "flattened_T": "T", "flattened_notch": "dicrotic_notch"}  # what is flattened
-RHYTHMS = ("regular", "irregular", "gradual")
-KINDS_OF = {"without_p": ("ecg",), "flattened_T": ("ecg",), "flattened_notch": ("ppg",), **dict.fromkeys(RHYTHMS, ("ecg", "ppg"))}
-CONTROL = {"flat": "as many tokens of baseline flattened, every wave as it is", "warped": "diastole warped as much, every beat where it is"}
+Able = Bool[np.ndarray, " window"]
+Change = Callable[[Windows, int], Windows]  # of windows, by a seed
+BOTH = ("ecg", "ppg")
+SNR_DB = 10.0  # of the noise
 
-Edit = Callable[[Windows], Windows]
+
+@dataclass(frozen=True)
+class Edit:
+    """A counterfactual: the kinds of signal it is for, which windows can have it, what it does, and its control, in words too."""
+
+    kinds: tuple[str, ...]
+    able: Callable[[Windows], Able]
+    changed: Change
+    control: Change
+    control_told: str
+    moves_beats: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,30 +43,64 @@ class Pairs:
                 _refuse_difference(self.clean, other)
 
 
-def able_for(windows: Windows, counterfactual: str) -> Bool[np.ndarray, " window"]:
+def able_for(windows: Windows, counterfactual: str) -> Able:
     """Which windows have the landmarks that a counterfactual needs. Refuses one that there is not for this kind of signal."""
-    legal = [name for name, kinds in KINDS_OF.items() if windows.kind in kinds]
+    legal = [name for name, edit in EDITS.items() if windows.kind in edit.kinds]
     if counterfactual not in legal:
         raise unknown(f"counterfactual of the {windows.kind}", counterfactual, legal)
-    return can_be_warped(windows) if counterfactual in RHYTHMS else has_wave(windows, WAVES[counterfactual])
+    return EDITS[counterfactual].able(windows)
 
 
 def pairs_of(windows: Windows, counterfactual: str, seed: int, with_control: bool) -> Pairs:
     """The pairs of windows that `able_for` holds of."""
-    edit, control = _edits(counterfactual, seed)
-    return Pairs(windows, edit(windows), control(windows) if with_control else None)
+    edit = EDITS[counterfactual]
+    return Pairs(windows, edit.changed(windows, seed), edit.control(windows, seed) if with_control else None)
 
 
-def control_of(counterfactual: str) -> str:
-    """What the control of a counterfactual is, in words."""
-    return CONTROL["warped" if counterfactual in RHYTHMS else "flat"]
+def _flat(kind: str, wave: str) -> Edit:
+    return Edit(
+        (kind,),
+        lambda windows: cf.has_wave(windows, wave),
+        lambda windows, _: cf.flattened(windows, wave),
+        lambda windows, _: cf.with_flat_baseline(windows, wave),
+        "as many tokens of baseline flattened, every wave as it is",
+    )
 
 
-def _edits(counterfactual: str, seed: int) -> tuple[Edit, Edit]:
-    if counterfactual in RHYTHMS:
-        return lambda windows: with_rhythm(windows, counterfactual, seed), lambda windows: with_warped_baseline(windows, seed)
-    wave = WAVES[counterfactual]
-    return lambda windows: flattened(windows, wave), lambda windows: with_flat_baseline(windows, wave)
+def _moved(changed: Change, part: float | None = None) -> Edit:
+    told = "diastole warped as much, every beat where it is"
+    return Edit(BOTH, cf.can_be_warped, changed, lambda windows, seed: cf.with_warped_baseline(windows, seed, part), told, moves_beats=True)
+
+
+def _rhythm(name: str) -> Edit:
+    return _moved(lambda windows, seed: cf.with_rhythm(windows, name, seed))
+
+
+def _beat(part: float) -> Edit:
+    return _moved(lambda windows, _: cf.with_middle_beat_moved(windows, part), part)
+
+
+def _noise() -> Edit:
+    return Edit(
+        BOTH,
+        lambda windows: np.asarray((windows.wave != NONE).any(axis=1) & (windows.wave == NONE).any(axis=1)),
+        lambda windows, seed: cf.with_noise(windows, SNR_DB, windows.wave != NONE, seed),
+        lambda windows, seed: cf.with_noise(windows, SNR_DB, windows.wave == NONE, seed),
+        "as much noise between the waves, every wave as it is",
+    )
+
+
+EDITS = {
+    "irregular": _rhythm("irregular"),
+    "regular": _rhythm("regular"),
+    "gradual": _rhythm("gradual"),
+    "early_beat": _beat(-0.5),
+    "late_beat": _beat(0.5),
+    "without_p": _flat("ecg", "P"),
+    "flattened_T": _flat("ecg", "T"),
+    "flattened_notch": _flat("ppg", "dicrotic_notch"),
+    "noisy_waves": _noise(),
+}
 
 
 def _refuse_difference(clean: Windows, other: Windows) -> None:

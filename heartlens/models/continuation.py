@@ -81,10 +81,13 @@ def variants_continued(
     model: HookedTransformer, windows: Windows, how: str, reference: Reference | None, n_prompt: int, n_draws: int, seed: int
 ) -> UInt8[np.ndarray, "variant window draw step"]:
     """The rest of each window as the model generates it: intact, intact with other random numbers, then without each of `variants_of`."""
-    drawn = uniforms(windows.identity, 2 * n_draws, windows.tokens.shape[1] - n_prompt, seed)
     variants = (INTACT, INTACT, *variants_of(model))
-    sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
-    return continued(model, windows.tokens[:, :n_prompt], sets, variants, values_of(model, how, reference, windows))
+    made = []
+    for one in windows.chunks(1):  # the keys and values of all variants and draws of one window are 0.3 GB
+        drawn = uniforms(one.identity, 2 * n_draws, one.tokens.shape[1] - n_prompt, seed)
+        sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
+        made.append(continued(model, one.tokens[:, :n_prompt], sets, variants, values_of(model, how, reference, one)))
+    return np.concatenate(made, axis=1)
 
 
 def sampled(logits: Logits, uniform: Float[Tensor, "*variant window draw"]) -> Int[Tensor, "variant window draw"]:

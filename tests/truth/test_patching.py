@@ -192,7 +192,7 @@ def test_a_readout_without_its_output_is_refused(task, readout, legal):
 
 
 def test_a_counterfactual_of_the_other_kind_is_refused():
-    with pytest.raises(Refusal, match="legal: flattened_notch, regular"):
+    with pytest.raises(Refusal, match="legal: irregular, regular"):
         QUICK.measure(flagging(), regular("ppg", 1))
 
 

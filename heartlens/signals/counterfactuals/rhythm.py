@@ -1,32 +1,12 @@
-"""Beats moved in time by warping what lies between them; the first and the last beat of a window, and all outside them, stay.
-
-Every beat moves by whole tokens, so that the QRS complex (of a pulse: foot to systolic peak) is the same tokens elsewhere. The diastole
-(end of T to P onset; of a pulse, end of the diastolic peak to the foot) takes up the change down to LEAST_DIASTOLE of its length
-(`complexes.py`); below that the P wave with the PR segment, and ST with the T wave, are compressed, to no less than LEAST_WAVES. Between
-whole places tokens are interpolated. A pulse keeps its height: how an interval's length changes the filling is not modelled.
-"""
-
-from dataclasses import replace
+"""Other intervals between the same beats: a rhythm, or one beat early or late; and the control, in which no beat moves (`warp.py`)."""
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal, unknown
-from heartlens.signals.counterfactuals.complexes import Beats, beats_of
+from heartlens.signals.counterfactuals.complexes import Beats
 from heartlens.signals.counterfactuals.intervals import RHYTHMS, Intervals, intervals_as
-from heartlens.signals.counterfactuals.kept import Able, checked, refuse_unable
-from heartlens.signals.landmarks import NONE
-from heartlens.signals.simulate.rhythms import FLOOR_S
+from heartlens.signals.counterfactuals.warp import Shift, all_beats, floors, with_beats_shifted, with_diastoles_shifted
 from heartlens.windows import Windows
-
-LEAST_WAVES = 0.5
-LEAST_BEATS = 4  # three intervals: with fewer a rhythm is not told
-LEAST_ROOM = 0.2  # of the intervals' sum must lie above their floors
-
-UNABLE = f"fewer than {LEAST_BEATS} beats marked one after the other, or no room between them"
-Source = Float[np.ndarray, " time"]  # the old place of each new token
-Shift = Int[np.ndarray, " _"]  # by how many tokens each beat moves
 
 
 def with_rhythm(windows: Windows, rhythm: str = "irregular", seed: int = 0) -> Windows:
@@ -37,10 +17,8 @@ def with_rhythm(windows: Windows, rhythm: str = "irregular", seed: int = 0) -> W
     """
     if rhythm not in RHYTHMS:
         raise unknown("rhythm", rhythm, RHYTHMS)
-    beats = _all_beats(windows)
-    shifts = [_shift(each, rhythm, windows, index, seed) for index, each in enumerate(beats)]
-    sources = [_source(_knots(each, shift)) for each, shift in zip(beats, shifts, strict=True)]
-    return _warped(windows, beats, shifts, sources, f"beats moved to {rhythm} intervals")
+    beats = all_beats(windows)
+    return with_beats_shifted(windows, beats, _of_rhythm(windows, beats, rhythm, seed), f"beats moved to {rhythm} intervals")
 
 
 def with_beat_moved(windows: Windows, by_s: float, beat: int = 1) -> Windows:
@@ -48,122 +26,62 @@ def with_beat_moved(windows: Windows, by_s: float, beat: int = 1) -> Windows:
 
     `beat` counts from 0 those that a window shows whole. Refuses the first and last, and a move that is farther than there is room.
     """
-    beats, by = _all_beats(windows), round(by_s * windows.rate_hz)
-    shifts = []
+    beats, by = all_beats(windows), round(by_s * windows.rate_hz)
     for record, each in zip(windows.record, beats, strict=True):
         if not 0 < beat < len(each) - 1:
             raise Refusal(f"{record}: beat {beat} has no neighbours on both sides; legal: 1 to {len(each) - 2}")
-        room = (each.mark[1:] - each.mark[:-1]) - _floors(each, windows.rate_hz)
+        room = _room(each, windows.rate_hz)
         if not -room[beat - 1] <= by <= room[beat]:
             legal = " to ".join(f"{np.trunc(tokens) / windows.rate_hz:.2f}" for tokens in (-room[beat - 1], room[beat]))
             raise Refusal(f"{record}: beat {beat} cannot move by {by_s:g} s between its neighbours; legal: {legal}")
-        shifts.append(by * (np.arange(len(each)) == beat).astype(int))
-    sources = [_source(_knots(each, shift)) for each, shift in zip(beats, shifts, strict=True)]
-    return _warped(windows, beats, shifts, sources, f"beat {beat} moved by {by_s:g} s")
+    shifts = [_of_beat(each, beat, by) for each in beats]
+    return with_beats_shifted(windows, beats, shifts, f"beat {beat} moved by {by_s:g} s")
 
 
-def with_warped_baseline(windows: Windows, seed: int = 0) -> Windows:
-    """The control of `with_rhythm`: every diastole as much stretched in one half as compressed in the other, every wave where it is.
+def with_middle_beat_moved(windows: Windows, part: float = -0.5) -> Windows:
+    """The windows with the middle one of their whole beats advanced by `part` of the room before it, or delayed by that behind it.
 
-    Each diastole's middle moves by half of what its interval would change to become irregular, as far as LEAST_DIASTOLE allows.
+    `part` is -1 (as early as can be) to 1. Refuses others, and windows that `can_be_warped` does not hold of.
     """
-    beats = _all_beats(windows)
-    sources = []
-    for index, each in enumerate(beats):
-        shift = _shift(each, "irregular", windows, index, seed)
-        sources.append(_source(_knots(each, 0 * shift) + _middles(each, np.diff(shift))))
-    return _warped(windows, beats, [np.zeros(len(each), int) for each in beats], sources, "diastole warped, every wave where it was")
+    beats = all_beats(windows)
+    return with_beats_shifted(windows, beats, _of_middle(windows, beats, part), f"middle beat moved by {part:g} of its room")
 
 
-def can_be_warped(windows: Windows) -> Able:
-    """Which windows show LEAST_BEATS whole beats one after the other, with LEAST_ROOM between them."""
-    return np.array([beats is not None for beats in _warpable(windows)], bool)
+def with_warped_baseline(windows: Windows, seed: int = 0, part: float | None = None) -> Windows:
+    """The control: every diastole as much stretched in one half as compressed in the other, every wave where it is.
+
+    Each diastole's middle moves by half of what its interval would change, as far as LEAST_DIASTOLE allows, were the rhythm irregular, or
+    with a `part` the middle beat moved by it.
+    """
+    beats = all_beats(windows)
+    shifts = _of_rhythm(windows, beats, "irregular", seed) if part is None else _of_middle(windows, beats, part)
+    return with_diastoles_shifted(windows, beats, shifts, "diastole warped, every wave where it was")
 
 
-def _all_beats(windows: Windows) -> list[Beats]:
-    found = _warpable(windows)
-    refuse_unable(windows, np.array([beats is not None for beats in found], bool), UNABLE)
-    return [beats for beats in found if beats is not None]
+def _of_rhythm(windows: Windows, beats: list[Beats], rhythm: str, seed: int) -> list[Shift]:
+    """By how many tokens each beat of each window moves for a rhythm."""
+    shifts = []
+    for identity, each in zip(windows.identity, beats, strict=True):
+        rng = np.random.default_rng([seed, int(identity, 16)])
+        new = intervals_as(rhythm, np.diff(each.mark), floors(each, windows.rate_hz), rng)
+        shifts.append(np.concatenate([[0], np.round(each.mark[0] + np.cumsum(new) - each.mark[1:]).astype(int)]))
+    return shifts
 
 
-def _warpable(windows: Windows) -> list[Beats | None]:
-    """The beats of each window that can be warped, else None."""
-    found = (beats_of(windows, index) for index in range(len(windows)))
-    return [beats if beats is not None and _with_room(beats, windows.rate_hz) else None for beats in found]
+def _of_middle(windows: Windows, beats: list[Beats], part: float) -> list[Shift]:
+    if not -1 <= part <= 1 or part == 0:
+        raise Refusal(f"a beat cannot move by {part:g} of its room; legal: -1 to 1, not 0")
+    shifts = []
+    for each in beats:
+        middle, room = len(each) // 2, np.maximum(_room(each, windows.rate_hz), 0)
+        shifts.append(_of_beat(each, middle, int(part * room[middle if part > 0 else middle - 1])))
+    return shifts
 
 
-def _with_room(beats: Beats, rate_hz: float) -> bool:
-    length, floor = np.diff(beats.mark), _floors(beats, rate_hz)
-    return bool(len(beats) >= LEAST_BEATS and floor.max() < length.mean() and floor.sum() < (1 - LEAST_ROOM) * length.sum())
+def _of_beat(beats: Beats, beat: int, by: int) -> Shift:
+    return by * (np.arange(len(beats)) == beat).astype(int)
 
 
-def _floors(beats: Beats, rate_hz: float) -> Intervals:
-    """The shortest that each interval may become, in tokens."""
-    least = [sum(_least(part, beats.least_diastole)) for part in _parts(beats)]
-    return np.maximum(np.diff(beats.mark) - (beats.onset[1:] - beats.offset[:-1]) + least, FLOOR_S * rate_hz)
-
-
-def _parts(beats: Beats) -> list[tuple[int, int, int]]:
-    """ST with T, diastole, and P with PR of each interval, in tokens."""
-    edges = np.stack([beats.offset[:-1], beats.end[:-1], beats.start[1:], beats.onset[1:]])
-    return [(int(st), int(diastole), int(pr)) for st, diastole, pr in np.diff(edges, axis=0).T]
-
-
-def _least(part: tuple[int, int, int], least_diastole: float) -> tuple[int, int, int]:
-    st, diastole, pr = part
-    return int(np.ceil(LEAST_WAVES * st)), max(int(np.ceil(least_diastole * diastole)), 1), int(np.ceil(LEAST_WAVES * pr))
-
-
-def _shift(beats: Beats, rhythm: str, windows: Windows, index: int, seed: int) -> Shift:
-    """By how many tokens each beat moves for a rhythm."""
-    rng = np.random.default_rng([seed, int(windows.identity[index], 16)])
-    new = intervals_as(rhythm, np.diff(beats.mark), _floors(beats, windows.rate_hz), rng)
-    return np.concatenate([[0], np.round(beats.mark[0] + np.cumsum(new) - beats.mark[1:]).astype(int)])
-
-
-def _knots(beats: Beats, shift: Shift) -> list[tuple[int, int]]:
-    """New and old places of every edge of every beat."""
-    knots = []
-    for beat, (st, diastole, pr) in enumerate(_parts(beats)):
-        offset, onset, change = beats.offset[beat], beats.onset[beat + 1], shift[beat + 1] - shift[beat]
-        least_st, least_diastole, least_pr = _least((st, diastole, pr), beats.least_diastole)
-        short = min(diastole + change - least_diastole, 0)  # what the waves have to give
-        of_st = round(short * (st - least_st) / max(st - least_st + pr - least_pr, 1))
-        edges = ((offset, 0), (offset + st, of_st), (onset - pr, change - short + of_st), (onset, change))
-        knots += [(int(old + shift[beat] + moved), int(old)) for old, moved in edges]
-    return knots
-
-
-def _middles(beats: Beats, change: Shift) -> list[tuple[int, int]]:
-    """New and old places of the middle of every diastole."""
-    knots = []
-    for (_, diastole, _), end, by in zip(_parts(beats), beats.end[:-1], change, strict=True):
-        most = int((1 - beats.least_diastole) * diastole / 2)
-        knots.append((int(end + diastole // 2 + np.clip(round(by / 2), -most, most)), int(end + diastole // 2)))
-    return knots
-
-
-def _source(knots: list[tuple[int, int]]) -> Source:
-    new, old = np.array(sorted({(-1, -1), *knots, (CONTEXT, CONTEXT)})).T
-    return np.interp(np.arange(CONTEXT), new, old)
-
-
-def _warped(windows: Windows, beats: list[Beats], shifts: list[Shift], sources: list[Source], note: str) -> Windows:
-    """The windows read at the sources, landmarks with them; what each beat moves by gives its new mark."""
-    time, near = np.arange(CONTEXT), _labelled(np.array(sources), windows.wave)
-    tokens = np.array([np.round(np.interp(source, time, row)) for source, row in zip(sources, windows.tokens, strict=True)])
-    wave, segment = (np.take_along_axis(labels, near, axis=1) for labels in (windows.wave, windows.segment))
-    position, support = windows.position.copy(), np.zeros(windows.tokens.shape, bool)
-    for row, inside, each, shift in zip(position, support, beats, shifts, strict=True):
-        inside[each.offset[0] + 1 : each.onset[-1]] = True
-        between = (time >= each.mark[0]) & (time <= each.mark[-1])
-        row[between] = np.interp(time[between], each.mark + shift, each.number)
-    after = replace(windows, tokens=tokens.astype(np.uint8), wave=wave, segment=segment, position=position)
-    return checked(windows, after, support, note)
-
-
-def _labelled(sources: Float[np.ndarray, "window time"], wave: Int[np.ndarray, "window time"]) -> Int[np.ndarray, "window time"]:
-    """The old token whose labels a new one has: of the two that it lies between one outside all waves, lest stretching widen a wave."""
-    low, high = np.floor(sources).astype(int), np.ceil(sources).astype(int)
-    free_low, free_high = (np.take_along_axis(wave == NONE, place, axis=1) for place in (low, high))
-    return np.where(free_low == free_high, np.round(sources).astype(int), np.where(free_low, low, high))
+def _room(beats: Beats, rate_hz: float) -> Intervals:
+    """By how many tokens each interval may become shorter."""
+    return np.diff(beats.mark) - floors(beats, rate_hz)
