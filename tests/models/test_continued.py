@@ -8,10 +8,11 @@ import torch
 from planted import model_of, random_state
 
 from heartlens.models.ablations import values_of
-from heartlens.models.continuation import INTACT, Steps, Variant, continued, sampled, uniforms
+from heartlens.models.continuation import continued, uniforms
 from heartlens.models.edit import ablated
 from heartlens.models.planted import Raises, planted
 from heartlens.models.replacement import Reference
+from heartlens.models.steps import INTACT, Steps, Variant, sampled
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
