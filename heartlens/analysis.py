@@ -26,16 +26,10 @@ Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
 @runtime_checkable
 class Analysis(Protocol):
-    """What every analysis offers. `twins` are `n_twins` models that must not show what it finds; `for_twins` is run on them."""
+    """What every analysis offers. `seed` is that of simulated windows too."""
 
     @property
-    def n_twins(self) -> int: ...
-    @property
-    def twin_windows(self) -> int: ...
-    @property
     def seed(self) -> int: ...
-    def for_twins(self) -> "Analysis": ...
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]: ...
     def measure(self, model: Any, windows: Windows) -> Tally: ...
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset: ...
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure": ...
@@ -50,6 +44,24 @@ class Prepares(Protocol):
     """
 
     def prepared(self, model: Any, windows: Windows) -> Analysis: ...
+
+
+class Twinned:
+    """What an analysis derives from whose findings `n_twins` other models must not show, each measured on `twin_windows` windows."""
+
+    n_twins: int
+    twin_windows: int
+    seed: int
+
+    def for_twins(self) -> Any:
+        """The measurement of a twin: the same, unless an analysis needs less of it."""
+        return self
+
+    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
+        """Weight-randomised twins by name, half with random, half with shuffled weights; each only good until the next is asked for."""
+        from heartlens.models.twins import twins
+
+        return twins(model, self.n_twins, self.seed)
 
 
 @dataclass(frozen=True)
@@ -70,15 +82,19 @@ def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False
 
 
 def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False, progress: Progress | None = None) -> Measured:
-    """The tallies of `model` and of its twins, these on the `twin_windows` windows of smallest identity."""
+    """The tallies of `model` and of its twins, where there are any, these on the `twin_windows` windows of smallest identity."""
     origin = origin_of(model)
     _refuse_mismatch(origin, model.cfg, windows, force)
     show = progress or silent
     tally = fold(analysis, model, windows, show)
+    twins = _of_twins(analysis, model, windows, show) if isinstance(analysis, Twinned) else {}
+    return Measured(tally, twins, provenance(analysis, origin, windows))
+
+
+def _of_twins(analysis: Twinned, model: Any, windows: Windows, show: Progress) -> dict[str, Tally]:
     few = windows.subset(analysis.twin_windows)
     named = show("twins", analysis.twins(model), analysis.n_twins)
-    measured = {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
-    return Measured(tally, measured, provenance(analysis, origin, windows))
+    return {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
 
 
 def fold(analysis: Analysis, model: Any, windows: Windows, progress: Progress) -> Tally:

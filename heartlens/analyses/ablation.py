@@ -10,13 +10,14 @@ taken away from either end, and heads by their effect on a sample, give the curv
 window; resample: another record's; mean-by-phase.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
 
 from heartlens.analyses.ablation_sums import strongest_first, sums_of
+from heartlens.analysis import Twinned
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.refusal import Refusal, unknown
@@ -31,7 +32,7 @@ PARTS = ("heads", "mlp", "layer")
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Twinned):
     """The options of an ablation. `reference` and `ranking` are what `prepared` finds; `parts` what is taken away alone."""
 
     how: Annotated[str, f"what replaces an activation: {', '.join(HOWS)}, or several with commas between"] = "zero,mean,resample"
@@ -85,12 +86,6 @@ class Ablation:
     def for_twins(self) -> "Ablation":
         """The measurement of a twin: heads alone, none cumulatively; labels are of records."""
         return replace(self, cumulative=False, labels="", parts=PARTS[:1])
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every readout with nothing and with each part taken away. Unprepared: `zero` alone.

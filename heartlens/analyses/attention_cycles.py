@@ -8,7 +8,7 @@ lower bound of its interval over records the 95 % quantile of the weight-randomi
 tokens (exp of a row's entropy) over layers, and every step from one layer to the next, with intervals over records.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.attention_cycles_summary import summary_of
+from heartlens.analysis import Twinned
 from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import cycles
@@ -33,7 +34,7 @@ AXES_OF |= {"effective_tokens": ("head",)}
 
 
 @dataclass(frozen=True)
-class AttentionCycles:
+class AttentionCycles(Twinned):
     """The options of attention over prior cycles."""
 
     weights: Annotated[
@@ -59,16 +60,6 @@ class AttentionCycles:
     def half_width(self) -> int:
         """Bins to both sides of a phase difference that count as the same."""
         return int((self.phase_width * cycles.N_PER_CYCLE - 1) / 2 + 1e-9)
-
-    def for_twins(self) -> "AttentionCycles":
-        """The same: a twin's lift and slope are measured as the model's."""
-        return self
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins, half with random, half with shuffled weights."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every head's attention by distance in cycles, on the sink, and its breadth."""

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.attention_shift_sums import EDGES, FEATURES, asked, keys_of, mean_row, of_keys, of_layer, of_windows
+from heartlens.analysis import Twinned
 from heartlens.axes import KINDS
 from heartlens.findings import Findings
 from heartlens.options import check
@@ -55,7 +56,7 @@ AXES_OF = {  # every sum is kept by record; the other axes of each
 
 
 @dataclass(frozen=True)
-class AttentionShift:
+class AttentionShift(Twinned):
     """The options of an attention shift."""
 
     base: Annotated[str, "the base checkpoint: a name or a file; auto: what the registry says the model was fine-tuned from"] = "auto"

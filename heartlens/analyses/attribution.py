@@ -9,7 +9,7 @@ the 95 % quantile of weight-randomised twins' largest. `variation`: the part of 
 change|`; exact, and estimated by integrated gradients (`attribution`) and by one gradient, with the rank agreement over heads.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.attribution_outputs import Asked, asked
+from heartlens.analysis import Twinned
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.tally import Tally, by_record
@@ -46,7 +47,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Twinned):
     """The options of an attribution. `pairs` is none: the tokens that are patched into each window, by its identity."""
 
     patch_windows: Annotated[int, "windows that are patched, those of smallest identity (0: none)"] = 64
@@ -77,12 +78,6 @@ class Attribution:
     def for_twins(self) -> "Attribution":
         """The measurement of a twin, of which only the direct attribution is needed."""
         return replace(self, patch_windows=0)
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins, half with random, half with shuffled weights."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every part's direct attribution, the lens, and the effects of patching."""

@@ -8,7 +8,7 @@ half: faithfulness of the circuit and of nested sets on the way to it (*faithful
 how often the same search returns each node on resampled records. After Wang et al. 2022 and Conmy et al. 2023.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,24 +62,6 @@ class Circuit:
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"wanted": (0.01, 1.0), "search_windows": (1, 10_000), "n_bootstraps": (0, 1000)}
         check(self, legal | {"n_random": (1, 10_000), "seed": (0, 2**31)})
-
-    @property
-    def n_twins(self) -> int:
-        """0: the control is random sets of the same model."""
-        return 0
-
-    @property
-    def twin_windows(self) -> int:
-        """No twin is measured."""
-        return 1
-
-    def for_twins(self) -> "Circuit":
-        """The same; there are no twins."""
-        return self
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """None: random sets of equal size are the control."""
-        return ()
 
     def prepared(self, model: Any, windows: Windows) -> "Circuit":
         """The same, knowing the circuit that the search on half of the records found. Refuses fewer than two records.

@@ -10,7 +10,7 @@ outside that of the null: the intact model with other random numbers. How: mean 
 resample: another record's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,24 +48,6 @@ class Continuation:
         check(self, legal | {"n_matched": (1, 100), "n_permutations": (99, 999_999), "seed": (0, 2**31)})
         if self.how not in HOWS:
             raise unknown("how", self.how, HOWS)
-
-    @property
-    def n_twins(self) -> int:
-        """0: a model of random weights generates noise; the null is the same model with other random numbers."""
-        return 0
-
-    @property
-    def twin_windows(self) -> int:
-        """No twin is measured."""
-        return 1
-
-    def for_twins(self) -> "Continuation":
-        """The same; there are no twins."""
-        return self
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """None."""
-        return ()
 
     def prepared(self, model: Any, windows: Windows) -> "Continuation":
         """With the activations on a sample of all windows, and that sample's windows. Refuses a task head, and to resample one record."""

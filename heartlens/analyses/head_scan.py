@@ -7,7 +7,7 @@ over heads x waves) and the lower bound of its 95 % interval over records exceed
 twins, of the largest lift any of a twin's heads has for that wave. Random models have significant "P-wave heads" too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import xarray as xr
 
+from heartlens.analysis import Twinned
 from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import attention as measures
@@ -46,7 +47,7 @@ AXES_OF = {  # every sum is kept by layer and record; the other axes of each
 
 
 @dataclass(frozen=True)
-class HeadScan:
+class HeadScan(Twinned):
     """The options of a head scan."""
 
     variant: Annotated[
@@ -76,12 +77,6 @@ class HeadScan:
     def for_twins(self) -> "HeadScan":
         """The scan of a twin, of which only the lift is needed: no label is rotated."""
         return replace(self, n_rotations=1)
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins, half with random, half with shuffled weights."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every head's attention by wave, rotation, lag and phase."""

@@ -8,7 +8,7 @@ silhouette, nearest-neighbour purity, and a linear probe trained on other record
 After HeartGPT, arXiv 2407.20775.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from heartlens.analyses.homonyms_means import growth, means, per_record, shuffle_p_values
 from heartlens.analyses.homonyms_sample import pictured, probed, sample_of
+from heartlens.analysis import Twinned
 from heartlens.findings import Findings
 from heartlens.measures import homonyms as measures
 from heartlens.measures.resample import q_values, upper_quantile
@@ -43,7 +44,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 
 
 @dataclass(frozen=True)
-class Homonyms:
+class Homonyms(Twinned):
     """The options of a comparison of homonyms."""
 
     vectors: Annotated[
@@ -68,12 +69,6 @@ class Homonyms:
     def for_twins(self) -> "Homonyms":
         """The measurement of a twin, of which only the effect is needed: fewer shuffles, and no token is kept."""
         return replace(self, n_shuffles=min(self.n_shuffles, TWIN_SHUFFLES), n_sampled=0)
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins, half with random, half with shuffled weights."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of cosines, silhouettes and purity by level, label and shuffle; and a sample of tokens."""

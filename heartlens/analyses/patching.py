@@ -11,7 +11,7 @@ A head *survives* if q < 0.05 (records' signs flipped; Benjamini-Hochberg over a
 beyond `null_high` (95 % quantile of weight-randomised twins' largest, over the mean |D_r|), and that of effect minus control leaves out 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from heartlens.analyses.patching_cross import SIDES, base_for, swapped_parts
 from heartlens.analyses.patching_effects import PARTS, effects, example, head_named
 from heartlens.analyses.patching_pairs import Pairs, able_for, pairs_of
 from heartlens.analyses.patching_readouts import readout_of
+from heartlens.analysis import Twinned
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.tally import Tally, by_record
@@ -54,7 +55,7 @@ OF_TWINS = ("effect", "clean", "corrupt", "n_unchanged", "n_pairs", "n_windows")
 
 
 @dataclass(frozen=True)
-class Patching:
+class Patching(Twinned):
     """The options of a patching. `is_twin`: only what twins are compared by."""
 
     counterfactual: Annotated[
@@ -83,12 +84,6 @@ class Patching:
     def for_twins(self) -> "Patching":
         """The measurement of a twin, of which only whole heads are needed."""
         return replace(self, is_twin=True)
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins, half with random, half with shuffled weights."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the effects of patching between each and its counterfactual.

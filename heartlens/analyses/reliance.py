@@ -9,7 +9,7 @@ arises when one head alone mixes what it mixes in the other arm (`models/head_sw
 parts need not add up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses import reliance_arms as design
+from heartlens.analysis import Twinned
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.refusal import Refusal
@@ -42,7 +43,7 @@ AXES_OF = {  # every sum is kept by record; the other axes of each
 
 
 @dataclass(frozen=True)
-class Reliance:
+class Reliance(Twinned):
     """The options of a reliance. `swapped` is none: the identities of the windows whose heads are swapped (None: all)."""
 
     swap_windows: Annotated[int, "windows whose heads are swapped between arms, evenly over records (0: none)"] = 32
@@ -64,12 +65,6 @@ class Reliance:
     def for_twins(self) -> "Reliance":
         """The measurement of a twin, whose heads are of no interest."""
         return replace(self, swap_windows=0)
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins, half with random, half with shuffled weights."""
-        from heartlens.models.twins import twins
-
-        return twins(model, self.n_twins, self.seed)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the logit in every arm, and of what each head carries of the effects."""

@@ -5,7 +5,7 @@ block. `any` is the mean over all tokens of the window but the reference. Means 
 made for one window, where no interval exists. For claims over records see `homonyms`. After HeartGPT, arXiv 2407.20775.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,8 +31,6 @@ class SimilarityScreen:
 
     reference: Annotated[int, "the reference token, 1 to 500"] = 485
     others: Annotated[str, "the tokens compared with it, with commas between"] = "460,71"
-    n_twins = 0
-    twin_windows = 1
     seed = 0  # nothing is drawn
 
     def __post_init__(self) -> None:
@@ -47,14 +45,6 @@ class SimilarityScreen:
         if wrong:
             raise Refusal(f"others is {self.others!r}; give token numbers from 1 to {CONTEXT} with commas between, as 460,71")
         return [int(part) for part in parts]
-
-    def for_twins(self) -> "SimilarityScreen":
-        """Itself; no twin is measured."""
-        return self
-
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
-        """None."""
-        return ()
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the cosines by level."""

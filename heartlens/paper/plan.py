@@ -9,6 +9,7 @@ from heartlens.analyses.attention_shift import AttentionShift
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analyses.homonyms import Homonyms
 from heartlens.analyses.similarity_screen import SimilarityScreen
+from heartlens.analysis import Twinned
 from heartlens.paper.data import AS_IT_IS, VARIANTS
 from heartlens.provenance import versions
 
@@ -38,7 +39,8 @@ class Job:
     @property
     def cost(self) -> float:
         """About how long it takes, in windows."""
-        return self.n_windows + (self.analysis.n_twins * self.analysis.twin_windows if self.variant == AS_IT_IS else 0)
+        has_twins = isinstance(self.analysis, Twinned) and self.variant == AS_IT_IS
+        return self.n_windows + (self.analysis.n_twins * self.analysis.twin_windows if has_twins else 0)
 
     def key(self, fingerprint: str) -> str:
         """What decides its result, but for the recordings' own content: a stored result of the same key is not measured again."""
@@ -90,5 +92,5 @@ def planned(quick: bool) -> list[Job]:
 
 
 def _quick(job: Job) -> Job:
-    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": 1} if job.analysis.n_twins else {}
+    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": 1} if isinstance(job.analysis, Twinned) else {}
     return replace(job, analysis=replace(job.analysis, **twins), n_windows=min(job.n_windows, QUICK_WINDOWS))
