@@ -15,6 +15,7 @@ from heartlens.exits import DONE, PARTIAL, exit_code
 from heartlens.options import options_of
 from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
+from heartlens.signals.simulate.rhythms import RHYTHMS
 
 FORMATS = ("pdf", "svg", "png")
 
@@ -57,6 +58,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--landmarks", default="auto", help="auto (an expert's where the file has them), expert or detected")
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
     group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")
+    group.add_argument("--simulate", nargs="+", metavar="RHYTHM", choices=RHYTHMS, help="instead of --data: sinus (default), af, ectopy")
     group.add_argument("--force", action="store_true", help="run a model on the other kind of signal all the same")
 
 

@@ -3,17 +3,18 @@
 import argparse
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from heartlens import analysis as frame
 from heartlens import store
 from heartlens.findings import Findings
 from heartlens.refusal import Refusal
-from heartlens.windows import Windows
+from heartlens.windows import Windows, concatenate
 
 N_SIMULATED = 24  # default windows: so many simulated people, one window each
 LOST = "recording without a usable window"
@@ -80,6 +81,8 @@ def _model(options: argparse.Namespace) -> tuple[Any, str | None]:
 
 
 def _windows(options: argparse.Namespace, kind: str | None, seed: int) -> Windows:
+    if options.data and options.simulate:
+        raise Refusal("--data and --simulate exclude each other; give one of them")
     if options.data:
         from heartlens.signals.read import read
 
@@ -87,9 +90,15 @@ def _windows(options: argparse.Namespace, kind: str | None, seed: int) -> Window
         return read(options.data, lead=options.lead, rate_hz=options.rate, kind=kind, **wanted)
     if kind is None:
         raise Refusal("this checkpoint's vocabulary does not tell ECG from PPG, so no signals can be simulated for it; give --data")
+    return concatenate([_simulated(kind, rhythm, seed) for rhythm in dict.fromkeys(options.simulate or ["sinus"])])
+
+
+def _simulated(kind: str, rhythm: str, seed: int) -> Windows:
+    """Simulated people; those of another rhythm than sinus are other people by name too."""
     from heartlens.signals.simulate import simulated
 
-    return simulated(kind, n_records=N_SIMULATED, windows_per_record=1, seed=seed)
+    windows = simulated(kind, n_records=N_SIMULATED, windows_per_record=1, rhythm=rhythm, seed=seed)
+    return windows if rhythm == "sinus" else replace(windows, record=np.char.add(windows.record.astype(str), f" {rhythm}"))
 
 
 def _describe(windows: Windows, say: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,14 @@ def test_the_verdict_is_on_stdout_and_the_rest_on_stderr(folder, capsys):
     assert "written: o/summary.nc" in said.err
 
 
+def test_several_rhythms_are_simulated_as_several_people(folder, capsys):
+    assert run(folder, "--out", "o", "--format", "svg", "--simulate", "af", "sinus", "af") == 0
+    assert "48 windows of 48 records" in capsys.readouterr().err
+    measured = read_measured(Path("o/tally.nc"))
+    assert measured.tally.records == sorted(f"simulated ecg {n:02d}{rhythm}" for n in range(24) for rhythm in (" af", ""))
+    assert measured.attrs["data_is_simulated"] == 1
+
+
 def test_json_is_all_of_stdout_and_quiet_is_quiet(folder, capsys, tmp_path):
     assert run(folder, "--data", "hearts/2.csv", "--json", "--quiet", "--format", "svg", "svg") == 0
     said = capsys.readouterr()
@@ -174,6 +183,8 @@ def refused(capsys, code, message):
 
 
 BAD_OPTIONS = {
+    "two sources": (["--data", "hearts/0.csv", "--simulate", "af"], "--data and --simulate exclude each other; give one of them"),
+    "no rhythm": (["--simulate", "waltz"], "argument --simulate: invalid choice: 'waltz'"),
     "unknown option": (["--n-twin", "3"], "unknown option '--n-twin'; did you mean '--n-twins'?"),
     "stray argument": (["stray"], "unknown argument 'stray'"),
     "below its range": (["--n-lags", "0"], "n-lags is 0; legal: 1 to 50"),
