@@ -53,8 +53,8 @@ class Ablation(Twinned):
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"n_reference": (1, 10_000), "n_matched": (1, 100), "threshold": (0, 1)}
-        legal |= {"n_permutations": (99, 999_999), "n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31)}
-        check(self, legal)
+        legal |= {"n_permutations": (99, 999_999), "n_twins": (0, 10_000), "seed": (0, 2**31)}
+        check(self, legal | {"twin_windows": (2 if "resample" in self.hows else 1, 1_000_000)})  # resample takes another record's
         for how in self.hows:
             if how not in HOWS:
                 raise unknown("how", how, HOWS)

@@ -249,6 +249,8 @@ def test_refusals(copier, detector, tmp_path):
         Ablation(classes="A")
     with pytest.raises(Refusal, match="takes a sample of all windows first"):
         Ablation(how="mean").measure(copier, PLAIN)
+    with pytest.raises(Refusal, match="twin-windows is 1; legal: 2 to"):
+        Ablation(twin_windows=1)
     with pytest.raises(Refusal, match="there is one record; give more, or --how zero,mean"):
         run(Ablation(), copier, PLAIN[:1])
     with pytest.raises(Refusal, match="no head that answers for a window"):
