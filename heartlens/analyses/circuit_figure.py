@@ -41,7 +41,7 @@ def _curves(axes: Any, summary: xr.Dataset) -> None:
         ylabel="faithfulness",
         ylim=(max(-1.0, min(-0.3, *summary["path_faithfulness"].values, *random.min(axis=1))), 1.05),
     )
-    axes.legend(frameon=False, fontsize=6, loc="upper left")
+    axes.legend(frameon=False, fontsize=6, loc="upper center")
 
 
 def _maps(part: Any, gains: Any, returns: Any, summary: xr.Dataset) -> None:

@@ -69,7 +69,7 @@ def _heads(axes: Any, summary: xr.Dataset) -> None:
     axes.scatter(place, control, marker="_", s=40, color="black", zorder=4, label="heads of like norm")
     axes.set_xticks(place, [head_label(*head) for head in heads], rotation=60)
     axes.set_ylabel("change of period kept")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
 
 _KEYS = ("effect", "effect_low", "effect_high", "control_effect", "matters")
