@@ -58,12 +58,13 @@ def _refuse_difference(left: xr.Dataset, right: xr.Dataset) -> None:
     if set(left.data_vars) != set(right.data_vars):
         only = sorted(map(str, set(left.data_vars) ^ set(right.data_vars)))
         raise Refusal(f"these tallies do not count the same things; only one of them has {', '.join(only)}")
-    for axis in set(left.dims) | set(right.dims):
-        if axis != "record" and not (axis in left.dims and axis in right.dims and left[axis].equals(right[axis])):
-            raise Refusal(
-                f"these tallies do not share the axis {axis!r}; measure both with the same options and the same sizes of model, or, "
-                "where that is found on the recordings themselves (a ranking, a circuit), all recordings at once"
-            )
+    axes = sorted(map(str, {*left.dims, *right.dims} - {"record"}))
+    different = [axis for axis in axes if not (axis in left.dims and axis in right.dims and left[axis].equals(right[axis]))]
+    if different:
+        raise Refusal(
+            f"these tallies do not share the axis {', '.join(different)}; measure both with the same options and the same sizes of model, "
+            "or, where that is found on the recordings themselves (a ranking, a circuit), all recordings at once"
+        )
 
 
 def _merged(left: xr.Dataset, right: xr.Dataset) -> xr.Dataset:

@@ -58,7 +58,7 @@ def test_tallies_of_two_circuits_do_not_add_up():
     """Unsearched, each seed draws its own."""
     model = model_of(random_state())
     one, other = (replace(QUICK, seed=seed).measure(model, WINDOWS[seed : seed + 1]) for seed in (0, 1))
-    with pytest.raises(Refusal, match=r"do not share the axis 'path'.*all recordings at once"):
+    with pytest.raises(Refusal, match=r"do not share the axis member, path;.*all recordings at once"):
         one + other
 
 

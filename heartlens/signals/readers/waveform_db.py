@@ -59,7 +59,7 @@ def _undated(path: Path, header: list[str], folder: Path) -> Path:
     """A copy of the record whose header has no time and date: wfdb knows one way of writing them, PhysioNet several."""
     lines = [" ".join(header[0].split()[:4]), *header[1:]]
     (folder / path.name).write_text("\n".join(lines) + "\n")
-    for name in {line.split()[0] for line in header[1:]}:
+    for name in sorted({line.split()[0] for line in header[1:]}):
         shutil.copy(path.parent / name, folder / Path(name).name)
     return folder / path.stem
 
