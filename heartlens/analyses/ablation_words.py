@@ -65,8 +65,8 @@ def _named(here: xr.Dataset, chosen: Bool[np.ndarray, "layer head"]) -> str:
 
 
 def _of_waves(summary: xr.Dataset) -> tuple[str, ...]:
-    """For each wave the head whose effect is most inside it, among those that matter to the cross-entropy there."""
-    if "wave_ratio" not in summary:
+    """For each wave the head whose effect is most inside it, among those that matter to the cross-entropy there, where that is decided."""
+    if "wave_ratio" not in summary or summary.attrs["n_records"] < FEW_RECORDS:
         return ()
     return tuple(_of_wave(summary.isel(how=-1), str(wave)) for wave in summary["wave"].values)
 

@@ -135,6 +135,7 @@ def test_five_records_decide_nothing(copier):
     assert not summary["matters"].any()
     told = QUICK.findings(summary).verdict[1]
     assert "not decided (5 records, and fewer than 6 cannot reach q < 0.05); the largest effects: L2H4" in told
+    assert "inside it than outside" not in " ".join(QUICK.findings(summary).verdict)
 
 
 def test_what_a_twin_does_stands_beside_and_decides_nothing(measured):
