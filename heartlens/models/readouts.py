@@ -4,8 +4,11 @@ Next token: `cross_entropy` (nats), `amplitude_error` (|expected token - token|,
 `amplitude_error_au` in the recording's own unit) and `crps` (tokens): the sum over levels of (P(token <= level) - [token <= level])^2, the
 continuous ranked probability score (Matheson & Winkler 1976). Each over all predicted tokens and, as `cross_entropy_P`, over those within a
 wave: the wave of the token that is predicted. Task head of the last token: its `logit` and `probability`, by the task's name (`af_logit`).
-Beats, by the published procedure within each window: `beat_misses` and `beat_extras`, for each true beat, and `beat_probability`, the mean
-there. True beats are the windows' own: R peaks (whole positions), systolic peaks (the middle of the wave).
+Beats, by the published procedure within each window: `beat_misses` and `beat_extras`, for each true beat, `beat_sensitivity`, and
+`beat_specificity`, the share of tokens farther than the tolerance from every true beat that are not called one. Of every token's
+probability: `beat_probability`, its mean at the true beats; `beat_auc`, how often it is higher there than at such a far token of the same
+window, ties half; `beat_expected`, its sum for each true beat (calibration in the large: 1 where a beat is one token).
+True beats are the windows' own: R peaks (whole positions), systolic peaks (the middle of the wave).
 """
 
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from heartlens.axes import KINDS, LEVELS, POINT_HALF_WIDTH_S
-from heartlens.measures.beat_matching import beats_of, match
+from heartlens.measures.beat_matching import TOLERANCE_S, beats_of, match
 from heartlens.models.origin import origin_of
 from heartlens.refusal import Refusal, unknown
 from heartlens.windows import Windows
@@ -25,7 +28,7 @@ from heartlens.windows import Windows
 TOKEN, LAST, BEAT = "next token", "last token", "beat"
 UNITS = {"ecg": "mv", "ppg": "au"}
 HALF_WIDTH = int(POINT_HALF_WIDTH_S * KINDS["ppg"].rate_hz)  # of a systolic peak, in tokens
-BEATS = ("beat_misses", "beat_extras", "beat_probability")
+BEATS = ("beat_misses", "beat_extras", "beat_probability", "beat_sensitivity", "beat_specificity", "beat_auc", "beat_expected")
 
 Outputs = Float[Tensor, "variant window asked output"]
 
@@ -115,19 +118,36 @@ def _of_last(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray
 
 def _of_beats(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     probability = outputs[..., 0].double().sigmoid().cpu().numpy()
-    true = true_beats(windows)
-    top = np.array(
-        [[_found(*one, windows.rate_hz) for one in zip(variant, true, windows.position, strict=True)] for variant in probability]
-    )
-    return top, np.repeat([[float(len(beats))] for beats in true], len(BEATS), axis=1)
+    true = [_Truth.of(*one, windows.rate_hz) for one in zip(true_beats(windows), windows.position, strict=True)]
+    top = np.array([[_found(*one, windows.rate_hz) for one in zip(variant, true, strict=True)] for variant in probability])
+    counts = [(len(one.beats), int(one.is_far.sum())) for one in true]
+    return top, np.array([[n, n, n, n, n_far, n * n_far, n] for n, n_far in counts], float)
 
 
-def _found(probability: np.ndarray, true: np.ndarray, position: np.ndarray, rate_hz: float) -> list[float]:
-    """Misses, extras and the sum of probabilities at the true beats; what is found where no landmark is known is not counted."""
+@dataclass(frozen=True)
+class _Truth:
+    """A window's true beats; at which tokens landmarks are known, and which of these are far from every beat."""
+
+    beats: Float[np.ndarray, " beat"]
+    is_known: Bool[np.ndarray, " time"]
+    is_far: Bool[np.ndarray, " time"]
+
+    @classmethod
+    def of(cls, beats: Float[np.ndarray, " beat"], position: Float[np.ndarray, " time"], rate_hz: float) -> "_Truth":
+        distance = np.abs(np.arange(len(position))[:, None] - beats).min(axis=1, initial=np.inf)
+        is_known = ~np.isnan(position)
+        return cls(beats, is_known, is_known & (distance > TOLERANCE_S * rate_hz))
+
+
+def _found(probability: Float[np.ndarray, " time"], true: _Truth, rate_hz: float) -> list[float]:
+    """The sums of BEATS; what is found where no landmark is known is not counted."""
     found = beats_of(probability, rate_hz)
-    matches = match(found[~np.isnan(position[found])] / rate_hz, true / rate_hz)
-    at_beats = probability[np.round(true).astype(int)].sum()
-    return [float(matches.misses), float(matches.extras), float(at_beats)]
+    matches = match(found[true.is_known[found]] / rate_hz, true.beats / rate_hz)
+    at_beats, far = probability[np.round(true.beats).astype(int)], np.sort(probability[true.is_far])
+    below = sum(np.searchsorted(far, at_beats, side).sum() for side in ("left", "right")) / 2  # ties half
+    n_quiet = len(far) - true.is_far[found].sum()
+    sums = (matches.misses, matches.extras, at_beats.sum(), matches.hits, n_quiet, below, probability[true.is_known].sum())
+    return list(map(float, sums))
 
 
 def _r_peaks(position: Float[np.ndarray, " time"]) -> Float[np.ndarray, " beat"]:

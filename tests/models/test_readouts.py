@@ -129,11 +129,36 @@ def test_beats_missed_and_invented_are_counted(detector):
     assert mean(found, "beat_probability")[0] == pytest.approx(1 / (1 + np.exp(-3)), rel=1e-6)
 
 
+def test_beats_are_ranked_and_counted_by_arithmetic(detector):
+    """One window of 7 tokens' tolerance: probabilities of 1/2 at two of its beats, 1/5 at one far token, 0 elsewhere."""
+    windows = simulated("ppg", 1, 1, seed=1)
+    beats = true_beats(windows)[0]
+    at = beats[(beats > 20) & (beats < 480)].round().astype(int)
+    assert len(at) > 3
+    middle = (at[0] + at[1]) // 2
+    far = np.abs(np.arange(500)[:, None] - beats).min(axis=1) > 7.5
+    assert far[middle]
+    outputs = torch.full((1, 1, 500, 1), -np.inf)
+    outputs[0, 0, at[:2], 0] = 0.0
+    outputs[0, 0, middle, 0] = float(np.log(0.2 / 0.8))
+    found, n, n_far = readings(detector, outputs, windows), len(beats), far.sum()
+    assert mean(found, "beat_sensitivity").item() == pytest.approx(2 / n)
+    assert mean(found, "beat_misses").item() == pytest.approx(1 - 2 / n)
+    assert mean(found, "beat_specificity").item() == pytest.approx(1 - 1 / n_far)
+    assert mean(found, "beat_expected").item() == pytest.approx(1.2 / n)
+    assert mean(found, "beat_probability").item() == pytest.approx(1 / n)
+    ties = (n_far - 1) / 2  # of each beat that has 0 with every far token that has 0
+    assert mean(found, "beat_auc").item() == pytest.approx((2 * n_far + (n - 2) * ties) / (n * n_far))
+
+
 def test_what_is_found_where_nothing_is_known_is_no_extra(detector):
     outputs = torch.full((1, 2, 500, 1), -12.0)
     outputs[0, :, 250, 0] = 3.0
     blind = replace(PPG, position=np.full((2, 500), np.nan), wave=np.full((2, 500), -1, np.int8))
-    assert readings(detector, outputs, blind).of("beat_extras")[0].tolist() == [[0.0, 0.0]]
+    found = readings(detector, outputs, blind)
+    assert found.of("beat_extras")[0].tolist() == [[0.0, 0.0]]
+    assert not found.bottom.any()
+    assert not found.top.any()
 
 
 def test_unknown_readouts_and_several_outputs_are_refused(base):
