@@ -15,11 +15,13 @@ N_MAPS, N_HEADS = 4, 8
 def draw(summary: xr.Dataset) -> figures.Page:
     """The page. Maps are of the last way of taking away, the one of the curves."""
     with figures.style():
-        page = figures.page(figures.PAGE_MM, 175)
-        maps, heads, curves = cast(Any, page.subfigures(3, 1, height_ratios=(9, 9, 8)))
+        has_curves = "layers_removed_effect" in summary
+        page = figures.page(figures.PAGE_MM, 182 if has_curves else 135)
+        maps, heads, *curves = cast(Any, page.subfigures(2 + has_curves, 1, height_ratios=(9, 9, 8)[: 2 + has_curves]))
         _maps(maps, summary.isel(how=-1))
         _strongest(heads, summary)
-        _curves(curves, summary)
+        if has_curves:
+            _curves(curves[0], summary)
         figures.caption(page, summary.attrs, "framed, filled: matters, beyond heads of matched norm too")
     return page
 
@@ -93,10 +95,9 @@ def _curves(part: Any, summary: xr.Dataset) -> None:
     """What the deciding readout becomes as layers go from either end, and heads by their rank."""
     here = summary.sel(readout=deciding(summary))
     panels = part.subplots(1, 2, sharey=True)
-    if "layers_removed_effect" in here:
-        for end, colour in zip(map(str, here["end"].values), figures.PALETTE, strict=False):
-            _curve(panels[0], here.sel(end=end), "layers_removed", here["n_layers_removed"].values, f"from the {end} on", colour)
-        panels[0].legend(frameon=False)
+    for end, colour in zip(map(str, here["end"].values), figures.PALETTE, strict=False):
+        _curve(panels[0], here.sel(end=end), "layers_removed", here["n_layers_removed"].values, f"from the {end} on", colour)
+    panels[0].legend(frameon=False)
     if "heads_removed_effect" in here:
         _curve(panels[1], here, "heads_removed", here["n_heads_removed"].values, "by rank", figures.PALETTE[2])
     how = str(summary["how"].values[-1])

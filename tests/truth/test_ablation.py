@@ -241,6 +241,12 @@ def test_the_page_and_the_findings_are_of_the_summary_alone(found, detector_tall
         json.dumps(told.verdict)
 
 
+def test_where_nothing_was_taken_away_cumulatively_no_empty_panel_is_drawn(found):
+    alone = found.drop_vars([name for name in found.variables if "removed" in str(name)])
+    assert len(QUICK.plot(alone).axes) == len(QUICK.plot(found).axes) - 2
+    assert not any("taken away from" in line for line in QUICK.findings(alone).verdict)
+
+
 def test_refusals(copier, detector, tmp_path):
     with pytest.raises(Refusal, match=r"unknown how 'nothing'.*legal: zero, mean"):
         Ablation(how="zero,nothing")
