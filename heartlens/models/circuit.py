@@ -13,7 +13,7 @@ from transformer_lens import HookedTransformer
 
 from heartlens.axes import head_label
 from heartlens.models import forward
-from heartlens.models.readouts import BEAT, LAST, TOKEN, answers, readings, readouts_of
+from heartlens.models.readouts import BEAT, answers, readings, readouts_of
 from heartlens.windows import Windows
 
 Kept = Bool[np.ndarray, "set node"]
@@ -29,8 +29,7 @@ def node_names(model: HookedTransformer) -> list[str]:
 
 def readout_name(model: HookedTransformer, windows: Windows) -> str:
     """The readout a circuit is to keep: the cross-entropy, the logit of the last token, or the probability at beats."""
-    place = {TOKEN: 0, LAST: 0, BEAT: -1}[answers(model)]
-    return readouts_of(model, windows)[place]
+    return "beat_probability" if answers(model) == BEAT else readouts_of(model, windows)[0]
 
 
 @dataclass(frozen=True)
