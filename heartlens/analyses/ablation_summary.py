@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.ablation_tests import Records, Tested, effects_of, intact_of, tested
-from heartlens.measures.paired import ratio_of_effects, settled
+from heartlens.measures.paired import nearest, ratio_of_effects, settled
 from heartlens.measures.resample import q_values, upper_quantile
 
 if TYPE_CHECKING:
@@ -115,10 +115,7 @@ def _controlled(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], found: Tested
 
 def _matched(norm: np.ndarray, n_matched: int, n_hows: int) -> np.ndarray:
     """For each variant (how, head) the variants of the same how whose heads have the nearest norms, the head itself left out."""
-    apart = np.abs(norm[:, None] - norm)
-    np.fill_diagonal(apart, np.inf)
-    nearest = np.argsort(apart, axis=1, kind="stable")[:, : min(n_matched, len(norm) - 1)]
-    return np.concatenate([nearest + how * len(norm) for how in range(n_hows)])
+    return np.concatenate([nearest(norm, n_matched) + how * len(norm) for how in range(n_hows)])
 
 
 def _largest(twin: xr.Dataset, records: Records) -> np.ndarray:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from heartlens.measures import paired
-from heartlens.measures.resample import interval_over_records
+from heartlens.measures.resample import interval_over_records, over
 
 Arrays = dict[str, np.ndarray]
 NAMES = ("effect", "low", "high", "p_value")
@@ -105,7 +105,7 @@ def tested(ablated: np.ndarray, records: Records) -> Tested:
     bottom = np.broadcast_to(records.bottom[:, None], change.shape)
     low, high = interval_over_records(change, bottom, seed=records.seed)
     p_value = paired.sign_flip_p_values(change, seed=records.seed, n_permutations=records.n_permutations)
-    plain = (_over(change.sum(axis=0), bottom.sum(axis=0)), low, high, np.where(np.isnan(low), np.nan, p_value))
+    plain = (over(change.sum(axis=0), bottom.sum(axis=0)), low, high, np.where(np.isnan(low), np.nan, p_value))
     changes = [[paired.change(records.merit(name, one), records.draws) for name in records.merits] for one in np.moveaxis(ablated, 1, 0)]
     merits = (np.array([[getattr(one, name) for one in row] for row in changes]).reshape(len(changes), -1) for name in NAMES)
     drawn = [[one.drawn for one in row] for row in changes]
@@ -120,7 +120,7 @@ def tested(ablated: np.ndarray, records: Records) -> Tested:
 
 def effects_of(ablated: np.ndarray, records: Records) -> np.ndarray:
     """The effects alone (variant, readout), untested."""
-    plain = _over((ablated - records.intact[:, None]).sum(axis=0), np.broadcast_to(records.bottom.sum(axis=0), ablated.shape[1:]))
+    plain = over((ablated - records.intact[:, None]).sum(axis=0), np.broadcast_to(records.bottom.sum(axis=0), ablated.shape[1:]))
     version = np.eye(2)[:, :, None] * np.ones(len(records.chosen))
     merits = [np.diff(records.merit(name, one)(version))[0] for one in np.moveaxis(ablated, 1, 0) for name in records.merits]
     return np.concatenate([plain, np.reshape(merits, (len(plain), -1))], axis=1)
@@ -129,7 +129,7 @@ def effects_of(ablated: np.ndarray, records: Records) -> np.ndarray:
 def intact_of(records: Records) -> Arrays:
     """Every readout with nothing taken away, with its 95 % interval over records (of merits: percentiles)."""
     low, high = interval_over_records(records.intact, records.bottom, seed=records.seed)
-    plain = {"intact": _over(records.intact.sum(axis=0), records.bottom.sum(axis=0)), "intact_low": low, "intact_high": high}
+    plain = {"intact": over(records.intact.sum(axis=0), records.bottom.sum(axis=0)), "intact_low": low, "intact_high": high}
     if not records.merits:
         return plain
     merits = [records.merit(name, records.intact) for name in records.merits]
@@ -161,7 +161,3 @@ def _of_labels(kind: str, probability: np.ndarray, positive: np.ndarray, thresho
     if kind in ratios:
         return paired.ratio(*ratios[kind])
     return paired.auc(probability, positive) if kind == "auc" else paired.calibration_error(probability, positive)
-
-
-def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

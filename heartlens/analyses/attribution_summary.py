@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from heartlens.measures.paired import sign_flip_p_values
-from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
+from heartlens.measures.resample import interval_over_records, over, q_values, upper_quantile
 from heartlens.refusal import Refusal
 
 ALPHA = 0.05
@@ -99,7 +99,7 @@ def _split(values: Float[np.ndarray, "output part"], means: xr.Dataset) -> dict[
 
 def _mean(values: ByRecord) -> np.ndarray:
     known = np.isfinite(values)
-    return _over(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+    return over(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _interval(values: ByRecord, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ def _variation(values: Float[np.ndarray, "record output part"], seed: int) -> Nu
     apart, whole_apart = (np.where(known, each - _mean(each), 0.0) for each in (values, whole))
     top, bottom = apart * whole_apart, np.broadcast_to(whole_apart**2, values.shape)
     enough = np.broadcast_to(known.sum(axis=0) >= 3, values.shape[1:])
-    found = (_over(top.sum(axis=0), bottom.sum(axis=0)), *interval_over_records(top, bottom.copy(), seed=seed))
+    found = (over(top.sum(axis=0), bottom.sum(axis=0)), *interval_over_records(top, bottom.copy(), seed=seed))
     return dict(zip(("_variation", "_variation_low", "_variation_high"), (np.where(enough, each, np.nan) for each in found), strict=True))
 
 
@@ -141,7 +141,7 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
             top = sums[f"{name}{part}"].transpose("record", *axes).values
             bottom = np.broadcast_to(whole.reshape(-1, *(1 for _ in axes)), top.shape)
             low, high = interval_over_records(top, bottom.copy(), seed=seed)
-            named |= {f"{name}{part}": (axes, _over(top.sum(axis=0), bottom.sum(axis=0)))}
+            named |= {f"{name}{part}": (axes, over(top.sum(axis=0), bottom.sum(axis=0)))}
             named |= {f"{name}{part}_low": (axes, low), f"{name}{part}_high": (axes, high)}
             if name == "activation":
                 changed = np.where(known.reshape(-1, *(1 for _ in axes)), top, np.nan)
@@ -149,7 +149,7 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
     q_value = q_values(np.concatenate([p.ravel() for p in exact.values()]))
     for (part, axes), q in zip(PATCHED.items(), np.split(q_value, [exact["_patching"].size]), strict=True):
         named |= {f"activation{part}_p_value": (axes, exact[part]), f"activation{part}_q_value": (axes, q.reshape(exact[part].shape))}
-    named["record_change"] = ("record", np.where(known, _over(whole, sums["n_pairs"].values), np.nan))
+    named["record_change"] = ("record", np.where(known, over(whole, sums["n_pairs"].values), np.nan))
     of_known = sums.isel(record=np.flatnonzero(known))
     return named | _agreement(of_known, "attribution", "", seed) | _agreement(of_known, "gradient", "_gradient", seed)
 
@@ -168,7 +168,3 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(stats.spearmanr(a.ravel(), b.ravel()).statistic)
-
-
-def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from heartlens.measures.resample import interval_over_records
+from heartlens.measures.resample import interval_over_records, over
 from heartlens.refusal import Refusal
 
 OF_SETS = {  # faithfulness by its name: the sum it is made of
@@ -47,7 +47,7 @@ def _faithfulness(name: str, tested: xr.Dataset, off: xr.DataArray, seed: int) -
     off = off.transpose("record", ...)
     bottom = np.broadcast_to(tested["off_none"].values.reshape(-1, *(1,) * (off.ndim - 1)), off.shape).copy()
     low, high = interval_over_records(bottom - off.values, bottom, seed=seed)
-    value = _over((bottom - off.values).sum(axis=0), bottom.sum(axis=0))
+    value = over((bottom - off.values).sum(axis=0), bottom.sum(axis=0))
     return {f"{name}{end}": (off.dims[1:], found) for end, found in (("", value), ("_low", low), ("_high", high))}
 
 
@@ -58,10 +58,5 @@ def _of_nodes(tested: xr.Dataset, in_circuit: xr.DataArray, seed: int) -> dict[s
     bottom = np.broadcast_to(tested["off_none"].values[:, None], gain.shape).copy()
     low, high = interval_over_records(gain, bottom, seed=seed)
     return {
-        name: ("node", values) for name, values in {"gain": _over(gain.sum(0), bottom.sum(0)), "gain_low": low, "gain_high": high}.items()
+        name: ("node", values) for name, values in {"gain": over(gain.sum(0), bottom.sum(0)), "gain_low": low, "gain_high": high}.items()
     }
-
-
-def _over(top: Any, bottom: Any) -> np.ndarray:
-    """A number or many; NaN over 0."""
-    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=np.asarray(bottom) != 0)

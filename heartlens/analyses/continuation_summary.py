@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from heartlens.measures import paired
-from heartlens.measures.resample import interval_over_records, q_values
+from heartlens.measures.resample import interval_over_records, over, q_values
 
 if TYPE_CHECKING:
     from heartlens.analyses.continuation import Continuation
@@ -37,18 +37,11 @@ def summarized(sums: xr.Dataset, options: "Continuation") -> xr.Dataset:
         if name == "ablated":
             norm = (sums["norm"].sum("record") / sums["n_windows"].sum()).transpose(*axes)
             summary["norm"] = norm
-            found |= _excess(found, drawn, matched(norm.values.ravel(), options.n_matched))
+            found |= _excess(found, drawn, paired.nearest(norm.values.ravel(), options.n_matched))
             found["matters"] = _matters(found, null)
         summary = summary.assign({f"{prefix}{one}": _placed(values, axes, sums) for one, values in found.items()})
     counted = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum())}
     return summary.assign_attrs(sums.attrs, **counted)
-
-
-def matched(norm: Float[np.ndarray, " head"], n_matched: int) -> Int[np.ndarray, "head control"]:
-    """For each head the others of the nearest norms."""
-    apart = np.abs(norm[:, None] - norm)
-    np.fill_diagonal(apart, np.inf)
-    return np.argsort(apart, axis=1, kind="stable")[:, : min(n_matched, len(norm) - 1)]
 
 
 def _pair(sums: xr.Dataset, name: str) -> Pair:
@@ -60,7 +53,7 @@ def _pair(sums: xr.Dataset, name: str) -> Pair:
 def _valued(side: str, pair: Pair, seed: int) -> dict[str, Any]:
     """A side's ratio of sums with its interval over records, and how often each readout could be taken."""
     low, high = interval_over_records(*pair, seed=seed)
-    named = {side: _over(*pair.sum(axis=1)), f"{side}_low": low, f"{side}_high": high, f"{side}_count": pair[1].sum(axis=0)}
+    named = {side: over(*pair.sum(axis=1)), f"{side}_low": low, f"{side}_high": high, f"{side}_count": pair[1].sum(axis=0)}
     return {name: ("readout", values) for name, values in named.items()}
 
 
@@ -97,7 +90,3 @@ def _matters(found: Arrays, null: Arrays) -> np.ndarray:
 
 def _placed(values: np.ndarray, axes: tuple[str, ...], sums: xr.Dataset) -> tuple[tuple[str, ...], np.ndarray]:
     return ("readout", *axes), np.moveaxis(values, -1, 0).reshape(-1, *(sums.sizes[axis] for axis in axes))
-
-
-def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)

@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from heartlens.measures.paired import sign_flip_p_values
-from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
+from heartlens.measures.resample import interval_over_records, over, q_values, upper_quantile
 from heartlens.refusal import Refusal
 
 ALPHA = 0.05
@@ -75,7 +75,7 @@ def _shares(name: str, axes: tuple[str, ...], top: ByRecord, whole: ByRecord, se
     """The ratio of sums over records, with its interval."""
     bottom = _below(whole, top)
     low, high = interval_over_records(top, bottom, seed=seed)
-    return {name: (axes, _over(top.sum(axis=0), bottom.sum(axis=0))), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
+    return {name: (axes, over(top.sum(axis=0), bottom.sum(axis=0))), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
 
 
 def _with_difference(top: ByRecord, whole: ByRecord) -> ByRecord:
@@ -153,7 +153,3 @@ def _said(sums: xr.Dataset) -> dict[str, Any]:
     lacking = sums["record"].values[sums["n_pairs"].values == 0]
     counts = {"n_records": int(sums.sizes["record"] - len(lacking)), "n_windows": int(sums["n_pairs"].sum())}
     return counts | {"n_windows_given": int(sums["n_windows"].sum()), "records_without_pairs": "\n".join(map(str, lacking))}
-
-
-def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from heartlens.measures.resample import over
+
 ByRecord = Float[np.ndarray, "record *statistic"]
 Ratio = Float[np.ndarray, "*statistic"]
 Ratios = Float[np.ndarray, "2 record *statistic"]  # of what is divided, and of what divides it
@@ -67,7 +69,7 @@ def draws(stratum: Int[np.ndarray, " record"], *, seed: int, n_resamples: int = 
 
 def ratio(top: Pair, bottom: Pair) -> Merit:
     """The ratio of sums over records: sensitivity, F1, a mean."""
-    return lambda weights: _over(*(weights.reshape(len(weights), -1) @ side.ravel() for side in (top, bottom)))
+    return lambda weights: over(*(weights.reshape(len(weights), -1) @ side.ravel() for side in (top, bottom)))
 
 
 def auc(score: Pair, positive: Bool[np.ndarray, " record"]) -> Merit:
@@ -77,7 +79,7 @@ def auc(score: Pair, positive: Bool[np.ndarray, " record"]) -> Merit:
 
     def merit(weights: Weights) -> DrawnValues:
         of_high, of_low = (weights[..., which].reshape(len(weights), -1) for which in (positive, ~positive))
-        return _over(((of_high @ wins) * of_low).sum(axis=1), of_high.sum(axis=1) * of_low.sum(axis=1))
+        return over(((of_high @ wins) * of_low).sum(axis=1), of_high.sum(axis=1) * of_low.sum(axis=1))
 
     return merit
 
@@ -87,7 +89,7 @@ def calibration_error(probability: Pair, positive: Bool[np.ndarray, " record"], 
     place = np.minimum((probability * n_bins).astype(int), n_bins - 1)
     off = np.where(place[..., None] == np.arange(n_bins), (probability - positive)[..., None], 0.0)
     off = off.reshape(-1, n_bins)
-    return lambda weights: _over(np.abs(weights.reshape(len(weights), -1) @ off).sum(axis=1), weights.sum(axis=(1, 2)))
+    return lambda weights: over(np.abs(weights.reshape(len(weights), -1) @ off).sum(axis=1), weights.sum(axis=(1, 2)))
 
 
 def change(merit: Merit, drawn: Draws) -> Change:
@@ -124,6 +126,13 @@ def sign_flip_p_values(changed: ByRecord, *, seed: int, n_permutations: int = 99
     return np.asarray(p_value).reshape(changed.shape[1:])
 
 
+def nearest(norm: Float[np.ndarray, " head"], n_matched: int) -> Int[np.ndarray, "head control"]:
+    """For each head the `n_matched` others of the nearest norms, its controls; all others where there are fewer."""
+    apart = np.abs(norm[:, None] - norm)
+    np.fill_diagonal(apart, np.inf)
+    return np.argsort(apart, axis=1, kind="stable")[:, : min(n_matched, len(norm) - 1)]
+
+
 def ratio_of_effects(top: Ratios, bottom: Ratios, *, seed: int, n_resamples: int = 2000) -> tuple[Ratio, Ratio, Ratio]:
     """One ratio of sums over records over another, and its 95 % interval (percentiles of resampled records): (ratio, low, high).
 
@@ -131,12 +140,12 @@ def ratio_of_effects(top: Ratios, bottom: Ratios, *, seed: int, n_resamples: int
     """
     n_records, shape = top.shape[1], top.shape[2:]
     top, bottom = (np.broadcast_to(each, (2, n_records, *shape)).reshape(2, n_records, -1) for each in (top, bottom))
-    upper, lower = (_over(a.sum(axis=0), b.sum(axis=0)) for a, b in zip(top, bottom, strict=True))
+    upper, lower = (over(a.sum(axis=0), b.sum(axis=0)) for a, b in zip(top, bottom, strict=True))
     weights = np.random.default_rng(seed).multinomial(n_records, np.full(n_records, 1 / n_records), n_resamples).astype(float)
-    drawn = [_over(weights @ a, weights @ b) for a, b in zip(top, bottom, strict=True)]
+    drawn = [over(weights @ a, weights @ b) for a, b in zip(top, bottom, strict=True)]
     sure = (n_records < 2) | ((_tails(drawn[1]) * np.sign(lower)).min(axis=0) > 0)
-    value = np.where(sure, _over(upper, lower), np.nan)
-    low, high = np.where(sure & (n_records > 1), _tails(_over(*drawn)), np.nan)
+    value = np.where(sure, over(upper, lower), np.nan)
+    low, high = np.where(sure & (n_records > 1), _tails(over(*drawn)), np.nan)
     return value.reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
@@ -181,7 +190,3 @@ def _tails(drawn: np.ndarray) -> np.ndarray:
     if known.any():
         tails[:, known] = np.nanquantile(drawn[:, known], [0.025, 0.975], axis=0)
     return tails
-
-
-def _over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)

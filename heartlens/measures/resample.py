@@ -3,6 +3,8 @@
 The statistic is a ratio of sums over records, `sum_r top / sum_r bottom`: lift is one, a mean another (bottom = 1).
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -42,14 +44,14 @@ def rotation_p_values(
     """
     n_records, n_rotations = top.shape[:2]
     shape = top.shape[2:]
-    observed = _ratio(top[:, 0].sum(0), bottom[:, 0].sum(0)).reshape(-1)
+    observed = over(top[:, 0].sum(0), bottom[:, 0].sum(0)).reshape(-1)
     flat_top, flat_bottom = (x.reshape(n_records * n_rotations, -1) for x in (top, bottom))
     drawn = np.random.default_rng(seed).integers(n_rotations, size=(n_permutations, n_records))
     reached = np.zeros(observed.shape)
     for part in np.array_split(drawn, max(1, n_permutations // 500)):
         chosen = np.zeros((len(part), n_records * n_rotations))
         np.put_along_axis(chosen, part + np.arange(n_records) * n_rotations, 1.0, axis=1)
-        reached += (_ratio(chosen @ flat_top, chosen @ flat_bottom) >= observed * (1 - TIE)).sum(0)
+        reached += (over(chosen @ flat_top, chosen @ flat_bottom) >= observed * (1 - TIE)).sum(0)
     p_value = (1 + reached) / (1 + n_permutations)
     return np.where(np.isnan(observed), np.nan, p_value).reshape(shape)
 
@@ -79,16 +81,21 @@ def upper_quantile(values: ByTwin, level: float = 0.95) -> Ratio:
     return np.asarray(np.sort(values, axis=0)[rank - 1])
 
 
-def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)
+def over(top: Any, bottom: Any) -> np.ndarray:
+    """One by the other, of numbers or arrays that fit each other; NaN over 0.
+
+    >>> over(np.array([1.0, 3.0]), np.array([2.0, 0.0]))
+    array([0.5, nan])
+    """
+    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=np.asarray(bottom) != 0)
 
 
 def _bca(top: np.ndarray, bottom: np.ndarray, weights: np.ndarray) -> np.ndarray:
     from scipy.special import ndtr, ndtri
 
-    resampled = _ratio(weights @ top, weights @ bottom)
-    observed = _ratio(top.sum(0), bottom.sum(0))
-    jackknife = _ratio(top.sum(0) - top, bottom.sum(0) - bottom)
+    resampled = over(weights @ top, weights @ bottom)
+    observed = over(top.sum(0), bottom.sum(0))
+    jackknife = over(top.sum(0) - top, bottom.sum(0) - bottom)
     n_defined = np.isfinite(resampled).sum(axis=0)
     below = ((resampled < observed).sum(axis=0) + 0.5 * (resampled == observed).sum(axis=0)) / n_defined
     bias = ndtri(np.clip(below, 1 / (len(resampled) + 1), 1 - 1 / (len(resampled) + 1)))
