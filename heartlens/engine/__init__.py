@@ -1,0 +1,55 @@
+"""What runs a model. `engine_of` picks: the fused kernel where it computes the model exactly, else torch, else the model's own blocks."""
+
+import sys
+from typing import Any
+
+from heartlens.engine.protocol import Asked, Engine, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens
+from heartlens.refusal import Refusal, unknown
+
+ENGINES = ("auto", "fused", "torch", "hooked")
+WARNED: set[str] = set()  # why the fused engine was given up, once in a process
+
+__all__ = ["ENGINES", "Asked", "Engine", "LayerAttention", "LayerSums", "Mixed", "Parts", "Sizes", "Stream", "Tokens", "engine_of"]
+
+
+def engine_of(model: Any, name: str = "auto") -> Engine:
+    """The engine of that name for the model. Refuses a name that is none, and an engine that does not compute this model exactly.
+
+    auto: fused on a CPU in float32, torch for other devices and precisions, hooked for a model with hooks or of another architecture. Where
+    the fused kernel cannot be compiled, torch answers and stderr says so.
+    """
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    return _automatic(model) if name == "auto" else _named(model, name)
+
+
+def _named(model: Any, name: str) -> Engine:
+    if name == "fused":
+        from heartlens.engine.fused import FusedEngine
+
+        return FusedEngine(model)
+    if name == "torch":
+        from heartlens.engine.batched import TorchEngine
+
+        return TorchEngine(model)
+    from heartlens.engine.hooked import HookedEngine
+
+    return HookedEngine(model)
+
+
+def _automatic(model: Any) -> Engine:
+    import torch
+
+    from heartlens.engine.plain import why_not_plain
+
+    if why_not_plain(model):
+        return _named(model, "hooked")
+    if model.W_E.device.type != "cpu" or model.W_E.dtype != torch.float32:
+        return _named(model, "torch")
+    try:
+        return _named(model, "fused")
+    except Refusal as refusal:
+        if str(refusal) not in WARNED:
+            WARNED.add(str(refusal))
+            print(f"heartlens: {refusal}; the torch engine answers instead", file=sys.stderr)
+        return _named(model, "torch")

@@ -1,0 +1,143 @@
+"""The hooked engine: the model's own blocks, part by part, so that hooks that somebody set act. The reference for the other engines.
+
+Every part is run through TransformerLens' own modules and hook points; a value that is put in the place of another (what heads mix, say) is
+put there at its hook point, before the user's own hooks.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens, sums_of_pattern
+from heartlens.refusal import Refusal
+
+
+class HookedEngine:
+    """See the module's first lines, and `protocol.Engine` for the methods."""
+
+    name = "hooked"
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.sizes = model, Sizes.of(model.cfg)
+        self.device, self.dtype = model.W_E.device, model.W_E.dtype
+
+    def embed(self, tokens: Tokens) -> Stream:
+        model = self.model
+        tokens = tokens.to(self.device)
+        return model.hook_embed(model.embed(tokens)) + model.hook_pos_embed(model.pos_embed(tokens))
+
+    def parts(self, x: Stream, layer: int) -> Parts:
+        block = self.model.blocks[layer]
+        with _passing({"z": block.attn.hook_z, "mid": block.hook_resid_mid}) as passed:
+            post = block(x)
+        return Parts(passed["z"], passed["mid"], post)
+
+    def mixed(self, x: Stream, layer: int) -> Mixed:
+        return self.parts(x, layer).z
+
+    def attended(self, x: Stream, layer: int, changed: Stream, reader: str, head: int) -> Float[Tensor, "window query d_head"]:
+        attn = self.model.blocks[layer].attn
+        points = {"Q": attn.hook_q, "K": attn.hook_k, "V": attn.hook_v}
+        with _passing({"read": points[reader]}) as passed:
+            self.model.blocks[layer](changed)
+        with _replaced(points[reader], passed["read"]), _passing({"z": attn.hook_z}) as passed:
+            self.model.blocks[layer](x.expand_as(changed))
+        return passed["z"][:, :, head]
+
+    def after_attention(self, x: Stream, z: Mixed, layer: int) -> Stream:
+        with _replaced(self.model.blocks[layer].attn.hook_z, z):
+            return self.model.blocks[layer](x)
+
+    def attention_out(self, z: Mixed, layer: int) -> Stream:
+        block = self.model.blocks[layer]
+        with _replaced(block.attn.hook_z, z), _passing({"out": block.hook_attn_out}) as passed:
+            block(z.new_zeros(*z.shape[:2], self.sizes.d_model))
+        return passed["out"]
+
+    def mlp_out(self, mid: Stream, layer: int) -> Stream:
+        block = self.model.blocks[layer]
+        with _replaced(block.hook_resid_mid, mid), _passing({"out": block.hook_mlp_out}) as passed:
+            block(mid)
+        return passed["out"]
+
+    def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
+        return self.model.blocks[-1](x)[:, -1:]
+
+    def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
+        for block in self.model.blocks[start : self.sizes.n_layers if stop is None else stop]:
+            x = block(x)
+        return x
+
+    def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
+        return self.model.unembed(self.model.ln_final(x))
+
+    def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
+        for layer, (pattern, value) in enumerate(self._patterns(tokens, last_block_unmasked)):
+            if asked.by_value:
+                with torch.inference_mode():
+                    moved_norm = (value.transpose(1, 2) @ self.model.blocks[layer].attn.W_O).norm(dim=-1)
+                    pattern = pattern * moved_norm[:, :, None]
+                    pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
+            yield sums_of_pattern(pattern.cpu().numpy(), asked, layer)
+
+    def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
+        n_time = tokens.shape[1]
+        for layer, (pattern, _) in enumerate(self._patterns(tokens, last_block_unmasked)):
+            entropy = torch.special.entr(pattern).sum(dim=-1)
+            rows = pattern[:, :, n_time - (n_rows or n_time) :]
+            yield LayerAttention(layer, rows.cpu().numpy(), entropy.cpu().numpy())
+
+    def _patterns(self, tokens: Tokens, last_block_unmasked: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each block's pattern and its values (window, key, head, d_head), after every hook."""
+        with torch.inference_mode():
+            x = self.embed(tokens)
+        for layer, block in enumerate(self.model.blocks):
+            points = {"pattern": block.attn.hook_pattern, "value": block.attn.hook_v}
+            is_unmasked = last_block_unmasked and layer == self.sizes.n_layers - 1
+            with torch.inference_mode(), _unmasked(block, is_unmasked), _passing(points) as passed:
+                x = block(x)
+            yield passed["pattern"], passed["value"]
+
+
+@contextmanager
+def _passing(points: Mapping[str, Any]) -> Iterator[dict[str, Tensor]]:
+    """What passes the hook points, as it is after every hook that was set before."""
+    passed: dict[str, Tensor] = {}
+
+    def catch(name: str) -> Callable[[Any, Any, Tensor], None]:
+        return lambda module, given, output: passed.update({name: output})
+
+    with ExitStack() as stack:
+        for name, point in points.items():
+            stack.callback(point.register_forward_hook(catch(name)).remove)
+        yield passed
+
+
+@contextmanager
+def _replaced(point: Any, value: Tensor) -> Iterator[None]:
+    """Another tensor in the place of what passes a hook point, before the hooks that were set earlier. Refuses one of another shape."""
+
+    def put(module: Any, given: Any, output: Tensor) -> Tensor:
+        if output.shape != value.shape:
+            raise Refusal(f"{point.name} passes {tuple(output.shape)}; the value is {tuple(value.shape)}, and nothing is broadcast")
+        return value
+
+    handle = point.register_forward_hook(put, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _unmasked(block: Any, is_wanted: bool) -> Iterator[None]:
+    before = block.attn._attention_dir_override
+    block.attn._attention_dir_override = "bidirectional" if is_wanted else before
+    try:
+        yield
+    finally:
+        block.attn._attention_dir_override = before

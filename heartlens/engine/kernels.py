@@ -1,0 +1,294 @@
+"""Causal attention compiled for the CPU, with the sums that analyses ask of it, never storing an attention matrix. float32.
+
+One head of one window at a time, queries in order; keys and values lie contiguous along the tokens, so that the inner loops run over keys
+in SIMD. Scores come in units of log2 (the query is multiplied by log2(e) / attn_scale before), so that the weight of a key is exp2(score),
+made from a polynomial and an exponent shift, because calls to exp do not vectorise (nor does a loop for a row's maximum). Nothing is
+subtracted from the scores; only a row whose total is very small or large is made anew with its largest score subtracted. The entropy of a
+row is ln 2 (log2 total - sum(weight score) / total). Head widths are padded with zeros to a multiple of WIDTH, tokens with anything finite
+to a multiple of BLOCK.
+"""
+
+from typing import Any
+
+import llvmlite.ir
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+WIDTH = 8  # the kernel reads a head in slices of so many numbers
+BLOCK = 32  # keys are done in blocks: arrays have room for whole blocks of tokens, whatever stands in the room to spare
+LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lies beyond is made anew: float32 would lose its entropy
+
+ONE, ZERO, LN2 = np.float32(1.0), np.float32(0.0), np.float32(np.log(2.0))
+LOWEST = np.float32(-64.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
+HIGHEST = np.float32(127.0)  # exp2 of more is no float32; such a row is made anew
+C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), np.float32(0.055503290351537768)
+C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
+
+INT, FLOAT = llvmlite.ir.IntType(32), llvmlite.ir.FloatType()
+
+compiled = njit(error_model="numpy", fastmath=True, nogil=True, cache=True)
+inlined = njit(error_model="numpy", fastmath=True, nogil=True, inline="always")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _kept_apart(typing_context: Any) -> Any:
+    """Keep LLVM from inlining the function that calls this: together in one large function, the loops ran half as fast."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@inlined
+def whole(n):  # type: ignore[no-untyped-def]
+    """The next multiple of BLOCK: loops over whole blocks leave no remainder to be done number by number."""
+    return (n + BLOCK - 1) & -BLOCK
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _nearest(typing_context: Any, x: Any) -> Any:
+    """The whole number nearest to `x`, as a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.rint", [FLOAT]), arguments)
+
+    return types.float32(types.float32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _times_power_of_2(typing_context: Any, x: Any, exponent: Any) -> Any:
+    """`x`, between 1/2 and 2, times 2 to a whole number: the number is added to the exponent's bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, exponent = arguments
+        shifted = builder.shl(builder.fptosi(exponent, INT), llvmlite.ir.Constant(INT, 23))
+        return builder.bitcast(builder.add(builder.bitcast(x, INT), shifted), FLOAT)
+
+    return types.float32(types.float32, types.float32), generate
+
+
+@inlined
+def _exp2(x):  # type: ignore[no-untyped-def]
+    """2 to the x, cut off at LOWEST and HIGHEST, to the rounding of float32; the polynomial is fitted to 2e-9 on -1/2..1/2."""
+    x = min(max(x, LOWEST), HIGHEST)
+    whole_part = _nearest(x)
+    part = x - whole_part
+    power = ((((((C6 * part + C5) * part + C4) * part + C3) * part + C2) * part + C1) * part) + ONE
+    return _times_power_of_2(power, whole_part)
+
+
+@compiled
+def _scored(query, key, t, n, score):  # type: ignore[no-untyped-def]
+    """Write the scores of query `t` against the first `n` keys."""
+    q0, q1, q2, q3, q4, q5, q6, q7 = query[0, t], query[1, t], query[2, t], query[3, t], query[4, t], query[5, t], query[6, t], query[7, t]
+    k0, k1, k2, k3, k4, k5, k6, k7 = key[0], key[1], key[2], key[3], key[4], key[5], key[6], key[7]
+    for j in range(whole(n)):
+        low = (q0 * k0[j] + q1 * k1[j]) + (q2 * k2[j] + q3 * k3[j])
+        score[j] = low + ((q4 * k4[j] + q5 * k5[j]) + (q6 * k6[j] + q7 * k7[j]))
+    for d in range(WIDTH, key.shape[0], WIDTH):
+        q0, q1, q2, q3 = query[d, t], query[d + 1, t], query[d + 2, t], query[d + 3, t]
+        q4, q5, q6, q7 = query[d + 4, t], query[d + 5, t], query[d + 6, t], query[d + 7, t]
+        k0, k1, k2, k3, k4, k5, k6, k7 = key[d], key[d + 1], key[d + 2], key[d + 3], key[d + 4], key[d + 5], key[d + 6], key[d + 7]
+        for j in range(whole(n)):
+            low = (q0 * k0[j] + q1 * k1[j]) + (q2 * k2[j] + q3 * k3[j])
+            score[j] += low + ((q4 * k4[j] + q5 * k5[j]) + (q6 * k6[j] + q7 * k7[j]))
+
+
+@compiled
+def _powered(weight, n, offset):  # type: ignore[no-untyped-def]
+    """Write exp2(score - offset) over the first `n` scores, 0 after them; their total, and the total of weight times (score - offset)."""
+    total, moment = ZERO, ZERO
+    for j in range(n, whole(n)):
+        weight[j] = LOWEST + offset
+    for j in range(whole(n)):
+        score = weight[j] - offset
+        power = _exp2(score)
+        weight[j] = power
+        total += power
+        moment += power * score
+    for j in range(n, whole(n)):
+        weight[j] = ZERO
+    return total, moment
+
+
+@compiled
+def _weighed(query, key, t, n, weight):  # type: ignore[no-untyped-def]
+    """Write exp2(score) of query `t` for the first `n` keys, up to a factor; their total, and the total of weight times log2(weight)."""
+    _kept_apart()
+    _scored(query, key, t, n, weight)
+    total, moment = _powered(weight, n, ZERO)
+    if total < LEAST or total > MOST:
+        total, moment = _weighed_by_largest(query, key, t, n, weight)
+    return total, moment
+
+
+@compiled
+def _weighed_by_largest(query, key, t, n, weight):  # type: ignore[no-untyped-def]
+    """As `_weighed`, with the largest score as offset."""
+    _kept_apart()
+    _scored(query, key, t, n, weight)
+    largest = weight[0]
+    for j in range(n):
+        largest = max(largest, weight[j])
+    return _powered(weight, n, largest)
+
+
+@compiled
+def _mixed(weight, value, n, factor, mixed):  # type: ignore[no-untyped-def]
+    """Write the sum of the first `n` values, each times its weight and the factor."""
+    _kept_apart()
+    for first in range(0, value.shape[0], WIDTH):
+        v0, v1, v2, v3 = value[first], value[first + 1], value[first + 2], value[first + 3]
+        v4, v5, v6, v7 = value[first + 4], value[first + 5], value[first + 6], value[first + 7]
+        m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+        for j in range(whole(n)):
+            w = weight[j]
+            m0 += w * v0[j]
+            m1 += w * v1[j]
+            m2 += w * v2[j]
+            m3 += w * v3[j]
+            m4 += w * v4[j]
+            m5 += w * v5[j]
+            m6 += w * v6[j]
+            m7 += w * v7[j]
+        mixed[first], mixed[first + 1], mixed[first + 2], mixed[first + 3] = m0 * factor, m1 * factor, m2 * factor, m3 * factor
+        mixed[first + 4], mixed[first + 5], mixed[first + 6], mixed[first + 7] = m4 * factor, m5 * factor, m6 * factor, m7 * factor
+
+
+@compiled
+def _mixed_and_added(weight, value, n, factor, mixed, column):  # type: ignore[no-untyped-def]
+    """As `_mixed` for a head of WIDTH, and add weight times factor to the column sums in the same pass."""
+    _kept_apart()
+    v0, v1, v2, v3, v4, v5, v6, v7 = value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7]
+    m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for j in range(whole(n)):
+        w = weight[j] * factor
+        column[j] += w
+        m0 += w * v0[j]
+        m1 += w * v1[j]
+        m2 += w * v2[j]
+        m3 += w * v3[j]
+        m4 += w * v4[j]
+        m5 += w * v5[j]
+        m6 += w * v6[j]
+        m7 += w * v7[j]
+    mixed[0], mixed[1], mixed[2], mixed[3], mixed[4], mixed[5], mixed[6], mixed[7] = m0, m1, m2, m3, m4, m5, m6, m7
+
+
+@compiled
+def attention_output(query, key, value, n_time, first_query, is_causal, mixed):  # type: ignore[no-untyped-def]
+    """Write what each head mixes (window, query, head, d) for the queries from `first_query` on.
+
+    `query`, `key` and `value` are (window, head, d, time), the query in units of log2.
+    """
+    n_windows, n_heads = key.shape[:2]
+    weight = np.empty(whole(n_time), np.float32)
+    for w in range(n_windows):
+        for h in range(n_heads):
+            for t in range(first_query, n_time):
+                n = t + 1 if is_causal else n_time
+                total, _ = _weighed(query[w, h], key[w, h], t, n, weight)
+                _mixed(weight, value[w, h], n, ONE / total, mixed[w, t - first_query, h])
+
+
+@compiled
+def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed, pattern, entropy):  # type: ignore[no-untyped-def]
+    """As `attention_output` for all queries; write the pattern's rows from `first_query` on, and every row's entropy (nats)."""
+    n_windows, n_heads = key.shape[:2]
+    weight = np.empty(whole(n_time), np.float32)
+    for w in range(n_windows):
+        for h in range(n_heads):
+            for t in range(n_time):
+                n = t + 1 if is_causal else n_time
+                total, moment = _weighed(query[w, h], key[w, h], t, n, weight)
+                factor = ONE / total
+                entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO)
+                _mixed(weight, value[w, h], n, factor, mixed[w, t, h])
+                if t >= first_query:
+                    row = pattern[w, h, t - first_query]
+                    for j in range(n):
+                        row[j] = weight[j] * factor
+                    for j in range(n, n_time):
+                        row[j] = ZERO
+
+
+@compiled
+def attention_sums(  # type: ignore[no-untyped-def]
+    query, key, value, n_time, is_causal, group, n_left_out, n_first, importance, bins, coordinate, row_of, mixed,
+    column, entropy, first_share, binned, reached, row,
+):  # fmt: skip
+    """As `attention_output` for all queries, and the sums of `engine.protocol.Asked`, written into the last seven arrays.
+
+    `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `bins`, `coordinate` and `row_of`
+    may have no window, for sums that nobody asked for.
+    """
+    n_windows, n_heads, width = key.shape[:3]
+    is_weighted = importance.shape[0] > 0
+    n_coordinates = coordinate.shape[1] if coordinate.shape[0] > 0 else 0
+    weight = np.empty(whole(n_time), np.float32)
+    for w in range(n_windows):
+        for h in range(n_heads):
+            for t in range(n_time):
+                n = t + 1 if is_causal else n_time
+                total, moment = _weighed(query[w, h], key[w, h], t, n, weight)
+                g = group[w, t]
+                is_plain = width == WIDTH and n_left_out == 0 and g >= 0 and not is_weighted
+                if is_plain:
+                    _mixed_and_added(weight, value[w, h], n, ONE / total, mixed[w, t, h], column[w, h, g])
+                else:
+                    _mixed(weight, value[w, h], n, ONE / total, mixed[w, t, h])
+                if is_weighted:
+                    total, moment = _reweighed(weight, importance[w, h], n, total, moment)
+                factor = ONE / total if total > ZERO else ZERO
+                entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO) if total > ZERO else ZERO
+                first = ZERO
+                for j in range(min(n_first, n)):
+                    first += weight[j]
+                first_share[w, h, t] = first * factor
+                if row_of.shape[0] > 0 and row_of[t] >= 0:
+                    kept = row[w, h, row_of[t]]
+                    for j in range(n):
+                        kept[j] = weight[j] * factor
+                if is_plain and bins.shape[0] == 0 and n_coordinates == 0:
+                    continue
+                rest = total
+                if n_left_out > 0:
+                    rest = ZERO
+                    for j in range(n_left_out, n):
+                        rest += weight[j]
+                factor = ONE / rest if rest > ZERO else ZERO
+                if g >= 0 and not is_plain:
+                    own = column[w, h, g]
+                    for j in range(n_left_out, n):
+                        own[j] += weight[j] * factor
+                if bins.shape[0] > 0:
+                    place, total_of = bins[w, t], binned[w, h]
+                    for j in range(n_left_out, n):
+                        if place[j] >= 0:
+                            total_of[place[j]] += np.float64(weight[j] * factor)
+                for c in range(n_coordinates):
+                    reach, along = ZERO, coordinate[w, c]
+                    for j in range(n_left_out, n):
+                        reach += weight[j] * along[j]
+                    reached[w, h, t, c] = reach * factor
+
+
+@compiled
+def _reweighed(weight, importance, n, total, moment):  # type: ignore[no-untyped-def]
+    """Multiply the weights by their keys' importance; the new total, and total of weight times log2 of the new weight.
+
+    The weights' own logarithms come from their values: these rows are few, and the logarithm need not be fast.
+    """
+    _kept_apart()
+    new_total, new_moment = ZERO, ZERO
+    for j in range(n):
+        new = weight[j] * importance[j]
+        weight[j] = new
+        new_total += new
+        if new > ZERO:
+            new_moment += new * np.log2(new)
+    return new_total, new_moment

@@ -1,0 +1,224 @@
+"""What analyses ask of whatever runs a model: the sizes, the parts of a block, attention and its sums, outputs.
+
+An engine keeps nothing of the weights between two calls: weights that were changed in place (by a twin, by the user, by TransformerLens'
+weight processing) are always the ones that answer. Three engines give the same numbers, up to rounding:
+
+`fused`: the kernel of `kernels.py` on the CPU, float32. `torch`: torch alone, any device and precision. `hooked`: the model's own blocks,
+so that the user's hooks act; the reference. What an engine does not compute exactly it refuses.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int16, Int32, Integer
+from torch import Tensor
+
+Tokens = Integer[Tensor, "window time"]
+Stream = Float[Tensor, "window time d_model"]
+Mixed = Float[Tensor, "window query head d_head"]
+Heads = Float[Tensor, "window head time d_head"]
+Pattern = Float[np.ndarray, "window head query key"]
+
+SIZES = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab", "d_vocab_out")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a model, named as in TransformerLens' configuration."""
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_head: int
+    n_ctx: int
+    d_vocab: int
+    d_vocab_out: int
+
+    @classmethod
+    def of(cls, cfg: Any) -> "Sizes":
+        """Those that a configuration says."""
+        return cls(*(int(getattr(cfg, name)) for name in SIZES))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a block computes: what its heads mix (before their output weights), and the stream after its attention and after its MLP."""
+
+    z: Mixed
+    mid: Stream
+    post: Stream
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which sums of attention are wanted. Every row is a token that asks (query), every column a token that is attended to (key).
+
+    `group`: the group of each asking token; -1: its attention is not summed. `n_left_out`: so many first keys (the sink) are left out of
+    `columns`, `binned` and `reached`, each row scaled to sum to 1 without them. `n_first`: how many first keys `first_share` adds up.
+    `bins`: the bin of each pair of tokens, -1: not counted. `coordinates`: numbers of keys whose mean under each row is wanted. `rows`: the
+    asking tokens whose rows are wanted whole. `by_value`: weights times the norm of what each key's value moves into the stream (Kobayashi
+    et al. 2020), each row scaled to sum to 1, in the place of attention, for all sums.
+    """
+
+    group: Int32[np.ndarray, "window query"]
+    n_groups: int
+    n_left_out: int = 0
+    n_first: int = 1
+    bins: Int16[np.ndarray, "window query key"] | None = None
+    n_bins: int = 0
+    coordinates: Float32[np.ndarray, "window coordinate key"] | None = None
+    rows: tuple[int, ...] = ()
+    by_value: bool = False
+
+    def of(self, windows: slice) -> "Asked":
+        """The same for some of the windows."""
+        bins, coordinates = (None if each is None else each[windows] for each in (self.bins, self.coordinates))
+        return replace(self, group=self.group[windows], bins=bins, coordinates=coordinates)
+
+
+@dataclass(frozen=True)
+class LayerSums:
+    """The sums of one layer's attention: see `Asked`.
+
+    `columns`: the attention that each key receives from each group. `entropy`: of each row, in nats. `first_share`: each row's attention on
+    the first keys. `binned`: the sum over pairs of a bin. `reached`: each row's weighted mean of the coordinates. `rows`: rows whole.
+    """
+
+    layer: int
+    columns: Float[np.ndarray, "window head group key"]
+    entropy: Float[np.ndarray, "window head query"]
+    first_share: Float[np.ndarray, "window head query"]
+    binned: Float[np.ndarray, "window head bin"]
+    reached: Float[np.ndarray, "window head query coordinate"]
+    rows: Float[np.ndarray, "window head row key"]
+
+
+@dataclass(frozen=True)
+class LayerAttention:
+    """One layer's attention, its last rows or all, and the entropy of every row in nats."""
+
+    layer: int
+    pattern: Pattern
+    entropy: Float[np.ndarray, "window head query"]
+
+
+class Engine(Protocol):
+    """Streams are tensors on `device` in `dtype`; sums and patterns are arrays. `name` goes into the provenance."""
+
+    name: str
+    model: Any
+    sizes: Sizes
+    device: torch.device
+    dtype: torch.dtype
+
+    def embed(self, tokens: Tokens) -> Stream:
+        """The stream before the first block. Refuses a model that this engine does not compute exactly (any more)."""
+        ...
+
+    def parts(self, x: Stream, layer: int) -> Parts:
+        """The parts of a block on the stream `x` before it."""
+        ...
+
+    def mixed(self, x: Stream, layer: int) -> Mixed:
+        """What each head of a block mixes from the stream `x` before it."""
+        ...
+
+    def attended(self, x: Stream, layer: int, changed: Stream, reader: str, head: int) -> Float[Tensor, "window query d_head"]:
+        """What one head mixes where its query, key or value (`reader`: Q, K or V) alone is read from `changed`, the rest from `x`."""
+        ...
+
+    def attention_out(self, z: Mixed, layer: int) -> Stream:
+        """What the heads of a block add to the stream, their bias included, were `z` what they mix."""
+        ...
+
+    def mlp_out(self, mid: Stream, layer: int) -> Stream:
+        """What the MLP of a block adds to the stream `mid` before it."""
+        ...
+
+    def after_attention(self, x: Stream, z: Mixed, layer: int) -> Stream:
+        """The stream after a block, were `z` what its heads mix."""
+        ...
+
+    def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
+        """The stream after the last block at the last token, from the stream before that block."""
+        ...
+
+    def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
+        """The stream before block `stop` (None: after the last), from what it is before block `start`."""
+        ...
+
+    def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
+        """The logits, from the stream after the last block."""
+        ...
+
+    def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
+        """The sums of each layer's attention, in turn. `last_block_unmasked`: its tokens attend to later ones too, as in the paper."""
+        ...
+
+    def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
+        """Each layer's attention in turn, the last `n_rows` rows or all: for what is no sum."""
+        ...
+
+
+@dataclass
+class Scratch:
+    """The arrays that `sums` writes into, for one layer."""
+
+    asked: Asked
+    n_heads: int
+    n_time: int
+    dtype: Any = np.float32
+    spare: int = 0  # keys that the columns have room for beyond the window's
+    columns: np.ndarray = field(init=False)
+    entropy: np.ndarray = field(init=False)
+    first_share: np.ndarray = field(init=False)
+    binned: np.ndarray = field(init=False)
+    reached: np.ndarray = field(init=False)
+    rows: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked, n_windows = self.asked, len(self.asked.group)
+        n_coordinates = 0 if asked.coordinates is None else asked.coordinates.shape[1]
+        lead = (n_windows, self.n_heads)
+        self.columns = np.zeros((*lead, asked.n_groups, self.n_time + self.spare), self.dtype)
+        self.entropy = np.zeros((*lead, self.n_time), self.dtype)
+        self.first_share = np.zeros((*lead, self.n_time), self.dtype)
+        self.binned = np.zeros((*lead, asked.n_bins), np.float64)
+        self.reached = np.zeros((*lead, self.n_time, n_coordinates), self.dtype)
+        self.rows = np.zeros((*lead, len(asked.rows), self.n_time), self.dtype)
+
+    def of_layer(self, layer: int) -> LayerSums:
+        """What was written, as the sums of a layer."""
+        return LayerSums(layer, self.columns[..., : self.n_time], self.entropy, self.first_share, self.binned, self.reached, self.rows)
+
+
+def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: Asked, layer: int) -> LayerSums:
+    """The sums of a pattern that is there whole (already weighted, where values are to weigh): the definition in numpy."""
+    from scipy.special import entr
+
+    n_heads, n_time = pattern.shape[1:3]
+    scratch = Scratch(asked, n_heads, n_time, pattern.dtype)
+    rest = pattern
+    if asked.n_left_out:
+        rest = pattern.copy()
+        rest[..., : asked.n_left_out] = 0
+        total = rest.sum(axis=-1, keepdims=True)
+        rest = np.divide(rest, total, out=rest, where=total > 0)
+    scratch.entropy[:] = entr(pattern).sum(axis=-1)
+    scratch.first_share[:] = pattern[..., : asked.n_first].sum(axis=-1)
+    for window, group in enumerate(asked.group):
+        member = (group == np.arange(asked.n_groups)[:, None]).astype(pattern.dtype)
+        scratch.columns[window] = member @ rest[window]
+        if asked.bins is not None:
+            counted = np.flatnonzero(asked.bins[window].ravel() >= 0)
+            place = asked.bins[window].ravel()[counted]
+            for head in range(n_heads):
+                weights = rest[window, head].ravel()[counted]
+                scratch.binned[window, head] = np.bincount(place, weights=weights, minlength=asked.n_bins)
+        if asked.coordinates is not None:
+            scratch.reached[window] = rest[window] @ asked.coordinates[window].T
+    scratch.rows[:] = pattern[:, :, list(asked.rows)]
+    return scratch.of_layer(layer)
