@@ -19,9 +19,9 @@ import torch
 import heartlens as hl
 from heartlens.analysis import CHUNK
 from heartlens.models import hooks
-from heartlens.models.replacement import replacements
-from heartlens.models.sweep import HEADS, swept
-from heartlens.models.workers import on_chunks
+from heartlens.models.interventions.replacement import replacements
+from heartlens.models.interventions.sweep import HEADS, swept
+from heartlens.engine.workers import on_chunks
 
 N_WINDOWS, N_COMPARED = 32, 4
 

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 import heartlens as hl
 from heartlens.analysis import fold, silent
-from heartlens.models.twins import twins
+from heartlens.models.nulls.twins import twins
 from heartlens.session import N_SIMULATED
 
 N_NULL = 20

@@ -5,12 +5,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import xarray as xr
 
 from heartlens.findings import Findings
-from heartlens.models.origin import Origin, origin_of
+from heartlens.models.origin import Origin
 from heartlens.provenance import provenance
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally
@@ -30,7 +31,7 @@ class Analysis(Protocol):
 
     @property
     def seed(self) -> int: ...
-    def measure(self, model: Any, windows: Windows) -> Tally: ...
+    def measure(self, subject: Any, windows: Windows) -> Tally: ...
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset: ...
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure": ...
     def findings(self, summary: xr.Dataset) -> Findings: ...
@@ -43,7 +44,7 @@ class Prepares(Protocol):
     What `prepared` finds lies in fields that are no options; summaries learn of it through the tally alone.
     """
 
-    def prepared(self, model: Any, windows: Windows) -> Analysis: ...
+    def prepared(self, subject: Any, windows: Windows) -> Analysis: ...
 
 
 class Twinned:
@@ -57,11 +58,11 @@ class Twinned:
         """The measurement of a twin: the same, unless an analysis needs less of it."""
         return self
 
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
+    def twins(self, subject: Any) -> Iterable[tuple[str, Any]]:
         """Weight-randomised twins by name, half with random, half with shuffled weights; each only good until the next is asked for."""
-        from heartlens.models.twins import twins
+        from heartlens.models.nulls.twins import twins
 
-        return twins(model, self.n_twins, self.seed)
+        return ((name, subject.beside(twin)) for name, twin in twins(subject.model, self.n_twins, self.seed))
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Measured:
 
 
 def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False) -> xr.Dataset:
-    """The summary of `analysis` of `model` over `windows`, with its provenance in `attrs`.
+    """The summary of `analysis` of `model` (a HookedTransformer or a Subject) over `windows`, with its provenance in `attrs`.
 
     Refuses windows of another kind of signal than the model's unless `force`.
     """
@@ -83,27 +84,30 @@ def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False
 
 def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False, progress: Progress | None = None) -> Measured:
     """The tallies of `model` and of its twins, where there are any, these on the `twin_windows` windows of smallest identity."""
-    origin = origin_of(model)
-    _refuse_mismatch(origin, model.cfg, windows, force)
+    from heartlens.models.subject import subject_of
+
+    subject = subject_of(model)
+    _refuse_mismatch(subject.origin, subject.sizes, windows, force)
     show = progress or silent
-    tally = fold(analysis, model, windows, show)
-    twins = _of_twins(analysis, model, windows, show) if isinstance(analysis, Twinned) else {}
-    return Measured(tally, twins, provenance(analysis, origin, windows))
+    tally = fold(analysis, subject, windows, show)
+    twins = _of_twins(analysis, subject, windows, show) if isinstance(analysis, Twinned) else {}
+    return Measured(tally, twins, provenance(analysis, subject.origin, windows, subject.engine.name))
 
 
-def _of_twins(analysis: Twinned, model: Any, windows: Windows, show: Progress) -> dict[str, Tally]:
+def _of_twins(analysis: Twinned, subject: Any, windows: Windows, show: Progress) -> dict[str, Tally]:
     few = windows.subset(analysis.twin_windows)
-    named = show("twins", analysis.twins(model), analysis.n_twins)
+    named = show("twins", analysis.twins(subject), analysis.n_twins)
     return {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
 
 
-def fold(analysis: Analysis, model: Any, windows: Windows, progress: Progress) -> Tally:
+def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress) -> Tally:
     """The sum of the tallies of all chunks, once the analysis is prepared where it asks for that."""
-    from heartlens.models.workers import on_chunks
+    from heartlens.engine.workers import on_chunks, workers_for
 
-    ready = analysis.prepared(model, windows) if isinstance(analysis, Prepares) else analysis
-    tallies = on_chunks(ready.measure, model, windows.chunks(CHUNK))
-    return sum(progress("windows", tallies, -(-len(windows) // CHUNK)), start=Tally())
+    ready = analysis.prepared(subject, windows) if isinstance(analysis, Prepares) else analysis
+    at_once = getattr(analysis, "at_once", CHUNK)
+    tallies = on_chunks(partial(ready.measure, subject), windows.chunks(at_once), workers_for(subject.engine))
+    return sum(progress("windows", tallies, -(-len(windows) // at_once)), start=Tally())
 
 
 def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
@@ -116,11 +120,11 @@ def silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
     return steps
 
 
-def _refuse_mismatch(origin: Origin, cfg: Any, windows: Windows, force: bool) -> None:
+def _refuse_mismatch(origin: Origin, sizes: Any, windows: Windows, force: bool) -> None:
     if not len(windows):
         raise Refusal("there are no windows to measure; every one was skipped: " + ", ".join(f"{n} {why}" for why, n in windows.skipped))
     if windows.kind != origin.kind and not force:
-        reads = (origin.kind or f"signals of {cfg.d_vocab} token values").upper()
+        reads = (origin.kind or f"signals of {sizes.d_vocab} token values").upper()
         raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give its kind, or --force (force=True)")
-    if int(windows.tokens.max()) >= cfg.d_vocab or windows.tokens.shape[1] > cfg.n_ctx:
-        raise Refusal(f"{origin.checkpoint} takes {cfg.n_ctx} tokens below {cfg.d_vocab}; the windows have {windows.tokens.shape[1]}")
+    if int(windows.tokens.max()) >= sizes.d_vocab or windows.tokens.shape[1] > sizes.n_ctx:
+        raise Refusal(f"{origin.checkpoint} takes {sizes.n_ctx} tokens below {sizes.d_vocab}; the windows have {windows.tokens.shape[1]}")

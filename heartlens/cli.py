@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.exits import DONE, PARTIAL, exit_code
-from heartlens.options import options_of
+from heartlens.options import ENGINES, options_of
 from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate.rhythms import RHYTHMS
@@ -69,6 +69,7 @@ def _add_output(group: Any) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
     group.add_argument("--json", action="store_true", help="print the findings as JSON")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
+    group.add_argument("--engine", default="auto", choices=ENGINES, help="what runs the model: auto takes the fastest that is exact for it")
     group.add_argument("--offline", action="store_true", help="download nothing")
     group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors, and which model stands in for an alias")
 

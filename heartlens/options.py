@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from heartlens.refusal import Refusal, unknown
 
+ENGINES = ("auto", "fused", "torch", "hooked")  # what may run a model, see `heartlens.engine`
+
 
 @dataclass(frozen=True)
 class Option:

@@ -12,10 +12,10 @@ from heartlens.models.origin import Origin
 from heartlens.options import values_of
 from heartlens.windows import Windows
 
-PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "scipy", "xarray", "neurokit2")
+PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "numba", "scipy", "xarray", "neurokit2")
 
 
-def provenance(analysis: Any, origin: Origin, windows: Windows) -> dict[str, Any]:
+def provenance(analysis: Any, origin: Origin, windows: Windows, engine: str) -> dict[str, Any]:
     """The attributes of a result, all strings and numbers (what netCDF can hold)."""
     return {
         "analysis": type(analysis).__name__,
@@ -23,6 +23,7 @@ def provenance(analysis: Any, origin: Origin, windows: Windows) -> dict[str, Any
         "seed": analysis.seed,
         **{f"checkpoint_{name}": value or "" for name, value in asdict(origin).items() if name != "checkpoint"},
         "checkpoint": origin.checkpoint,
+        "engine": engine,
         "data_kind": windows.kind,
         "data_is_simulated": int(any(source.startswith("simulated") for source in windows.sources)),
         "data_sources": "\n".join(windows.sources),

@@ -33,11 +33,11 @@ def measure(analysis: Any, options: argparse.Namespace) -> Made:
     """Load the model, read the windows, measure both the model and its twins, and summarise."""
     earlier = store.read_measured(options.add) if options.add else None
     say = _silent if options.quiet else _to_stderr
-    model, kind = _model(options)
-    windows = _windows(options, kind, analysis.seed)
+    subject = _subject(options)
+    windows = _windows(options, subject.kind, analysis.seed)
     _describe(windows, say)
     progress = _bar if sys.stderr.isatty() and not options.quiet else None
-    measured = frame.measure(analysis, model, windows, force=options.force, progress=progress)
+    measured = frame.measure(analysis, subject, windows, force=options.force, progress=progress)
     if earlier is not None:
         measured = store.add(earlier, measured)
     return Made(measured, frame.summarize(analysis, measured), dict(windows.skipped).get(LOST, 0))
@@ -73,11 +73,12 @@ def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dic
     return {"title": findings.title, **checkpoint, **counts, **said, "files": [str(path) for path in written]}
 
 
-def _model(options: argparse.Namespace) -> tuple[Any, str | None]:
+def _subject(options: argparse.Namespace) -> Any:
     from heartlens.models.load import device_named, load
+    from heartlens.models.subject import subject_of
 
     model = load(options.checkpoint, published_only=options.published_only, device=device_named(options.device))
-    return model, model.origin.kind
+    return subject_of(model, options.engine)
 
 
 def _windows(options: argparse.Namespace, kind: str | None, seed: int) -> Windows:

@@ -71,8 +71,10 @@ class Ablation(Twinned):
     def prepared(self, model: Any, windows: Windows) -> "Ablation":
         """With the activations on a sample of all windows, and the order in which heads are taken away as found on that sample."""
         from heartlens.analyses.ablation_summary import labels_of
-        from heartlens.models.ablations import reference_of
+        from heartlens.models.interventions.ablations import reference_of
+        from heartlens.models.subject import subject_of
 
+        subject = subject_of(model)
         if self.labels:
             labels_of(windows.records, self)  # refuses before anything is measured
         if "resample" in self.hows and len(windows.records) < 2:
@@ -80,8 +82,8 @@ class Ablation(Twinned):
             raise Refusal(f"resample takes another record's activation, and there is one record; give more, or --how {others}")
         sample = windows.spread(self.n_reference)
         needs_sample = any(how != "zero" for how in self.hows)
-        ready = replace(self, reference=reference_of(model, sample) if needs_sample else None)
-        return replace(ready, ranking=strongest_first(ready, model, sample)) if self.cumulative else ready
+        ready = replace(self, reference=reference_of(subject, sample) if needs_sample else None)
+        return replace(ready, ranking=strongest_first(ready, subject, sample)) if self.cumulative else ready
 
     def for_twins(self) -> "Ablation":
         """The measurement of a twin: heads alone, none cumulatively; labels are of records."""
@@ -92,11 +94,12 @@ class Ablation(Twinned):
 
         Refuses labels for a model that does not answer for a whole window.
         """
-        from heartlens.models.readouts import LAST, answers
+        from heartlens.models.subject import LAST, subject_of
 
-        if self.labels and answers(model) != LAST:
+        subject = subject_of(model)
+        if self.labels and subject.answers != LAST:
             raise Refusal("labels are of records, but this checkpoint has no head that answers for a window; leave --labels out")
-        return Tally(sums_of(self, model, windows))
+        return Tally(sums_of(self, subject, windows))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Effects, intervals, p- and q-values, controls, and what matters; see the module's first lines."""

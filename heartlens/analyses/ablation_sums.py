@@ -31,68 +31,68 @@ AXES_OF = {  # every sum is kept by record; the other axes of each
 NAMED = {"heads": "ablated", "mlp": "mlp_ablated", "layer": "layer_ablated"}  # what the sums of each part are called
 
 
-def sums_of(ablation: "Ablation", model: Any, windows: Windows) -> xr.Dataset:
+def sums_of(ablation: "Ablation", subject: Any, windows: Windows) -> xr.Dataset:
     """The sums over `windows`, by record."""
-    from heartlens.models.ablations import added_norms, intact_readings, single_readings, values_of
-    from heartlens.models.readouts import answers, readouts_of
+    from heartlens.models.interventions.ablations import added_norms, intact_readings, single_readings, values_of
+    from heartlens.models.readouts import readouts_of
 
-    intact, bottom = intact_readings(model, windows)
-    values = {how: values_of(model, how, ablation.reference, windows) for how in ablation.hows}
-    single = [single_readings(model, windows, values[how], ablation.parts) for how in ablation.hows]
+    intact, bottom = intact_readings(subject, windows)
+    values = {how: values_of(subject, how, ablation.reference, windows) for how in ablation.hows}
+    single = [single_readings(subject, windows, values[how], ablation.parts) for how in ablation.hows]
     arrays = {part: np.stack([one[part] for one in single], axis=1) for part in ablation.parts}
-    arrays |= {"intact": intact, "bottom": bottom, "norm": added_norms(model, windows), "n_windows": np.ones(len(windows))}
-    arrays |= _cumulative(ablation, model, windows, values[ablation.hows[-1]]) if ablation.cumulative else {}
+    arrays |= {"intact": intact, "bottom": bottom, "norm": added_norms(subject, windows), "n_windows": np.ones(len(windows))}
+    arrays |= _cumulative(ablation, subject, windows, values[ablation.hows[-1]]) if ablation.cumulative else {}
     places = {
-        "readout": list(readouts_of(model, windows)),
+        "readout": list(readouts_of(subject, windows)),
         "how": list(ablation.hows),
-        "layer": np.arange(model.cfg.n_layers),
-        "head": np.arange(model.cfg.n_heads),
+        "layer": np.arange(subject.sizes.n_layers),
+        "head": np.arange(subject.sizes.n_heads),
         "record": windows.records,
-    } | _steps_of(ablation, model)
+    } | _steps_of(ablation, subject)
     named = {
         NAMED.get(name, name): (("record", *AXES_OF[name]), by_record(arrays[name], windows.record)) for name in AXES_OF if name in arrays
     }
-    return xr.Dataset(named, coords=places, attrs={"kind": windows.kind, "answers": answers(model), "waves": ",".join(windows.waves)})
+    return xr.Dataset(named, coords=places, attrs={"kind": windows.kind, "answers": subject.answers, "waves": ",".join(windows.waves)})
 
 
-def strongest_first(ablation: "Ablation", model: Any, sample: Windows) -> tuple[tuple[int, int], ...]:
+def strongest_first(ablation: "Ablation", subject: Any, sample: Windows) -> tuple[tuple[int, int], ...]:
     """The heads (layer, head) by their absolute effect on the first readout over the sample, in the last way of taking away."""
-    from heartlens.models.ablations import intact_readings, single_readings, values_of
-    from heartlens.models.workers import on_chunks
+    from heartlens.engine.workers import on_chunks, workers_for
+    from heartlens.models.interventions.ablations import intact_readings, single_readings, values_of
 
-    def effect_on(model: Any, windows: Windows) -> np.ndarray:
-        values = values_of(model, ablation.hows[-1], ablation.reference, windows)
-        without = single_readings(model, windows, values, ("heads",))["heads"][:, 0]
-        return (without - intact_readings(model, windows)[0][:, :1, None]).sum(axis=0)
+    def effect_on(windows: Windows) -> np.ndarray:
+        values = values_of(subject, ablation.hows[-1], ablation.reference, windows)
+        without = single_readings(subject, windows, values, ("heads",))["heads"][:, 0]
+        return (without - intact_readings(subject, windows)[0][:, :1, None]).sum(axis=0)
 
-    effect = np.abs(sum(on_chunks(effect_on, model, sample.chunks(CHUNK))))
+    effect = np.abs(sum(on_chunks(effect_on, sample.chunks(CHUNK), workers_for(subject.engine))))
     order = np.argsort(-effect, axis=None, kind="stable")
     return tuple((int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, effect.shape), strict=True))
 
 
-def _cumulative(ablation: "Ablation", model: Any, windows: Windows, values: Any) -> Arrays:
-    from heartlens.models.ablations import cumulative_readings
+def _cumulative(ablation: "Ablation", subject: Any, windows: Windows, values: Any) -> Arrays:
+    from heartlens.models.interventions.ablations import cumulative_readings
 
-    n_layers = model.cfg.n_layers
+    n_layers = subject.sizes.n_layers
     counts = range(1, n_layers + 1)
     layers = [((), tuple(range(n))) for n in counts] + [((), tuple(range(n_layers - n, n_layers))) for n in counts]
-    found = cumulative_readings(model, windows, values, layers)
+    found = cumulative_readings(subject, windows, values, layers)
     arrays = {"cumulative_layers": found.reshape(*found.shape[:2], len(ENDS), n_layers)}
     if ablation.ranking:
-        heads = [(ablation.ranking[:n], ()) for n in _steps(model)]
-        arrays["cumulative_heads"] = cumulative_readings(model, windows, values, heads)
+        heads = [(ablation.ranking[:n], ()) for n in _steps(subject)]
+        arrays["cumulative_heads"] = cumulative_readings(subject, windows, values, heads)
     return arrays
 
 
-def _steps_of(ablation: "Ablation", model: Any) -> dict[str, Any]:
+def _steps_of(ablation: "Ablation", subject: Any) -> dict[str, Any]:
     if not ablation.cumulative:
         return {}
     rank = [head_label(*head) for head in ablation.ranking]  # an axis, so that only tallies of one ranking add up
-    of_heads = {"n_heads_removed": np.array(_steps(model)), "rank": rank} if rank else {}
-    return {"end": list(ENDS), "n_layers_removed": np.arange(1, model.cfg.n_layers + 1), **of_heads}
+    of_heads = {"n_heads_removed": np.array(_steps(subject)), "rank": rank} if rank else {}
+    return {"end": list(ENDS), "n_layers_removed": np.arange(1, subject.sizes.n_layers + 1), **of_heads}
 
 
-def _steps(model: Any) -> list[int]:
+def _steps(subject: Any) -> list[int]:
     """How many heads are taken away at once, the last time all."""
-    n_heads = model.cfg.n_layers * model.cfg.n_heads
+    n_heads = subject.sizes.n_layers * subject.sizes.n_heads
     return [n for n in STEPS if n < n_heads] + [n_heads]

@@ -10,7 +10,7 @@ tokens (exp of a row's entropy) over layers, and every step from one layer to th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,6 @@ from heartlens.analysis import Twinned
 from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import cycles
-from heartlens.measures.attention import even_pattern, without_sink
 from heartlens.options import check
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally, by_record
@@ -28,6 +27,9 @@ from heartlens.windows import Windows
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+    from heartlens.engine import LayerSums
+    from heartlens.models.subject import Subject
 
 AXES_OF = {"share": ("head", "distance"), "cycles_top": ("head",), "cycles_bottom": ("head",), "sink_share": ("head",)}
 AXES_OF |= {"effective_tokens": ("head",)}
@@ -50,6 +52,7 @@ class AttentionCycles(Twinned):
     n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
     twin_windows: Annotated[int, "windows each twin is measured on"] = 8
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    at_once: ClassVar[int] = 8  # windows: no attention is stored
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"sink_tokens": (1, 100), "n_lags": (2, 50), "phase_width": (0.04, 0.92)}
@@ -63,47 +66,52 @@ class AttentionCycles(Twinned):
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every head's attention by distance in cycles, on the sink, and its breadth."""
+        from heartlens.models.subject import subject_of
+
         n_sink = self.sink_tokens if self.exclude_sink else 0
-        bins = cycles.distances(windows, self.n_lags, n_sink)
-        asked = ~np.isnan(windows.position) & (np.arange(CONTEXT) >= n_sink)
-        asked_bins = np.where(asked[:, :, None], bins, cycles.NOT_COUNTED)
+        is_asking = ~np.isnan(windows.position) & (np.arange(CONTEXT) >= n_sink)
+        bins = np.where(is_asking[:, :, None], cycles.distances(windows, self.n_lags, n_sink), cycles.NOT_COUNTED).astype(np.int16)
         layers, rows = [], []
-        for pattern, entropy in self._patterns(model, windows):
-            sums = self._sums(pattern, asked_bins, asked, windows) | {"effective_tokens": _over_asked(np.exp(entropy), asked)}
-            layers.append({name: by_record(each, windows.record) for name, each in sums.items()})
-            rows.append(pattern[:, :, self.asking_token - 1])
-        even = without_sink(even_pattern(CONTEXT), n_sink)
-        even_share = by_record(cycles.by_distance(even, asked_bins, self.n_lags)[:, 0], windows.record)
-        return Tally(self._named(layers, even_share, asked, windows), _example(windows, np.stack(rows, axis=1)))
+        for sums in self._layers(subject_of(model), windows, bins, n_sink):
+            top, bottom = cycles.looked_back(sums.reached, windows, is_asking)
+            by_window = {"share": sums.binned, "cycles_top": top, "cycles_bottom": bottom}
+            by_window |= {"sink_share": _over_asked(sums.first_share, is_asking)}
+            by_window |= {"effective_tokens": _over_asked(np.exp(sums.entropy.astype(np.float64)), is_asking)}
+            layers.append({name: by_record(each, windows.record) for name, each in by_window.items()})
+            rows.append(sums.rows[:, :, 0])
+        even_share = by_record(cycles.even_by_distance(bins, self.n_lags, n_sink), windows.record)
+        return Tally(self._named(layers, even_share, is_asking, windows), _example(windows, np.stack(rows, axis=1)))
 
-    def _patterns(self, model: Any, windows: Windows) -> Iterator[tuple[cycles.Pattern, np.ndarray]]:
-        """Each layer's pattern as it is to be weighted, and its rows' entropy."""
-        from heartlens.models.attention import attention_by_layer
+    def _layers(self, subject: "Subject", windows: Windows, bins: np.ndarray, n_sink: int) -> Iterator["LayerSums"]:
+        """Each layer's sums, of attention weighted as it is to be."""
+        from heartlens.engine import Asked
+        from heartlens.engine.protocol import sums_of_pattern
 
+        asked = Asked(
+            np.full(windows.tokens.shape, -1, np.int32),
+            n_groups=0,
+            n_left_out=n_sink,
+            n_first=self.sink_tokens,
+            bins=bins,
+            n_bins=cycles.n_bins(self.n_lags),
+            coordinates=cycles.coordinates(windows),
+            rows=(self.asking_token - 1,),
+            by_value=self.weights == "value",
+        )
+        tokens = subject.tokens(windows.tokens)
+        if self.weights != "rollout":
+            yield from subject.engine.sums(tokens, asked)
+            return
         rollout = None
-        for here in attention_by_layer(model, windows.tokens):
-            if self.weights == "attention":
-                yield here.pattern, here.entropy
-                continue
-            if self.weights == "value":
-                pattern = cycles.value_weighted(here.pattern, here.moved_norm)
-            else:
-                rollout = pattern = cycles.rolled_out(here.pattern, rollout)
-            yield pattern, cycles.row_entropy(pattern)
+        for layer in subject.engine.attention(tokens):
+            rollout = cycles.rolled_out(layer.pattern, rollout)
+            yield sums_of_pattern(rollout, asked, layer.layer)
 
-    def _sums(self, pattern: cycles.Pattern, bins: cycles.Distances, asked: np.ndarray, windows: Windows) -> dict[str, np.ndarray]:
-        """One layer's sums by window, but for its breadth."""
-        sink = pattern[..., : self.sink_tokens].sum(axis=-1)
-        rest = without_sink(pattern, self.sink_tokens) if self.exclude_sink else pattern
-        top, bottom = cycles.looked_back(rest, windows, asked)
-        share = cycles.by_distance(rest, bins, self.n_lags)
-        return {"share": share, "cycles_top": top, "cycles_bottom": bottom, "sink_share": _over_asked(sink, asked)}
-
-    def _named(self, layers: list[dict[str, np.ndarray]], even_share: np.ndarray, asked: np.ndarray, windows: Windows) -> xr.Dataset:
+    def _named(self, layers: list[dict[str, np.ndarray]], even_share: np.ndarray, is_asking: np.ndarray, windows: Windows) -> xr.Dataset:
         sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in AXES_OF.items()}
         counts = {
             "even_share": (("record", "distance"), even_share),
-            "n_asked": (("record",), by_record(asked.sum(axis=-1), windows.record)),
+            "n_asked": (("record",), by_record(is_asking.sum(axis=-1), windows.record)),
             "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
         }
         places = {

@@ -82,41 +82,41 @@ class AttentionShift(Twinned):
         """The measurement of a twin, of which only the observed values are needed: nothing is rotated or shuffled."""
         return replace(self, n_rotations=1, n_shuffles=1)
 
-    def twins(self, model: Any) -> Iterable[tuple[str, Any]]:
+    def twins(self, subject: Any) -> Iterable[tuple[str, Any]]:
         """The base, its changed tensors moved at random as far as fine-tuning moved them."""
         from heartlens.models.changes import base_beside
-        from heartlens.models.perturbed import perturbed
+        from heartlens.models.nulls.perturbed import perturbed
 
-        return perturbed(model, base_beside(model, self.base), self.n_twins, self.seed)
+        base = base_beside(subject, self.base)
+        return ((name, subject.beside(twin)) for name, twin in perturbed(subject.model, base.model, self.n_twins, self.seed))
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the changes of every head's attention, and how much its weights changed."""
-        from heartlens.models.attention import attention_by_layer
         from heartlens.models.changes import base_beside, head_changes, tensor_changes
+        from heartlens.models.subject import subject_of
 
-        base, row = base_beside(model, self.base), self._row(model)
+        subject = subject_of(model)
+        base, row = base_beside(subject, self.base), self._row(subject)
         asks = asked(windows, row)
         keys = keys_of(windows, asks, self.interval, self.irregular_from, self.n_rotations, self.n_shuffles, self.n_lags)
         layers, moved = [], []
-        pairs = zip(attention_by_layer(model, windows.tokens), attention_by_layer(base, windows.tokens), strict=True)
+        n_rows, tokens = asks.shape[1], subject.tokens(windows.tokens)
+        pairs = zip(*(each.engine.attention(tokens, n_rows=n_rows) for each in (subject, base)), strict=True)
         for tuned, before in pairs:
-            n_rows = asks.shape[1]
-            change = tuned.pattern[:, :, -n_rows:] - before.pattern[:, :, -n_rows:]
+            change = tuned.pattern - before.pattern
             moved.append(mean_row(change, asks))
-            layers.append(of_layer(change, moved[-1], mean_row(before.pattern[:, :, -n_rows:], asks), asks, keys))
+            layers.append(of_layer(change, moved[-1], mean_row(before.pattern, asks), asks, keys))
         sums = {name: np.stack([layer[name] for layer in layers], axis=1) for name in layers[0]} | of_windows(keys, asks)
-        tensors = tensor_changes(model, base)
-        weights = {"weight_change": head_changes(model, base), "tensor_change": np.array(list(tensors.values()))}
+        tensors = tensor_changes(subject.model, base.model)
+        weights = {"weight_change": head_changes(subject.model, base.model), "tensor_change": np.array(list(tensors.values()))}
         sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
         named = named.assign_attrs(kind=windows.kind, row=row, **_origin(base))
         return Tally(named, _examples(windows, np.stack(moved, axis=1), keys.irregularity))
 
-    def _row(self, model: Any) -> str:
+    def _row(self, subject: Any) -> str:
         """Who asks: the last token where a task head reads it alone, else all."""
-        from heartlens.models.origin import origin_of
-
-        task = origin_of(model).task
+        task = subject.origin.task
         return self.row if self.row != "auto" else "all" if task is None or "beat" in task else "last"
 
     def _named(self, sums: Arrays, windows: Windows, tensors: list[str]) -> xr.Dataset:
@@ -158,9 +158,7 @@ class AttentionShift(Twinned):
 
 
 def _origin(base: Any) -> dict[str, str]:
-    from heartlens.models.origin import origin_of
-
-    return {"base_checkpoint": origin_of(base).checkpoint, "base_fingerprint": origin_of(base).fingerprint}
+    return {"base_checkpoint": base.origin.checkpoint, "base_fingerprint": base.origin.fingerprint}
 
 
 def _examples(windows: Windows, moved: np.ndarray, found: np.ndarray) -> xr.Dataset:

@@ -67,7 +67,7 @@ class Attribution(Twinned):
 
         Unprepared, every window is patched with its own tokens in reverse order.
         """
-        from heartlens.models.replacement import partners
+        from heartlens.models.interventions.replacement import partners
 
         if len(windows.records) < 2 or not self.patch_windows:
             return replace(self, pairs={})
@@ -81,44 +81,46 @@ class Attribution(Twinned):
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every part's direct attribution, the lens, and the effects of patching."""
-        from heartlens.models.attribution import direct_terms, lens, tokens_of
+        from heartlens.models.interventions.attribution import direct_terms, lens, tokens_of
+        from heartlens.models.subject import subject_of
 
-        what = asked(model, windows)
-        tokens, token = tokens_of(model, windows.tokens), None if what.token is None else tokens_of(model, what.token)
-        terms = {name: _read_at(what.inside, term.cpu().numpy()) for name, term in direct_terms(model, tokens, token).items()}
-        seen = lens(model, tokens, token)
+        subject = subject_of(model)
+        what = asked(subject, windows)
+        tokens, token = tokens_of(subject.engine, windows.tokens), None if what.token is None else tokens_of(subject.engine, what.token)
+        terms = {name: _read_at(what.inside, term.cpu().numpy()) for name, term in direct_terms(subject.engine, tokens, token).items()}
+        seen = lens(subject.engine, tokens, token)
         sums = terms | {
             "n_tokens": what.inside.sum(axis=-1),
             "lens_logit": np.einsum("bot,blt->bol", what.inside, seen.logit.double().cpu().numpy()),
             "lens_cross_entropy": seen.nats.double().cpu().numpy(),
             "n_windows": np.ones(len(windows)),
-            **self._patched(model, windows, what),
+            **self._patched(subject, windows, what),
         }
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, what, windows)
         return Tally(named, _example(windows, seen.line.float().cpu().numpy()))
 
-    def _patched(self, model: Any, windows: Windows, what: Asked) -> Arrays:
+    def _patched(self, subject: Any, windows: Windows, what: Asked) -> Arrays:
         """The sums of patching by window; 0 for windows that are not patched."""
-        n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
+        n_layers, n_heads = subject.sizes.n_layers, subject.sizes.n_heads
         sizes = {"layer": n_layers, "head": n_heads}
         sums = {name: np.zeros((len(windows), *(sizes[axis] for axis in axes))) for name, axes in AXES_OF.items() if "patch" in name}
         sums["n_pairs"] = np.zeros(len(windows))
         for window, identity in enumerate(map(str, windows.identity)):
             partner = windows.tokens[window, ::-1].copy() if self.pairs is None else self.pairs.get(identity)
             if partner is not None and self.patch_windows:
-                for name, value in self._pair(model, windows.tokens[window], partner, what, window).items():
+                for name, value in self._pair(subject, windows.tokens[window], partner, what, window).items():
                     sums[name][window] = value
         return sums
 
-    def _pair(self, model: Any, clean: np.ndarray, corrupt: np.ndarray, what: Asked, window: int) -> Arrays:
+    def _pair(self, subject: Any, clean: np.ndarray, corrupt: np.ndarray, what: Asked, window: int) -> Arrays:
         """The effects of one window's parts, towards (+) or away from what the whole partner does to the output."""
-        from heartlens.models.attribution import estimated_effects, exact_effects, tokens_of, value_of, whole_effect
+        from heartlens.models.interventions.attribution import estimated_effects, exact_effects, tokens_of, value_of, whole_effect
 
-        value = value_of(None if what.token is None else tokens_of(model, what.token[[window]]), what.value[[window]])
-        pair = (tokens_of(model, clean[None]), tokens_of(model, corrupt[None]))
-        whole = float(whole_effect(model, *pair, value))
-        estimated = zip(("attribution", "gradient"), estimated_effects(model, *pair, value, self.n_steps), strict=True)
-        found = {"activation": exact_effects(model, *pair, value), **dict(estimated)}
+        value = value_of(None if what.token is None else tokens_of(subject.engine, what.token[[window]]), what.value[[window]])
+        pair = (tokens_of(subject.engine, clean[None]), tokens_of(subject.engine, corrupt[None]))
+        whole = float(whole_effect(subject.engine, *pair, value))
+        estimated = zip(("attribution", "gradient"), estimated_effects(subject.engine, *pair, value, self.n_steps), strict=True)
+        found = {"activation": exact_effects(subject.engine, *pair, value), **dict(estimated)}
         sums = {"patched_difference": np.array(abs(whole)), "n_pairs": np.array(1.0)}
         for name, effects in found.items():
             for part, of in (("", effects.heads), ("_mlp", effects.mlps)):

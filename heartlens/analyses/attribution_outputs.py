@@ -24,13 +24,14 @@ class Asked:
     token: Int[np.ndarray, "window time"] | None
 
 
-def asked(model: Any, windows: Windows) -> Asked:
+def asked(subject: Any, windows: Windows) -> Asked:
     """What is asked of this model. Refuses a task head of several outputs."""
-    from heartlens.models.readouts import BEAT, TOKEN, answers, true_beats
+    from heartlens.models.readouts import true_beats
+    from heartlens.models.subject import BEAT, TOKEN
 
-    if answers(model) == TOKEN:
+    if subject.answers == TOKEN:
         return _next_token(windows)
-    return _beats(windows, true_beats(windows)) if answers(model) == BEAT else _last(windows)
+    return _beats(windows, true_beats(windows)) if subject.answers == BEAT else _last(windows)
 
 
 def _next_token(windows: Windows) -> Asked:

@@ -68,30 +68,35 @@ class Circuit:
 
         Unprepared, the order of the nodes is drawn, a window's partner is itself in reverse order, and every record is tested.
         """
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
         n_records = len(windows.records)
         if n_records < 2:
             raise Refusal(f"{n_records} record: a circuit is searched on one half of the records and tested on the other; give two or more")
         search_records, _ = evenly_split(windows)
         some = windows[np.isin(windows.record, sorted(search_records))].subset(self.search_windows)
-        path, returns = searched(model, some, partner_tokens(some, windows), self.wanted, self.n_bootstraps, self.seed)
+        path, returns = searched(subject, some, partner_tokens(some, windows), self.wanted, self.n_bootstraps, self.seed)
         partners = dict(zip(map(str, windows.identity), partner_tokens(windows, windows), strict=True))
         return replace(self, found=Found(path, returns, search_records, partners))
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over the windows of tested records of how far every set is off; and what the search found."""
-        from heartlens.models.circuit import node_names, readout_name
+        from heartlens.models.interventions.circuit import node_names, readout_name
+        from heartlens.models.subject import subject_of
 
-        names = node_names(model)
+        subject = subject_of(model)
+        names = node_names(subject)
         found = self.found or unsearched(len(names), self.seed)
         sizes = [size for size in GRID if size <= len(names)]
-        rows = [self._window(model, windows[one : one + 1], found, sizes) for one in range(len(windows))]
+        rows = [self._window(subject, windows[one : one + 1], found, sizes) for one in range(len(windows))]
         sums = {name: by_record(np.stack([row[name] for row in rows]), windows.record) for name in AXES_OF}
         places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random), **found.axes(names)}
-        told = {"kind": windows.kind, "readout": readout_name(model, windows), "wanted": self.wanted}
+        told = {"kind": windows.kind, "readout": readout_name(subject, windows), "wanted": self.wanted}
         named = xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=told)
         return Tally(named)
 
-    def _window(self, model: Any, window: Windows, found: Found, sizes: list[int]) -> Arrays:
+    def _window(self, subject: Any, window: Windows, found: Found, sizes: list[int]) -> Arrays:
         """One window's sums: what the search found, counted once a window, and of a tested window how far each set is off."""
         n_nodes = len(found.path.order)
         axes = {"node": n_nodes, "size": len(sizes), "draw": self.n_random}
@@ -100,15 +105,15 @@ class Circuit:
         sums |= {"returns": found.returns, "searched_faithfulness": np.array(found.path.faithfulness), "n_windows": np.array(1.0)}
         if str(window.record[0]) in found.search_records:
             return sums
-        return sums | self._tested(model, window, found, sizes)
+        return sums | self._tested(subject, window, found, sizes)
 
-    def _tested(self, model: Any, window: Windows, found: Found, sizes: list[int]) -> Arrays:
-        from heartlens.models.circuit import kept_values_of_one, pair_of
+    def _tested(self, subject: Any, window: Windows, found: Found, sizes: list[int]) -> Arrays:
+        from heartlens.models.interventions.circuit import kept_values_of_one, pair_of
 
         circuit = found.path.circuit
         sets = self._sets(found, sizes)
-        pair = pair_of(model, window.tokens, found.partner_of(window))
-        values = kept_values_of_one(model, window, pair, np.concatenate([*sets.values(), np.ones((1, len(circuit)), bool)]))
+        pair = pair_of(subject, window.tokens, found.partner_of(window))
+        values = kept_values_of_one(subject, window, pair, np.concatenate([*sets.values(), np.ones((1, len(circuit)), bool)]))
         if np.isnan(values).any():
             return {}
         off = np.split(np.abs(values[:-1] - values[-1]), np.cumsum([len(each) for each in sets.values()])[:-1])

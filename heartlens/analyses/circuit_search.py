@@ -44,29 +44,29 @@ def evenly_split(windows: Windows) -> tuple[frozenset[str], frozenset[str]]:
 
 def partner_tokens(windows: Windows, sample: Windows) -> Integer[np.ndarray, "window time"]:
     """The tokens of each window's partner, a window of another record of the sample."""
-    from heartlens.models.replacement import partners
+    from heartlens.models.interventions.replacement import partners
 
     return sample.tokens[partners(windows, sample)]
 
 
 def searched(
-    model: Any, windows: Windows, partner: Integer[np.ndarray, "window time"], wanted: float, n_bootstraps: int, seed: int
+    subject: Any, windows: Windows, partner: Integer[np.ndarray, "window time"], wanted: float, n_bootstraps: int, seed: int
 ) -> tuple[Path, Float[np.ndarray, " node"]]:
     """The greedy path, and the part of the searches on resampled records whose circuit has each node."""
-    from heartlens.models.circuit import kept_values, pair_of
+    from heartlens.models.interventions.circuit import kept_values, pair_of
 
-    pair = pair_of(model, windows.tokens, partner)
+    pair = pair_of(subject, windows.tokens, partner)
     known: dict[bytes, np.ndarray] = {}
 
     def values(kept: Kept) -> Float[np.ndarray, "set window"]:
         rows = []
         for row in kept:
             if row.tobytes() not in known:
-                known[row.tobytes()] = kept_values(model, windows, pair, row[None])[0]
+                known[row.tobytes()] = kept_values(subject, windows, pair, row[None])[0]
             rows.append(known[row.tobytes()])
         return np.stack(rows)
 
-    n_nodes = model.cfg.n_layers * (model.cfg.n_heads + 1)
+    n_nodes = subject.sizes.n_layers * (subject.sizes.n_heads + 1)
     off_alone = harm(values, n_nodes)
     path = pruned(values, off_alone, np.ones(len(windows)), wanted)
     drawn = [pruned(values, off_alone, weight, wanted).circuit for weight in _resampled(windows, n_bootstraps, seed)]

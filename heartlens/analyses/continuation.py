@@ -51,21 +51,25 @@ class Continuation:
 
     def prepared(self, model: Any, windows: Windows) -> "Continuation":
         """With the activations on a sample of all windows, and that sample's windows. Refuses a task head, and to resample one record."""
-        from heartlens.models.ablations import reference_of
+        from heartlens.models.interventions.ablations import reference_of
         from heartlens.models.steps import refuse_task_head
+        from heartlens.models.subject import subject_of
 
-        refuse_task_head(model)
+        subject = subject_of(model)
+        refuse_task_head(subject.model)
         if self.how == "resample" and len(windows.records) < 2:
             raise Refusal("resample takes another record's activation, and there is one record; give more, or --how mean")
         sample = windows.spread(self.n_reference)
-        return replace(self, reference=None if self.how == "zero" else reference_of(model, sample), others=sample)
+        return replace(self, reference=None if self.how == "zero" else reference_of(subject, sample), others=sample)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every readout of what each variant generates. Unprepared: `zero` alone, without others."""
-        from heartlens.models.continuation import variants_continued
+        from heartlens.models.interventions.continuation import variants_continued
+        from heartlens.models.subject import subject_of
 
-        made = variants_continued(model, windows, self.how, self.reference, self.n_prompt, self.n_draws, self.seed)
-        return Tally(sums_of(self, model, windows, made), sample_of(model, windows, made))
+        subject = subject_of(model)
+        made = variants_continued(subject, windows, self.how, self.reference, self.n_prompt, self.n_draws, self.seed)
+        return Tally(sums_of(self, subject, windows, made), sample_of(subject, windows, made))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Effects, intervals, p- and q-values, controls, and what matters; see the module's first lines."""

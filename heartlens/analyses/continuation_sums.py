@@ -35,11 +35,11 @@ def read(found: Rhythms, real: Rhythms) -> Read:
     return np.stack(top, axis=-1).astype(float), np.stack(count, axis=-1).astype(float)
 
 
-def sums_of(options: "Continuation", model: Any, windows: Windows, made: Made) -> xr.Dataset:
+def sums_of(options: "Continuation", subject: Any, windows: Windows, made: Made) -> xr.Dataset:
     """The sums over `windows`, by record; `made` are the continuations in the order of `variants_continued`."""
-    from heartlens.models.ablations import added_norms
+    from heartlens.models.interventions.ablations import added_norms
 
-    n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
+    n_layers, n_heads = subject.sizes.n_layers, subject.sizes.n_heads
     found = rhythms_of(made, windows.kind)
     prompt, real = (rhythms_of(part, windows.kind) for part in np.split(windows.tokens, [options.n_prompt], axis=1))
     top, count = (one.sum(axis=2) for one in read(found, real[:, None]))
@@ -58,18 +58,18 @@ def sums_of(options: "Continuation", model: Any, windows: Windows, made: Made) -
     named = {
         name: (("record", "readout", *("layer", "head")[: one.ndim - 2]), by_record(one, windows.record)) for name, one in arrays.items()
     }
-    named["norm"] = (("record", "layer", "head"), by_record(added_norms(model, windows), windows.record))
+    named["norm"] = (("record", "layer", "head"), by_record(added_norms(subject, windows), windows.record))
     named["n_windows"] = (("record",), by_record(np.ones(len(windows)), windows.record))
     places = {"record": windows.records, "readout": list(READOUTS), "layer": np.arange(n_layers), "head": np.arange(n_heads)}
     told = {"kind": windows.kind, "how": options.how, "n_prompt": options.n_prompt, "n_draws": options.n_draws}
     return xr.Dataset(named, coords=places, attrs=told)
 
 
-def sample_of(model: Any, windows: Windows, made: Made) -> xr.Dataset:
+def sample_of(subject: Any, windows: Windows, made: Made) -> xr.Dataset:
     """The window of smallest identity, and its first continuation by each variant."""
     first = [int(np.argmin(windows.identity))]
-    layers = range(model.cfg.n_layers)
-    names = ["intact", "other random numbers", *(head_label(layer, head) for layer in layers for head in range(model.cfg.n_heads))]
+    layers = range(subject.sizes.n_layers)
+    names = ["intact", "other random numbers", *(head_label(layer, head) for layer in layers for head in range(subject.sizes.n_heads))]
     names += [f"{part} {layer + 1}" for part in ("MLP", "layer") for layer in layers]
     kept = {
         "token": (("example", "time"), windows.tokens[first]),

@@ -8,15 +8,14 @@ twins, of the largest lift any of a twin's heads has for that wave. Random model
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 
 from heartlens.analysis import Twinned
-from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import attention as measures
 from heartlens.measures.resample import interval_over_records, q_values, rotation_p_values, upper_quantile
@@ -27,6 +26,8 @@ from heartlens.windows import Windows
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+    from heartlens.engine import LayerSums
 
 ALPHA = 0.05
 N_DIGITS = 5  # of a key's lift: beyond these float32 rounds, and rounding must not rank keys
@@ -39,8 +40,8 @@ AXES_OF = {  # every sum is kept by layer and record; the other axes of each
     "even_share_by_lag": ("query", "wave", "lag"),
     "share_by_phase": ("query", "phase", "head"),
     "even_share_by_phase": ("query", "phase"),
-    "auc": ("query", "wave", "head"),
-    "auc_windows": ("query", "wave"),
+    "auc": ("wave", "head"),
+    "auc_windows": ("wave",),
     "sink_share": ("head",),
     "effective_tokens": ("head",),
 }
@@ -64,6 +65,8 @@ class HeadScan(Twinned):
     n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
     twin_windows: Annotated[int, "windows each twin is scanned on"] = 8
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    is_twin: bool = field(default=False, repr=False)
+    at_once: ClassVar[int] = 8  # windows: no attention is stored, and with more the sums' bookkeeping costs less
 
     def __post_init__(self) -> None:
         legal = {"sink_tokens": (1, 100), "n_lags": (1, 50), "n_phases": (2, 100), "n_rotations": (1, 200), "n_permutations": (99, 999_999)}
@@ -75,67 +78,83 @@ class HeadScan(Twinned):
         return "last" if self.variant == "causal" else "all"
 
     def for_twins(self) -> "HeadScan":
-        """The scan of a twin, of which only the lift is needed: no label is rotated."""
-        return replace(self, n_rotations=1)
+        """The scan of a twin, of which only the lift is needed."""
+        return replace(self, n_rotations=1, is_twin=True)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every head's attention by wave, rotation, lag and phase."""
-        from heartlens.models.attention import attention_by_layer
+        from heartlens.engine import Asked
+        from heartlens.models.subject import subject_of
 
+        subject, n_time = subject_of(model), windows.tokens.shape[1]
         windows = fine_waves(windows) if self.fine else windows
         n_sink = self.sink_tokens if self.exclude_sink else 0
         known = measures.labels(windows, n_rotations=self.n_rotations, n_phases=self.n_phases, n_sink=n_sink)
+        groups = measures.groups_of(windows, n_sink)
+        runs = measures.runs_of(known, groups, self.n_lags)
+        is_published = self.variant == "published"
         evens = {
-            is_causal: self._fallen(measures.even_pattern(CONTEXT, is_causal), known) for is_causal in {True, self.variant == "causal"}
+            is_causal: self._fallen(measures.even_columns(groups, runs, is_causal, n_sink), groups, runs, known)
+            for is_causal in {True, not is_published}
         }
+        asked = Asked(groups.of_query, groups.n_groups, runs=runs.edges, n_left_out=n_sink, n_first=self.sink_tokens, rows=(n_time - 1,))
         layers, lifts = [], []
-        for here in attention_by_layer(model, windows.tokens, last_block_unmasked=self.variant == "published"):
-            even = evens[self.variant == "causal" or here.layer < model.cfg.n_layers - 1]
-            sums, lift = self._layer(here, even, known, windows)
-            layers.append({name: by_record(values, windows.record) for name, values in sums.items()})
+        for sums in subject.engine.sums(subject.tokens(windows.tokens), asked, last_block_unmasked=is_published):
+            even = evens[not is_published or sums.layer < subject.sizes.n_layers - 1]
+            layer, lift = self._layer(sums, even, groups, runs, known, windows)
+            layers.append({name: by_record(values, windows.record) for name, values in layer.items()})
             lifts.append(lift)
-        return Tally(self._named(layers, known, windows), _example(windows, np.stack(lifts, axis=1)))
+        sample = xr.Dataset() if self.is_twin else _example(windows, np.stack(lifts, axis=1))
+        return Tally(self._named(layers, known, windows, subject.sizes.n_heads), sample)
 
-    def _fallen(self, pattern: measures.Pattern, known: measures.Labels) -> Arrays:
-        """Where a pattern falls: by wave, lag and phase; and what each key receives."""
-        if self.exclude_sink:
-            pattern = measures.without_sink(pattern, self.sink_tokens)
-        keys = measures.received(pattern, known)
-        return {
-            "share": measures.on_waves(keys, known),
-            "share_by_lag": measures.by_lag(np.broadcast_to(pattern, (len(keys), *pattern.shape[1:])), known, self.n_lags),
-            "share_by_phase": measures.by_phase(keys, known),
-            "keys": keys,
-        }
+    def _fallen(self, columns: measures.Columns, groups: measures.Groups, runs: measures.Runs, known: measures.Labels) -> Arrays:
+        """Where attention falls: by wave, and for the model itself by lag and phase; and what each key receives."""
+        keys = measures.received(columns, groups)
+        fallen = {"keys": keys, "share": measures.on_waves(keys, known)}
+        if not self.is_twin:
+            fallen |= {
+                "share_by_lag": measures.by_lag(columns, groups, runs),
+                "share_by_phase": measures.by_phase(keys, known),
+            }
+        return fallen
 
-    def _layer(self, here: Any, even: Arrays, known: measures.Labels, windows: Windows) -> tuple[Arrays, np.ndarray]:
+    def _layer(
+        self, sums: "LayerSums", even: Arrays, groups: measures.Groups, runs: measures.Runs, known: measures.Labels, windows: Windows
+    ) -> tuple[Arrays, np.ndarray]:
         """One layer's sums by window, and each key's lift for the example: what it receives over its even share."""
-        fallen = self._fallen(here.pattern, known)
-        asked = known.asked[:, 0].astype(bool)
-        usable = (even["keys"][:, 0] > 0) & ~np.isnan(windows.position)[:, None]
-        relative = np.divide(fallen["keys"], even["keys"], out=np.zeros_like(fallen["keys"]), where=even["keys"] > 0)
-        auc = measures.rank_auc(relative.round(N_DIGITS), known.rotated[:, 0] > 0, usable)
-        sums = {name: fallen[name] for name in ("share", "share_by_lag", "share_by_phase")}
-        sums |= {f"even_{name}": even[name][..., 0] for name in tuple(sums)}
-        sums |= {
+        last = measures.without_sink(sums.rows[:, :, 0], self.sink_tokens) if self.exclude_sink else sums.rows[:, :, 0]
+        fallen = self._fallen(measures.Columns(sums.columns, sums.on_runs, last), groups, runs, known)
+        drawn = list(measures.asked_kinds(windows.kind)).index(self.example_query)
+        lift = _over_even(fallen["keys"][:, :, drawn], even["keys"][:, :, drawn])
+        by_window = {name: fallen[name] for name in AXES_OF if name in fallen}
+        by_window |= {f"even_{name}": even[name][..., 0] for name in by_window}
+        if self.is_twin:
+            return by_window, lift
+        usable = (even["keys"][:, 0, 0] > 0) & ~np.isnan(windows.position)
+        auc = measures.rank_auc(_over_even(fallen["keys"][:, :, 0], even["keys"][:, :, 0]).round(N_DIGITS), known.rotated[:, 0] > 0, usable)
+        is_asking = known.asked[:, 0].astype(bool)
+        by_window |= {
             "auc": np.nan_to_num(auc),
             "auc_windows": (~np.isnan(auc[..., 0])).astype(float),
-            "sink_share": _over_asked(here.pattern[..., : self.sink_tokens].sum(axis=-1, dtype=np.float64), asked),
-            "effective_tokens": _over_asked(np.exp(here.entropy.astype(np.float64)), asked),
+            "sink_share": _over_asked(sums.first_share.astype(np.float64), is_asking),
+            "effective_tokens": _over_asked(np.exp(sums.entropy.astype(np.float64)), is_asking),
         }
-        return sums, relative[:, :, list(measures.asked_kinds(windows.kind)).index(self.example_query)]
+        return by_window, lift
 
-    def _named(self, layers: list[Arrays], known: measures.Labels, windows: Windows) -> xr.Dataset:
+    def _named(self, layers: list[Arrays], known: measures.Labels, windows: Windows, n_heads: int) -> xr.Dataset:
         """The sums under their axes."""
-        sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in AXES_OF.items()}
+        names = [name for name in AXES_OF if name in layers[0]]
+        sums = {name: (("layer", "record", *AXES_OF[name]), np.stack([layer[name] for layer in layers])) for name in names}
         counts = {
             "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
             "n_asked": (("record", "query"), by_record(known.asked.sum(axis=-1), windows.record)),
-            "n_tokens": (("record", "wave", "phase"), by_record(known.rotated[:, 0] @ known.phased.swapaxes(1, 2), windows.record)),
         }
+        if not self.is_twin:
+            on_phases = known.rotated[:, 0] @ known.phased.swapaxes(1, 2)
+            counts["n_tokens"] = (("record", "wave", "phase"), by_record(on_phases, windows.record))
         places = {
             "layer": np.arange(len(layers)),
-            "head": np.arange(layers[0]["sink_share"].shape[-1]),
+            "head": np.arange(n_heads),
             "record": windows.records,
             "query": list(measures.asked_kinds(windows.kind)),
             "wave": list(windows.waves),
@@ -143,7 +162,9 @@ class HeadScan(Twinned):
             "phase": (np.arange(self.n_phases) + 0.5) / self.n_phases,
             "rotation": np.arange(self.n_rotations) / self.n_rotations,
         }
-        return xr.Dataset(sums | counts, coords=places, attrs={"kind": windows.kind}).transpose("record", ...)
+        used = {axis for axes, _ in (sums | counts).values() for axis in axes}
+        coords = {axis: place for axis, place in places.items() if axis in used}
+        return xr.Dataset(sums | counts, coords=coords, attrs={"kind": windows.kind}).transpose("record", ...)
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Shares, lifts, intervals, p- and q-values and what survives; see the module's first lines."""
@@ -183,26 +204,37 @@ def _shares(sums: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return share.fillna(0).transpose(*axes).values, even.fillna(0).transpose(*axes).values
 
 
-def _means(sums: xr.Dataset) -> xr.Dataset:
-    """The means over records of what was summed, every record counting alike, and the lifts."""
+def _mean_shares(sums: xr.Dataset, names: tuple[str, ...]) -> dict[str, xr.DataArray]:
+    """The means over records of shares and even shares, every record counting alike, and the lifts."""
     per_token = 1 / sums["n_asked"].where(sums["n_asked"] > 0)
     sums = sums.isel(rotation=0, drop=True)
-    falls = ("share", "share_by_lag", "share_by_phase")
-    mean = {name: (sums[name] * per_token).mean("record") for name in chain(falls, (f"even_{name}" for name in falls))}
-    for name in falls:
+    mean = {name: (sums[name] * per_token).mean("record") for name in chain(names, (f"even_{name}" for name in names))}
+    for name in names:
         mean[name], mean[f"even_{name}"] = xr.broadcast(mean[name], mean[f"even_{name}"])
         mean[name.replace("share", "lift")] = mean[name] / mean[f"even_{name}"].where(mean[f"even_{name}"] > 0)
+    return mean
+
+
+def _means(sums: xr.Dataset) -> xr.Dataset:
+    """The means over records of what was summed, every record counting alike, and the lifts."""
+    mean = _mean_shares(sums, ("share", "share_by_lag", "share_by_phase"))
+    per_token = 1 / sums["n_asked"].sel(query="all", drop=True).where(lambda n: n > 0)
     mean["auc"] = (sums["auc"] / sums["auc_windows"].where(sums["auc_windows"] > 0)).mean("record")
-    mean |= {name: (sums[name] * per_token.sel(query="all", drop=True)).mean("record") for name in ("sink_share", "effective_tokens")}
+    mean |= {name: (sums[name] * per_token).mean("record") for name in ("sink_share", "effective_tokens")}
     mean["wave_by_phase"] = (sums["n_tokens"] / sums["n_tokens"].sum("phase").where(lambda n: n > 0)).mean("record")
-    mean["n_records"] = (sums["n_asked"] * (sums["even_share"].isel(layer=0) > 0)).astype(bool).sum("record")
+    mean["n_records"] = (sums["n_asked"] * (sums["even_share"].isel(layer=0, rotation=0, drop=True) > 0)).astype(bool).sum("record")
     summary = xr.Dataset(mean, attrs=sums.attrs).transpose("query", "wave", "layer", "head", ...)
     return summary.assign_attrs(n_records=sums.sizes["record"], n_windows=int(sums["n_windows"].sum()))
 
 
 def _largest_lift(twin: Tally) -> np.ndarray:
     """The largest lift any head of a twin has, by query and wave; NaN where the twin's windows have no such wave."""
-    return _means(twin.sums)["lift"].max(("layer", "head")).transpose("query", "wave").values
+    return _mean_shares(twin.sums, ("share",))["lift"].max(("layer", "head")).transpose("query", "wave").values
+
+
+def _over_even(keys: np.ndarray, even: np.ndarray) -> np.ndarray:
+    """What each key receives over its even share; 0 where it has none."""
+    return np.divide(keys, even, out=np.zeros_like(keys), where=even > 0)
 
 
 def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:

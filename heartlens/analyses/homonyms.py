@@ -72,14 +72,16 @@ class Homonyms(Twinned):
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of cosines, silhouettes and purity by level, label and shuffle; and a sample of tokens."""
-        from heartlens.models.residual import level_names, residual_by_level
+        from heartlens.models.residual import level_names, position_embedding, residual_by_level
+        from heartlens.models.subject import subject_of
 
-        vectors = self._seen(residual_by_level(model, windows.tokens))
-        position = self._seen(model.W_pos[: windows.tokens.shape[1]].detach().float().cpu().numpy()[None, None])
+        subject = subject_of(model)
+        vectors = self._seen(residual_by_level(subject, windows.tokens))
+        position = self._seen(position_embedding(subject, windows.tokens.shape[1])[None, None])
         labels = measures.labels(windows, n_phases=self.n_phases, flat=self.flat_slope)
         unit = [measures.of_unit_length(np.concatenate([vectors[:, one], position[:, 0]])) for one in range(len(windows))]
         sums = [self._window(unit[one], windows[one : one + 1], [label[one] for label in labels.values()]) for one in range(len(windows))]
-        names = level_names(model.cfg.n_layers)
+        names = level_names(subject.sizes.n_layers)
         return Tally(self._named(sums, [*names, POSITION], windows), sample_of(windows, vectors, labels, names, self.n_sampled))
 
     def _seen(self, vectors: Float[np.ndarray, "level window time d_model"]) -> Float[np.ndarray, "level window time d_model"]:

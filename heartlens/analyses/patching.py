@@ -90,39 +90,45 @@ class Patching(Twinned):
 
         Windows that lack the landmarks for it are counted, and add nothing else.
         """
-        able = able_for(windows, self.counterfactual) & readout_of(model, windows, self.readout).weight.any(axis=1)
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        able = able_for(windows, self.counterfactual) & readout_of(subject, windows, self.readout).weight.any(axis=1)
         if not able.any():
-            return self._tally(model, windows, {}, able)
+            return self._tally(subject, windows, {}, able)
         pairs = pairs_of(windows[able], self.counterfactual, self.seed, with_control=not self.is_twin)
-        return self._tally(model, windows, effects(model, pairs, self), able, pairs)
+        return self._tally(subject, windows, effects(subject, pairs, self), able, pairs)
 
     def measure_pairs(self, model: Any, clean: Windows, corrupt: Windows) -> Tally:
         """The same between one's own pairs, window for window, without a control. Refuses sides that do not fit each other."""
-        pairs = Pairs(clean, corrupt)
-        return self._tally(model, clean, effects(model, pairs, self), np.ones(len(clean), bool), pairs)
+        from heartlens.models.subject import subject_of
 
-    def _tally(self, model: Any, windows: Windows, found: Arrays, able: Bool[np.ndarray, " window"], pairs: Pairs | None = None) -> Tally:
+        subject = subject_of(model)
+        pairs = Pairs(clean, corrupt)
+        return self._tally(subject, clean, effects(subject, pairs, self), np.ones(len(clean), bool), pairs)
+
+    def _tally(self, subject: Any, windows: Windows, found: Arrays, able: Bool[np.ndarray, " window"], pairs: Pairs | None = None) -> Tally:
         """The sums under their axes, 0 for windows that were not patched."""
         from heartlens.models.residual import level_names
 
         places: dict[str, Any] = {
             "record": windows.records,
-            "layer": np.arange(model.cfg.n_layers),
-            "head": np.arange(model.cfg.n_heads),
+            "layer": np.arange(subject.sizes.n_layers),
+            "head": np.arange(subject.sizes.n_heads),
             "place": ["all"] if self.is_twin else [*windows.waves, "no wave", "all"],
-            "level": level_names(model.cfg.n_layers),
+            "level": level_names(subject.sizes.n_layers),
             "lag": np.arange(self.n_lags),
             "part": list(PARTS),
             "side": list(SIDES),
-            "swapped": swapped_parts(model),
+            "swapped": swapped_parts(subject),
         }
-        has_base = not self.is_twin and base_for(model, self.base) is not None
+        has_base = not self.is_twin and base_for(subject, self.base) is not None
         names = OF_TWINS if self.is_twin else tuple(name for name in AXES_OF if has_base or name not in OF_BASE)
         values = {name: np.zeros((len(windows), *(len(places[axis]) for axis in AXES_OF[name]))) for name in names}
         for name, of_able in (found | {"n_pairs": np.ones(int(able.sum()))}).items():
             values[name][able] = of_able
         values["n_windows"][:] = 1
-        attrs = {"kind": windows.kind, "readout": readout_of(model, windows, self.readout).name}
+        attrs = {"kind": windows.kind, "readout": readout_of(subject, windows, self.readout).name}
         attrs |= {"counterfactual": self.counterfactual, "direction": self.direction, "receiver": self.receiver}
         sums = {name: (("record", *AXES_OF[name]), by_record(values[name], windows.record)) for name in names}
         used = {"record"}.union(*(AXES_OF[name] for name in names))

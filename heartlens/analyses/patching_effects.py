@@ -16,45 +16,48 @@ from heartlens.windows import Windows
 
 if TYPE_CHECKING:
     from heartlens.analyses.patching import Patching
-    from heartlens.models.patching import Readout, Trace
+    from heartlens.models.interventions.patching import Readout, Trace
 
 PARTS = ("Q", "K", "V")
 SAME = 1e-6  # windows whose readout the counterfactual changes by less count as not changed
 Arrays = dict[str, np.ndarray]
 
 
-def effects(model: Any, pairs: Pairs, options: "Patching") -> Arrays:
+def effects(subject: Any, pairs: Pairs, options: "Patching") -> Arrays:
     """The effects by window, towards what the source's readout is."""
-    from heartlens.models.patching import direct_effects, head_effects, path_effects, stream_effects, traced, values_of
+    from heartlens.models.interventions.patching import direct_effects, head_effects, path_effects, stream_effects, traced, values_of
 
-    readout, clean = readout_of(model, pairs.clean, options.readout), traced(model, pairs.clean.tokens)
-    corrupt = traced(model, pairs.corrupt.tokens)
+    readout, clean = readout_of(subject, pairs.clean, options.readout), traced(subject.engine, pairs.clean.tokens)
+    corrupt = traced(subject.engine, pairs.corrupt.tokens)
     both, at = _in_order(clean, corrupt, options), _places(pairs.clean, options.is_twin)
-    value = {name: values_of(model, trace, readout) for name, trace in (("clean", clean), ("corrupt", corrupt))}
-    found = {"effect": np.stack([head_effects(model, *both, readout, place) for place in at], axis=-1), **value}
+    value = {name: values_of(subject.engine, trace, readout) for name, trace in (("clean", clean), ("corrupt", corrupt))}
+    found = {"effect": np.stack([head_effects(subject.engine, *both, readout, place) for place in at], axis=-1), **value}
     found["n_unchanged"] = (np.abs(value["clean"] - value["corrupt"]) < SAME).astype(float)
     if options.is_twin:
         return found
     back = np.swapaxes(lag_masks(pairs.clean.cycle.astype(int), options.n_lags) > 0, 0, 1)
-    found |= {"stream": stream_effects(model, *both, readout, at), "stream_back": stream_effects(model, *both, readout, back)}
-    found["direct"] = direct_effects(model, *both, readout)
-    found["path"] = np.zeros((len(pairs.clean), len(PARTS), model.cfg.n_layers, model.cfg.n_heads))
+    found |= {
+        "stream": stream_effects(subject.engine, *both, readout, at),
+        "stream_back": stream_effects(subject.engine, *both, readout, back),
+    }
+    found["direct"] = direct_effects(subject.engine, *both, readout)
+    found["path"] = np.zeros((len(pairs.clean), len(PARTS), subject.sizes.n_layers, subject.sizes.n_heads))
     if options.receiver != "none":
         receiver = head_named(options.receiver)
-        found["path"][:, :, : receiver[0]] = path_effects(model, *both, readout, receiver)
-    base = base_for(model, options.base)
+        found["path"][:, :, : receiver[0]] = path_effects(subject.engine, *both, readout, receiver)
+    base = base_for(subject, options.base)
     if base is not None:
-        found |= cross_model(model, base, pairs, readout.weight > 0)
-    return found | _control(model, pairs, clean, readout, options)
+        found |= cross_model(subject, base, pairs, readout.weight > 0)
+    return found | _control(subject, pairs, clean, readout, options)
 
 
-def _control(model: Any, pairs: Pairs, clean: "Trace", readout: "Readout", options: "Patching") -> Arrays:
+def _control(subject: Any, pairs: Pairs, clean: "Trace", readout: "Readout", options: "Patching") -> Arrays:
     """The heads' effects and the readout under the control; without one 0 and the clean readout."""
-    from heartlens.models.patching import head_effects, traced, values_of
+    from heartlens.models.interventions.patching import head_effects, traced, values_of
 
-    control = clean if pairs.control is None else traced(model, pairs.control.tokens)
-    heads = head_effects(model, *_in_order(clean, control, options), readout)
-    return {"control_effect": heads, "control": values_of(model, control, readout)}
+    control = clean if pairs.control is None else traced(subject.engine, pairs.control.tokens)
+    heads = head_effects(subject.engine, *_in_order(clean, control, options), readout)
+    return {"control_effect": heads, "control": values_of(subject.engine, control, readout)}
 
 
 def _in_order(clean: "Trace", corrupt: "Trace", options: "Patching") -> tuple["Trace", "Trace"]:

@@ -17,11 +17,11 @@ BEAT_WAVE = {"ecg": "QRS", "ppg": "systolic_peak"}  # whose middle token is the 
 UNITS = {"af_logit": "logit", "beat_probability": "probability"}
 
 
-def readout_of(model: Any, windows: Windows, name: str) -> Any:
+def readout_of(subject: Any, windows: Windows, name: str) -> Any:
     """The readout `name` (auto: the checkpoint's first) on these windows. Refuses one that this checkpoint has no output for."""
-    from heartlens.models.patching import Readout
+    from heartlens.models.interventions.patching import Readout
 
-    legal = legal_readouts(model, windows)
+    legal = legal_readouts(subject, windows)
     if name not in ("auto", *legal):
         raise unknown("readout of this checkpoint", name, legal)
     name = legal[0] if name == "auto" else name
@@ -33,15 +33,13 @@ def readout_of(model: Any, windows: Windows, name: str) -> Any:
     return Readout(name, "nats", _mean(_predicted(windows, name.removeprefix("cross_entropy").removeprefix("_"))), following)
 
 
-def legal_readouts(model: Any, windows: Windows) -> tuple[str, ...]:
+def legal_readouts(subject: Any, windows: Windows) -> tuple[str, ...]:
     """The readouts that a checkpoint has an output for. Refuses a task head of several outputs."""
-    from heartlens.models.origin import origin_of
-
-    task = origin_of(model).task
+    task = subject.origin.task
     if task is None:
         return ("cross_entropy", *(f"cross_entropy_{wave}" for wave in windows.waves))
-    if model.cfg.d_vocab_out != 1:
-        raise Refusal(f"this task head has {model.cfg.d_vocab_out} outputs; patching reads task heads of one output, or base models")
+    if subject.sizes.d_vocab_out != 1:
+        raise Refusal(f"this task head has {subject.sizes.d_vocab_out} outputs; patching reads task heads of one output, or base models")
     return ("beat_probability",) if "every" in str(task) else ("af_logit",)
 
 

@@ -68,39 +68,41 @@ class Reliance(Twinned):
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the logit in every arm, and of what each head carries of the effects."""
-        from heartlens.models.head_swap import refuse_without_last_logit
+        from heartlens.models.interventions.head_swap import refuse_without_last_logit
+        from heartlens.models.subject import subject_of
 
-        refuse_without_last_logit(model)
+        subject = subject_of(model)
+        refuse_without_last_logit(subject)
         able, shows_p = cf.can_be_warped(windows), design.shows_p(windows)
-        sums = self._nothing(model, windows) | {"n_left_out": (~able).astype(float), "n_windows": np.ones(len(windows))}
+        sums = self._nothing(subject, windows) | {"n_left_out": (~able).astype(float), "n_windows": np.ones(len(windows))}
         examples = []
         for chosen, which in ((able & shows_p, design.WITH_P), (able & ~shows_p, design.WITHOUT_P)):
             if chosen.any():
                 made = design.arms(windows[chosen], which, self.seed)
-                self._measure_arms(model, made, np.flatnonzero(chosen), self._is_swapped(windows[chosen]), sums)
+                self._measure_arms(subject, made, np.flatnonzero(chosen), self._is_swapped(windows[chosen]), sums)
                 examples.append(_example(windows[chosen], made))
         found = {name: by_record(value, windows.record) for name, value in sums.items()}
         return Tally(self._named(found, windows), min(examples, key=lambda one: str(one["identity"].values[0]), default=xr.Dataset()))
 
-    def _measure_arms(self, model: Any, made: dict[design.Arm, Windows], place: np.ndarray, swapped: np.ndarray, sums: Arrays) -> None:
+    def _measure_arms(self, subject: Any, made: dict[design.Arm, Windows], place: np.ndarray, swapped: np.ndarray, sums: Arrays) -> None:
         """Put the logits of the arms, and what heads carry where they are swapped, in the windows' places."""
-        from heartlens.models.head_swap import last_logits
+        from heartlens.models.interventions.head_swap import last_logits
 
-        logits = np.split(last_logits(model, np.concatenate([each.tokens for each in made.values()])), len(made))
+        logits = np.split(last_logits(subject.engine, np.concatenate([each.tokens for each in made.values()])), len(made))
         values = dict(zip(made, logits, strict=True))
         sums["logit"][place] = design.as_grid(values)
         sums["n_arms"][place] = design.as_grid({arm: np.ones(len(place)) for arm in made})
         if swapped.any():
-            self._swap(model, {arm: each[swapped] for arm, each in made.items()}, place[swapped], sums)
+            self._swap(subject, {arm: each[swapped] for arm, each in made.items()}, place[swapped], sums)
 
-    def _swap(self, model: Any, made: dict[design.Arm, Windows], place: np.ndarray, sums: Arrays) -> None:
+    def _swap(self, subject: Any, made: dict[design.Arm, Windows], place: np.ndarray, sums: Arrays) -> None:
         """Add what each head carries from one arm into another."""
-        from heartlens.models.head_swap import carried_by_head
+        from heartlens.models.interventions.head_swap import carried_by_head
 
         kind = next(iter(made.values())).kind
         factors = design.FACTORS[kind]
         for (*source, p_wave, rhythm), weights in design.swaps(kind, with_p=("removed", "regular") in made).items():
-            carried = carried_by_head(model, made[p_wave, rhythm].tokens, made[source[0], source[1]].tokens)
+            carried = carried_by_head(subject.engine, made[p_wave, rhythm].tokens, made[source[0], source[1]].tokens)
             for (of, factor), part in weights.items():
                 sums[f"head_{of}"][place, factors.index(factor)] += part * carried
                 sums["n_swapped"][place, factors.index(factor)] = 1.0
@@ -111,9 +113,9 @@ class Reliance(Twinned):
     def _is_swapped(self, windows: Windows) -> np.ndarray:
         return np.array([self.swapped is None or name in self.swapped for name in map(str, windows.identity)])
 
-    def _nothing(self, model: Any, windows: Windows) -> Arrays:
+    def _nothing(self, subject: Any, windows: Windows) -> Arrays:
         sizes = {"p_wave": len(design.P_WAVES), "rhythm": len(design.RHYTHMS), "factor": len(design.FACTORS[windows.kind])}
-        sizes |= {"layer": model.cfg.n_layers, "head": model.cfg.n_heads}
+        sizes |= {"layer": subject.sizes.n_layers, "head": subject.sizes.n_heads}
         return {name: np.zeros((len(windows), *(sizes[axis] for axis in axes))) for name, axes in AXES_OF.items()}
 
     def _named(self, sums: Arrays, windows: Windows) -> xr.Dataset:

@@ -48,7 +48,10 @@ class SimilarityScreen:
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the cosines by level."""
-        found = [similarity_screen(model, tokens, self.reference, range(1, CONTEXT + 1)) for tokens in windows.tokens]
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        found = [similarity_screen(subject, tokens, self.reference, range(1, CONTEXT + 1)) for tokens in windows.tokens]
         cosine = np.stack([one.values for one in found])
         rest = np.delete(cosine, self.reference - 1, axis=-1).mean(axis=-1)
         sums = {
@@ -95,7 +98,7 @@ class SimilarityScreen:
 
 
 def similarity_screen(
-    model: Any, tokens: UInt8[np.ndarray, " time"], reference: int, others: Sequence[int]
+    subject: Any, tokens: UInt8[np.ndarray, " time"], reference: int, others: Sequence[int]
 ) -> Float[xr.DataArray, "level other"]:
     """The published similarity screen: cosine of raw residual vectors between the token `reference` and each of `others`, by level.
 
@@ -106,9 +109,11 @@ def similarity_screen(
     for place in (reference, *others):
         if not 1 <= place <= len(tokens):
             raise Refusal(f"token {place} is not in the window; tokens count from 1 to {len(tokens)}")
-    unit = of_unit_length(residual_by_level(model, tokens[None])[:, 0])
+    unit = of_unit_length(residual_by_level(subject, tokens[None])[:, 0])
     cosine = unit[:, [place - 1 for place in others]] @ unit[:, reference - 1, :, None]
-    return xr.DataArray(cosine[..., 0], coords={"level": level_names(model.cfg.n_layers), "other": list(others)}, dims=("level", "other"))
+    return xr.DataArray(
+        cosine[..., 0], coords={"level": level_names(subject.sizes.n_layers), "other": list(others)}, dims=("level", "other")
+    )
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import sys
 from typing import Any
 
 from heartlens.engine.protocol import Asked, Engine, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens
+from heartlens.options import ENGINES
 from heartlens.refusal import Refusal, unknown
 
-ENGINES = ("auto", "fused", "torch", "hooked")
 WARNED: set[str] = set()  # why the fused engine was given up, once in a process
 
-__all__ = ["ENGINES", "Asked", "Engine", "LayerAttention", "LayerSums", "Mixed", "Parts", "Sizes", "Stream", "Tokens", "engine_of"]
+__all__ = ["Asked", "Engine", "LayerAttention", "LayerSums", "Mixed", "Parts", "Sizes", "Stream", "Tokens", "engine_of"]
 
 
 def engine_of(model: Any, name: str = "auto") -> Engine:

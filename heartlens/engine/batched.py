@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from heartlens.engine.plain import refuse_unlike
-from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens
+from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens, write_runs
 from heartlens.refusal import Refusal
 
 MEMORY = 256 * 2**20  # bytes of patterns at a time on a CPU; on a GPU a fifth of what is free
@@ -40,9 +40,7 @@ class TorchEngine:
         mid = x + self.attention_out(z, layer)
         return Parts(z, mid, mid + self.mlp_out(mid, layer))
 
-    def after(
-        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
-    ) -> Stream:
+    def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
         if attention is None:
             attention = self.attention_out(self.mixed(x, layer) if z is None else z, layer)
         mid = x + attention
@@ -90,7 +88,13 @@ class TorchEngine:
         return functional.relu(normed(block.ln2, mid) @ block.mlp.W_in + block.mlp.b_in) @ block.mlp.W_out + block.mlp.b_out
 
     def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
-        return normed(self.model.ln_final, x) @ self.model.W_U + self.model.b_U
+        return self.unembedded(self.normed(x))
+
+    def normed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        return normed(self.model.ln_final, x)
+
+    def unembedded(self, normed: Float[Tensor, "... d_model"]) -> Float[Tensor, "... output"]:
+        return normed @ self.model.W_U + self.model.b_U
 
     def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
         n_windows, n_time = tokens.shape
@@ -174,6 +178,7 @@ def _write_sums(scratch: Scratch, own: slice, pattern: Tensor, entropy: Tensor, 
     group = torch.from_numpy(asked.group).to(pattern.device)
     member = (group[:, None, None] == torch.arange(asked.n_groups, device=pattern.device)[:, None]).to(pattern)
     scratch.columns[own] = (member @ pattern).cpu().numpy()
+    write_runs(scratch, own, asked)
     if asked.bins is not None:
         place = torch.from_numpy(asked.bins).to(pattern.device).long()
         counted = place >= 0

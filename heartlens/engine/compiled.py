@@ -43,6 +43,14 @@ def _warm(module: ModuleType) -> None:
     nothing, entropy = np.zeros((0, 0, 0), np.float32), np.zeros((1, 1, 2), np.float32)
     module.attention_output(*read, 2, 0, True, mixed)
     module.attention_patterns(*read, 2, 0, True, mixed, np.zeros((1, 1, 2, 2), np.float32), entropy)
-    sums = (np.zeros((1, 1, 1, 32), np.float32), entropy, entropy.copy(), np.zeros((1, 1, 0)), np.zeros((1, 1, 2, 0), np.float32))
-    group, no_rows, rows = np.zeros((1, 2), np.int32), np.empty(0, np.int64), np.zeros((1, 1, 0, 2), np.float32)
-    module.attention_sums(*read, 2, True, group, 0, 1, nothing, bins, nothing, no_rows, mixed, *sums, rows)
+    sums = (
+        np.zeros((1, 1, 1, 32), np.float32),
+        np.zeros((1, 1, 1, 0), np.float32),
+        entropy,
+        entropy.copy(),
+        np.zeros((1, 1, 0)),
+        np.zeros((1, 1, 2, 0), np.float32),
+    )
+    group, no_runs = np.zeros((1, 2), np.int32), np.zeros((0, 0), np.int32)
+    no_rows, rows = np.empty(0, np.int64), np.zeros((1, 1, 0, 2), np.float32)
+    module.attention_sums(*read, 2, True, group, no_runs, 0, 1, nothing, bins, nothing, no_rows, mixed, *sums, rows)

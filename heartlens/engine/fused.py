@@ -22,6 +22,7 @@ from heartlens.refusal import Refusal
 WIDTH, BLOCK = 8, 32  # what the kernel pads head widths and tokens to, see `kernels.py`
 LOG2_E = math.log2(math.e)
 NOTHING = np.empty((0, 0, 0), np.float32)
+NO_RUNS = np.empty((0, 0), np.int32)
 NO_BINS = np.empty((0, 0, 0), np.int16)
 
 Window = Float[Tensor, "time d_model"]  # one window's stream
@@ -56,9 +57,7 @@ class FusedEngine(TorchEngine):
                 self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z[w : w + 1].numpy())
         return self._narrow(z)
 
-    def after(
-        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
-    ) -> Stream:
+    def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
         with torch.inference_mode():
             if attention is not None or mlp is not None:
                 return super().after(x, layer, z=z, attention=attention, mlp=mlp)
@@ -72,7 +71,7 @@ class FusedEngine(TorchEngine):
             for w, window in enumerate(x):
                 for block in blocks:
                     self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z.numpy())
-                    _, window = block.after(window, z[0])  # noqa: PLW2901
+                    _, window = block.after(window, z[0])
                 post[w] = window
         return post
 
@@ -113,10 +112,11 @@ class FusedEngine(TorchEngine):
                     importance = self._moved_norms(value, layer) if asked.by_value else NOTHING
                     bins = NO_BINS if asked.bins is None else asked.bins[one]
                     coordinates = NOTHING if asked.coordinates is None else asked.coordinates[one]
+                    runs = NO_RUNS if asked.runs is None else asked.runs[one]
                     self._kernels.attention_sums(
                         *(query, key, value, n_time, is_causal),
-                        *(asked.group[one], asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
-                        *(z.numpy(), scratch.columns[one], scratch.entropy[one], scratch.first_share[one]),
+                        *(asked.group[one], runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
+                        *(z.numpy(), scratch.columns[one], scratch.on_runs[one], scratch.entropy[one], scratch.first_share[one]),
                         *(scratch.binned[one], scratch.reached[one], scratch.rows[one]),
                     )
                     if layer < n_layers - 1:

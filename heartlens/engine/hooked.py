@@ -48,9 +48,7 @@ class HookedEngine:
             self.model.blocks[layer](x.expand_as(changed))
         return passed["z"][:, :, head]
 
-    def after(
-        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
-    ) -> Stream:
+    def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
         block = self.model.blocks[layer]
         values = {block.attn.hook_z: z, block.hook_attn_out: attention, block.hook_mlp_out: mlp}
         with ExitStack() as stack:
@@ -83,7 +81,13 @@ class HookedEngine:
         return x
 
     def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
-        return self.model.unembed(self.model.ln_final(x))
+        return self.unembedded(self.normed(x))
+
+    def normed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        return self.model.ln_final(x)
+
+    def unembedded(self, normed: Float[Tensor, "... d_model"]) -> Float[Tensor, "... output"]:
+        return self.model.unembed(normed)
 
     def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
         for layer, (pattern, value) in enumerate(self._patterns(tokens, last_block_unmasked)):

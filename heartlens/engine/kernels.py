@@ -218,13 +218,13 @@ def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed,
 
 @compiled
 def attention_sums(  # type: ignore[no-untyped-def]
-    query, key, value, n_time, is_causal, group, n_left_out, n_first, importance, bins, coordinate, row_of, mixed,
-    column, entropy, first_share, binned, reached, row,
+    query, key, value, n_time, is_causal, group, runs, n_left_out, n_first, importance, bins, coordinate, row_of, mixed,
+    column, on_runs, entropy, first_share, binned, reached, row,
 ):  # fmt: skip
-    """As `attention_output` for all queries, and the sums of `engine.protocol.Asked`, written into the last seven arrays.
+    """As `attention_output` for all queries, and the sums of `engine.protocol.Asked`, written into the last eight arrays.
 
-    `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `bins`, `coordinate` and `row_of`
-    may have no window, for sums that nobody asked for.
+    `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `runs`, `bins`, `coordinate` and
+    `row_of` may have no window, for sums that nobody asked for.
     """
     n_windows, n_heads, width = key.shape[:3]
     is_weighted = importance.shape[0] > 0
@@ -275,6 +275,21 @@ def attention_sums(  # type: ignore[no-untyped-def]
                     for j in range(n_left_out, n):
                         reach += weight[j] * along[j]
                     reached[w, h, t, c] = reach * factor
+            if runs.shape[0] > 0:
+                _add_runs(column[w, h], runs[w], on_runs[w, h])
+
+
+@compiled
+def _add_runs(column, runs, on_runs):  # type: ignore[no-untyped-def]
+    """Write the sums of the columns over each run of keys."""
+    _kept_apart()
+    for g in range(column.shape[0]):
+        own = column[g]
+        for r in range(runs.shape[0] - 1):
+            total = ZERO
+            for j in range(runs[r], runs[r + 1]):
+                total += own[j]
+            on_runs[g, r] = total
 
 
 @compiled

@@ -7,6 +7,7 @@ weight processing) are always the ones that answer. Three engines give the same 
 so that the user's hooks act; the reference. What an engine does not compute exactly it refuses.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -58,6 +59,7 @@ class Asked:
 
     `group`: the group of each asking token; -1: its attention is not summed. `n_left_out`: so many first keys (the sink) are left out of
     `columns`, `binned` and `reached`, each row scaled to sum to 1 without them. `n_first`: how many first keys `first_share` adds up.
+    `runs`: where runs of keys begin, ascending, and at last where the last one ends; empty ones are legal.
     `bins`: the bin of each pair of tokens, -1: not counted. `coordinates`: numbers of keys whose mean under each row is wanted. `rows`: the
     asking tokens whose rows are wanted whole. `by_value`: weights times the norm of what each key's value moves into the stream (Kobayashi
     et al. 2020), each row scaled to sum to 1, in the place of attention, for all sums.
@@ -65,6 +67,7 @@ class Asked:
 
     group: Int32[np.ndarray, "window query"]
     n_groups: int
+    runs: Int32[np.ndarray, "window edge"] | None = None
     n_left_out: int = 0
     n_first: int = 1
     bins: Int16[np.ndarray, "window query key"] | None = None
@@ -75,20 +78,22 @@ class Asked:
 
     def of(self, windows: slice) -> "Asked":
         """The same for some of the windows."""
-        bins, coordinates = (None if each is None else each[windows] for each in (self.bins, self.coordinates))
-        return replace(self, group=self.group[windows], bins=bins, coordinates=coordinates)
+        runs, bins, coordinates = (None if each is None else each[windows] for each in (self.runs, self.bins, self.coordinates))
+        return replace(self, group=self.group[windows], runs=runs, bins=bins, coordinates=coordinates)
 
 
 @dataclass(frozen=True)
 class LayerSums:
     """The sums of one layer's attention: see `Asked`.
 
-    `columns`: the attention that each key receives from each group. `entropy`: of each row, in nats. `first_share`: each row's attention on
-    the first keys. `binned`: the sum over pairs of a bin. `reached`: each row's weighted mean of the coordinates. `rows`: rows whole.
+    `columns`: the attention that each key receives from each group; `on_runs`: their sums over each run of keys. `entropy`: of each row, in
+    nats. `first_share`: each row's attention on the first keys. `binned`: the sum over pairs of a bin. `reached`: each row's weighted mean
+    of the coordinates. `rows`: rows whole.
     """
 
     layer: int
     columns: Float[np.ndarray, "window head group key"]
+    on_runs: Float[np.ndarray, "window head group run"]
     entropy: Float[np.ndarray, "window head query"]
     first_share: Float[np.ndarray, "window head query"]
     binned: Float[np.ndarray, "window head bin"]
@@ -142,9 +147,7 @@ class Engine(Protocol):
         """What each head of a block adds to the stream, were `z` what they mix."""
         ...
 
-    def after(
-        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
-    ) -> Stream:
+    def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
         """The stream after a block, with `z` in the place of what its heads mix, or others of what attention and MLP add to the stream."""
         ...
 
@@ -158,6 +161,14 @@ class Engine(Protocol):
 
     def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
         """The logits, from the stream after the last block."""
+        ...
+
+    def normed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """What the final norm makes of the stream."""
+        ...
+
+    def unembedded(self, normed: Float[Tensor, "... d_model"]) -> Float[Tensor, "... output"]:
+        """The logits, from the normed stream."""
         ...
 
     def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
@@ -179,6 +190,7 @@ class Scratch:
     dtype: Any = np.float32
     spare: int = 0  # keys that the columns have room for beyond the window's
     columns: np.ndarray = field(init=False)
+    on_runs: np.ndarray = field(init=False)
     entropy: np.ndarray = field(init=False)
     first_share: np.ndarray = field(init=False)
     binned: np.ndarray = field(init=False)
@@ -190,6 +202,8 @@ class Scratch:
         n_coordinates = 0 if asked.coordinates is None else asked.coordinates.shape[1]
         lead = (n_windows, self.n_heads)
         self.columns = np.zeros((*lead, asked.n_groups, self.n_time + self.spare), self.dtype)
+        n_runs = 0 if asked.runs is None else asked.runs.shape[1] - 1
+        self.on_runs = np.zeros((*lead, asked.n_groups, n_runs), self.dtype)
         self.entropy = np.zeros((*lead, self.n_time), self.dtype)
         self.first_share = np.zeros((*lead, self.n_time), self.dtype)
         self.binned = np.zeros((*lead, asked.n_bins), np.float64)
@@ -198,7 +212,8 @@ class Scratch:
 
     def of_layer(self, layer: int) -> LayerSums:
         """What was written, as the sums of a layer."""
-        return LayerSums(layer, self.columns[..., : self.n_time], self.entropy, self.first_share, self.binned, self.reached, self.rows)
+        columns = self.columns[..., : self.n_time]
+        return LayerSums(layer, columns, self.on_runs, self.entropy, self.first_share, self.binned, self.reached, self.rows)
 
 
 def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: Asked, layer: int) -> LayerSums:
@@ -227,4 +242,13 @@ def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: 
         if asked.coordinates is not None:
             scratch.reached[window] = rest[window] @ asked.coordinates[window].T
     scratch.rows[:] = pattern[:, :, list(asked.rows)]
+    write_runs(scratch, slice(None), asked)
     return scratch.of_layer(layer)
+
+
+def write_runs(scratch: Scratch, windows: slice, asked: Asked) -> None:
+    """Write the columns' sums over runs of keys."""
+    if asked.runs is not None:
+        for on_runs, columns, edges in zip(scratch.on_runs[windows], scratch.columns[windows], asked.runs, strict=True):
+            for run, (start, stop) in enumerate(itertools.pairwise(edges)):
+                on_runs[..., run] = columns[..., start:stop].sum(axis=-1)

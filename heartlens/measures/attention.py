@@ -1,19 +1,21 @@
 """What attention falls on: sums of attention by wave, by lag in cycles and by phase of the key. Arrays in, arrays out.
 
-Everything is linear in the pattern, so the *even share* (attention spread evenly over the tokens that causality allows) is the same code
-run on the even pattern, and `lift = share / even share` is 1 for uniform attention by construction.
+Everything is linear in the attention that keys receive from groups of asking tokens (`Columns`), so the *even share* (attention spread
+evenly over the tokens that causality allows) is the same code run on the columns of even attention, and `lift = share / even share` is 1
+for uniform attention by construction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 
 from heartlens.axes import KINDS
 from heartlens.windows import Windows
 
 ROUNDING = 1e-9  # of positions, in cycles
-Pattern = Float[np.ndarray, "#window head query key"]  # one window for all: the even pattern
+Rows = Float[np.ndarray, "*rows key"]
 
 
 @dataclass(frozen=True)
@@ -48,51 +50,132 @@ def labels(windows: Windows, *, n_rotations: int, n_phases: int, n_sink: int = 0
     segment = windows.segment[:, None] == np.arange(n_segments)[:, None]
     last = np.arange(known.shape[1]) == known.shape[1] - 1
     asked = np.concatenate([np.ones_like(known)[:, None], segment, np.broadcast_to(last, known.shape)[:, None]], axis=1) & known[:, None]
-    waves = np.stack([rotated(windows, turn / n_rotations) for turn in range(n_rotations)], axis=1)
+    waves = rotated(windows, [turn / n_rotations for turn in range(n_rotations)])
     masks = waves[:, :, None] == np.arange(n_waves)[:, None]
     phase = np.where(known, np.floor(windows.phase * n_phases), -1)
     phased = phase[:, None] == np.arange(n_phases)[:, None]
     return Labels(asked.astype(np.float32), masks.astype(np.float32), phased.astype(np.float32), windows.cycle)
 
 
-def rotated(windows: Windows, turn: float) -> Int[np.ndarray, "window time"]:
-    """Each token's wave after all labels moved by `turn` of a cycle: the wave that lies `turn` earlier in the same cycle."""
-    if turn == 0:
-        return windows.wave
-    return np.stack([_rotated(wave, position, turn) for wave, position in zip(windows.wave, windows.position, strict=True)])
+def rotated(windows: Windows, turns: Sequence[float]) -> Int[np.ndarray, "window turn time"]:
+    """Each token's wave after all labels moved by each turn, a part of a cycle: the wave that lies so much earlier in the same cycle."""
+    pairs = zip(windows.wave, windows.position, strict=True)
+    return np.stack([_rotated(wave, position, np.array(turns, float)) for wave, position in pairs])
 
 
-def _rotated(wave: Int[np.ndarray, " time"], position: Float[np.ndarray, " time"], turn: float) -> Int[np.ndarray, " time"]:
+def _rotated(
+    wave: Int[np.ndarray, " time"], position: Float[np.ndarray, " time"], turns: Float[np.ndarray, " turn"]
+) -> Int[np.ndarray, "turn time"]:
     known = np.flatnonzero(~np.isnan(position))
-    moved = np.full_like(wave, -1)
+    moved = np.full((len(turns), len(wave)), -1, wave.dtype)
+    moved[turns == 0] = wave
     if not len(known):
         return moved
     at = position[known]
-    source = np.floor(at) + (at - turn + ROUNDING) % 1.0
+    source = np.floor(at) + (at - turns[:, None] + ROUNDING) % 1.0
     source += np.where(source > at[-1] + ROUNDING, -1.0, np.where(source < at[0], 1.0, 0.0))  # cut off by the window: the neighbour's
     nearest = np.round(np.interp(source, at, np.arange(len(at)))).astype(int)
     nearest -= np.floor(at[nearest]) > np.floor(source)  # the last token of a cycle may be nearer to the next one's first
-    moved[known] = wave[known[nearest]]
+    turned = np.flatnonzero(turns)
+    moved[turned[:, None], known] = wave[known[nearest[turned]]]
     return moved
 
 
-def even_pattern(n_tokens: int, is_causal: bool = True) -> Float[np.ndarray, "1 1 query key"]:
-    """Attention spread evenly over the keys each token may attend to."""
-    allowed = np.tril(np.ones((n_tokens, n_tokens))) if is_causal else np.ones((n_tokens, n_tokens))
-    return (allowed / allowed.sum(axis=1, keepdims=True))[None, None]
-
-
-def without_sink(pattern: Pattern, n_sink: int) -> Pattern:
-    """The pattern with nothing on the first `n_sink` keys, each row scaled to sum to 1 again (0 where nothing is left)."""
+def without_sink(pattern: Rows, n_sink: int) -> Rows:
+    """Rows with nothing on the first `n_sink` keys, each scaled to sum to 1 again (0 where nothing is left)."""
     rest = pattern.copy()
     rest[..., :n_sink] = 0
     total = rest.sum(axis=-1, keepdims=True)
     return np.divide(rest, total, out=rest, where=total > 0)
 
 
-def received(pattern: Pattern, known: Labels) -> Float[np.ndarray, "window head asked key"]:
+@dataclass(frozen=True)
+class Groups:
+    """The asking tokens in disjoint groups, segment by segment (the first: none) and within it cycle by cycle; -1: asks nothing."""
+
+    of_query: Int32[np.ndarray, "window query"]
+    n_segments: int
+    n_cycles: int
+
+    @property
+    def n_groups(self) -> int:
+        return self.n_segments * self.n_cycles
+
+
+def groups_of(windows: Windows, n_sink: int = 0) -> Groups:
+    """The groups of the asking tokens of `windows`; the first `n_sink` tokens ask nothing, nor do those of unknown position."""
+    n_segments, cycle = len(KINDS[windows.kind].segments) + 1, windows.cycle.astype(np.int32)
+    n_cycles = max(int(cycle.max(initial=0)) + 1, 1)
+    group = (windows.segment.astype(np.int32) + 1) * n_cycles + cycle
+    group[np.isnan(windows.position)] = -1
+    group[:, :n_sink] = -1
+    return Groups(group, n_segments, n_cycles)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The keys in runs of one wave and cycle each.
+
+    `edges`: where each run begins, and where the last one ends; runs at the end may be empty, so that all windows have as many. `lag_of`:
+    for a token that asks in a cycle, whether a run lies on a wave of the cycle `lag` before it.
+    """
+
+    edges: Int32[np.ndarray, "window edge"]
+    lag_of: Float[np.ndarray, "window cycle run wave lag"]
+
+    def summed(self, columns: Float[np.ndarray, "*rows key"], window: int) -> Float[np.ndarray, "*rows run"]:
+        """The columns' sums over each run of a window."""
+        total = np.concatenate([np.zeros((*columns.shape[:-1], 1)), np.cumsum(columns, axis=-1, dtype=np.float64)], axis=-1)
+        return np.diff(total[..., self.edges[window]], axis=-1)
+
+
+def runs_of(known: Labels, groups: Groups, n_lags: int) -> Runs:
+    """The runs of keys of the windows."""
+    n_waves, n_time = known.rotated.shape[2:]
+    wave = np.where(known.rotated[:, 0].any(axis=1), known.rotated[:, 0].argmax(axis=1), -1)
+    is_start = (np.diff(wave, prepend=-2) != 0) | (np.diff(known.cycle, prepend=-2) != 0)
+    n_runs = int(is_start.sum(axis=1).max())
+    edges = np.full((len(wave), n_runs + 1), n_time, np.int32)
+    lag_of = np.zeros((len(wave), groups.n_cycles, n_runs, n_waves, n_lags), np.float32)
+    for window in range(len(wave)):
+        starts = np.flatnonzero(is_start[window])
+        edges[window, : len(starts)] = starts
+        for run in np.flatnonzero((wave[window, starts] >= 0) & (known.cycle[window, starts] >= 0)):
+            cycle, lags = known.cycle[window, starts[run]], np.arange(n_lags)
+            lags = lags[lags < groups.n_cycles - cycle]
+            lag_of[window, cycle + lags, run, wave[window, starts[run]], lags] = 1
+    return Runs(edges, lag_of)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What each group of asking tokens (`Groups`) gives to each key and each run of keys (`Runs`); what the last token gives each key."""
+
+    by_group: Float[np.ndarray, "window head group key"]
+    on_runs: Float[np.ndarray, "window head group run"]
+    last: Float[np.ndarray, "window head key"]
+
+
+def even_columns(groups: Groups, runs: Runs, is_causal: bool, n_sink: int = 0) -> Columns:
+    """The columns of attention spread evenly over the keys each token may attend to, without the first `n_sink`."""
+    n_time = groups.of_query.shape[1]
+    n_keys = np.maximum(np.arange(n_time) + 1 - n_sink, 1) if is_causal else np.full(n_time, n_time - n_sink)
+    weights = (groups.of_query[:, None] == np.arange(groups.n_groups)[:, None]) / n_keys
+    by_group = np.flip(np.cumsum(np.flip(weights, axis=-1), axis=-1), axis=-1) if is_causal else weights.sum(axis=-1, keepdims=True)
+    by_group = np.broadcast_to(by_group, weights.shape).copy()
+    by_group[..., :n_sink] = 0
+    last = np.where(np.arange(n_time) >= n_sink, 1 / (n_time - n_sink), 0.0)
+    on_runs = np.stack([runs.summed(own, window) for window, own in enumerate(by_group)])
+    return Columns(by_group[:, None], on_runs[:, None], np.broadcast_to(last, (len(by_group), 1, n_time)))
+
+
+def received(columns: Columns, groups: Groups) -> Float[np.ndarray, "window head asked key"]:
     """The attention each key receives, summed over the asking tokens of each kind."""
-    return np.matmul(known.asked[:, None].astype(pattern.dtype), pattern)
+    by_group = columns.by_group
+    by_segment = by_group.reshape(*by_group.shape[:2], groups.n_segments, groups.n_cycles, -1).sum(axis=3)
+    asks_last = groups.of_query[:, -1] >= 0
+    last = columns.last * asks_last[:, None, None]
+    return np.concatenate([by_segment.sum(axis=2, keepdims=True), by_segment[:, :, 1:], last[:, :, None]], axis=2)
 
 
 def on_waves(keys: Float[np.ndarray, "window head asked key"], known: Labels) -> Float[np.ndarray, "window asked wave rotation head"]:
@@ -108,39 +191,48 @@ def by_phase(keys: Float[np.ndarray, "window head asked key"], known: Labels) ->
     return np.matmul(keys, known.phased[:, None].astype(keys.dtype).swapaxes(-1, -2)).transpose(0, 2, 3, 1)
 
 
-def by_lag(pattern: Pattern, known: Labels, n_lags: int) -> Float[np.ndarray, "window asked wave lag head"]:
+def by_lag(columns: Columns, groups: Groups, runs: Runs) -> Float[np.ndarray, "window asked wave lag head"]:
     """The attention on each wave of the asking token's own cycle (lag 0) and of each of the cycles before it."""
-    return np.stack([_by_lag(pattern[index], known, index, n_lags) for index in range(len(pattern))])
-
-
-def _by_lag(
-    pattern: Float[np.ndarray, "head query key"], known: Labels, index: int, n_lags: int
-) -> Float[np.ndarray, "asked wave lag head"]:
-    waves, cycle, asked = known.rotated[index, 0], known.cycle[index], known.asked[index]
-    n_cycles = max(int(cycle.max()) + 1, 1)
-    keys = (waves[:, None] * (cycle == np.arange(n_cycles)[:, None])).reshape(-1, len(cycle))
-    on_cycle = (pattern.reshape(-1, len(cycle)) @ keys.T.astype(pattern.dtype)).reshape(*pattern.shape[:2], len(waves), n_cycles)
-    wanted = cycle[:, None] - np.arange(n_lags)
-    at_lag = np.take_along_axis(on_cycle, np.clip(wanted, 0, None)[None, :, None], axis=-1) * (wanted >= 0)[None, :, None]
-    return np.einsum("gq,hqwl->gwlh", asked.astype(pattern.dtype), at_lag, optimize=True)
+    n_windows, n_heads = columns.by_group.shape[:2]
+    n_waves, n_lags = runs.lag_of.shape[-2:]
+    sums = np.zeros((n_windows, groups.n_segments + 1, n_waves * n_lags, n_heads))
+    for window, (on_runs, lag_of) in enumerate(zip(columns.on_runs, runs.lag_of, strict=True)):
+        by_segment = on_runs.reshape(n_heads, groups.n_segments, -1) @ lag_of.reshape(-1, n_waves * n_lags)
+        sums[window, 0] = by_segment.sum(axis=1).T
+        sums[window, 1:-1] = by_segment[:, 1:].transpose(1, 2, 0)
+        if groups.of_query[window, -1] >= 0:
+            of_last = lag_of[groups.of_query[window, -1] % groups.n_cycles].reshape(-1, n_waves * n_lags)
+            sums[window, -1] = (runs.summed(columns.last[window], window) @ of_last).T
+    return sums.reshape(n_windows, -1, n_waves, n_lags, n_heads)
 
 
 def rank_auc(
-    value: Float[np.ndarray, "window head asked key"],
+    value: Float[np.ndarray, "window head key"],
     inside: Bool[np.ndarray, "window wave key"],
-    usable: Bool[np.ndarray, "window asked key"],
-) -> Float[np.ndarray, "window asked wave head"]:
+    usable: Bool[np.ndarray, "window key"],
+) -> Float[np.ndarray, "window wave head"]:
     """The chance that a random key inside the wave has a larger value than a random key outside, ties counting half; NaN without both.
 
     Only `usable` keys are compared. (Mann-Whitney U over n m, from mid-ranks.)
     """
-    from scipy.stats import rankdata
+    auc = np.full((len(value), inside.shape[1], value.shape[1]), np.nan)
+    for own, values, waves, chosen in zip(auc, value, inside, usable, strict=True):
+        n_inside = waves[:, chosen].sum(axis=-1)[:, None]
+        pairs = n_inside * (chosen.sum() - n_inside)
+        above = _rank_sums(values[:, chosen], waves[:, chosen]) - n_inside * (n_inside + 1) / 2
+        np.divide(above, pairs, out=own, where=pairs > 0)
+    return auc
 
-    ranks = rankdata(np.where(usable[:, None], value, -np.inf), axis=-1) - (~usable).sum(axis=-1)[:, None, :, None]
-    member = (inside[:, None] & usable[:, :, None]).astype(float)
-    n_inside = member.sum(axis=-1)
-    n_outside = usable.sum(axis=-1)[:, :, None] - n_inside
-    rank_sum = np.einsum("bhgk,bgwk->bgwh", ranks, member, optimize=True)
-    pairs = (n_inside * n_outside)[..., None]
-    above = rank_sum - (n_inside * (n_inside + 1) / 2)[..., None]
-    return np.divide(above, pairs, out=np.full(above.shape, np.nan), where=pairs > 0)
+
+def _rank_sums(value: Float[np.ndarray, "head key"], inside: Bool[np.ndarray, "wave key"]) -> Float[np.ndarray, "wave head"]:
+    """The sum of the ranks of each wave's keys, counted from 1; equal values share their mean rank."""
+    n_keys = value.shape[1]
+    order = np.argsort(value, axis=-1)
+    ordered = np.take_along_axis(value, order, axis=-1)
+    is_new = np.ones((len(value), n_keys + 1), bool)
+    is_new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
+    places = np.arange(n_keys + 1)
+    first = np.maximum.accumulate(np.where(is_new[:, :-1], places[:-1], 0), axis=-1)
+    after = np.minimum.accumulate(np.where(is_new[:, 1:], places[1:], n_keys)[:, ::-1], axis=-1)[:, ::-1]
+    rank = (first + after + 1) / 2
+    return np.stack([(rank * wave[order]).sum(axis=-1) for wave in inside])

@@ -33,27 +33,38 @@ def distances(windows: Windows, n_lags: int, n_sink: int) -> Distances:
     return np.where(bins < n_bins(n_lags), bins, NOT_COUNTED)
 
 
-def by_distance(pattern: Pattern, bins: Distances, n_lags: int) -> Float[np.ndarray, "window head distance"]:
-    """The attention at each distance, summed over the queries."""
-    n_heads, length = pattern.shape[1], n_bins(n_lags)
-    found = np.zeros((len(bins), n_heads, length))
-    for index, each in enumerate(bins):
-        counted = np.flatnonzero(each >= 0)
-        flat, place = pattern[index % len(pattern)].reshape(n_heads, -1)[:, counted], each.reshape(-1)[counted]
-        found[index] = [np.bincount(place, weights=head, minlength=length) for head in flat]
-    return found
+def even_by_distance(bins: Distances, n_lags: int, n_sink: int) -> Float[np.ndarray, "window distance"]:
+    """Even attention at each distance, summed over the queries: each token's spread evenly over the keys causality allows but the sink."""
+    length, n_keys = n_bins(n_lags), np.maximum(np.arange(bins.shape[1]) + 1 - n_sink, 1)
+    sums = np.zeros((len(bins), length))
+    for own, each in zip(sums, bins, strict=True):
+        query, key = np.nonzero(each >= 0)
+        own += np.bincount(each[query, key], weights=1 / n_keys[query], minlength=length)
+    return sums
+
+
+def coordinates(windows: Windows) -> Float[np.ndarray, "window 2 key"]:
+    """What a row's weighted mean is asked of: whether a key's position is known, and its position from the window's first on."""
+    known = ~np.isnan(windows.position)
+    return np.stack([known, np.nan_to_num(_from_first(windows))], axis=1).astype(np.float32)
 
 
 def looked_back(
-    pattern: Pattern, windows: Windows, asked: Bool[np.ndarray, "window time"]
+    reached: Float[np.ndarray, "window head query 2"], windows: Windows, asked: Bool[np.ndarray, "window query"]
 ) -> tuple[Float[np.ndarray, "window head"], Float[np.ndarray, "window head"]]:
-    """The attention times its distance in cycles, and the attention, both summed over asking tokens and keys of known position."""
-    position = np.nan_to_num(windows.position)
-    known = ~np.isnan(windows.position)
-    columns = np.stack([known, known * position], axis=-1)[:, None].astype(pattern.dtype)
-    weight, moment = np.moveaxis(np.matmul(pattern, columns).astype(np.float64), -1, 0)
+    """The attention times its distance in cycles, and the attention, both summed over asking tokens and keys of known position.
+
+    `reached` is what each row gives to the two `coordinates`.
+    """
+    weight, moment = np.moveaxis(reached.astype(np.float64), -1, 0)
+    position = np.nan_to_num(_from_first(windows))
     bottom = np.einsum("bhq,bq->bh", weight, asked.astype(float))
     return np.einsum("bhq,bq->bh", weight, asked * position) - np.einsum("bhq,bq->bh", moment, asked.astype(float)), bottom
+
+
+def _from_first(windows: Windows) -> Float[np.ndarray, "window time"]:
+    """Positions within the window: those of a long recording are too large for float32."""
+    return windows.position - np.fmin.reduce(windows.position, axis=1, keepdims=True)
 
 
 def by_lag(found: ByBin) -> Float[np.ndarray, "... lag"]:
@@ -78,13 +89,6 @@ def same_phase(differences: Float[np.ndarray, "... phase"], half_width: int) -> 
     return np.stack([differences @ np.roll(window, turn) for turn in range(len(window))])
 
 
-def value_weighted(pattern: Pattern, moved_norm: Float[np.ndarray, "window head key"]) -> Pattern:
-    """Attention times the norm of what the key's value moves into the stream, each row scaled to sum to 1 (Kobayashi et al. 2020)."""
-    weighted = pattern * moved_norm[:, :, None, :]
-    total = weighted.sum(axis=-1, keepdims=True)
-    return np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
-
-
 def rolled_out(pattern: Pattern, before: OneHead | None) -> OneHead:
     """Attention rollout up to this layer, as one head: half the mean over heads, half the token itself, times what came before.
 
@@ -92,10 +96,3 @@ def rolled_out(pattern: Pattern, before: OneHead | None) -> OneHead:
     """
     here = (pattern.mean(axis=1, keepdims=True) + np.eye(pattern.shape[-1], dtype=pattern.dtype)) / 2
     return here if before is None else here @ before
-
-
-def row_entropy(pattern: Pattern) -> Float[np.ndarray, "window head query"]:
-    """The entropy of each row, in nats."""
-    from scipy.special import entr
-
-    return entr(pattern).sum(axis=-1)

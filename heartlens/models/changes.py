@@ -10,13 +10,14 @@ from transformer_lens import HookedTransformer
 
 from heartlens.converters.original import original_state
 from heartlens.models.pairs import base_of
+from heartlens.models.subject import Subject
 
 PARTS = ("Q", "K", "V", "O")
 
 
-def base_beside(model: HookedTransformer, name: str) -> HookedTransformer:
+def base_beside(subject: Subject, name: str) -> Subject:
     """The model's base in the model's own precision and on its device, so that equal weights give equal numbers to the last bit."""
-    return _moved(base_of(model, name), model.W_E.dtype, model.W_E.device)
+    return subject.beside(_moved(base_of(subject, name), subject.engine.dtype, subject.engine.device))
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from heartlens.models import hooks
-from heartlens.models.replacement import HOWS, Reference, Value, replacements
+from heartlens.models.interventions.replacement import HOWS, Reference, Value, replacements
 from heartlens.refusal import Refusal, unknown
 from heartlens.windows import Windows
 

@@ -7,22 +7,23 @@ from transformer_lens import HookedTransformer
 from heartlens.checkpoints.registry import ALIASES
 from heartlens.models.load import load
 from heartlens.models.origin import origin_of
+from heartlens.models.subject import Subject
 from heartlens.refusal import Refusal
 
 AUTO = "auto"
 
 
-def base_of(model: HookedTransformer, name: str = AUTO) -> HookedTransformer:
+def base_of(subject: Subject, name: str = AUTO) -> HookedTransformer:
     """The base of a fine-tuned model: the checkpoint `name`, or for AUTO the one it was fine-tuned from as the registry knows it.
 
     Refuses AUTO for a model that the registry does not know as fine-tuned, and a base of another size.
     """
-    base = _loaded(_known_base(origin_of(model).checkpoint) if name == AUTO else name)
+    base = _loaded(_known_base(subject.origin.checkpoint) if name == AUTO else name)
     sizes = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab")
-    different = [size for size in sizes if getattr(model.cfg, size) != getattr(base.cfg, size)]
+    different = [size for size in sizes if getattr(subject.sizes, size) != getattr(base.cfg, size)]
     if different:
-        told = ", ".join(f"{size} {getattr(model.cfg, size)} and {getattr(base.cfg, size)}" for size in different)
-        raise Refusal(f"{origin_of(base).checkpoint} is no base of {origin_of(model).checkpoint}: they differ in {told}")
+        told = ", ".join(f"{size} {getattr(subject.sizes, size)} and {getattr(base.cfg, size)}" for size in different)
+        raise Refusal(f"{origin_of(base).checkpoint} is no base of {subject.origin.checkpoint}: they differ in {told}")
     return base
 
 

@@ -12,7 +12,6 @@ True beats are the windows' own: R peaks (whole positions), systolic peaks (the 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +20,10 @@ from torch import Tensor
 
 from heartlens.axes import KINDS, LEVELS, POINT_HALF_WIDTH_S
 from heartlens.measures.beat_matching import TOLERANCE_S, beats_of, match
-from heartlens.models.origin import origin_of
-from heartlens.refusal import Refusal, unknown
+from heartlens.models.subject import BEAT, LAST, TOKEN, Subject
+from heartlens.refusal import unknown
 from heartlens.windows import Windows
 
-TOKEN, LAST, BEAT = "next token", "last token", "beat"
 UNITS = {"ecg": "mv", "ppg": "au"}
 HALF_WIDTH = int(POINT_HALF_WIDTH_S * KINDS["ppg"].rate_hz)  # of a systolic peak, in tokens
 BEATS = ("beat_misses", "beat_extras", "beat_probability", "beat_sensitivity", "beat_specificity", "beat_auc", "beat_expected")
@@ -49,30 +47,20 @@ class Readings:
         return self.top[..., place], self.bottom[:, place]
 
 
-def answers(model: Any) -> str:
-    """What a model answers: the next token, a question of its last token, or where the beats are. Refuses a head of several outputs."""
-    task, n_outputs = origin_of(model).task, model.cfg.d_vocab_out
-    if task is None and n_outputs > 1:
-        return TOKEN
-    if n_outputs > 1:
-        raise Refusal(f"{origin_of(model).checkpoint} has {n_outputs} outputs; readouts are of the next token or of one output ({task})")
-    return BEAT if "beat" in (task or "") else LAST
-
-
-def readouts_of(model: Any, windows: Windows) -> tuple[str, ...]:
+def readouts_of(subject: Subject, windows: Windows) -> tuple[str, ...]:
     """The names of the readouts that `readings` has for a model on windows of this kind, the first the one that decides."""
-    if answers(model) == TOKEN:
+    if subject.answers == TOKEN:
         return tuple(f"{measure}{group}" for measure in _measures(windows) for group in ("", *(f"_{wave}" for wave in windows.waves)))
-    if answers(model) == BEAT:
+    if subject.answers == BEAT:
         return BEATS
-    name = "af" if "atrial fibrillation" in (origin_of(model).task or "") else "task"
+    name = "af" if "atrial fibrillation" in (subject.origin.task or "") else "task"
     return f"{name}_logit", f"{name}_probability"
 
 
-def readings(model: Any, outputs: Outputs, windows: Windows) -> Readings:
+def readings(subject: Subject, outputs: Outputs, windows: Windows) -> Readings:
     """The readouts of a model's outputs on `windows`, by variant: of every token, or where `answers` is LAST of the last alone."""
-    names = readouts_of(model, windows)
-    top, bottom = {TOKEN: _of_tokens, LAST: _of_last, BEAT: _of_beats}[answers(model)](outputs, windows)
+    names = readouts_of(subject, windows)
+    top, bottom = {TOKEN: _of_tokens, LAST: _of_last, BEAT: _of_beats}[subject.answers](outputs, windows)
     return Readings(names, top, bottom)
 
 

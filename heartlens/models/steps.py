@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformer_lens import HookedTransformer
 
-from heartlens.models import forward, hooks
-from heartlens.models.readouts import TOKEN, answers
-from heartlens.models.replacement import Value
-from heartlens.models.sweep import HEADS, LAYER, MLP
+from heartlens.engine.batched import TorchEngine
+from heartlens.models import hooks
+from heartlens.models.interventions.replacement import Value
+from heartlens.models.interventions.sweep import HEADS, LAYER, MLP
+from heartlens.models.subject import TOKEN, subject_of
 from heartlens.refusal import Refusal
 
 Logits = Float[Tensor, "variant window draw output"]
@@ -56,11 +57,12 @@ class Steps:
         n_steps: int,
     ) -> None:
         _refuse(model, prompts.shape[1], n_steps)
+        self.engine = TorchEngine(model)
         self.model, self.variants, self.n_time, self.n_draws = model, variants, prompts.shape[1], n_draws
         self.n_windows = len(prompts)
         self._given = {name: _whole(model, name, value, len(prompts)) for name, value in values.items()}
         self._prompt: list[tuple[Rows, Rows]] = []
-        x = forward.embedded(model, prompts.to(model.W_E.device)).repeat(len(variants), 1, 1)
+        x = self.engine.embed(prompts).repeat(len(variants), 1, 1)
         self.logits = self._through(x, slice(0, self.n_time), self._on_the_prompt).expand(-1, -1, n_draws, -1)
         shape = (len(x) * n_draws, model.cfg.n_heads, n_steps - 1, model.cfg.d_head)
         self._own = [(x.new_empty(shape), x.new_empty(shape)) for _ in self._prompt]
@@ -77,19 +79,19 @@ class Steps:
     def _through(self, x: Stream, time: slice, attend: Attend) -> Logits:
         for layer in range(self.model.cfg.n_layers):
             x = self._block(x, layer, time, attend)
-        return self._by_variant(forward.outputs(self.model, x[:, -1:])[:, 0])
+        return self._by_variant(self.engine.outputs(x[:, -1:])[:, 0])
 
     def _block(self, x: Stream, layer: int, time: slice, attend: Attend) -> Stream:
         """The stream after a block, the parts that the variants lack replaced."""
-        z = attend(layer, *forward.projected(self.model, x, layer)).transpose(1, 2)
+        z = attend(layer, *(self.engine.read(x, layer, letter) for letter in "QKV")).transpose(1, 2)
         for place in self._those(HEADS, layer):
             head = self.variants[place].head
             self._by_variant(z)[place, ..., head, :] = self._value(hooks.z(layer), time)[..., head, :]
-        attention = forward.attention_out(self.model, z, layer)
+        attention = self.engine.attention_out(z, layer)
         for place in self._those(LAYER, layer):
             self._by_variant(attention)[place] = self._value(hooks.attn_out(layer), time)
         mid = x + attention
-        mlp = forward.mlp_out(self.model, mid, layer)
+        mlp = self.engine.mlp_out(mid, layer)
         for place in (*self._those(MLP, layer), *self._those(LAYER, layer)):
             self._by_variant(mlp)[place] = self._value(hooks.mlp_out(layer), time)
         return mid + mlp
@@ -143,7 +145,7 @@ def _whole(model: HookedTransformer, name: str, value: Value, n_windows: int) ->
 
 def refuse_task_head(model: HookedTransformer) -> None:
     """Refuses a model that says no next token."""
-    if answers(model) != TOKEN:
+    if subject_of(model).answers != TOKEN:
         raise Refusal("a task head generates nothing; give its base (ecg, ppg)")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heartlens.measures.rhythm import rhythm_of, rhythms_of
-from heartlens.models.continuation import continued, uniforms
+from heartlens.models.interventions.continuation import continued, uniforms
 from heartlens.models.planted import CopiesValue, planted
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular

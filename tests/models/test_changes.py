@@ -7,7 +7,7 @@ from planted import model_of, random_state
 from safetensors.torch import save_file
 
 from heartlens.models.changes import base_beside, head_changes, tensor_changes
-from heartlens.models.perturbed import perturbed
+from heartlens.models.nulls.perturbed import perturbed
 
 QUERY, OUT = "blocks.1.sa.heads.0.query.weight", "blocks.1.sa.proj.weight"
 

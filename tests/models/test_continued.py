@@ -7,11 +7,11 @@ import pytest
 import torch
 from planted import model_of, random_state
 
-from heartlens.models.ablations import values_of
-from heartlens.models.continuation import continued, uniforms
+from heartlens.models.interventions.ablations import values_of
+from heartlens.models.interventions.continuation import continued, uniforms
 from heartlens.models.edit import ablated
 from heartlens.models.planted import Raises, planted
-from heartlens.models.replacement import Reference
+from heartlens.models.interventions.replacement import Reference
 from heartlens.models.steps import INTACT, Steps, Variant, sampled
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated

@@ -7,7 +7,7 @@ from planted import random_state
 
 from heartlens.converters.hooked import hooked_model
 from heartlens.models import difference
-from heartlens.models.difference import OTHERS, _shapley, shares_of
+from heartlens.models.interventions.difference import OTHERS, _shapley, shares_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 

@@ -11,7 +11,7 @@ from heartlens.axes import CONTEXT
 from heartlens.converters.hooked import hooked_model
 from heartlens.converters.sizes import Sizes
 from heartlens.models import attribution
-from heartlens.models.attribution import direct_terms, estimated_effects, exact_effects, lens, read, value_of, whole_effect
+from heartlens.models.interventions.attribution import direct_terms, estimated_effects, exact_effects, lens, read, value_of, whole_effect
 
 LOADS = {"as it is": {}, "folded": {"fold_ln": True, "center_writing_weights": True}}
 CLEAN, CORRUPT = torch.randint(0, 101, (2, 2, CONTEXT), generator=torch.Generator().manual_seed(3))

@@ -6,7 +6,7 @@ from planted import model_of, random_state
 
 from heartlens.models import hooks
 from heartlens.models.edit import patched
-from heartlens.models.head_swap import carried_by_head, last_logits
+from heartlens.models.interventions.head_swap import carried_by_head, last_logits
 from heartlens.signals.simulate import simulated
 
 N_LAYERS, N_HEADS = 3, 2

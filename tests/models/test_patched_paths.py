@@ -10,7 +10,7 @@ from planted import model_of, random_state
 from heartlens.axes import CONTEXT
 from heartlens.models import hooks
 from heartlens.models.edit import patched
-from heartlens.models.patching import Readout, direct_effects, head_effects, path_effects, stream_effects, traced, values_of
+from heartlens.models.interventions.patching import Readout, direct_effects, head_effects, path_effects, stream_effects, traced, values_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 

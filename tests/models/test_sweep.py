@@ -8,8 +8,8 @@ from planted import model_of, random_state
 from heartlens.converters.hooked import hooked_model
 from heartlens.models import forward, hooks
 from heartlens.models.edit import ablated
-from heartlens.models.replacement import Reference, replacements
-from heartlens.models.sweep import intact, swept
+from heartlens.models.interventions.replacement import Reference, replacements
+from heartlens.models.interventions.sweep import intact, swept
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from originals import tiny_model
 
-from heartlens.models.twins import twins
+from heartlens.models.nulls.twins import twins
 
 
 def weights(model):

@@ -13,7 +13,7 @@ from heartlens.analyses.circuit_search import evenly_split
 from heartlens.analyses.circuit_words import holds
 from heartlens.analysis import run
 from heartlens.measures.circuit import harm, nested, pruned
-from heartlens.models.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name
+from heartlens.models.interventions.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name
 from heartlens.models.planted import CopiesValue, FirstToken, Wave, planted
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated

@@ -11,7 +11,7 @@ from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.axes import CONTEXT
 from heartlens.models.planted import FirstToken, SamePhase, Wave, planted, silenced
-from heartlens.models.twins import twins
+from heartlens.models.nulls.twins import twins
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 

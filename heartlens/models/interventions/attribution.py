@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
-from heartlens.models import forward, hooks
-from heartlens.models.sweep import HEADS, MLP, intact, swept
+from heartlens.engine import Engine, Mixed, Parts, Stream
+from heartlens.engine.batched import TorchEngine
+from heartlens.models.interventions.replacement import activations_of_parts
+from heartlens.models.interventions.sweep import HEADS, MLP, intact, swept
 
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
 
@@ -33,39 +34,40 @@ def read(logits: Float[Tensor, "*variant window time output"], token: Tokens | N
     return logits.gather(-1, wanted)[..., 0] - logits.mean(dim=-1)
 
 
-def direct_terms(model: HookedTransformer, tokens: Tokens, token: Tokens | None) -> dict[str, Float[Tensor, "window time ..."]]:
+def direct_terms(engine: Engine, tokens: Tokens, token: Tokens | None) -> dict[str, Float[Tensor, "window time ..."]]:
     """What `read` gives, as a sum of terms at each place: heads (layer, head), their biases and the MLPs (layer), and the rest.
 
     A RuntimeError tells how far the sum is off the model's own output, should that be more than TOLERANCE.
     """
     with torch.inference_mode():
-        parts = _blocks(model, forward.embedded(model, tokens))
-        along, constant = _linear(model, parts[-1].post.double(), token)
+        parts = _blocks(engine, engine.embed(tokens))
+        along, constant = _linear(engine, parts[-1].post.double(), token)
         terms = {
-            "direct": torch.stack([_of_heads(model, part.z, along, layer) for layer, part in enumerate(parts)], dim=2),
+            "direct": torch.stack([_of_heads(engine, part.z, along, layer) for layer, part in enumerate(parts)], dim=2),
             "direct_mlp": torch.stack([_onto(part.post.double() - part.mid.double(), along) for part in parts], dim=2),
-            "direct_attention_bias": torch.stack([_onto(block.attn.b_O.double(), along) for block in model.blocks], dim=2),
-            "direct_embedding": _onto(model.W_E[tokens].double(), along),
-            "direct_position": _onto(model.W_pos[: tokens.shape[1]].double(), along),
+            "direct_attention_bias": torch.stack([_onto(bias.double(), along) for bias in _attention_biases(engine, parts)], dim=2),
+            "direct_embedding": _onto(engine.model.W_E[tokens].double(), along),
+            "direct_position": _onto(engine.model.W_pos[: tokens.shape[1]].double(), along),
             "direct_constant": constant,
         }
         together = torch.stack([term.flatten(2).sum(dim=-1) if term.ndim > 2 else term for term in terms.values()]).sum(dim=0)
-        _compare(together, read(model(tokens), token))
+        _compare(together, read(engine.outputs(parts[-1].post), token))
     return terms
 
 
-def _blocks(model: HookedTransformer, x: forward.Stream) -> list[forward.Parts]:
+def _blocks(engine: Engine, x: Stream) -> list[Parts]:
     parts = []
-    for layer in range(model.cfg.n_layers):
-        parts.append(forward.block_parts(model, x, layer))
+    for layer in range(engine.sizes.n_layers):
+        parts.append(engine.parts(x, layer))
         x = parts[-1].post
     return parts
 
 
 def _linear(
-    model: HookedTransformer, stream: forward.Stream, token: Tokens | None
+    engine: Engine, stream: Stream, token: Tokens | None
 ) -> tuple[Float[Tensor, "window time d_model"], Float[Tensor, "window time"]]:
     """The vector whose product with what is added to the stream is what that adds to `read`, and what is there without any stream."""
+    model = engine.model
     norm, columns, bias = model.ln_final, model.W_U.double(), model.b_U.double()
     if token is None:
         vector, constant = columns[:, 0].expand_as(stream), bias[0].expand(stream.shape[:2])
@@ -79,8 +81,12 @@ def _linear(
     return scaled - scaled.mean(dim=-1, keepdim=True), constant
 
 
-def _of_heads(model: HookedTransformer, z: forward.Mixed, along: Tensor, layer: int) -> Float[Tensor, "window time head"]:
-    return torch.einsum("bthe,hed,btd->bth", z.double(), model.blocks[layer].attn.W_O.double(), along)
+def _of_heads(engine: Engine, z: Mixed, along: Tensor, layer: int) -> Float[Tensor, "window time head"]:
+    return torch.einsum("hbtd,btd->bth", engine.added(z, layer).double(), along)
+
+
+def _attention_biases(engine: Engine, parts: list[Parts]) -> list[Float[Tensor, " d_model"]]:
+    return [engine.attention_out(torch.zeros_like(part.z[:1, :1]), layer)[0, 0] for layer, part in enumerate(parts)]
 
 
 def _onto(added: Tensor, along: Tensor) -> Float[Tensor, "window time"]:
@@ -106,16 +112,16 @@ class Lens:
     nats: Float[Tensor, "window level"]
 
 
-def lens(model: HookedTransformer, tokens: Tokens, token: Tokens | None) -> Lens:
+def lens(engine: Engine, tokens: Tokens, token: Tokens | None) -> Lens:
     """The lens at the embedding and after each block; the last level is the model's output."""
     with torch.inference_mode():
-        x = forward.embedded(model, tokens)
-        seen = [_seen(model, stream, tokens, token) for stream in (x, *(part.post for part in _blocks(model, x)))]
+        x = engine.embed(tokens)
+        seen = [_seen(engine, stream, tokens, token) for stream in (x, *(part.post for part in _blocks(engine, x)))]
         return Lens(*(torch.stack(each, dim=1) for each in zip(*seen, strict=True)))
 
 
-def _seen(model: HookedTransformer, stream: forward.Stream, tokens: Tokens, token: Tokens | None) -> tuple[Tensor, Tensor, Tensor]:
-    logits = forward.outputs(model, stream)
+def _seen(engine: Engine, stream: Stream, tokens: Tokens, token: Tokens | None) -> tuple[Tensor, Tensor, Tensor]:
+    logits = engine.outputs(stream)
     if token is None:
         return logits[..., 0], logits[..., 0], logits.new_zeros(len(logits))
     log_chance = logits.log_softmax(dim=-1)
@@ -123,9 +129,9 @@ def _seen(model: HookedTransformer, stream: forward.Stream, tokens: Tokens, toke
     return read(logits, token), log_chance.exp() @ torch.arange(logits.shape[-1]).to(logits), nats
 
 
-def tokens_of(model: HookedTransformer, numbers: Integer[np.ndarray, "window time"]) -> Tokens:
+def tokens_of(engine: Engine, numbers: Integer[np.ndarray, "window time"]) -> Tokens:
     """Token numbers as the model takes them."""
-    return torch.from_numpy(numbers.astype(np.int64)).to(model.W_E.device)
+    return torch.from_numpy(numbers.astype(np.int64)).to(engine.device)
 
 
 def value_of(token: Tokens | None, weight: Float[np.ndarray, "window time"]) -> Value:
@@ -133,10 +139,10 @@ def value_of(token: Tokens | None, weight: Float[np.ndarray, "window time"]) -> 
     return lambda logits: (read(logits, token) * torch.from_numpy(weight).to(logits)).sum(dim=-1)
 
 
-def whole_effect(model: HookedTransformer, clean: Tokens, corrupt: Tokens, value: Value) -> Float[Tensor, " window"]:
+def whole_effect(engine: Engine, clean: Tokens, corrupt: Tokens, value: Value) -> Float[Tensor, " window"]:
     """How much the value changes where the corrupt tokens are run instead of the clean ones."""
     with torch.inference_mode():
-        return value(intact(model, corrupt)) - value(intact(model, clean))
+        return value(intact(engine, corrupt)) - value(intact(engine, clean))
 
 
 @dataclass(frozen=True)
@@ -147,15 +153,16 @@ class Effects:
     mlps: Float[Tensor, "window layer"]
 
 
-def estimated_effects(model: HookedTransformer, clean: Tokens, corrupt: Tokens, value: Value, n_steps: int) -> tuple[Effects, Effects]:
+def estimated_effects(engine: Engine, clean: Tokens, corrupt: Tokens, value: Value, n_steps: int) -> tuple[Effects, Effects]:
     """The estimates of all effects by integrated gradients, and by the gradient at the clean activations alone."""
-    places = torch.tensor([0.0, *((step + 0.5) / n_steps for step in range(n_steps))]).to(model.W_E)
+    engine = TorchEngine(engine.model) if engine.name == "fused" else engine  # the compiled kernel has no gradients
+    places = torch.tensor([0.0, *((step + 0.5) / n_steps for step in range(n_steps))]).to(engine.device, engine.dtype)
     with torch.no_grad():
-        x = forward.embedded(model, clean)
-        before, after = _blocks(model, x), _blocks(model, forward.embedded(model, corrupt))
+        x = engine.embed(clean)
+        before, after = _blocks(engine, x), _blocks(engine, engine.embed(corrupt))
     heads, mlps = [], []
     for layer, (a, b) in enumerate(zip(before, after, strict=True)):
-        of_z, of_mlp = _on_the_way(model, x, a, b, layer, places, value)
+        of_z, of_mlp = _on_the_way(engine, x, a, b, layer, places, value)
         heads.append(of_z.sum(dim=(2, 4)))
         mlps.append(of_mlp.sum(dim=(2, 3)))
         x = a.post
@@ -165,7 +172,7 @@ def estimated_effects(model: HookedTransformer, clean: Tokens, corrupt: Tokens, 
 
 
 def _on_the_way(
-    model: HookedTransformer, x: Tensor, clean: forward.Parts, corrupt: forward.Parts, layer: int, places: Tensor, value: Value
+    engine: Engine, x: Tensor, clean: Parts, corrupt: Parts, layer: int, places: Tensor, value: Value
 ) -> tuple[Float[Tensor, "place window time head d_head"], Float[Tensor, "place window time d_model"]]:
     """Change times gradient of a layer's z, and of what its MLP adds, at several places between clean and corrupt; all else is clean."""
     n_places, n_windows = len(places), len(x)
@@ -174,19 +181,18 @@ def _on_the_way(
     z = (clean.z + places.view(-1, 1, 1, 1, 1) * change).detach().requires_grad_()
     added = (mlp + places.view(-1, 1, 1, 1) * of_mlp).detach().requires_grad_()
     many = x.expand(n_places, *x.shape).flatten(0, 1)
-    after = torch.cat([forward.after_attention(model, many, z.flatten(0, 1), layer), (clean.mid + added).flatten(0, 1)])
-    logits = forward.outputs(model, forward.run_blocks(model, after, layer + 1))
+    after = torch.cat([engine.after(many, layer, z=z.flatten(0, 1)), (clean.mid + added).flatten(0, 1)])
+    logits = engine.outputs(engine.run_blocks(after, layer + 1))
     read = value(logits.view(2 * n_places, n_windows, *logits.shape[1:]))
     slope_z, slope_mlp = torch.autograd.grad(read.sum(), (z, added))
     return change * slope_z, of_mlp * slope_mlp
 
 
-def exact_effects(model: HookedTransformer, clean: Tokens, corrupt: Tokens, value: Value) -> Effects:
+def exact_effects(engine: Engine, clean: Tokens, corrupt: Tokens, value: Value) -> Effects:
     """All effects, by running the clean tokens with one activation after the other replaced."""
-    names = [name(layer) for layer in range(model.cfg.n_layers) for name in (hooks.z, hooks.mlp_out)]
+    replacing = activations_of_parts(engine, corrupt)
     with torch.inference_mode():
-        replacing = hooks.activations(model, corrupt, names)
-        whole = value(intact(model, clean))
-        found = [value(one.outputs) - whole for one in swept(model, clean, replacing, (HEADS, MLP))]
+        whole = value(intact(engine, clean))
+        found = [value(one.outputs) - whole for one in swept(engine, clean, replacing, (HEADS, MLP))]
     changes = torch.stack(found, dim=0).permute(2, 0, 1)
     return Effects(changes[..., :-1], changes[..., -1])

@@ -22,8 +22,8 @@ from heartlens.checkpoints.read import fingerprint
 from heartlens.converters.hooked import hooked_model
 from heartlens.converters.sizes import Sizes, sizes_of
 from heartlens.models.origin import Origin
-from heartlens.models.planted_facts import Fact, Rhythm, Stream, rhythm_of
-from heartlens.models.planted_heads import CopiesValue, Dead, FirstToken, Look, Plant, Raises, SamePhase, Wave, Write
+from heartlens.models.planted.facts import Fact, Rhythm, Stream, rhythm_of
+from heartlens.models.planted.heads import CopiesValue, Dead, FirstToken, Look, Plant, Raises, SamePhase, Wave, Write
 from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 

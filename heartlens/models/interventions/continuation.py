@@ -11,19 +11,21 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from transformer_lens import HookedTransformer
 
-from heartlens.models.ablations import values_of
-from heartlens.models.replacement import Reference, Value
+from heartlens.engine import Sizes
+from heartlens.models.interventions.ablations import values_of
+from heartlens.models.interventions.replacement import Reference, Value
+from heartlens.models.interventions.sweep import HEADS, LAYER, MLP
 from heartlens.models.steps import INTACT, Steps, Variant, sampled
-from heartlens.models.sweep import HEADS, LAYER, MLP
+from heartlens.models.subject import Subject
 from heartlens.windows import Windows
 
 Uniforms = Float[np.ndarray, "*variant window draw step"]  # of all variants, or of each its own
 
 
-def variants_of(model: HookedTransformer) -> tuple[Variant, ...]:
+def variants_of(sizes: Sizes) -> tuple[Variant, ...]:
     """Every head, layer by layer, then every MLP, then every layer."""
-    layers = range(model.cfg.n_layers)
-    heads = [Variant(HEADS, layer, head) for layer in layers for head in range(model.cfg.n_heads)]
+    layers = range(sizes.n_layers)
+    heads = [Variant(HEADS, layer, head) for layer in layers for head in range(sizes.n_heads)]
     return (*heads, *(Variant(part, layer) for part in (MLP, LAYER) for layer in layers))
 
 
@@ -56,13 +58,13 @@ def continued(
 
 
 def variants_continued(
-    model: HookedTransformer, windows: Windows, how: str, reference: Reference | None, n_prompt: int, n_draws: int, seed: int
+    subject: Subject, windows: Windows, how: str, reference: Reference | None, n_prompt: int, n_draws: int, seed: int
 ) -> UInt8[np.ndarray, "variant window draw step"]:
     """The rest of each window as the model generates it: intact, intact with other random numbers, then without each of `variants_of`."""
-    variants = (INTACT, INTACT, *variants_of(model))
+    variants = (INTACT, INTACT, *variants_of(subject.sizes))
     made = []
     for one in windows.chunks(1):  # the keys and values of all variants and draws of one window are 0.3 GB
         drawn = uniforms(one.identity, 2 * n_draws, one.tokens.shape[1] - n_prompt, seed)
         sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
-        made.append(continued(model, one.tokens[:, :n_prompt], sets, variants, values_of(model, how, reference, one)))
+        made.append(continued(subject.model, one.tokens[:, :n_prompt], sets, variants, values_of(subject, how, reference, one)))
     return np.concatenate(made, axis=1)

@@ -10,19 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
-from torch.nn import functional
-from transformer_lens import HookedTransformer
 
-from heartlens.models import forward, hooks
-from heartlens.models.sweep import HEADS, _finished, swept
+from heartlens.engine import Engine, Mixed, Stream, Tokens
+from heartlens.models import hooks
+from heartlens.models.interventions.sweep import HEADS, finished, swept
 from heartlens.refusal import Refusal
 
 INPUTS = ("Q", "K", "V")
 SAME = 1e-3  # of the readout, or of 1 where it is smaller: how far rounding may bring two ways to the same number apart
 
-Tokens = Int[Tensor, "window time"]
 At = Bool[np.ndarray, "window time"]
 READS = ("logit", "probability", "nats")
 
@@ -61,114 +59,110 @@ class Trace:
     """What a model computes on an input: the stream before each block and after the last, and what each block's heads mixed."""
 
     tokens: Tokens
-    levels: list[forward.Stream]
-    z: list[forward.Mixed]
+    levels: list[Stream]
+    z: list[Mixed]
 
 
-def traced(model: HookedTransformer, tokens: Integer[np.ndarray, "window time"]) -> Trace:
+def traced(engine: Engine, tokens: Integer[np.ndarray, "window time"]) -> Trace:
     """The trace of some windows' tokens. Refuses a model with hooks."""
-    asked = torch.from_numpy(tokens.astype(np.int64)).to(model.W_E.device)
+    asked = torch.from_numpy(tokens.astype(np.int64)).to(engine.device)
     with torch.inference_mode():
-        levels, z = [forward.embedded(model, asked)], []
-        for layer in range(model.cfg.n_layers):
-            parts = forward.block_parts(model, levels[-1], layer)
+        levels, z = [engine.embed(asked)], []
+        for layer in range(engine.sizes.n_layers):
+            parts = engine.parts(levels[-1], layer)
             levels.append(parts.post)
             z.append(parts.z)
     return Trace(asked, levels, z)
 
 
-def values_of(model: HookedTransformer, trace: Trace, readout: Readout) -> Float[np.ndarray, " window"]:
+def values_of(engine: Engine, trace: Trace, readout: Readout) -> Float[np.ndarray, " window"]:
     """What is read of each window as it is."""
-    return _values(model, trace.levels[-1][None], model.cfg.n_layers, readout)[0]
+    return _values(engine, trace.levels[-1][None], engine.sizes.n_layers, readout)[0]
 
 
 def head_effects(
-    model: HookedTransformer, run: Trace, source: Trace, readout: Readout, at: At | None = None
+    engine: Engine, run: Trace, source: Trace, readout: Readout, at: At | None = None
 ) -> Float[np.ndarray, "window layer head"]:
     """The effect of each head's output being the source's, at the tokens `at` (None: at all)."""
     where = torch.ones_like(run.tokens, dtype=torch.bool) if at is None else torch.from_numpy(at).to(run.tokens.device)
     with torch.inference_mode():
         pairs = enumerate(zip(run.z, source.z, strict=True))
         values = {hooks.z(layer): torch.where(where[..., None, None], new, own) for layer, (own, new) in pairs}
-        outputs = [one.outputs for one in swept(model, run.tokens, values, (HEADS,), readout.is_last)]
+        outputs = [one.outputs for one in swept(engine, run.tokens, values, (HEADS,), readout.is_last)]
         found = [readout.value(each).cpu().numpy() for each in outputs]
-    return np.moveaxis(np.stack(found) - values_of(model, run, readout), -1, 0)
+    return np.moveaxis(np.stack(found) - values_of(engine, run, readout), -1, 0)
 
 
 def stream_effects(
-    model: HookedTransformer, run: Trace, source: Trace, readout: Readout, at: Bool[np.ndarray, "place window time"]
+    engine: Engine, run: Trace, source: Trace, readout: Readout, at: Bool[np.ndarray, "place window time"]
 ) -> Float[np.ndarray, "window level place"]:
     """The effect of the whole stream being the source's at the tokens of each place, at each level of the stream.
 
     A RuntimeError tells if it is not the source's readout where a place is all tokens.
     """
-    before = values_of(model, run, readout)
+    before = values_of(engine, run, readout)
     where = torch.from_numpy(at).to(run.tokens.device)[..., None]
     found = []
     for level, (own, new) in enumerate(zip(run.levels, source.levels, strict=True)):
-        found.append(_values(model, torch.where(where, new, own), level, readout))
-    _compare(np.stack(found)[:, at.all(axis=(1, 2))], values_of(model, source, readout))
+        found.append(_values(engine, torch.where(where, new, own), level, readout))
+    _compare(np.stack(found)[:, at.all(axis=(1, 2))], values_of(engine, source, readout))
     return np.moveaxis(np.stack(found) - before, -1, 0)
 
 
-def direct_effects(model: HookedTransformer, run: Trace, source: Trace, readout: Readout) -> Float[np.ndarray, "window layer head"]:
+def direct_effects(engine: Engine, run: Trace, source: Trace, readout: Readout) -> Float[np.ndarray, "window layer head"]:
     """The effect of each head's change on the output by the direct path: through the final norm and nothing else."""
-    n_layers, end = model.cfg.n_layers, run.levels[-1]
+    n_layers, end = engine.sizes.n_layers, run.levels[-1]
     with torch.inference_mode():
-        found = [_values(model, end + added, n_layers, readout) for added in _added(model, run, source, n_layers)]
-    return np.moveaxis(np.stack(found) - values_of(model, run, readout), -1, 0)
+        found = [_values(engine, end + added, n_layers, readout) for added in _added(engine, run, source, n_layers)]
+    return np.moveaxis(np.stack(found) - values_of(engine, run, readout), -1, 0)
 
 
 def path_effects(
-    model: HookedTransformer, run: Trace, source: Trace, readout: Readout, receiver: tuple[int, int]
+    engine: Engine, run: Trace, source: Trace, readout: Readout, receiver: tuple[int, int]
 ) -> Float[np.ndarray, "window part layer head"]:
     """The effect of each earlier layer's head by the direct path into the query, key or value input of one receiving head (layer, head).
 
     What the receiver then mixes goes on through the model. Refuses a receiver that is not there or has no head upstream.
     """
     layer, head = receiver
-    if not (1 <= layer < model.cfg.n_layers and 0 <= head < model.cfg.n_heads):
-        legal = f"layers 1 to {model.cfg.n_layers - 1} (0 has none upstream), heads 0 to {model.cfg.n_heads - 1}"
+    if not (1 <= layer < engine.sizes.n_layers and 0 <= head < engine.sizes.n_heads):
+        legal = f"layers 1 to {engine.sizes.n_layers - 1} (0 has none upstream), heads 0 to {engine.sizes.n_heads - 1}"
         raise Refusal(f"no head receives at layer {layer}, head {head}; legal: {legal}")
-    before = values_of(model, run, readout)
+    before = values_of(engine, run, readout)
     found = []
     with torch.inference_mode():
-        for added in _added(model, run, source, layer):
-            streams = _received(model, run, added, layer, head)
-            found.append(_values(model, streams, layer + 1, readout).reshape(len(INPUTS), -1, len(before)) - before)
+        for added in _added(engine, run, source, layer):
+            streams = _received(engine, run, added, layer, head)
+            found.append(_values(engine, streams, layer + 1, readout).reshape(len(INPUTS), -1, len(before)) - before)
     return np.stack(found).transpose(3, 1, 0, 2)
 
 
-def _added(model: HookedTransformer, run: Trace, source: Trace, stop: int) -> Iterator[Float[Tensor, "head window time d_model"]]:
+def _added(engine: Engine, run: Trace, source: Trace, stop: int) -> Iterator[Float[Tensor, "head window time d_model"]]:
     """By how much what each head adds to the stream differs, layer by layer up to `stop`."""
     for layer in range(stop):
-        yield torch.einsum("bthd,hdm->hbtm", source.z[layer] - run.z[layer], model.blocks[layer].attn.W_O)
+        yield engine.added(source.z[layer] - run.z[layer], layer)
 
 
 def _received(
-    model: HookedTransformer, run: Trace, added: Float[Tensor, "head window time d_model"], layer: int, head: int
+    engine: Engine, run: Trace, added: Float[Tensor, "head window time d_model"], layer: int, head: int
 ) -> Float[Tensor, "variant window time d_model"]:
     """The stream after the receiver's layer, with each sender's change in its query, then in its key, then in its value."""
-    x, z = run.levels[layer], run.z[layer]
-    n_senders = len(added)
-    own = [each[:, [head]].repeat(n_senders, 1, 1, 1) for each in forward.projected(model, x, layer)]
-    changed = [each[:, [head]] for each in forward.projected(model, (x + added).flatten(0, 1), layer)]
+    x, z, n_senders = run.levels[layer], run.z[layer], len(added)
+    many, changed = x.repeat(n_senders, 1, 1), (x + added).flatten(0, 1)
     streams = []
-    for entered in range(len(INPUTS)):
-        query, key, value = (changed[n] if n == entered else own[n] for n in range(len(INPUTS)))
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1 / model.cfg.attn_scale)
+    for reader in INPUTS:
         new = z.repeat(n_senders, 1, 1, 1)
-        new[:, :, head] = mixed[:, 0, :, : model.cfg.d_head]
-        streams.append(forward.after_attention(model, x.repeat(n_senders, 1, 1), new, layer).view(n_senders, *x.shape))
+        new[:, :, head] = engine.attended(many, layer, changed, reader, head)
+        streams.append(engine.after(many, layer, z=new).view(n_senders, *x.shape))
     return torch.cat(streams)
 
 
 def _values(
-    model: HookedTransformer, x: Float[Tensor, "variant window time d_model"], start: int, readout: Readout
+    engine: Engine, x: Float[Tensor, "variant window time d_model"], start: int, readout: Readout
 ) -> Float[np.ndarray, "variant window"]:
     """What is read, from streams before block `start`."""
     with torch.inference_mode():
-        return np.asarray(readout.value(_finished(model, x, start, readout.is_last)).cpu().numpy())
+        return np.asarray(readout.value(finished(engine, x, start, readout.is_last)).cpu().numpy())
 
 
 def _compare(patched: Float[np.ndarray, "level place window"], source: Float[np.ndarray, " window"]) -> None:

@@ -6,7 +6,7 @@ of unknown phase among themselves). `resample` takes the activation of a referen
 identity, so that it is the same wherever that window is measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from heartlens.engine import Engine
 from heartlens.models import hooks
 from heartlens.refusal import Refusal
 from heartlens.windows import Windows
@@ -27,9 +28,9 @@ Value = Tensor | Callable[[Tensor], Tensor]
 class Reference:
     """A model's activations on a sample of windows, each hook point's kept once it was asked for."""
 
-    def __init__(self, model: HookedTransformer, sample: Windows) -> None:
+    def __init__(self, model: HookedTransformer, sample: Windows, activations: Mapping[str, Tensor] | None = None) -> None:
         self.model, self.sample = model, sample
-        self._known: dict[str, Tensor] = {}
+        self._known: dict[str, Tensor] = dict(activations or {})
 
     def activation(self, name: str) -> Float[Tensor, "window time ..."]:
         """What passes a hook point on the sample; the first question asks for all layers' at once."""
@@ -53,6 +54,18 @@ class Reference:
         return _by_phase(known, _bins(self.sample))[torch.from_numpy(_bins(windows))]
 
 
+def activations_of_parts(engine: Engine, tokens: Int[Tensor, "window time"]) -> dict[str, Tensor]:
+    """What passes every layer's z, attn_out and mlp_out, by the names of these hook points."""
+    with torch.inference_mode():
+        x = engine.embed(tokens)
+        passing: dict[str, Tensor] = {}
+        for layer in range(engine.sizes.n_layers):
+            parts = engine.parts(x, layer)
+            passing |= {hooks.z(layer): parts.z, hooks.attn_out(layer): parts.mid - x, hooks.mlp_out(layer): parts.post - parts.mid}
+            x = parts.post
+    return passing
+
+
 def replacements(
     model: HookedTransformer, names: list[str], how: str, reference: Reference | None = None, windows: Windows | None = None
 ) -> dict[str, Value]:
@@ -60,7 +73,9 @@ def replacements(
     if how == "zero":
         return dict.fromkeys(names, torch.zeros_like)
     if reference is None or reference.model is not model:
-        raise Refusal(f"how={how!r} needs a reference of this very model: heartlens.models.replacement.Reference(model, windows)")
+        raise Refusal(
+            f"how={how!r} needs a reference of this very model: heartlens.models.interventions.replacement.Reference(model, windows)"
+        )
     return {name: reference.value(name, how, windows) for name in names}
 
 

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
-from heartlens.models import forward
-from heartlens.models.fused import norm
+from heartlens.engine import Engine, Stream
 from heartlens.refusal import Refusal
 
 MOST_HEADS = 10  # 8192 mixtures
@@ -36,23 +34,23 @@ class Shares:
     others: Float[np.ndarray, "window other"]
 
 
-def shares_of(tuned: HookedTransformer, base: HookedTransformer, tokens: Tokens, asked: Bool[np.ndarray, "window time"]) -> Shares:
+def shares_of(tuned: Engine, base: Engine, tokens: Tokens, asked: Bool[np.ndarray, "window time"]) -> Shares:
     """The shares of the parts of the last block in the change of the first output, at the tokens `asked`.
 
     Refuses models whose earlier blocks differ, or of more heads than MOST_HEADS. A RuntimeError tells if base blocks and shares are off
     the tuned model's own output by more than TOLERANCE.
     """
     _refuse_unlike(tuned, base)
-    n_heads = tuned.cfg.n_heads
+    n_heads = tuned.sizes.n_heads
     with torch.inference_mode():
-        given = torch.from_numpy(tokens.astype(np.int64)).to(tuned.W_E.device)
-        x = forward.run_blocks(tuned, forward.embedded(tuned, given), 0, tuned.cfg.n_layers - 1)
-        added = [_added(model, x) for model in (base, tuned)]
+        given = torch.from_numpy(tokens.astype(np.int64)).to(tuned.device)
+        x = tuned.run_blocks(tuned.embed(given), 0, tuned.sizes.n_layers - 1)
+        added = [_added(engine, x) for engine in (base, tuned)]
         mixtures = np.full((2,) * (n_heads + len(OTHERS)) + (len(tokens),), np.nan)
         for window, row in enumerate(torch.from_numpy(asked).to(x.device)):
             own = [(heads[window][:, row], bias) for heads, bias in added]
             mixtures[..., window] = _mixtures(tuned, base, x[window][row], own).reshape(mixtures.shape[:-1])
-        logit = tuned(given)[..., 0].double().cpu().numpy()
+        logit = tuned.model(given)[..., 0].double().cpu().numpy()
     whole = np.array([of_window[row].mean() if row.any() else np.nan for of_window, row in zip(logit, asked, strict=True)])
     shapley = _shapley(mixtures)
     found = Shares(mixtures[(0,) * shapley.shape[0]], mixtures[(1,) * shapley.shape[0]], shapley[:n_heads].T, shapley[n_heads:].T)
@@ -60,27 +58,28 @@ def shares_of(tuned: HookedTransformer, base: HookedTransformer, tokens: Tokens,
     return found
 
 
-def _refuse_unlike(tuned: HookedTransformer, base: HookedTransformer) -> None:
-    last = f"blocks.{tuned.cfg.n_layers - 1}."
+def _refuse_unlike(tuned: Engine, base: Engine) -> None:
+    last = f"blocks.{tuned.sizes.n_layers - 1}."
     ends = (last, "ln_final", "unembed")
-    tensors = dict(base.named_parameters())
-    unlike = [name for name, own in tuned.named_parameters() if not name.startswith(ends) and not torch.equal(own, tensors[name])]
+    tensors = dict(base.model.named_parameters())
+    unlike = [name for name, own in tuned.model.named_parameters() if not name.startswith(ends) and not torch.equal(own, tensors[name])]
     if unlike:
         raise Refusal(f"the models differ before the last block, in {', '.join(unlike[:3])}; the change splits over the last block only")
-    if tuned.cfg.n_heads > MOST_HEADS:
-        raise Refusal(f"the model has {tuned.cfg.n_heads} heads; legal: up to {MOST_HEADS}, since every mixture of parts is run")
+    if tuned.sizes.n_heads > MOST_HEADS:
+        raise Refusal(f"the model has {tuned.sizes.n_heads} heads; legal: up to {MOST_HEADS}, since every mixture of parts is run")
 
 
-def _added(model: HookedTransformer, x: forward.Stream) -> tuple[Float[Tensor, "window head time d_model"], Float[Tensor, " d_model"]]:
+def _added(engine: Engine, x: Stream) -> tuple[Float[Tensor, "window head time d_model"], Float[Tensor, " d_model"]]:
     """What each head of the last block adds to the stream, and the bias."""
-    layer = model.cfg.n_layers - 1
-    attention = model.blocks[layer].attn
-    return torch.einsum("bthd,hdm->bhtm", forward.mixed(model, x, layer), attention.W_O), attention.b_O
+    layer = engine.sizes.n_layers - 1
+    z = engine.mixed(x, layer)
+    bias = engine.attention_out(torch.zeros_like(z[:1, :1]), layer)[0, 0]
+    return engine.added(z, layer).transpose(0, 1), bias
 
 
 def _mixtures(
-    tuned: HookedTransformer,
-    base: HookedTransformer,
+    tuned: Engine,
+    base: Engine,
     x: Float[Tensor, "time d_model"],
     added: list[tuple[Float[Tensor, "head time d_model"], Float[Tensor, " d_model"]]],
 ) -> Float[np.ndarray, " mixture"]:
@@ -89,10 +88,10 @@ def _mixtures(
     parts = [*zip(added[0][0], added[1][0], strict=True), (added[0][1].expand_as(x), added[1][1].expand_as(x))]
     for of_base, of_tuned in parts:
         stream = torch.stack([stream + of_base, stream + of_tuned], dim=1).flatten(0, 1)
-    layer = tuned.cfg.n_layers - 1
-    after = torch.stack([stream + forward.mlp_out(model, stream, layer) for model in (base, tuned)], dim=1)
-    normed = torch.stack([norm(model.ln_final, after) for model in (base, tuned)], dim=2)
-    logits = (normed @ tuned.W_U[:, 0] + tuned.b_U[0]).double()
+    layer = tuned.sizes.n_layers - 1
+    after = torch.stack([stream + engine.mlp_out(stream, layer) for engine in (base, tuned)], dim=1)
+    normed = torch.stack([engine.normed(after) for engine in (base, tuned)], dim=2)
+    logits = tuned.unembedded(normed)[..., 0].double()
     return np.asarray((logits.sum(dim=-1) / max(x.shape[0], 1)).flatten().cpu().numpy())
 
 

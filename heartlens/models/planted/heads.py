@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.models.planted_facts import Rhythm, bits, rhythm_of, turn
+from heartlens.models.planted.facts import Rhythm, bits, rhythm_of, turn
 from heartlens.refusal import Refusal, unknown
 from heartlens.windows import Windows
 

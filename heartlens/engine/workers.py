@@ -1,50 +1,35 @@
-"""Several chunks of windows at a time, each on one thread and a copy of the model of its own.
+"""Several chunks of windows at a time, each on one thread; the model is only read, so all share it.
 
 Each step of a forward is so small that sharing it between threads costs more than it gives (measured: 2.5 times the CPU time); whole
 chunks share nothing. The chunks and the order of their results do not depend on the number of workers, so neither do the numbers.
 """
 
-import copy
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from queue import SimpleQueue
 from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
-from transformer_lens import HookedTransformer
 
-from heartlens.models.fused import is_plain
+from heartlens.engine.protocol import Engine
 
-MOST = 16  # workers; each holds a few layers' patterns, about 100 MB
+MOST = 16  # workers; each holds a chunk's sums
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
 
-def on_chunks(work: Callable[[HookedTransformer, Chunk], Result], model: HookedTransformer, chunks: Iterable[Chunk]) -> Iterator[Result]:
-    """`work(model, chunk)` for every chunk, in order."""
-    copies: SimpleQueue[HookedTransformer] = SimpleQueue()
-    n_workers = workers_for(model)
-    for _ in range(n_workers):
-        copies.put(copy.deepcopy(model) if n_workers > 1 else model)
-
-    def borrow(chunk: Chunk) -> Result:
-        mine = copies.get()
-        try:
-            return work(mine, chunk)
-        finally:
-            copies.put(mine)
-
+def on_chunks(work: Callable[[Chunk], Result], chunks: Iterable[Chunk], n_workers: int) -> Iterator[Result]:
+    """`work(chunk)` for every chunk, in order, `n_workers` at a time."""
     if n_workers == 1:
-        yield from map(borrow, chunks)
+        yield from map(work, chunks)
         return
     with _one_thread_each(), ThreadPoolExecutor(n_workers) as pool:
         try:
-            yield from _in_order(pool, borrow, chunks, 2 * n_workers)
+            yield from _in_order(pool, work, chunks, 2 * n_workers)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -60,9 +45,9 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[Chunk], Result], chunks:
         yield begun.popleft().result()
 
 
-def workers_for(model: HookedTransformer) -> int:
+def workers_for(engine: Engine) -> int:
     """As many as the process may use CPUs; 1 on another device, and where somebody's hooks might not bear several threads."""
-    if model.W_E.device.type != "cpu" or not is_plain(model):
+    if engine.device.type != "cpu" or engine.name == "hooked":
         return 1
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, MOST)

@@ -1,0 +1,46 @@
+"""Several heads and whole layers replaced at once, without hook points: the outputs of a model that lost more and more of its parts."""
+
+from collections.abc import Collection, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from heartlens.engine import Engine, Tokens
+from heartlens.models import hooks
+from heartlens.models.interventions.replacement import Value
+from heartlens.models.interventions.sweep import replaced
+
+
+def without(
+    engine: Engine,
+    tokens: Tokens,
+    values: Mapping[str, Value],
+    heads: Collection[tuple[int, int]] = (),
+    layers: Collection[int] = (),
+    last_only: bool = False,
+) -> Float[Tensor, "window asked output"]:
+    """The outputs with these heads (layer, head) and these layers (attention and MLP) replaced, by `values` as for `sweep.swept`."""
+    x = engine.embed(tokens)
+    for layer in range(engine.sizes.n_layers):
+        own = [head for of_layer, head in heads if of_layer == layer]
+        if layer in layers:
+            attention, mlp = (replaced(values[name(layer)], x) for name in (hooks.attn_out, hooks.mlp_out))
+            x = engine.after(x, layer, attention=attention, mlp=mlp)
+        elif own:
+            z = engine.mixed(x, layer).clone()
+            z[:, :, own] = replaced(values[hooks.z(layer)], z)[:, :, own]
+            x = engine.after(x, layer, z=z)
+        else:
+            x = engine.run_blocks(x, layer, layer + 1)
+    return engine.outputs(x[:, -1:] if last_only else x)
+
+
+def head_norms(engine: Engine, tokens: Tokens) -> Float[Tensor, "window layer head"]:
+    """How much each head adds to the stream: the norm of z W_O, mean over a window's tokens."""
+    x, norms = engine.embed(tokens), []
+    for layer in range(engine.sizes.n_layers):
+        parts = engine.parts(x, layer)
+        norms.append(engine.added(parts.z, layer).norm(dim=-1).mean(dim=-1).T)
+        x = parts.post
+    return torch.stack(norms, dim=1)

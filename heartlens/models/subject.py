@@ -1,0 +1,62 @@
+"""A model with what an analysis must know of it, made once: where it comes from, what it answers, and the engine that runs it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Integer
+
+from heartlens.engine import Engine, Sizes, Tokens, engine_of
+from heartlens.models.origin import Origin, origin_of
+from heartlens.refusal import Refusal
+
+TOKEN, LAST, BEAT = "next token", "last token", "beat"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is analysed. `kind` is that of the signals the model reads, None where nothing tells it."""
+
+    model: Any
+    origin: Origin
+    engine: Engine
+
+    @property
+    def sizes(self) -> Sizes:
+        """The model's sizes."""
+        return self.engine.sizes
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of signal the model reads."""
+        return self.origin.kind
+
+    @cached_property
+    def answers(self) -> str:
+        """What the model answers: the next token, a question of its last token, or where beats are. Refuses a head of several outputs."""
+        task, n_outputs = self.origin.task, self.sizes.d_vocab_out
+        if task is None and n_outputs > 1:
+            return TOKEN
+        if n_outputs > 1:
+            raise Refusal(f"{self.origin.checkpoint} has {n_outputs} outputs; readouts are of the next token or of one output ({task})")
+        return BEAT if "beat" in (task or "") else LAST
+
+    @property
+    def reads_last(self) -> bool:
+        """Whether the last token's output alone is read."""
+        return self.answers == LAST
+
+    def tokens(self, numbers: Integer[np.ndarray, "window time"]) -> Tokens:
+        """Token numbers as the engine takes them."""
+        return torch.from_numpy(numbers.astype(np.int64)).to(self.engine.device)
+
+    def beside(self, model: Any) -> "Subject":
+        """Another model (a twin, a base) run by the same engine."""
+        return subject_of(model, self.engine.name)
+
+
+def subject_of(model: Any, engine: str = "auto") -> Subject:
+    """The subject of a model (a HookedTransformer), or of a subject itself. Refuses an engine that does not compute the model exactly."""
+    return model if isinstance(model, Subject) else Subject(model, origin_of(model), engine_of(model, engine))
