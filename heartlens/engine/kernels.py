@@ -20,7 +20,7 @@ BLOCK = 32  # keys are done in blocks: arrays have room for whole blocks of toke
 LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lies beyond is made anew: float32 would lose its entropy
 
 ONE, ZERO, LN2 = np.float32(1.0), np.float32(0.0), np.float32(np.log(2.0))
-LOWEST = np.float32(-64.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
+LOWEST = np.float32(-100.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
 HIGHEST = np.float32(127.0)  # exp2 of more is no float32; such a row is made anew
 C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), np.float32(0.055503290351537768)
 C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
