@@ -51,6 +51,6 @@ def _warm(module: ModuleType) -> None:
         np.zeros((1, 1, 0)),
         np.zeros((1, 1, 2, 0), np.float32),
     )
-    group, no_runs = np.zeros((1, 2), np.int32), np.zeros((0, 0), np.int32)
+    group, column_of, no_runs = np.zeros((1, 2), np.int32), np.zeros(1, np.int32), np.zeros((0, 0, 2), np.int32)
     no_rows, rows = np.empty(0, np.int64), np.zeros((1, 1, 0, 2), np.float32)
-    module.attention_sums(*read, 2, True, group, no_runs, 0, 1, nothing, bins, nothing, no_rows, mixed, *sums, rows)
+    module.attention_sums(*read, 2, True, group, column_of, no_runs, 0, 1, nothing, bins, nothing, no_rows, mixed, *sums, rows)
