@@ -52,7 +52,7 @@ class Continuation:
     def prepared(self, model: Any, windows: Windows) -> "Continuation":
         """With the activations on a sample of all windows, and that sample's windows. Refuses a task head, and to resample one record."""
         from heartlens.models.ablations import reference_of
-        from heartlens.models.steps import refuse_task_head
+        from heartlens.models.continuation import refuse_task_head
 
         refuse_task_head(model)
         if self.how == "resample" and len(windows.records) < 2:

@@ -67,9 +67,7 @@ def refuse_task_head(engine: Engine) -> None:
 class Steps:
     """The variants on their way: `logits` of the next token, after the prompt and after every `advance`. `steps_of` makes them."""
 
-    def __init__(
-        self, engine: TorchEngine, prompts: Tokens, n_draws: int, n_steps: int, variants: Sequence[Variant], given: Given
-    ) -> None:
+    def __init__(self, engine: TorchEngine, prompts: Tokens, n_draws: int, n_steps: int, variants: Sequence[Variant], given: Given) -> None:
         self.engine, self.variants, self.n_draws, self.n_windows = engine, variants, n_draws, len(prompts)
         self.n_prompt, self.n_own, self._given = prompts.shape[1], 0, given
         self._make_room(len(variants) * len(prompts), n_steps - 1)
@@ -199,7 +197,10 @@ class CompiledSteps(Steps):
 def packed_weights(model: Any) -> list[np.ndarray]:
     """The model's weights as `step_kernel.Packed` names them, copied."""
     blocks, cfg = model.blocks, model.cfg
-    read = [[torch.cat(each) for each in zip(*(_packed(block.attn, cfg.attn_scale, letter) for letter in "QKV"), strict=True)] for block in blocks]
+    read = [
+        [torch.cat(each) for each in zip(*(_packed(block.attn, cfg.attn_scale, letter) for letter in "QKV"), strict=True)]
+        for block in blocks
+    ]
     write = [torch.nn.functional.pad(block.attn.W_O, (0, 0, 0, padded(cfg.d_head) - cfg.d_head)).flatten(0, 1) for block in blocks]
     tensors = [
         *(_wide(model.W_E), _wide(model.W_pos)),

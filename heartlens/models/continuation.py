@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from heartlens.engine import engine_of
+from heartlens.engine.steps import ATTENTION_OUT, HEADS, INTACT, LAYER, MLP, MLP_OUT, Logits, Steps, Variant, Z, steps_of
+from heartlens.models import hooks
 from heartlens.models.ablations import values_of
+from heartlens.models.readouts import TOKEN, answers
 from heartlens.models.replacement import Reference, Value
-from heartlens.models.steps import INTACT, Steps, Variant, sampled
-from heartlens.models.sweep import HEADS, LAYER, MLP
+from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 
 Uniforms = Float[np.ndarray, "*variant window draw step"]  # of all variants, or of each its own
@@ -34,6 +38,30 @@ def uniforms(identity: Shaped[np.ndarray, " window"], n_draws: int, n_steps: int
     )
 
 
+def sampled(logits: Logits, uniform: Float[Tensor, "*variant window draw"]) -> Int[Tensor, "variant window draw"]:
+    """The first token whose cumulative probability exceeds the uniform number (inverse CDF)."""
+    cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
+    return (cumulative <= uniform[..., None]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
+
+
+def started(
+    model: HookedTransformer,
+    prompts: Int[Tensor, "window time"],
+    variants: Sequence[Variant],
+    values: Mapping[str, Value],
+    n_draws: int,
+    n_steps: int,
+) -> Steps:
+    """The steps of each variant after the prompts; `values` as in `continued`, which says what is refused."""
+    refuse_task_head(model)
+    given = {}
+    for layer in range(model.cfg.n_layers):
+        for what, name in ((Z, hooks.z(layer)), (ATTENTION_OUT, hooks.attn_out(layer)), (MLP_OUT, hooks.mlp_out(layer))):
+            if name in values:
+                given[what, layer] = _whole(model, name, values[name], len(prompts))
+    return steps_of(engine_of(model), prompts, n_draws, n_steps, variants, given)
+
+
 def continued(
     model: HookedTransformer,
     prompts: UInt8[np.ndarray, "window time"],
@@ -48,11 +76,17 @@ def continued(
     n_draws, n_steps = drawn.shape[-2:]
     uniform = torch.from_numpy(drawn).to(model.W_E.device)
     with torch.inference_mode():
-        going = Steps(model, torch.from_numpy(prompts.astype(np.int64)), variants, values or {}, n_draws, n_steps)
-        tokens = [sampled(going.logits, uniform[..., 0])]
+        steps = started(model, torch.from_numpy(prompts.astype(np.int64)), variants, values or {}, n_draws, n_steps)
+        tokens = [sampled(steps.logits, uniform[..., 0])]
         for step in range(1, n_steps):
-            tokens.append(sampled(going.advance(tokens[-1]), uniform[..., step]))
+            tokens.append(sampled(steps.advance(tokens[-1]), uniform[..., step]))
     return torch.stack(tokens, dim=-1).cpu().numpy().astype(np.uint8)
+
+
+def refuse_task_head(model: HookedTransformer) -> None:
+    """Refuses a model that says no next token."""
+    if answers(model) != TOKEN:
+        raise Refusal("a task head generates nothing; give its base (ecg, ppg)")
 
 
 def variants_continued(
@@ -66,3 +100,9 @@ def variants_continued(
         sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
         made.append(continued(model, one.tokens[:, :n_prompt], sets, variants, values_of(model, how, reference, one)))
     return np.concatenate(made, axis=1)
+
+
+def _whole(model: HookedTransformer, name: str, value: Value, n_windows: int) -> Float[Tensor, "window time ..."]:
+    """A replacement for the whole context."""
+    shape = (model.cfg.n_heads, model.cfg.d_head) if name == hooks.z(hooks.layer_of(name) or 0) else (model.cfg.d_model,)
+    return value(model.W_E.new_zeros(n_windows, model.cfg.n_ctx, *shape)) if callable(value) else value
