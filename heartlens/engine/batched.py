@@ -40,13 +40,17 @@ class TorchEngine:
         mid = x + self.attention_out(z, layer)
         return Parts(z, mid, mid + self.mlp_out(mid, layer))
 
-    def after_attention(self, x: Stream, z: Mixed, layer: int) -> Stream:
-        mid = x + self.attention_out(z, layer)
-        return mid + self.mlp_out(mid, layer)
+    def after(
+        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
+    ) -> Stream:
+        if attention is None:
+            attention = self.attention_out(self.mixed(x, layer) if z is None else z, layer)
+        mid = x + attention
+        return mid + (self.mlp_out(mid, layer) if mlp is None else mlp)
 
     def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
         for layer in range(start, self.sizes.n_layers if stop is None else stop):
-            x = self.after_attention(x, self.mixed(x, layer), layer)
+            x = self.after(x, layer)
         return x
 
     def mixed(self, x: Stream, layer: int) -> Mixed:
@@ -62,7 +66,7 @@ class TorchEngine:
         key, value = (self.read(x, layer, letter) for letter in "KV")
         query = self.read(x[:, -1:], layer, "Q")
         z = functional.scaled_dot_product_attention(query, key, value, scale=1 / self.model.cfg.attn_scale)
-        return self.after_attention(x[:, -1:], z.transpose(1, 2), layer)
+        return self.after(x[:, -1:], layer, z=z.transpose(1, 2))
 
     def read(self, x: Stream, layer: int, letter: str, head: int | None = None) -> Heads:
         """What a block's heads (or one of them) read of the stream: their queries, keys or values (`letter`: Q, K or V)."""
@@ -77,6 +81,9 @@ class TorchEngine:
     def attention_out(self, z: Mixed, layer: int) -> Stream:
         attention = self.model.blocks[layer].attn
         return z.flatten(2) @ attention.W_O.reshape(-1, self.sizes.d_model) + attention.b_O
+
+    def added(self, z: Mixed, layer: int) -> Float[Tensor, "head window time d_model"]:
+        return torch.einsum("bthd,hdm->hbtm", z, self.model.blocks[layer].attn.W_O)
 
     def mlp_out(self, mid: Stream, layer: int) -> Stream:
         block = self.model.blocks[layer]
@@ -98,7 +105,7 @@ class TorchEngine:
                     own = slice(start, start + at_once)
                     pattern, entropy, value = self._pattern(x[own], layer, is_causal)
                     _write_sums(scratch, own, pattern, entropy, self._moved_norm(value, layer), asked.of(own))
-                    x[own] = self.after_attention(x[own], (pattern @ value).transpose(1, 2), layer)
+                    x[own] = self.after(x[own], layer, z=(pattern @ value).transpose(1, 2))
             yield scratch.of_layer(layer)
 
     def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
@@ -115,7 +122,7 @@ class TorchEngine:
                     pattern, entropy, value = self._pattern(x[own], layer, is_causal)
                     rows.append(pattern[:, :, n_time - (n_rows or n_time) :].cpu().numpy())
                     entropies.append(entropy.cpu().numpy())
-                    x[own] = self.after_attention(x[own], (pattern @ value).transpose(1, 2), layer)
+                    x[own] = self.after(x[own], layer, z=(pattern @ value).transpose(1, 2))
             yield LayerAttention(layer, np.concatenate(rows), np.concatenate(entropies))
 
     def _attended(self, query: Heads, key: Heads, value: Heads) -> Heads:

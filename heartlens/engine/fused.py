@@ -24,6 +24,9 @@ LOG2_E = math.log2(math.e)
 NOTHING = np.empty((0, 0, 0), np.float32)
 NO_BINS = np.empty((0, 0, 0), np.int16)
 
+Window = Float[Tensor, "time d_model"]  # one window's stream
+Read = tuple[np.ndarray, np.ndarray, np.ndarray]  # queries, keys and values, each (1, head, d, time)
+
 
 class FusedEngine(TorchEngine):
     """See the module's first lines, and `protocol.Engine` for the methods."""
@@ -39,37 +42,57 @@ class FusedEngine(TorchEngine):
 
     def parts(self, x: Stream, layer: int) -> Parts:
         with torch.inference_mode():
-            z, mid, post = self.mixed(x, layer), torch.empty_like(x), torch.empty_like(x)
-            for w in range(len(x)):
-                mid[w] = x[w] + self.attention_out(z[w : w + 1], layer)[0]
-                post[w] = mid[w] + self.mlp_out(mid[w : w + 1], layer)[0]
-        return Parts(z, mid, post)
-
-    def after_attention(self, x: Stream, z: Mixed, layer: int) -> Stream:
-        with torch.inference_mode():
-            post = torch.empty_like(x)
-            for w in range(len(x)):
-                post[w] = super().after_attention(x[w : w + 1], z[w : w + 1], layer)[0]
-        return post
+            block = _Block(self.model, layer)
+            z, mid, post = self._empty_z(x), torch.empty_like(x), torch.empty_like(x)
+            for w, window in enumerate(x):
+                self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z[w : w + 1].numpy())
+                mid[w], post[w] = block.after(window, z[w])
+        return Parts(self._narrow(z), mid, post)
 
     def mixed(self, x: Stream, layer: int) -> Mixed:
-        return self._mixed(x, layer, 0)
+        with torch.inference_mode():
+            block, z = _Block(self.model, layer), self._empty_z(x)
+            for w, window in enumerate(x):
+                self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z[w : w + 1].numpy())
+        return self._narrow(z)
+
+    def after(
+        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
+    ) -> Stream:
+        with torch.inference_mode():
+            if attention is not None or mlp is not None:
+                return super().after(x, layer, z=z, attention=attention, mlp=mlp)
+            z, block = self.mixed(x, layer) if z is None else z, _Block(self.model, layer)
+            return torch.stack([block.after(window, own)[1] for window, own in zip(x, z, strict=True)])
+
+    def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
+        with torch.inference_mode():
+            blocks = [_Block(self.model, layer) for layer in range(start, self.sizes.n_layers if stop is None else stop)]
+            z, post = self._empty_z(x[:1]), torch.empty_like(x)
+            for w, window in enumerate(x):
+                for block in blocks:
+                    self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z.numpy())
+                    _, window = block.after(window, z[0])  # noqa: PLW2901
+                post[w] = window
+        return post
 
     def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
-        layer = self.sizes.n_layers - 1
-        return self.after_attention(x[:, -1:].contiguous(), self._mixed(x, layer, x.shape[1] - 1), layer)
+        with torch.inference_mode():
+            n_time, block = x.shape[1], _Block(self.model, self.sizes.n_layers - 1)
+            z, post = self._empty_z(x[:1, -1:]), torch.empty_like(x[:, -1:])
+            for w, window in enumerate(x):
+                self._kernels.attention_output(*block.read(window), n_time, n_time - 1, True, z.numpy())
+                post[w] = block.after(window[-1:], z[0])[1]
+        return post
 
     def attended(self, x: Stream, layer: int, changed: Stream, reader: str, head: int) -> Float[Tensor, "window query d_head"]:
         with torch.inference_mode():
-            n_windows, n_time, _ = changed.shape
-            projections = [_packed(self.model.blocks[layer].attn, self.model.cfg.attn_scale, letter, head) for letter in "QKV"]
-            z = torch.empty(n_windows, n_time, 1, len(projections[0][0]))
-            norm = self.model.blocks[layer].ln1
-            own, other = normed(norm, x), normed(norm, changed)
-            for w in range(n_windows):
-                streams = [other[w] if letter == reader else own[w % len(own)] for letter in "QKV"]
-                arrays = [_projected(projection, stream, 1) for projection, stream in zip(projections, streams, strict=True)]
-                self._kernels.attention_output(*arrays, n_time, 0, True, z[w : w + 1].numpy())
+            n_time, block = changed.shape[1], _Block(self.model, layer, head)
+            z = torch.empty(*changed.shape[:2], 1, block.width)
+            for w, other in enumerate(changed):
+                own, new = block.read(x[w % len(x)]), block.read(other)
+                read = (new[place] if letter == reader else own[place] for place, letter in enumerate("QKV"))
+                self._kernels.attention_output(*read, n_time, 0, True, z[w : w + 1].numpy())
         return z[:, :, 0, : self.sizes.d_head]
 
     def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
@@ -79,14 +102,15 @@ class FusedEngine(TorchEngine):
         row_of = row_of if asked.rows else row_of[:0]
         with torch.inference_mode():
             x = self.embed(tokens)
+            z = self._empty_z(x[:1])
         for layer in range(n_layers):
             is_causal = not (last_block_unmasked and layer == n_layers - 1)
             scratch = Scratch(asked, n_heads, n_time, spare=-n_time % BLOCK)
             with torch.inference_mode():
-                for w, (query, key, value) in enumerate(self._projected(x, layer)):
-                    one = slice(w, w + 1)
-                    z = torch.empty(1, n_time, n_heads, query.shape[2])
-                    importance = self._moved_norm(value, layer) if asked.by_value else NOTHING
+                block = _Block(self.model, layer)
+                for w, window in enumerate(x):
+                    one, (query, key, value) = slice(w, w + 1), block.read(window)
+                    importance = self._moved_norms(value, layer) if asked.by_value else NOTHING
                     bins = NO_BINS if asked.bins is None else asked.bins[one]
                     coordinates = NOTHING if asked.coordinates is None else asked.coordinates[one]
                     self._kernels.attention_sums(
@@ -96,7 +120,7 @@ class FusedEngine(TorchEngine):
                         *(scratch.binned[one], scratch.reached[one], scratch.rows[one]),
                     )
                     if layer < n_layers - 1:
-                        x[one] = TorchEngine.after_attention(self, x[one], z[..., : self.sizes.d_head], layer)
+                        x[w] = block.after(window, z[0])[1]
             yield scratch.of_layer(layer)
 
     def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
@@ -105,43 +129,62 @@ class FusedEngine(TorchEngine):
         n_rows = n_time if n_rows is None else n_rows
         with torch.inference_mode():
             x = self.embed(tokens)
+            z = self._empty_z(x[:1])
         for layer in range(n_layers):
             is_causal = not (last_block_unmasked and layer == n_layers - 1)
             pattern = np.empty((n_windows, n_heads, n_rows, n_time), np.float32)
             entropy = np.empty((n_windows, n_heads, n_time), np.float32)
             with torch.inference_mode():
-                for w, (query, key, value) in enumerate(self._projected(x, layer)):
+                block = _Block(self.model, layer)
+                for w, window in enumerate(x):
                     one = slice(w, w + 1)
-                    z = torch.empty(1, n_time, n_heads, query.shape[2])
-                    arrays = (query, key, value, n_time, n_time - n_rows, is_causal, z.numpy(), pattern[one], entropy[one])
-                    self._kernels.attention_patterns(*arrays)
+                    rows = (n_time, n_time - n_rows, is_causal)
+                    self._kernels.attention_patterns(*block.read(window), *rows, z.numpy(), pattern[one], entropy[one])
                     if layer < n_layers - 1:
-                        x[one] = TorchEngine.after_attention(self, x[one], z[..., : self.sizes.d_head], layer)
+                        x[w] = block.after(window, z[0])[1]
             yield LayerAttention(layer, pattern, entropy)
 
-    def _mixed(self, x: Stream, layer: int, first_query: int) -> Mixed:
-        """What each head mixes for the queries from `first_query` on."""
-        with torch.inference_mode():
-            width = padded(self.sizes.d_head)
-            z = torch.empty(len(x), x.shape[1] - first_query, self.sizes.n_heads, width)
-            for w, (query, key, value) in enumerate(self._projected(x, layer)):
-                self._kernels.attention_output(query, key, value, x.shape[1], first_query, True, z[w : w + 1].numpy())
-        return z if width == self.sizes.d_head else z[..., : self.sizes.d_head].contiguous()
+    def _empty_z(self, x: Stream) -> Mixed:
+        return torch.empty(*x.shape[:2], self.sizes.n_heads, padded(self.sizes.d_head))
 
-    def _projected(self, x: Stream, layer: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Each window's queries, keys and values, (1, head, d, time)."""
-        block, n_heads = self.model.blocks[layer], self.sizes.n_heads
-        packed = [_packed(block.attn, self.model.cfg.attn_scale, letter) for letter in "QKV"]
-        weight, bias = (torch.cat(each) for each in zip(*packed, strict=True))
-        for stream in x:
-            both = _projected((weight, bias), normed(block.ln1, stream), 3 * n_heads)
-            yield both[:, :n_heads], both[:, n_heads : 2 * n_heads], both[:, 2 * n_heads :]
+    def _narrow(self, z: Mixed) -> Mixed:
+        """Without the padding of the heads."""
+        return z if z.shape[-1] == self.sizes.d_head else z[..., : self.sizes.d_head].contiguous()
 
-    def _moved_norm(self, value: Any, layer: int) -> Any:
-        if isinstance(value, Tensor):
-            return super()._moved_norm(value, layer)
-        values = torch.from_numpy(value[:, :, : self.sizes.d_head]).transpose(2, 3)  # those of padding too
-        return super()._moved_norm(values, layer).numpy()
+    def _moved_norms(self, value: np.ndarray, layer: int) -> np.ndarray:
+        values = torch.from_numpy(value[:, :, : self.sizes.d_head]).transpose(2, 3)
+        return np.asarray(self._moved_norm(values, layer).numpy())
+
+
+class _Block:
+    """A block's weights as the kernel and one window at a time want them, taken from the model as it is now."""
+
+    def __init__(self, model: Any, layer: int, head: int | None = None) -> None:
+        block = model.blocks[layer]
+        attention, own = block.attn, slice(None) if head is None else slice(head, head + 1)
+        n_heads, d_model, d_head = attention.W_Q[own].shape
+        self.width, self.n_heads = padded(d_head), n_heads
+        wide = attention.W_Q.new_zeros(3, n_heads, self.width, d_model + 1)
+        for place, (letter, factor) in enumerate((("Q", LOG2_E / model.cfg.attn_scale), ("K", 1.0), ("V", 1.0))):
+            wide[place, :, :d_head, :-1] = getattr(attention, f"W_{letter}")[own].transpose(1, 2) * factor
+            wide[place, :, :d_head, -1] = getattr(attention, f"b_{letter}")[own] * factor
+        flat = wide.flatten(0, 2)
+        self.weight, self.bias = flat[:, :-1].contiguous(), flat[:, -1:]
+        self.d_head, self.W_O, self.b_O = d_head, attention.W_O.reshape(-1, d_model), attention.b_O
+        self.ln1, self.ln2, self.mlp = block.ln1, block.ln2, block.mlp
+
+    def read(self, x: Window) -> Read:
+        """What the heads read of the stream: queries in units of log2, keys and values, time padded to whole blocks."""
+        stream = functional.pad(normed(self.ln1, x), (0, 0, 0, -len(x) % BLOCK))
+        both = torch.addmm(self.bias, self.weight, stream.T).view(3, 1, self.n_heads, self.width, len(stream)).numpy()
+        return both[0], both[1], both[2]
+
+    def after(self, x: Window, z: Float[Tensor, "time head d"]) -> tuple[Window, Window]:
+        """The stream after attention and after the MLP, were `z` what the heads mix."""
+        mixed = z[..., : self.d_head].reshape(len(x), -1)
+        mid = torch.addmm(self.b_O, mixed, self.W_O).add_(x)
+        hidden = torch.addmm(self.mlp.b_in, normed(self.ln2, mid), self.mlp.W_in).relu_()
+        return mid, torch.addmm(self.mlp.b_out, hidden, self.mlp.W_out).add_(mid)
 
 
 def padded(d_head: int) -> int:
@@ -151,24 +194,3 @@ def padded(d_head: int) -> int:
     (8, 16)
     """
     return -(-d_head // WIDTH) * WIDTH
-
-
-def _packed(attention: Any, scale: float, letter: str, head: int | None = None) -> tuple[Tensor, Tensor]:
-    """The weights and biases of all heads' (or one head's) queries, keys or values, (head x d, d_model); queries in units of log2."""
-    weight, bias = getattr(attention, f"W_{letter}"), getattr(attention, f"b_{letter}")
-    if head is not None:
-        weight, bias = weight[head : head + 1], bias[head : head + 1]
-    n_heads, d_model, d_head = weight.shape
-    factor = LOG2_E / scale if letter == "Q" else 1.0
-    wide = weight.new_zeros(n_heads, padded(d_head), d_model + 1)
-    wide[:, :d_head, :-1] = weight.transpose(1, 2) * factor
-    wide[:, :d_head, -1] = bias * factor
-    flat = wide.flatten(0, 1)
-    return flat[:, :-1], flat[:, -1:]
-
-
-def _projected(projection: tuple[Tensor, Tensor], stream: Float[Tensor, "time d_model"], n_heads: int) -> np.ndarray:
-    """What `n_heads` heads read of a normed stream, (1, head, d, time), time padded to whole blocks."""
-    weight, bias = projection
-    stream = functional.pad(stream, (0, 0, 0, -len(stream) % BLOCK))
-    return torch.addmm(bias, weight, stream.T).view(1, n_heads, -1, len(stream)).numpy()

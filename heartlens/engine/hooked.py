@@ -48,15 +48,25 @@ class HookedEngine:
             self.model.blocks[layer](x.expand_as(changed))
         return passed["z"][:, :, head]
 
-    def after_attention(self, x: Stream, z: Mixed, layer: int) -> Stream:
-        with _replaced(self.model.blocks[layer].attn.hook_z, z):
-            return self.model.blocks[layer](x)
+    def after(
+        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
+    ) -> Stream:
+        block = self.model.blocks[layer]
+        values = {block.attn.hook_z: z, block.hook_attn_out: attention, block.hook_mlp_out: mlp}
+        with ExitStack() as stack:
+            for point, value in values.items():
+                if value is not None:
+                    stack.enter_context(_replaced(point, value))
+            return block(x)
 
     def attention_out(self, z: Mixed, layer: int) -> Stream:
         block = self.model.blocks[layer]
         with _replaced(block.attn.hook_z, z), _passing({"out": block.hook_attn_out}) as passed:
             block(z.new_zeros(*z.shape[:2], self.sizes.d_model))
         return passed["out"]
+
+    def added(self, z: Mixed, layer: int) -> Float[Tensor, "head window time d_model"]:
+        return torch.einsum("bthd,hdm->hbtm", z, self.model.blocks[layer].attn.W_O)
 
     def mlp_out(self, mid: Stream, layer: int) -> Stream:
         block = self.model.blocks[layer]

@@ -138,8 +138,14 @@ class Engine(Protocol):
         """What the MLP of a block adds to the stream `mid` before it."""
         ...
 
-    def after_attention(self, x: Stream, z: Mixed, layer: int) -> Stream:
-        """The stream after a block, were `z` what its heads mix."""
+    def added(self, z: Mixed, layer: int) -> Float[Tensor, "head window time d_model"]:
+        """What each head of a block adds to the stream, were `z` what they mix."""
+        ...
+
+    def after(
+        self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None
+    ) -> Stream:
+        """The stream after a block, with `z` in the place of what its heads mix, or others of what attention and MLP add to the stream."""
         ...
 
     def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
