@@ -1,10 +1,10 @@
 """Generation: the tokens that the published sliding-window loop draws, from kept keys and values.
 
-The published loop: the logits of the last position of the last 500 tokens, softmax, `torch.multinomial`, append. Sample i of a context is
-that loop's run after `torch.manual_seed(seed + i)`: every row draws with a generator of its own, so that no batch decides what comes. Logits
-equal the loop's up to rounding, 1e-6 relative: two tokens that tie that closely may change places, as they do between processors.
-Until the context is full, one new token is one step (`steps.py`). Then every position shifts with every token, and each step is a pass over
-all 500 tokens. The hooked engine always makes such passes, so that the user's hooks act on every token.
+The published loop: the logits at the last of the last 500 tokens, softmax, `torch.multinomial`, append. Sample i of a context is that
+loop's run after `torch.manual_seed(seed + i)`: every row draws with a generator of its own, so the result does not depend on the batch.
+The logits equal the loop's up to rounding; only a draw that is a tie within that rounding can differ, as it can between two processors.
+Until the context is full, a new token costs one step (`steps.py`). After that all positions shift with every token, and each step is a pass
+over all 500 tokens. The hooked engine always makes such passes, so that the user's hooks act on every token.
 Temperature and top-k as in nanoGPT (Karpathy): logits / temperature, then the k largest alone.
 """
 
@@ -86,7 +86,7 @@ class Drawing:
         return [torch.Generator().manual_seed(self.seed + sample) for sample in samples]
 
     def drawn(self, logits: Float[Tensor, "row output"], generators: Sequence[torch.Generator]) -> Int[Tensor, " row"]:
-        """A token for each row, drawn with the row's own generator, on the CPU in float32 as published. Refuses logits that are not finite."""
+        """A token for each row, drawn with its own generator, on the CPU in float32 as published. Refuses logits that are not finite."""
         logits = logits.float().cpu()
         if not bool(torch.isfinite(logits).all()):
             raise Refusal("the model's outputs are not finite; nothing can be drawn from them; check its weights")

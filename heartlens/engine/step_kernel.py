@@ -92,7 +92,7 @@ def step(packed, replaced, d_model, n_heads, eps, tokens, prompt_key, prompt_val
             else:
                 _product(mixed, packed.write[layer], packed.write_bias[layer], added)
                 _sum(x[row], added, x[row])
-            if part == LAYER or part == MLP:
+            if part in (LAYER, MLP):
                 _sum(x[row], replaced.mlp[prompt], x[row])
             else:
                 _normed(x[row], packed.norm_2[layer], d_model, eps, normed)

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from heartlens.engine.batched import TorchEngine
 from heartlens.engine.compiled import step_kernel
-from heartlens.engine.fused import BLOCK, FusedEngine, _packed, padded
+from heartlens.engine.fused import BLOCK, LOG2_E, FusedEngine, padded
 from heartlens.engine.plain import refuse_unlike
 from heartlens.engine.protocol import Engine, Heads, Mixed, Stream, Tokens
 from heartlens.refusal import Refusal
@@ -24,7 +25,7 @@ from heartlens.refusal import Refusal
 HEADS, MLP, LAYER = "heads", "mlp", "layer"  # what of a layer a variant has replaced
 Z, ATTENTION_OUT, MLP_OUT = "z", "attention_out", "mlp_out"  # what takes its place: what heads mix, what a layer adds to the stream
 Logits = Float[Tensor, "variant window draw output"]
-Given = Mapping[tuple[str, int], Float[Tensor, "window time ..."]]  # what takes the place of a layer's Z, ATTENTION_OUT or MLP_OUT
+Given = Mapping[tuple[str, int], Tensor]  # what takes the place of a layer's Z, ATTENTION_OUT or MLP_OUT: (window, time, ...)
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,14 @@ INTACT = Variant()
 def steps_of(
     engine: Engine, prompts: Tokens, n_draws: int, n_steps: int, variants: Sequence[Variant] = (INTACT,), given: Given | None = None
 ) -> "Steps":
-    """The steps of `n_draws` continuations of each prompt and variant. `given` is what replaces the variants' parts, at every token.
+    """The steps of `n_draws` continuations of each prompt and variant, of `n_steps` tokens at most, all but the last within the context.
 
-    Refuses an engine that keeps no keys and values (hooked), a task head, and more tokens than the context holds.
+    `given` is what replaces the variants' parts, at every token. Refuses an engine that keeps no keys and values (hooked), and a task head.
     """
     if not isinstance(engine, TorchEngine):
         refuse_unlike(engine.model)
         raise Refusal(f"the {engine.name} engine keeps no keys and values; give --engine fused or torch")
     refuse_task_head(engine)
-    n_prompt, n_ctx = prompts.shape[1], engine.sizes.n_ctx
-    if n_prompt < 1 or n_steps < 1 or n_prompt + n_steps - 1 > n_ctx:
-        raise Refusal(f"{n_prompt} tokens and {n_steps} new ones do not fit; legal: one or more of each, together {n_ctx} at most")
     kind = CompiledSteps if isinstance(engine, FusedEngine) else Steps
     with torch.inference_mode():
         return kind(engine, prompts, n_draws, n_steps, variants, given or {})
@@ -197,15 +195,12 @@ class CompiledSteps(Steps):
 def packed_weights(model: Any) -> list[np.ndarray]:
     """The model's weights as `step_kernel.Packed` names them, copied."""
     blocks, cfg = model.blocks, model.cfg
-    read = [
-        [torch.cat(each) for each in zip(*(_packed(block.attn, cfg.attn_scale, letter) for letter in "QKV"), strict=True)]
-        for block in blocks
-    ]
-    write = [torch.nn.functional.pad(block.attn.W_O, (0, 0, 0, padded(cfg.d_head) - cfg.d_head)).flatten(0, 1) for block in blocks]
+    read = [torch.stack([_read(block.attn, letter, cfg.attn_scale) for letter in "QKV"]).flatten(0, 2) for block in blocks]
+    write = [functional.pad(block.attn.W_O, (0, 0, 0, padded(cfg.d_head) - cfg.d_head)).flatten(0, 1) for block in blocks]
     tensors = [
         *(_wide(model.W_E), _wide(model.W_pos)),
         torch.stack([_norm(block.ln1, cfg.d_model) for block in blocks]),
-        *(torch.stack([_square(weight.T) for weight, _ in read]), torch.stack([_wide(bias[:, 0]) for _, bias in read])),
+        *(torch.stack([_square(weight[:, :-1].T) for weight in read]), torch.stack([_wide(weight[:, -1]) for weight in read])),
         *(torch.stack([_square(weight) for weight in write]), torch.stack([_wide(block.attn.b_O) for block in blocks])),
         torch.stack([_norm(block.ln2, cfg.d_model) for block in blocks]),
         *(torch.stack([_square(block.mlp.W_in) for block in blocks]), torch.stack([_wide(block.mlp.b_in) for block in blocks])),
@@ -214,6 +209,13 @@ def packed_weights(model: Any) -> list[np.ndarray]:
         *(_square(model.W_U), _wide(model.b_U)),
     ]
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _read(attention: Any, letter: str, scale: float) -> Float[Tensor, "head d d_model_and_bias"]:
+    """The weights of all heads' queries, keys or values, the bias last, with padded heads; queries in units of log2."""
+    weight, bias = getattr(attention, f"W_{letter}").transpose(1, 2), getattr(attention, f"b_{letter}")
+    with_bias = torch.cat([weight, bias[..., None]], dim=-1) * (LOG2_E / scale if letter == "Q" else 1.0)
+    return functional.pad(with_bias, (0, 0, 0, padded(weight.shape[1]) - weight.shape[1]))
 
 
 def _whole(n: int) -> int:

@@ -54,6 +54,9 @@ def started(
 ) -> Steps:
     """The steps of each variant after the prompts; `values` as in `continued`, which says what is refused."""
     refuse_task_head(model)
+    n_prompt, n_ctx = prompts.shape[1], model.cfg.n_ctx
+    if n_prompt < 1 or n_steps < 1 or n_prompt + n_steps > n_ctx:
+        raise Refusal(f"{n_prompt} tokens and {n_steps} new ones do not fit; legal: one or more of each, together {n_ctx} at most")
     given = {}
     for layer in range(model.cfg.n_layers):
         for what, name in ((Z, hooks.z(layer)), (ATTENTION_OUT, hooks.attn_out(layer)), (MLP_OUT, hooks.mlp_out(layer))):
