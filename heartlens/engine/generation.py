@@ -113,7 +113,9 @@ def _continued(
     generators = [generator for _ in prompts for generator in drawing.generators(samples)]
     grown = torch.empty(n_contexts * n_samples, prompts.shape[1] + n_new, dtype=torch.int64)
     grown[:, : prompts.shape[1]] = prompts.repeat_interleave(n_samples, dim=0)
-    n_steps = 0 if engine.name == "hooked" else min(n_new, n_ctx - prompts.shape[1] + 1)
+    n_steps = min(n_new, n_ctx - prompts.shape[1] + 1)
+    if engine.name == "hooked" or n_steps == 1:  # for one token, nothing is worth keeping
+        n_steps = 0
     for n_drawn in range(n_new):
         end = prompts.shape[1] + n_drawn
         with torch.inference_mode():
