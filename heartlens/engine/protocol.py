@@ -9,7 +9,7 @@ so that the user's hooks act; the reference. What an engine does not compute exa
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -118,6 +118,7 @@ class LayerAttention:
     entropy: Float[np.ndarray, "window head query"]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Streams are tensors on `device` in `dtype`; sums and patterns are arrays. `name` goes into the provenance."""
 

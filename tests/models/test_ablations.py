@@ -6,11 +6,18 @@ import torch
 from planted import model_of, random_state
 
 from heartlens.models import hooks
-from heartlens.models.interventions.ablations import added_norms, cumulative_readings, intact_readings, reference_of, single_readings, values_of
-from heartlens.models.interventions.cumulative import without
 from heartlens.models.edit import ablated
-from heartlens.models.readouts import readings
+from heartlens.models.interventions.ablations import (
+    added_norms,
+    cumulative_readings,
+    intact_readings,
+    reference_of,
+    single_readings,
+    values_of,
+)
+from heartlens.models.interventions.cumulative import without
 from heartlens.models.interventions.replacement import Reference
+from heartlens.models.readouts import readings
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 

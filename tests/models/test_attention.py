@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from originals import tiny_model, tiny_state, tiny_tokens
-
 from heartlens.models.attention import attention_by_layer, hooked_attention
 from heartlens.models.fused import fused_attention, is_plain
+from originals import tiny_model, tiny_state, tiny_tokens
 
 
 def both(model, tokens, last_block_unmasked=False):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
+from heartlens.models.fused import is_plain
 from originals import tiny_model, tiny_state, tiny_tokens
 
-from heartlens.models.fused import is_plain
 from heartlens.models.residual import level_names, residual_by_level
 
 
