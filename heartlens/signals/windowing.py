@@ -18,6 +18,7 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals import prepare
 from heartlens.signals.cut import windows_at
+from heartlens.signals.delineate import Habits, delineate, habits_of
 from heartlens.signals.landmarks import Landmarks, within
 from heartlens.signals.pieces import Piece, pieces_of
 from heartlens.signals.recording import Recording
@@ -27,6 +28,7 @@ LANDMARKS = ("auto", "expert", "detected")
 LOWEST_RATE_HZ = {"ecg": 50.0, "ppg": 15.0}  # a slower table is a trend, not a heart signal
 MOST_AT_ONCE = 512  # windows of a part: 3 MB
 BLOCK = 2**20  # samples looked at together
+GLIMPSE_S, N_GLIMPSES = 60.0, 20  # on which a long recording is judged
 
 Signal = Float[np.ndarray, " sample"]
 
@@ -175,10 +177,11 @@ def _labelled(
 
 def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lost) -> Iterator[Labelled]:
     """The pieces of a stretch in which waves are found, their beats counted on from piece to piece."""
+    habits = _habits(recording, kind, pieces) if len(pieces) > 1 else None
     n_beats = 0
     for piece in pieces:
         try:
-            landmarks = _detected(recording.samples(piece.samples), recording.rate_hz, kind)
+            landmarks = _detected(recording.samples(piece.samples), recording.rate_hz, kind, habits)
         except Refusal as refusal:
             lost.piece(len(piece.starts), refusal)
             continue
@@ -187,10 +190,21 @@ def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lo
         n_beats += n_until - n_before
 
 
-def _detected(signal: Signal, rate_hz: float, kind: str) -> Landmarks:
-    from heartlens.signals.delineate import delineate  # late: the detectors take a second to import
+def _habits(recording: Recording, kind: str, pieces: list[Piece]) -> Habits | None:
+    """What is judged once for the whole stretch: on N_GLIMPSES of it, set one after the other. None where these are refused."""
+    length = round(GLIMPSE_S * recording.rate_hz)
+    starts = np.linspace(pieces[0].samples.start, pieces[-1].samples.stop - length, N_GLIMPSES).astype(int).tolist()
+    glimpses = [recording.samples(slice(start, start + length)) for start in starts]
+    levels = [float(np.median(glimpse)) for glimpse in glimpses]
+    level = np.concatenate([glimpse - own for glimpse, own in zip(glimpses, levels, strict=True)]) + np.median(levels)  # without jumps
+    try:
+        return habits_of(level, recording.rate_hz, kind)
+    except Refusal:
+        return None
 
-    return delineate(signal, rate_hz, kind)
+
+def _detected(signal: Signal, rate_hz: float, kind: str, habits: Habits | None = None) -> Landmarks:
+    return delineate(signal, rate_hz, kind, habits)
 
 
 def _cut(recording: Recording, kind: str, bandpass: bool, labelled: Labelled) -> Iterator[Windows]:

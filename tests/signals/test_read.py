@@ -20,7 +20,7 @@ NOISE = np.random.default_rng(0).normal(size=200_000)
 def detected(monkeypatch, request):
     """A detector that finds a beat every 0.8 s from 0.5 s on, so that these tests do not depend on how well the real one works."""
 
-    def delineate(signal, rate_hz, kind):
+    def delineate(signal, rate_hz, kind, habits=None):
         assert np.isfinite(signal).all()
         if np.abs(signal).max() > 1000:
             raise Refusal("no beats found")
