@@ -64,5 +64,6 @@ def tokens_per_sample(rate_hz: float, kind: str) -> Fraction:
 
 
 def _runs(true: Bool[np.ndarray, " sample"]) -> list[slice]:
-    edges = np.flatnonzero(np.diff(true.astype(np.int8), prepend=0, append=0))
-    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+    changes = (np.flatnonzero(true[1:] != true[:-1]) + 1).tolist()
+    edges = [0] * bool(true[:1].any()) + changes + [len(true)] * bool(true[-1:].any())
+    return [slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True)]

@@ -18,7 +18,8 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals import prepare
 from heartlens.signals.cut import windows_at
-from heartlens.signals.delineate import Habits, delineate, habits_of
+from heartlens.signals.delineate import Habits, habits_of
+from heartlens.signals.landmark_cache import landmarks_of
 from heartlens.signals.landmarks import Landmarks, within
 from heartlens.signals.pieces import Piece, pieces_of
 from heartlens.signals.recording import Recording
@@ -181,7 +182,7 @@ def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lo
     n_beats = 0
     for piece in pieces:
         try:
-            landmarks = _detected(recording.samples(piece.samples), recording.rate_hz, kind, habits)
+            landmarks = landmarks_of(recording.samples(piece.samples), recording.rate_hz, kind, habits)
         except Refusal as refusal:
             lost.piece(len(piece.starts), refusal)
             continue
@@ -201,10 +202,6 @@ def _habits(recording: Recording, kind: str, pieces: list[Piece]) -> Habits | No
         return habits_of(level, recording.rate_hz, kind)
     except Refusal:
         return None
-
-
-def _detected(signal: Signal, rate_hz: float, kind: str, habits: Habits | None = None) -> Landmarks:
-    return delineate(signal, rate_hz, kind, habits)
 
 
 def _cut(recording: Recording, kind: str, bandpass: bool, labelled: Labelled) -> Iterator[Windows]:

@@ -145,7 +145,7 @@ def test_windows_come_while_the_rest_is_not_yet_read(monkeypatch):
         beat_s = np.arange(0.5, end_s, 0.8)
         return Landmarks(kind, beat_s, np.array(["QRS"] * len(beat_s)), beat_s - 0.05, beat_s, beat_s + 0.05, (0.0, end_s), "test")
 
-    monkeypatch.setattr(windowing, "_detected", noticed)
+    monkeypatch.setattr(windowing, "landmarks_of", noticed)
     parts = windows_of(recording("ecg", ecg.simulate(np.random.default_rng(1), 3600.0)[0]), "ecg", Choice())
     next(parts)
     assert len(delineated) == 2

@@ -30,7 +30,7 @@ def detected(monkeypatch, request):
         return Landmarks(kind, beat_s, names, beat_s - 0.05, beat_s, beat_s + 0.05, (0.0, end_s), "test")
 
     if "shared" not in request.fixturenames:
-        monkeypatch.setattr(windowing, "_detected", delineate)
+        monkeypatch.setattr(windowing, "landmarks_of", delineate)
 
 
 def csv(path, signal, header="II"):
