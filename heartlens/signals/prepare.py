@@ -23,9 +23,8 @@ def finite_stretches(signal: Samples) -> list[slice]:
 def live_stretches(signal: Samples, rate_hz: float) -> list[slice]:
     """Where no sample is missing and the signal never stays the same for FLAT_S or longer (a lead that is off, a saturated amplifier)."""
     live = np.isfinite(signal)
-    for run in _runs(signal[1:] == signal[:-1]):
-        if run.stop - run.start + 1 >= FLAT_S * rate_hz:
-            live[run.start : run.stop + 1] = False
+    for run in _runs(signal[1:] == signal[:-1], at_least=FLAT_S * rate_hz - 1):
+        live[run.start : run.stop + 1] = False
     return _runs(live)
 
 
@@ -63,7 +62,9 @@ def tokens_per_sample(rate_hz: float, kind: str) -> Fraction:
     return ratio
 
 
-def _runs(true: Bool[np.ndarray, " sample"]) -> list[slice]:
-    changes = (np.flatnonzero(true[1:] != true[:-1]) + 1).tolist()
-    edges = [0] * bool(true[:1].any()) + changes + [len(true)] * bool(true[-1:].any())
-    return [slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+def _runs(true: Bool[np.ndarray, " sample"], at_least: float = 1) -> list[slice]:
+    """Where `true` holds for `at_least` so many samples."""
+    changes = np.flatnonzero(true[1:] != true[:-1]) + 1
+    edges = np.concatenate([[0] * bool(true[:1].any()), changes, [len(true)] * bool(true[-1:].any())]).astype(int).reshape(-1, 2)
+    long = edges[edges[:, 1] - edges[:, 0] >= at_least]
+    return [slice(start, stop) for start, stop in long.tolist()]

@@ -7,6 +7,7 @@ with the number of processes, not of recordings. The parts and their order do no
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from heartlens.signals.windowing import MOST_AT_ONCE, Choice, windows_of
 from heartlens.windows import Windows
 
 MOST_PROCESSES = 8
-FILE_S, BYTES_PER_S = 0.05, 1e6  # what reading takes: measured on LUDB and MIT-BIH, landmarks included
+FILE_S, BYTES_PER_S = 0.03, 2e6  # what reading takes of a processor: LUDB, MIT-BIH and a day of one lead, landmarks included
 PERSON_S = 0.01  # to simulate one
 WORTH_S = 5.0  # of reading; a process takes 2 s to start
 
@@ -170,11 +171,11 @@ def ahead(source: Source, names: list[str] | None = None, n_workers: int | None 
     """
     names = source.names() if names is None else names
     n_workers = _n_workers(source, names) if n_workers is None else min(n_workers, len(names))
+    processes: list[ReadingProcess] = []
     try:
-        processes = [ReadingProcess(source) for _ in range(n_workers)]
-    except OSError:  # no process can be started: not as fast, and as good
-        processes = []
-    try:
+        with suppress(OSError):  # where none, or not as many, can be started: not as fast, and as good
+            while len(processes) < n_workers:
+                processes.append(ReadingProcess(source))
         yield from _read_ahead(source, names, processes) if processes else _read_here(source, names)
     finally:
         for process in processes:
