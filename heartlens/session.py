@@ -14,10 +14,10 @@ from heartlens import analysis as frame
 from heartlens import store
 from heartlens.findings import Findings
 from heartlens.refusal import Refusal
-from heartlens.signals.source import BAD_FILE, NO_WINDOW
 from heartlens.windows import Windows, concatenate
 
 N_SIMULATED = 24  # default windows: so many simulated people, one window each
+LOST = "recording without a usable window"
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ def measure(analysis: Any, options: argparse.Namespace) -> Made:
     measured = frame.measure(analysis, model, windows, force=options.force, progress=progress)
     if earlier is not None:
         measured = store.add(earlier, measured)
-    lost = sum(count for reason, count in windows.skipped if reason in (BAD_FILE, NO_WINDOW))
-    return Made(measured, frame.summarize(analysis, measured), lost)
+    return Made(measured, frame.summarize(analysis, measured), dict(windows.skipped).get(LOST, 0))
 
 
 def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path]:

@@ -41,7 +41,7 @@ def same_but_for_the_last_bits(one, other):
 @pytest.fixture(scope="module", params=[("ecg", "sinus"), ("ecg", "af"), ("ecg", "ectopy"), ("ppg", "sinus"), ("ppg", "af")], ids="-".join)
 def hour(request):
     kind, rhythm = request.param
-    return recording(kind, SIMULATE[kind](np.random.default_rng(5), 3600.0 if rhythm == "sinus" else 1200.0, rhythm)[0])
+    return recording(kind, SIMULATE[kind](np.random.default_rng(5), 3600.0 if request.param == ("ecg", "sinus") else 900.0, rhythm)[0])
 
 
 def test_an_hour_in_pieces_is_the_hour_whole(hour, monkeypatch):
@@ -51,7 +51,12 @@ def test_an_hour_in_pieces_is_the_hour_whole(hour, monkeypatch):
     together = concatenate(parts)
     length_s = CONTEXT / KINDS[hour.kind].rate_hz
     np.testing.assert_allclose(together.start_s, np.arange(len(hour.signal) / hour.rate_hz / length_s) * length_s)
-    few = concatenate(read(monkeypatch, hour, SHORT_S, max_windows=31))
+
+
+def test_windows_chosen_from_all_pieces_are_those_chosen_from_the_whole(monkeypatch):
+    given = recording("ecg", ecg.simulate(np.random.default_rng(1), 600.0)[0])
+    together = concatenate(read(monkeypatch, given, 120.0))
+    few = concatenate(read(monkeypatch, given, 120.0, max_windows=31))
     assert same_but_for_the_last_bits(
         few, replace(together[np.linspace(0, len(together) - 1, 31).round().astype(int)], skipped=few.skipped)
     )
