@@ -12,7 +12,7 @@ from heartlens.models.origin import Origin
 from heartlens.options import values_of
 from heartlens.windows import Windows
 
-PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "numba", "scipy", "xarray", "neurokit2")
+PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "numba", "scipy", "xarray")
 
 
 def provenance(analysis: Any, origin: Origin, windows: Windows, engine: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "heartlens"
 
 FLOORS = (  # lowest first; a module imports lower floors and its own room
-    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample"),
+    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample", "cache", "whole"),
     ("signals", "checkpoints", "converters", "models", "provenance"),
     ("measures",),
     ("analysis", "scale", "store", "figures", "report"),
