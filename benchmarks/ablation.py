@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import heartlens as hl
-from heartlens.analysis import CHUNK
+from heartlens.gather import CHUNK
 from heartlens.models import hooks
 from heartlens.models.replacement import replacements
 from heartlens.models.sweep import HEADS, swept

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import xarray as xr
 
 from heartlens.findings import Findings
-from heartlens.models.origin import Origin, origin_of
-from heartlens.provenance import provenance
+from heartlens.gather import CHUNK, N_PENDING, Gathered, Gathering, Total, refuse_mismatch
+from heartlens.models.origin import origin_of
+from heartlens.provenance import inventory, provenance
 from heartlens.refusal import Refusal
-from heartlens.tally import Tally
-from heartlens.windows import Windows
+from heartlens.signals.source import Part, Source, ahead
+from heartlens.tally import Tally, added
+from heartlens.windows import Windows, concatenate
 
 if TYPE_CHECKING:
     import matplotlib.figure
-
-CHUNK = 2  # windows at a time; with it grows the memory, not with their number
 
 Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
@@ -73,54 +73,95 @@ class Measured:
     attrs: dict[str, Any] = field(default_factory=dict)
 
 
-def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False) -> xr.Dataset:
-    """The summary of `analysis` of `model` over `windows`, with its provenance in `attrs`.
+def run(analysis: Analysis, subject: Any, data: Windows | Source, *, force: bool = False, strict: bool = False) -> xr.Dataset:
+    """The summary of `analysis` of a model over windows, or over a source's recordings one by one, with its provenance in `attrs`.
 
-    Refuses windows of another kind of signal than the model's unless `force`.
+    Refuses windows of another kind of signal than the model's unless `force`; with `strict` a recording without a usable window too.
     """
-    return summarize(analysis, measure(analysis, model, windows, force=force))
+    return summarize(analysis, measure(analysis, subject, data, force=force, strict=strict))
 
 
-def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False, progress: Progress | None = None) -> Measured:
-    """The tallies of `model` and of its twins, where there are any, these on the `twin_windows` windows of smallest identity."""
-    origin = origin_of(model)
-    _refuse_mismatch(origin, model.cfg, windows, force)
+def measure(
+    analysis: Analysis, subject: Any, data: Windows | Source, *, force: bool = False, strict: bool = False, progress: Progress | None = None
+) -> Measured:
+    """The tallies of the model and of its twins, where there are any, these on the `twin_windows` windows that `Windows.subset` chooses.
+
+    Of a source's recordings no more is kept than fits into memory however many they are, unless the analysis `Prepares`.
+    """
     show = progress or silent
-    tally = fold(analysis, model, windows, show)
-    twins = _of_twins(analysis, model, windows, show) if isinstance(analysis, Twinned) else {}
-    return Measured(tally, twins, provenance(analysis, origin, windows))
+    if not isinstance(data, Windows):
+        names = data.names()
+        gathering, parts = started(analysis, subject, data, names, force=force, strict=strict)
+        total = Total(Gathered())
+        for recording in show("recordings", gathering.recordings(parts), len(names)):
+            total.add(recording)
+        return finished(analysis, subject, total.value, show)
+    origin = origin_of(subject)
+    refuse_mismatch(origin, subject.cfg, data, force)
+    tally = fold(analysis, subject, data, show)
+    twins = _of_twins(analysis, subject, data.subset(analysis.twin_windows), show) if isinstance(analysis, Twinned) else {}
+    return Measured(tally, twins, provenance(analysis, origin, inventory(data)))
 
 
-def _of_twins(analysis: Twinned, model: Any, windows: Windows, show: Progress) -> dict[str, Tally]:
-    few = windows.subset(analysis.twin_windows)
-    named = show("twins", analysis.twins(model), analysis.n_twins)
+def started(
+    analysis: Analysis, subject: Any, source: Source, names: list[str], *, force: bool = False, strict: bool = False
+) -> tuple[Gathering, Iterable[Part]]:
+    """How the recordings of a source are measured, and their parts. An analysis that `Prepares` gets all of them in memory first."""
+    from heartlens.models.workers import on_chunks
+
+    parts: Iterable[Part] = ahead(source, source.names() if isinstance(analysis, Prepares) else names)
+    n_sample = analysis.twin_windows if isinstance(analysis, Twinned) else 0
+    if isinstance(analysis, Prepares):
+        everything = list(parts)
+        usable = [part.windows for part in everything if part.windows is not None]
+        refused = [part.refusal for part in everything if part.windows is None]
+        if refused and (strict or not usable):
+            raise Refusal(refused[0])
+        windows = concatenate(usable)
+        refuse_mismatch(origin_of(subject), subject.cfg, windows, force)
+        analysis = analysis.prepared(subject, windows)
+        parts = [part for part in everything if part.name in set(names)]
+    return Gathering(analysis, subject, n_sample, force, strict, on_chunks), parts
+
+
+def finished(analysis: Analysis, subject: Any, total: Gathered, progress: Progress | None = None) -> Measured:
+    """What was gathered with the twins' tallies. Refuses recordings none of which had a usable window."""
+    if total.read.kind == "":
+        reasons = sorted(note.removeprefix("skipped ") for note in total.read.notes)
+        more = f" (and {total.n_lost - 1} more recordings without a usable window)" if total.n_lost > 1 else ""
+        raise Refusal(f"{reasons[0]}{more}" if reasons else "there are no recordings to measure")
+    few = total.sample.windows
+    is_twinned = isinstance(analysis, Twinned) and few is not None
+    twins = _of_twins(analysis, subject, few, progress or silent) if is_twinned else {}
+    return Measured(total.tally, twins, provenance(analysis, origin_of(subject), total.read))
+
+
+def _of_twins(analysis: Twinned, subject: Any, few: Windows, show: Progress) -> dict[str, Tally]:
+    named = show("twins", analysis.twins(subject), analysis.n_twins)
     return {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
 
 
-def fold(analysis: Analysis, model: Any, windows: Windows, progress: Progress) -> Tally:
+def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress) -> Tally:
     """The sum of the tallies of all chunks, once the analysis is prepared where it asks for that."""
     from heartlens.models.workers import on_chunks
 
-    ready = analysis.prepared(model, windows) if isinstance(analysis, Prepares) else analysis
-    tallies = on_chunks(ready.measure, model, windows.chunks(CHUNK))
-    return sum(progress("windows", tallies, -(-len(windows) // CHUNK)), start=Tally())
+    ready = analysis.prepared(subject, windows) if isinstance(analysis, Prepares) else analysis
+    tallies = progress("windows", on_chunks(ready.measure, subject, windows.chunks(CHUNK)), -(-len(windows) // CHUNK))
+    total, pending = Tally(), list[Tally]()
+    for tally in tallies:
+        pending.append(tally)
+        if len(pending) >= N_PENDING:
+            total, pending = added([total, *pending]), []
+    return added([total, *pending])
 
 
 def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
     """The summary, with the provenance of what was measured."""
-    summary = analysis.summarize(measured.tally, measured.twins)
-    return summary.assign_attrs({**summary.attrs, **measured.attrs})
+    tally = measured.tally
+    summary = analysis.summarize(tally.whole, {name: twin.whole for name, twin in measured.twins.items()})
+    grouped = {"n_records": len(tally.members), "n_groups": len(tally.records)} if tally.is_grouped else {}
+    return summary.assign_attrs({**summary.attrs, **measured.attrs, **grouped})
 
 
 def silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
     return steps
-
-
-def _refuse_mismatch(origin: Origin, cfg: Any, windows: Windows, force: bool) -> None:
-    if not len(windows):
-        raise Refusal("there are no windows to measure; every one was skipped: " + ", ".join(f"{n} {why}" for why, n in windows.skipped))
-    if windows.kind != origin.kind and not force:
-        reads = (origin.kind or f"signals of {cfg.d_vocab} token values").upper()
-        raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give its kind, or --force (force=True)")
-    if int(windows.tokens.max()) >= cfg.d_vocab or windows.tokens.shape[1] > cfg.n_ctx:
-        raise Refusal(f"{origin.checkpoint} takes {cfg.n_ctx} tokens below {cfg.d_vocab}; the windows have {windows.tokens.shape[1]}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from heartlens.analysis import CHUNK
+from heartlens.gather import CHUNK
 from heartlens.axes import head_label
 from heartlens.tally import by_record
 from heartlens.windows import Windows
