@@ -33,8 +33,13 @@ def at_rate(signal: Signal, rate_hz: float, to_hz: float) -> Float[np.ndarray, "
     """The signal at another rate, its first sample where it was, its own line taken as going on beyond the ends."""
     from scipy.signal import resample_poly
 
-    ratio = Fraction(to_hz / rate_hz).limit_denominator(10_000)
+    ratio = _ratio(rate_hz, to_hz)
     return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"))
+
+
+def samples_per_step(rate_hz: float, kind: str) -> int:
+    """After how many samples of a recording one of them falls on a sample of the detector's working rate again."""
+    return _ratio(rate_hz, ECG_RATE_HZ if kind == "ecg" else PPG_RATE_HZ).denominator
 
 
 def band(signal: Signal, rate_hz: float, edges_hz: tuple[float, float]) -> Signal:
@@ -93,6 +98,10 @@ def refuse_implausible(beats: Beats, rate_hz: float, kind: str) -> None:
         raise Refusal(
             f"no beats found: {bpm:.0f} a minute is no heart rate ({RATE_BPM[0]:.0f} to {RATE_BPM[1]:.0f}); is this {kind.upper()}?"
         )
+
+
+def _ratio(rate_hz: float, to_hz: float) -> Fraction:
+    return Fraction(to_hz / rate_hz).limit_denominator(10_000)
 
 
 def _found(detector: Callable[[], object]) -> Beats:

@@ -171,6 +171,21 @@ def test_a_recording_without_window_beside_a_good_one_is_skipped(tmp_path):
     assert f"skipped {short}: the recording lasts 3.00 s; a window needs 5 s" in windows.notes
 
 
+def test_a_bad_file_beside_good_ones_is_reported_and_left_out_unless_strict(tmp_path):
+    good, bad = csv(tmp_path / "good.csv", NOISE[:1000]), csv(tmp_path / "bad.csv", NOISE[:1000], "R")
+    other = csv(tmp_path / "other.csv", NOISE[1000:2000])
+    windows = read([good, bad, other], rate_hz=100)
+    assert windows.records == [f"{tmp_path.name}/good", f"{tmp_path.name}/other"]
+    assert windows.skipped == (("file that cannot be read", 1),)
+    assert sum("bad.csv: cannot tell ECG from PPG" in note for note in windows.notes) == 1
+    for paths in ([good, bad], tmp_path):
+        with pytest.raises(Refusal, match=r"bad\.csv: cannot tell ECG from PPG"):
+            read(paths, rate_hz=100, strict=True)
+    short = csv(tmp_path / "short.csv", NOISE[:300])
+    with pytest.raises(Refusal, match=r"short\.csv: the recording lasts 3\.00 s"):
+        read([good, short], rate_hz=100, strict=True)
+
+
 @pytest.mark.parametrize(
     ("signal", "header", "options", "message"),
     [
@@ -211,7 +226,7 @@ def test_refusals_of_paths(tmp_path):
         (tmp_path / "none.csv", "no such file or folder"),
         (tmp_path / "empty", "no file here that a reader knows"),
         (str(tmp_path / "*.xyz"), "the pattern matches no file"),
-        ([good, bad], r"bad\.csv: cannot tell ECG from PPG"),
+        ([bad, bad.with_name("bad.csv")], r"bad\.csv: cannot tell ECG from PPG"),
         ([good, ppg], "windows of ecg and ppg cannot be mixed"),
     ):
         with pytest.raises(Refusal, match=message):
