@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import xarray as xr
 
 from heartlens.findings import Findings
-from heartlens.gather import CHUNK, N_PENDING, Gathered, Gathering, Total, refuse_mismatch
+from heartlens.gather import CHUNK, N_PENDING, Gathered, Gathering, Total, refusals, refuse_mismatch
 from heartlens.models.origin import origin_of
 from heartlens.provenance import inventory, provenance
 from heartlens.refusal import Refusal
@@ -110,29 +110,33 @@ def started(
     from heartlens.models.workers import on_chunks
 
     parts: Iterable[Part] = ahead(source, source.names() if isinstance(analysis, Prepares) else names)
-    n_sample = analysis.twin_windows if isinstance(analysis, Twinned) else 0
     if isinstance(analysis, Prepares):
         everything = list(parts)
-        usable = [part.windows for part in everything if part.windows is not None]
-        refused = [part.refusal for part in everything if part.windows is None]
-        if refused and (strict or not usable):
-            raise Refusal(refused[0])
+        left_out = [part for part in everything if part.windows is None]
+        is_left_out = {part.name for part in left_out}
+        usable = [part.windows for part in everything if part.windows is not None and part.name not in is_left_out]
+        if left_out and (strict or not usable):
+            raise Refusal(left_out[0].refusal)
         windows = concatenate(usable)
         refuse_mismatch(origin_of(subject), subject.cfg, windows, force)
         analysis = analysis.prepared(subject, windows)
         parts = [part for part in everything if part.name in set(names)]
-    return Gathering(analysis, subject, n_sample, force, strict, on_chunks), parts
+    return Gathering(analysis, subject, n_sample(analysis), force, strict, on_chunks), parts
+
+
+def n_sample(analysis: Analysis) -> int:
+    """How many windows twins are measured on."""
+    return analysis.twin_windows if isinstance(analysis, Twinned) else 0
 
 
 def finished(analysis: Analysis, subject: Any, total: Gathered, progress: Progress | None = None) -> Measured:
     """What was gathered with the twins' tallies. Refuses recordings none of which had a usable window."""
     if total.read.kind == "":
-        reasons = sorted(note.removeprefix("skipped ") for note in total.read.notes)
-        more = f" (and {total.n_lost - 1} more recordings without a usable window)" if total.n_lost > 1 else ""
+        reasons = refusals(total.read)
+        more = f" (and {total.n_recordings - 1} more files without a usable window)" if total.n_recordings > 1 else ""
         raise Refusal(f"{reasons[0]}{more}" if reasons else "there are no recordings to measure")
     few = total.sample.windows
-    is_twinned = isinstance(analysis, Twinned) and few is not None
-    twins = _of_twins(analysis, subject, few, progress or silent) if is_twinned else {}
+    twins = _of_twins(analysis, subject, few, progress or silent) if isinstance(analysis, Twinned) and few is not None else {}
     return Measured(total.tally, twins, provenance(analysis, origin_of(subject), total.read))
 
 

@@ -13,13 +13,13 @@ from heartlens.models.origin import Origin, origin_of
 from heartlens.provenance import Inventory, inventory
 from heartlens.refusal import Refusal
 from heartlens.sample import RecordingSample, Sample
-from heartlens.signals.source import Part
+from heartlens.signals.source import BAD_FILE, NO_WINDOW, Part
 from heartlens.tally import Tally, added
 from heartlens.windows import Windows
 
 CHUNK = 2  # windows at a time; with it grows the memory, not with their number
+SKIPPED = "skipped "  # begins a note of a recording that was left out
 N_PENDING = 16  # recordings that are added at once: every addition copies the total
-LOST = "recording without a usable window"
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Gathered:
 
     @property
     def n_lost(self) -> int:
-        """How many recordings had no usable window."""
-        return dict(self.read.skipped).get(LOST, 0)
+        """How many recordings could not be read, or had no usable window; files that are none are not among them."""
+        return sum(count for reason, count in self.read.skipped if reason in (BAD_FILE, NO_WINDOW))
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,37 @@ def gathered(values: list[Gathered]) -> Gathered:
     return Gathered(added([value.tally for value in values]), sample, read, sum(value.n_recordings for value in values))
 
 
+def refused(part: Part) -> Gathered:
+    """What is kept of a recording that could not be used: it is counted and noted."""
+    read = Inventory(skipped=((part.reason, 1),), notes=frozenset([f"{SKIPPED}{part.refusal}"]))
+    return Gathered(read=read, n_recordings=1)
+
+
+def refusals(read: Inventory) -> list[str]:
+    """Why recordings were left out."""
+    return sorted(note.removeprefix(SKIPPED) for note in read.notes if note.startswith(SKIPPED))
+
+
 class Total:
     """A sum of values that grows by one recording at a time."""
 
     def __init__(self, start: Gathered) -> None:
-        self._total, self._pending = start, list[Gathered]()
+        self._sums: tuple[Gathered, ...] = (start,)  # one attribute: an interruption leaves the old or the new one
 
     def add(self, value: Gathered) -> None:
         """Add the value of other recordings."""
-        self._pending.append(value)
-        if len(self._pending) >= N_PENDING:
-            self._total, self._pending = self.value, []
+        sums = (*self._sums, value)
+        self._sums = sums if len(sums) <= N_PENDING else (gathered(list(sums)),)
 
     @property
     def value(self) -> Gathered:
         """The sum so far."""
-        return gathered([self._total, *self._pending]) if self._pending else self._total
+        return gathered(list(self._sums)) if len(self._sums) > 1 else self._sums[0]
 
     @property
     def n_recordings(self) -> int:
         """How many recordings were added so far."""
-        return self._total.n_recordings + sum(value.n_recordings for value in self._pending)
+        return sum(value.n_recordings for value in self._sums)
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ class Gathering:
                 if on_part is not None:
                     on_part(done)
                 continue
-            yield self._refused(part) if part.windows is None else Gathered(done.tally, sample.sample, read, 1)
+            yield Gathered(done.tally, sample.sample, read, 1) if part.windows is not None else refused(part)
             done, sample, read, sums = Open(), RecordingSample(self.n_sample), Inventory(), [Tally()]
 
     def _measure(self, subject: Any, step: "_Step") -> tuple[Tally, "_Step"]:
@@ -142,11 +152,6 @@ class Gathering:
             for chunk in chunks[:-1]:
                 yield _Step(chunk, None, is_new=False)
             yield _Step(chunks[-1], part, is_new=True)
-
-    def _refused(self, part: Part) -> Gathered:
-        """A recording that could not be used, counted and noted."""
-        read = Inventory(skipped=((LOST, 1),), notes=frozenset([f"skipped {part.refusal}"]))
-        return Gathered(read=read, n_recordings=1)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Inventory:
     """
 
     kind: str = ""
+    n_windows: int = 0
     is_simulated: bool = False
     digest: int = 0
     sources: frozenset[str] = frozenset()
@@ -37,6 +38,7 @@ class Inventory:
         skipped.update(dict(other.skipped))
         return Inventory(
             self.kind or other.kind,
+            self.n_windows + other.n_windows,
             self.is_simulated or other.is_simulated,
             (self.digest + other.digest) % 2**256,
             _first(self.sources | other.sources),
@@ -49,6 +51,7 @@ class Inventory:
         """The inventory as attributes of a result; `inventory_of` reads them."""
         return {
             "data_kind": self.kind,
+            "data_windows": self.n_windows,
             "data_is_simulated": int(self.is_simulated),
             "data_sources": "\n".join(sorted(self.sources)),
             "data_sha256": f"{self.digest:064x}",
@@ -65,7 +68,7 @@ def inventory(windows: Windows) -> Inventory:
     for reason, count in windows.skipped:
         skipped[reason] += count
     sources, notes = _first(frozenset(windows.sources)), _first(frozenset(windows.notes))
-    return Inventory(windows.kind, is_simulated, digest % 2**256, sources, tuple(sorted(skipped.items())), notes)
+    return Inventory(windows.kind, len(windows), is_simulated, digest % 2**256, sources, tuple(sorted(skipped.items())), notes)
 
 
 def inventory_of(attrs: Mapping[str, Any]) -> Inventory:
@@ -73,6 +76,7 @@ def inventory_of(attrs: Mapping[str, Any]) -> Inventory:
     pairs = (line.split(" x ", 1) for line in attrs["data_skipped"].splitlines())
     return Inventory(
         attrs["data_kind"],
+        int(attrs.get("data_windows", 0)),
         bool(attrs["data_is_simulated"]),
         int(attrs["data_sha256"], 16),
         frozenset(attrs["data_sources"].splitlines()),

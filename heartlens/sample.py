@@ -1,8 +1,8 @@
 """Which few windows twins are measured on, chosen while recordings arrive, in any order the same, and with little memory.
 
-The rule is that of `Windows.subset`: most kinds of wave first, then evenly over records (a window's *turn* is how many windows of its record
-have a smaller identity), then by identity. Within a record turn and identity have the same order; so it is enough to keep of every record
-the best few, and the identities of all its windows until it is at its end, when their turns are known.
+The rule is that of `Windows.subset`: most kinds of wave first, then evenly over records (a window's *turn* is how many windows of its
+record have a smaller identity), then by identity. Within a record turn and identity have the same order; so it is enough to keep of every
+record the best few, and the identities of all its windows until it is at its end, when their turns are known.
 """
 
 from dataclasses import dataclass, field

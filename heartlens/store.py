@@ -12,10 +12,11 @@ from heartlens.gather import Gathered, Open
 from heartlens.provenance import inventory_of
 from heartlens.refusal import Refusal
 from heartlens.sample import Sample
-from heartlens.tally import Tally, counted_twice
+from heartlens.tally import Tally, counted_twice, name_hash
 from heartlens.windows import PER_WINDOW, Windows
 
 PARTS = ("sums", "sample", "fine")  # of a tally, beside the hashes of its members
+PARTIAL_TALLY = "tally.partial.nc"  # beside a result while it is being made; see `partial`
 STATE = "n_recordings_done"  # an attribute of what is not finished
 SMALL, LARGEST_CHUNK = 256, 2**22  # numbers, bytes
 MEANING = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "data_kind")
@@ -60,7 +61,10 @@ def read_measured(path: str | Path) -> Measured:
         names = list(map(str, parts["twins/members"]["twin"].values))
         of_twin = {part: _unstacked(parts[f"twins/{part}"], len(names)) for part in PARTS}
         members = parts["twins/members"]["member"].values
-        twins = {name: Tally(*(of_twin[part][index] for part in PARTS), members) for index, name in enumerate(names)}
+        twins = {
+            name: Tally(of_twin["sums"][index], of_twin["sample"][index], of_twin["fine"][index], members)
+            for index, name in enumerate(names)
+        }
     return Measured(_tally(parts, "model"), twins, attrs)
 
 
@@ -102,9 +106,7 @@ def read_datasets(path: Path) -> dict[str, xr.Dataset]:
 def add(earlier: Measured, later: Measured) -> Measured:
     """Both together. Refuses tallies of another checkpoint or other options, and a record that both have counted."""
     refuse_other_meaning(earlier.attrs, later.attrs)
-    twice = counted_twice(earlier.tally, later.tally)
-    if twice:
-        raise Refusal(f"both tallies have counted {', '.join(twice[:4])}; a record counts once: leave it out of --data")
+    refuse_twice(counted_twice(earlier.tally, later.tally))
     if earlier.twins.keys() != later.twins.keys():
         raise Refusal("these tallies have other twins and cannot be added")
     twins = {name: earlier.twins[name] + later.twins[name] for name in later.twins}
@@ -112,11 +114,24 @@ def add(earlier: Measured, later: Measured) -> Measured:
     return Measured(earlier.tally + later.tally, twins, {**later.attrs, **read.attrs})
 
 
+def refuse_addition(earlier: Measured, attrs: dict[str, Any], names: list[str]) -> None:
+    """Refuse, before anything is measured, what could not be added: see `add`."""
+    refuse_other_meaning(earlier.attrs, attrs, MEANING[:-1])
+    counted = set(map(int, earlier.tally.hashes))
+    refuse_twice([name for name in names if name_hash(name) in counted])
+
+
 def refuse_other_meaning(earlier: dict[str, Any], later: dict[str, Any], meaning: tuple[str, ...] = MEANING) -> None:
     """Refuse attributes that differ in what the numbers mean."""
     for name in meaning:
         if earlier.get(name) is None or earlier.get(name) != later.get(name):
             raise Refusal(f"these tallies differ in {name} ({earlier.get(name)} and {later.get(name)}) and cannot be added")
+
+
+def refuse_twice(names: list[str]) -> None:
+    """Refuse records, where there are any, that two tallies have counted."""
+    if names:
+        raise Refusal(f"both tallies have counted {', '.join(names[:4])}; a record counts once: leave it out of --data")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -141,7 +156,8 @@ def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:
 
 
 def _tally(parts: dict[str, xr.Dataset], place: str) -> Tally:
-    return Tally(*(parts[f"{place}/{part}"] for part in PARTS), parts[f"{place}/members"]["member"].values)
+    sums, sample, fine = (parts[f"{place}/{part}"] for part in PARTS)
+    return Tally(sums, sample, fine, parts[f"{place}/members"]["member"].values)
 
 
 def _stacked(datasets: list[xr.Dataset], names: list[str]) -> xr.Dataset:
@@ -157,7 +173,9 @@ def _unstacked(dataset: xr.Dataset, n_twins: int) -> list[xr.Dataset]:
 
 def _compressed(dataset: xr.Dataset) -> dict[str, Any]:
     """Numbers byte by byte, then zlib: nothing is rounded, and sums of float32 numbers take half the space."""
-    numbers = {name: variable for name, variable in dataset.data_vars.items() if variable.dtype.kind in "fiub" and variable.size > SMALL}
+    numbers = {
+        str(name): variable for name, variable in dataset.data_vars.items() if variable.dtype.kind in "fiub" and variable.size > SMALL
+    }
     whole = {name: tuple(variable.shape) for name, variable in numbers.items() if variable.nbytes < LARGEST_CHUNK}
     return {
         name: {"zlib": True, "shuffle": True, "complevel": 4} | ({"chunksizes": whole[name]} if name in whole else {}) for name in numbers
@@ -178,7 +196,7 @@ def _windows_dataset(sample: Sample) -> xr.Dataset:
 def _sample(dataset: xr.Dataset, n_windows: int, kind: str) -> Sample:
     if not dataset.data_vars:
         return Sample(n_windows)
-    values = {name: dataset[name].values for name in PER_WINDOW}
+    values: dict[str, Any] = {name: dataset[name].values for name in PER_WINDOW}
     values["record"] = values["record"].astype(str)
     windows = Windows(kind, **values, waves=tuple(dataset.attrs["waves"].splitlines()))
     return Sample(n_windows, windows, dataset["turn"].values)

@@ -27,7 +27,8 @@ COARSE, FINE = 2.0**-12, 2.0**-52  # exact up to sums of 2e12, and 16,000 record
 class Tally:
     """Sums by record, and a sample of windows. `Tally()` is zero.
 
-    Of groups, `sums` is the coarse part and `fine` the other one, and `members` has a short hash of each record. Of records, both are empty.
+    Of groups, `sums` is the coarse part and `fine` the other one, and `members` has a short hash of each record; of records, `fine` and
+    `members` are empty.
     """
 
     sums: xr.Dataset = field(default_factory=xr.Dataset)
@@ -79,8 +80,8 @@ def added(tallies: Sequence[Tally]) -> Tally:
 
 def counted_twice(left: Tally, right: Tally) -> list[str]:
     """The records that both have counted, by name where either still knows it, else by hash."""
-    names = {value: name for tally in (left, right) if not tally.is_grouped for value, name in zip(_hashes(tally.records), tally.records)}
-    return sorted(names.get(value, f"recording {value:016x}") for value in np.intersect1d(left.hashes, right.hashes))
+    names = {name_hash(name): name for tally in (left, right) if not tally.is_grouped for name in tally.records}
+    return sorted(names.get(int(value), f"recording {value:016x}") for value in np.intersect1d(left.hashes, right.hashes))
 
 
 def by_record(values: Shaped[np.ndarray, "window ..."], record: Shaped[np.ndarray, " window"]) -> Float[np.ndarray, "record ..."]:
