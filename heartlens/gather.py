@@ -107,7 +107,7 @@ class Gathering:
     def recordings(
         self, parts: Iterable[Part], opened: Open | None = None, on_part: Callable[[Open], None] | None = None
     ) -> Iterator[Gathered]:
-        """What is gathered of each recording, in order. Of one that was `opened`, the parts that were measured are read but not measured."""
+        """What is gathered of each recording, in order. Of one that was `opened`, what was measured before is only read."""
         opened = opened or Open()
         done, sample, read = opened, RecordingSample(self.n_sample), Inventory()
         sums = [opened.tally]

@@ -39,7 +39,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def merged(paths: Iterable[Path], *, is_partial: bool = False) -> tuple[Gathered, dict[str, Any]]:
-    """What the shards in `paths` (folders or files) gathered together, and the attributes of their run. See the module for what is refused."""
+    """What the shards in `paths` (folders or files) gathered together, and their run's attributes. The module says what is refused."""
     total, attrs = Gathered(), dict[str, Any]()
     shards: dict[Shard, Path] = {}
     for path in paths:
@@ -119,8 +119,8 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
     subject = load(options.checkpoint or attrs["checkpoint_given"], device=device_named(options.device))
     if subject.origin.fingerprint != attrs["checkpoint_fingerprint"]:
         raise Refusal(
-            f"{subject.origin.checkpoint} has other weights than the shards' {attrs['checkpoint']} ({attrs['checkpoint_fingerprint'][:8]}); "
-            "name its file with --checkpoint"
+            f"{subject.origin.checkpoint} has other weights than {attrs['checkpoint']} that the shards were measured on; "
+            "name that file with --checkpoint"
         )
     return subject
 

@@ -124,7 +124,7 @@ def _client(n_workers: int, address: str | None) -> Iterator[Any]:
         opened.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}))
         if address is None:
             options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": None, "silence_logs": logging.CRITICAL}
-            cluster = opened.enter_context(LocalCluster(n_workers=n_workers, processes=True, **options))
+            cluster: Any = opened.enter_context(LocalCluster(n_workers=n_workers, processes=True, **options))
             yield opened.enter_context(Client(cluster))
             return
         is_file = Path(address).suffix == ".json" or Path(address).is_file()

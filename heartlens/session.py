@@ -246,7 +246,7 @@ def _silent(line: str) -> None:
     pass
 
 
-def _bar(what: str, steps: Iterable[Any], n_steps: int) -> Iterator[Any]:
+def _bar(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
     from rich.console import Console
     from rich.progress import track
 
