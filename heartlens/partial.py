@@ -82,19 +82,14 @@ class Partial:
                 raise Refusal(f"{self.path} is of another run: its {name} is {there}, now it is {given}; --overwrite starts anew")
         return total, opened
 
-    def save(self, total: Total, opened: Open, *, now: bool = False) -> bool:
-        """Save what was gathered, if that was not done for a while, or `now`; whether there is a file."""
+    def save(self, total: Total, opened: Open, *, now: bool = False) -> None:
+        """Save what was gathered, if there is something and that was not done for a while, or `now`."""
         if now or time.monotonic() - self._saved_s >= self._every_s:
             n_done = total.n_recordings
             is_under_way = self._names[n_done : n_done + 1] == [opened.name]
-            if n_done or is_under_way:
+            if total.value.read.kind or is_under_way:
                 write_gathered(total.value, opened if is_under_way else Open(), self._attrs, self.path)
             self._saved_s = time.monotonic()
-        return self.path.exists()
-
-    def remove(self) -> None:
-        """Remove the file: the run is done."""
-        self.path.unlink(missing_ok=True)
 
 
 def _short(value: Any) -> str:

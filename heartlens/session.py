@@ -81,10 +81,7 @@ def measure(analysis: Any, options: argparse.Namespace, out: Path) -> Made | Mad
             _describe(total.value, say)
             if shard is not None:
                 return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options.checkpoint)})
-            measured = frame.finished(analysis, subject, total.value, progress)
-            if earlier is not None:
-                measured = store.add(earlier, measured)
-            return Made(measured, frame.summarize(analysis, measured), total.value.n_lost)
+            return _finished(run, total, earlier)
         except BaseException as end:
             raise _with_place(end, run.partial, total) from end
 
@@ -105,7 +102,7 @@ def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path
         for path in paths[2:-1]:
             store.write_text(path, svg) if path.suffix == ".svg" else figures.save(figure, path)
         store.write_text(paths[-1], page)
-        (out / store.PARTIAL_TALLY).unlink(missing_ok=True)
+        store.remove_partial(out)
     return paths
 
 
@@ -113,7 +110,7 @@ def write_shard(made: MadeShard, out: Path) -> list[Path]:
     """Write a shard's tally into `out`; the path written."""
     with _writing(out):
         store.write_gathered(made.total, Open(), made.attrs, out / "tally.nc")
-        (out / store.PARTIAL_TALLY).unlink(missing_ok=True)
+        store.remove_partial(out)
     return [out / "tally.nc"]
 
 
@@ -124,6 +121,17 @@ def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dic
     counts = {name: int(summary.attrs[name]) for name in ("n_records", "n_windows", "data_is_simulated")}
     said = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
     return {"title": findings.title, **checkpoint, **counts, **said, "files": [str(path) for path in written]}
+
+
+def _finished(run: _Run, total: Total, earlier: frame.Measured | None) -> Made:
+    try:
+        measured = frame.finished(run.analysis, run.subject, total.value, run.progress)
+        if earlier is not None:
+            measured = store.add(earlier, measured)
+        return Made(measured, frame.summarize(run.analysis, measured), total.value.n_lost)
+    except BaseException:
+        run.partial.save(total, Open(), now=True)
+        raise
 
 
 def _gather(run: _Run, total: Total) -> None:
@@ -148,9 +156,9 @@ def _gather(run: _Run, total: Total) -> None:
             for refusal in refusals(recordings.read):
                 run.say(f"{SKIPPED}{refusal}")
             run.partial.save(total, opened)
-    finally:
-        if sys.exc_info()[0] is not None:
-            run.partial.save(total, opened, now=True)
+    except BaseException:
+        run.partial.save(total, opened, now=True)
+        raise
 
 
 def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open], None]) -> Iterator[Gathered]:

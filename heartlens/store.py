@@ -128,6 +128,12 @@ def refuse_other_meaning(earlier: dict[str, Any], later: dict[str, Any], meaning
             raise Refusal(f"these tallies differ in {name} ({earlier.get(name)} and {later.get(name)}) and cannot be added")
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what a run saved on its way, and what a killed one left of a save."""
+    for path in (folder / PARTIAL_TALLY, _beside(folder / PARTIAL_TALLY)):
+        path.unlink(missing_ok=True)
+
+
 def refuse_twice(names: list[str]) -> None:
     """Refuse records, where there are any, that two tallies have counted."""
     if names:
@@ -142,12 +148,16 @@ def write_text(path: Path, text: str) -> None:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write` fill a file beside `path`, then put it in its place; what fails leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _beside(path)
     try:
         write(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:

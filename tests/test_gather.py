@@ -1,6 +1,6 @@
 """Recordings are folded one by one: the same numbers as at once, in bounded memory, in any order and after any stop to the same bits."""
 
-import gc
+import weakref
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import permutations
@@ -22,7 +22,7 @@ from heartlens.tally import Tally, added
 from heartlens.windows import Windows
 
 SCAN = HeadScan(n_rotations=2, n_permutations=99, n_lags=2, n_phases=3, n_twins=2, twin_windows=3)
-N_RECORDS, PER_RECORD = 6, 5
+N_RECORDS, PER_RECORD = 5, 5
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_one_by_one_is_as_at_once(model, windows, in_parts):
     xr.testing.assert_allclose(one_by_one, at_once, rtol=1e-5)  # float32: other chunks round otherwise
 
 
-@pytest.mark.parametrize("n_windows", [1, 3, 8, 29, 30, 99])
+@pytest.mark.parametrize("n_windows", [1, 3, 8, 24, 25, 99])
 def test_the_sample_is_that_of_all_windows(windows, n_windows):
     """In parts, and with the recordings in another order."""
     total = Sample(n_windows)
@@ -77,9 +77,9 @@ def test_the_sample_is_that_of_all_windows(windows, n_windows):
 
 def test_values_add_in_any_order_to_the_same_bits(each):
     whole = gathered(each)
-    for order in list(permutations(range(N_RECORDS)))[::97]:
+    for order in list(permutations(range(N_RECORDS)))[::29]:
         same(gathered([each[index] for index in order]), whole)
-    same(gathered(each[:2]) + (gathered(each[2:5]) + each[5]), whole)
+    same(gathered(each[:2]) + (gathered(each[2:4]) + each[4]), whole)
     total = Total(Gathered())
     for value in each:
         total.add(value)
@@ -89,8 +89,7 @@ def test_values_add_in_any_order_to_the_same_bits(each):
 def test_a_stop_at_any_part_and_going_on_gives_the_same_bits(model, windows, in_parts, each, tmp_path):
     names = Given(windows).names()
     whole = gathered(each)
-    n_parts = N_RECORDS * 3
-    for n_done in range(1, n_parts):
+    for n_done in (1, 2, 3, 5, 7, 14):  # of three parts each
         gathering, parts = started(SCAN, model, Given(windows), names)
         total, opened = Total(Gathered()), Open()
 
@@ -128,38 +127,38 @@ class Endless:
 
 @dataclass(frozen=True)
 class Counting:
-    """An analysis that keeps nothing, and notes how many windows are alive while it measures."""
+    """An analysis that notes how many windows are alive while it measures."""
 
     most: list
+    alive: list
     seed: int = 0
 
     def measure(self, model, windows):
-        gc.collect()
-        bases = {id(each.tokens if each.tokens.base is None else each.tokens.base) for each in gc.get_objects() if type(each) is Windows}
-        self.most[0] = max(self.most[0], len(bases))
+        self.most[0] = max(self.most[0], sum(each() is not None for each in self.alive))
         return Tally(xr.Dataset({"n": ("record", np.ones(1))}, coords={"record": windows.records}))
 
 
-def test_the_windows_in_memory_do_not_grow_with_the_recordings(model):
-    gc.collect()
+def test_the_windows_in_memory_do_not_grow_with_the_recordings(model, monkeypatch):
+    alive, made = [], Windows.__post_init__
+    monkeypatch.setattr(Windows, "__post_init__", lambda self: (made(self), alive.append(weakref.ref(self)))[0])
     most = []
-    for n_names in (12, 40):
+    for n_names in (20, 60):
+        alive.clear()
         most.append([0])
-        gathering = Gathering(Counting(most[-1]), model, 4, False, False, one_after_the_other)
+        gathering = Gathering(Counting(most[-1], alive), model, 4, False, False, one_after_the_other)
         total = Total(Gathered())
         for recording in gathering.recordings(ahead(Endless(n_names), n_workers=0)):
             total.add(recording)
         assert total.value.read.n_windows == 3 * n_names
         assert len(total.value.sample.windows) == 4
-    assert most[1][0] <= most[0][0] + 20  # some 16 recordings wait to be added, each with its sample
+        assert len(alive) > 5 * n_names
+    assert 0 < most[1][0] <= most[0][0] + 1
 
 
 def refusing(windows, bad, at_end=False):
     """The parts of all recordings, of which one is refused, at once or after its first part."""
     for part in ahead(Given(windows)):
-        if part.name != bad:
-            yield part
-        elif at_end and not part.is_last:
+        if part.name != bad or (at_end and not part.is_last):
             yield part
         elif part.is_last:
             yield Part(bad, None, f"{bad}: broken", True, "file that cannot be read")
@@ -254,8 +253,8 @@ def test_zero_changes_no_group(few):
 def test_a_grouped_scan_says_so_and_comes_back_as_it_was(few, model, windows, tmp_path):
     measured = measure(SCAN, model, Given(windows))
     summary = summarize(SCAN, measured)
-    assert (summary.attrs["n_records"], summary.attrs["n_groups"]) == (6, 2)
-    assert "6 records are kept in 2 groups" in " ".join(SCAN.findings(summary).cautions)
+    assert (summary.attrs["n_records"], summary.attrs["n_groups"]) == (5, 2)
+    assert "5 records are kept in 2 groups" in " ".join(SCAN.findings(summary).cautions)
     store.write_measured(measured, tmp_path / "tally.nc")
     back = store.read_measured(tmp_path / "tally.nc")
     for name in ("sums", "sample", "fine"):
@@ -268,7 +267,7 @@ def test_a_grouped_record_still_counts_once(few, model, windows):
     again = measure(SCAN, model, windows[windows.record == windows.records[3]])
     with pytest.raises(Refusal, match=f"both tallies have counted {windows.records[3]}"):
         store.add(total, again)
-    with pytest.raises(Refusal, match="both tallies have counted recording [0-9a-f]{16}, "):
+    with pytest.raises(Refusal, match=r"both tallies have counted recording [0-9a-f]{16}, "):
         store.add(total, total)
 
 
