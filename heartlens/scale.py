@@ -6,6 +6,7 @@ values of tasks are added in pairs on the workers, and blocks of tasks come back
 the tasks it had; they run again elsewhere. Adding rounds nothing (see `gather`), so the bits are those of one process.
 """
 
+import json
 import logging
 from collections import deque
 from collections.abc import Iterator
@@ -106,7 +107,10 @@ def _loaded(checkpoint: str, published_only: bool, origin: Origin) -> Any:
     """The subject, loaded once in a process. Refuses other weights than the client's."""
     from heartlens.models.load import load
 
-    subject = load(checkpoint, published_only=published_only)
+    try:
+        subject = load(checkpoint, published_only=published_only)
+    except Refusal as why:
+        raise Refusal(f"a worker cannot load {checkpoint}: {why}; every worker must find it under this name") from why
     if (subject.origin.fingerprint, subject.origin.sha256) != (origin.fingerprint, origin.sha256):
         raise Refusal(f"a worker has other weights as {checkpoint} than this process; give all of them the same file")
     return subject
@@ -123,16 +127,12 @@ def _client(n_workers: int, address: str | None) -> Iterator[Any]:
     with ExitStack() as opened:
         opened.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}))
         if address is None:
-            options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": None, "silence_logs": logging.CRITICAL}
+            options = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster: Any = opened.enter_context(LocalCluster(n_workers=n_workers, processes=True, **options))
             yield opened.enter_context(Client(cluster))
             return
-        is_file = Path(address).suffix == ".json" or Path(address).is_file()
-        if is_file and not Path(address).is_file():
-            raise Refusal(f"--dask {address}: there is no such scheduler file; start one with dask scheduler --scheduler-file {address}")
-        given = {"scheduler_file": address} if is_file else {"address": address}
         try:
-            client = opened.enter_context(Client(**given, timeout=CONNECT_S))
+            client = opened.enter_context(Client(_address(address), timeout=CONNECT_S))
         except (OSError, TimeoutError, ValueError) as error:
             raise Refusal(f"--dask {address}: no Dask scheduler answers there ({_line(error)})") from error
         try:
@@ -140,6 +140,19 @@ def _client(n_workers: int, address: str | None) -> Iterator[Any]:
         except TimeoutError as error:
             raise Refusal(f"--dask {address}: the scheduler has no workers, and none came within {WORKERS_S} s") from error
         yield client
+
+
+def _address(given: str) -> str:
+    """The scheduler's address, read from its scheduler file where one is given."""
+    path = Path(given)
+    if not (path.suffix == ".json" or path.is_file()):
+        return given
+    if not path.is_file():
+        raise Refusal(f"--dask {given}: there is no such scheduler file; start one with dask scheduler --scheduler-file {given}")
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise Refusal(f"--dask {given}: this is no scheduler file; dask scheduler --scheduler-file writes one") from error
 
 
 def _refuse_other_versions(client: Any) -> None:
