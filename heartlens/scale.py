@@ -131,8 +131,9 @@ def _client(n_workers: int, address: str | None) -> Iterator[Any]:
             cluster: Any = opened.enter_context(LocalCluster(n_workers=n_workers, processes=True, **options))
             yield opened.enter_context(Client(cluster))
             return
+        scheduler = _address(address)
         try:
-            client = opened.enter_context(Client(_address(address), timeout=CONNECT_S))
+            client = opened.enter_context(Client(scheduler, timeout=CONNECT_S))
         except (OSError, TimeoutError, ValueError) as error:
             raise Refusal(f"--dask {address}: no Dask scheduler answers there ({_line(error)})") from error
         try:

@@ -64,6 +64,7 @@ def same(left, right):
 
 def test_a_worker_that_is_killed_costs_its_tasks_only(cluster, work, whole, monkeypatch):
     monkeypatch.setattr(scale, "TASKS_PER_WORKER", 1)
+    monkeypatch.setattr(scale, "MOST_RECORDINGS", 1)
     blocks = []
     with Client(cluster) as client:
         for block in scale.recordings(work, PEOPLE.names(), address=cluster.scheduler_address):
@@ -153,14 +154,17 @@ class Missing:
 
 def test_a_scheduler_that_does_not_answer_is_refused(work, monkeypatch, tmp_path):
     monkeypatch.setattr(scale, "CONNECT_S", 1)
-    assert refusal_of(work, address="tcp://127.0.0.1:9").startswith("--dask tcp://127.0.0.1:9: no Dask scheduler answers there (")
-    assert refusal_of(work, address="nonsense://x").startswith("--dask nonsense://x: no Dask scheduler answers there (")
-    missing = str(tmp_path / "scheduler.json")
-    assert refusal_of(work, address=missing).startswith(f"--dask {missing}: there is no such scheduler file; start one with dask scheduler")
-    (tmp_path / "scheduler.json").write_text("no scheduler")
-    assert refusal_of(work, address=missing).startswith(f"--dask {missing}: this is no scheduler file")
-    (tmp_path / "scheduler.json").write_text('{"address": "tcp://127.0.0.1:9"}')
-    assert refusal_of(work, address=missing).startswith(f"--dask {missing}: no Dask scheduler answers there (")
+    file = tmp_path / "scheduler.json"
+    expected = {"tcp://127.0.0.1:9": "no Dask scheduler answers there (", "nonsense://x": "no Dask scheduler answers there ("}
+    expected[str(file)] = "there is no such scheduler file; start one with dask scheduler --scheduler-file"
+    for address, message in expected.items():
+        assert refusal_of(work, address=address).startswith(f"--dask {address}: {message}")
+    for content, message in (
+        ("none", "this is no scheduler file"),
+        ('{"address": "tcp://127.0.0.1:9"}', "no Dask scheduler answers there ("),
+    ):
+        file.write_text(content)
+        assert refusal_of(work, address=str(file)).startswith(f"--dask {file}: {message}")
 
 
 def test_a_scheduler_without_workers_is_refused(work, monkeypatch):
