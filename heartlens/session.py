@@ -255,7 +255,12 @@ def _silent(line: str) -> None:
 
 
 def _bar(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
+    """A bar on stderr; a step that stands for several recordings counts as so many."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    return track(steps, description=what, total=n_steps, console=Console(stderr=True), transient=True)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=n_steps)
+        for step in steps:
+            yield step
+            progress.advance(task, getattr(step, "n_recordings", 1))

@@ -56,16 +56,8 @@ def read_measured(path: str | Path) -> Measured:
     attrs = _plain(parts["/"].attrs)
     if STATE in attrs:
         raise Refusal(f"{path} is {_unfinished(attrs)}; only a finished tally.nc can be added to")
-    twins: dict[str, Tally] = {}
-    if "twins/sums" in parts:
-        names = list(map(str, parts["twins/members"]["twin"].values))
-        of_twin = {part: _unstacked(parts[f"twins/{part}"], len(names)) for part in PARTS}
-        members = parts["twins/members"]["member"].values
-        twins = {
-            name: Tally(of_twin["sums"][index], of_twin["sample"][index], of_twin["fine"][index], members)
-            for index, name in enumerate(names)
-        }
-    return Measured(_tally(parts, "model"), twins, attrs)
+    with _reading(path):
+        return Measured(_tally(parts, "model"), _twins(parts) if "twins/members" in parts else {}, attrs)
 
 
 def write_gathered(total: Gathered, opened: Open, attrs: dict[str, Any], path: Path) -> None:
@@ -82,10 +74,11 @@ def read_gathered(path: str | Path) -> tuple[Gathered, Open, dict[str, Any]]:
     attrs = _plain(parts["/"].attrs)
     if STATE not in attrs:
         raise Refusal(f"{path} is the tally of a finished run; give one of a shard")
-    read = inventory_of(attrs)
-    sample = _sample(parts["sample"], int(attrs["sample_windows"]), read.kind)
-    total = Gathered(_tally(parts, "model"), sample, read, int(attrs[STATE]))
-    return total, Open(str(attrs["open_name"]), int(attrs["open_parts"]), _tally(parts, "open")), attrs
+    with _reading(path):
+        read = inventory_of(attrs)
+        sample = _sample(parts["sample"], int(attrs["sample_windows"]), read.kind)
+        total = Gathered(_tally(parts, "model"), sample, read, int(attrs[STATE]))
+        return total, Open(str(attrs["open_name"]), int(attrs["open_parts"]), _tally(parts, "open")), attrs
 
 
 def write_datasets(datasets: dict[str, xr.Dataset], path: Path) -> None:
@@ -168,6 +161,13 @@ def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:
 def _tally(parts: dict[str, xr.Dataset], place: str) -> Tally:
     sums, sample, fine = (parts[f"{place}/{part}"] for part in PARTS)
     return Tally(sums, sample, fine, parts[f"{place}/members"]["member"].values)
+
+
+def _twins(parts: dict[str, xr.Dataset]) -> dict[str, Tally]:
+    names = list(map(str, parts["twins/members"]["twin"].values))
+    members = parts["twins/members"]["member"].values
+    of_twin = (_unstacked(parts[f"twins/{part}"], len(names)) for part in PARTS)
+    return {name: Tally(sums, sample, fine, members) for name, sums, sample, fine in zip(names, *of_twin, strict=True)}
 
 
 def _stacked(datasets: list[xr.Dataset], names: list[str]) -> xr.Dataset:
