@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 import heartlens as hl
-from heartlens.analysis import CHUNK
+from heartlens.engine.workers import on_chunks
+from heartlens.gather import CHUNK
 from heartlens.models import hooks
 from heartlens.models.interventions.replacement import replacements
 from heartlens.models.interventions.sweep import HEADS, swept
-from heartlens.engine.workers import on_chunks
 
 N_WINDOWS, N_COMPARED = 32, 4
 
