@@ -18,10 +18,10 @@ import torch
 
 import heartlens as hl
 from heartlens.analysis import CHUNK
+from heartlens.engine.workers import on_chunks
 from heartlens.models import hooks
 from heartlens.models.interventions.replacement import replacements
 from heartlens.models.interventions.sweep import HEADS, swept
-from heartlens.engine.workers import on_chunks
 
 N_WINDOWS, N_COMPARED = 32, 4
 

@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Callable
 
 import torch
-
-import heartlens as hl
 from heartlens.models.attention import hooked_attention
 from heartlens.models.fused import fused_attention
+
+import heartlens as hl
 
 RUNS = 5
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from heartlens.models.attention import attention_by_layer
 
 from heartlens.checkpoints.registry import CHECKPOINTS
 from heartlens.converters.certificate import hooked_forward
 from heartlens.converters.hooked import hooked_model
-from heartlens.models.attention import attention_by_layer
 from heartlens.models.load import read
 from heartlens.signals.tokens import tokenise
 

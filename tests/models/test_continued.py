@@ -7,12 +7,13 @@ import pytest
 import torch
 from planted import model_of, random_state
 
+from heartlens.models.edit import ablated
 from heartlens.models.interventions.ablations import values_of
 from heartlens.models.interventions.continuation import continued, uniforms
-from heartlens.models.edit import ablated
-from heartlens.models.planted import Raises, planted
 from heartlens.models.interventions.replacement import Reference
+from heartlens.models.planted import Raises, planted
 from heartlens.models.steps import INTACT, Steps, Variant, sampled
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
@@ -33,7 +34,7 @@ def test_step_by_step_is_the_full_forward(model, how):
     reference = Reference(model, WINDOWS)
     tokens = torch.from_numpy(WINDOWS.tokens.astype(np.int64))
     with torch.inference_mode():
-        going = Steps(model, tokens[:, :N_PROMPT], list(EDITS), values_of(model, how, reference, WINDOWS), N_DRAWS, N_NEW)
+        going = Steps(model, tokens[:, :N_PROMPT], list(EDITS), values_of(subject_of(model), how, reference, WINDOWS), N_DRAWS, N_NEW)
         found = [going.logits]
         for place in range(N_PROMPT, N_PROMPT + N_NEW - 1):
             found.append(going.advance(tokens[None, :, place, None].expand(len(EDITS), -1, N_DRAWS)))
@@ -47,7 +48,7 @@ def test_step_by_step_is_the_full_forward(model, how):
 def test_no_batch_decides_what_comes(model):
     """The same seed, the same tokens: with other windows, variants and draws or without."""
     drawn = uniforms(WINDOWS.identity, N_DRAWS, N_NEW, seed=3)
-    prompts, values = WINDOWS.tokens[:, :N_PROMPT], values_of(model, "zero", None, WINDOWS)
+    prompts, values = WINDOWS.tokens[:, :N_PROMPT], values_of(subject_of(model), "zero", None, WINDOWS)
     together = continued(model, prompts, drawn, list(EDITS), values)
     for place, variant in enumerate(EDITS):
         for window, draw in np.ndindex(len(WINDOWS), N_DRAWS):

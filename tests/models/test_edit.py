@@ -9,8 +9,8 @@ from planted import model_of, random_state
 
 from heartlens.models import hooks
 from heartlens.models.edit import ablated, patched
-from heartlens.models.planted import silenced
 from heartlens.models.interventions.replacement import N_PHASES, Reference, partners
+from heartlens.models.planted import silenced
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 

@@ -10,8 +10,8 @@ from heartlens.analyses import head_scan
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.axes import CONTEXT
-from heartlens.models.planted import FirstToken, SamePhase, Wave, planted, silenced
 from heartlens.models.nulls.twins import twins
+from heartlens.models.planted import FirstToken, SamePhase, Wave, planted, silenced
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 
