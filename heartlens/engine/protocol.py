@@ -20,7 +20,7 @@ Tokens = Integer[Tensor, "window time"]
 Stream = Float[Tensor, "window time d_model"]
 Mixed = Float[Tensor, "window query head d_head"]
 Heads = Float[Tensor, "window head time d_head"]
-Pattern = Float[np.ndarray, "window head query key"]
+Pattern = Float[np.ndarray, "window head row key"]
 
 SIZES = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab", "d_vocab_out")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from heartlens.models.attention import attention_by_layer
 
 from heartlens.checkpoints.registry import CHECKPOINTS
 from heartlens.converters.certificate import hooked_forward
 from heartlens.converters.hooked import hooked_model
+from heartlens.engine import engine_of
 from heartlens.models.load import read
 from heartlens.signals.tokens import tokenise
 
@@ -65,10 +65,14 @@ def test_outputs_attention_and_residual_stream(case):
         assert (gap / np.linalg.norm(expected, axis=-1)).max() < 1e-4
 
 
-def test_attention_of_the_fast_forward(case):
+@pytest.mark.parametrize("engine", ["fused", "torch"])
+def test_attention_and_outputs_of_the_engines(case, engine):
     model, golden = case
+    engine = engine_of(model, engine)
     for index in (0, -1):  # an example, and random tokens: there single precision itself is 2e-5 from double
-        for found in attention_by_layer(model, golden["tokens"][index][None]):
+        tokens = as_tokens(golden["tokens"][index][None])
+        assert np.abs(engine.outputs(engine.run_blocks(engine.embed(tokens), 0)).numpy() - golden["output"][index]).max() < 1e-4
+        for found in engine.attention(tokens):
             for name, rows in kept(found.pattern[0]).items():
                 assert np.abs(rows - golden[f"attention_{name}"][found.layer, :, index]).max() < (1e-5, 2e-5)[index], name
 

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from heartlens.models.changes import base_beside, head_changes, tensor_changes
 from heartlens.models.nulls.perturbed import perturbed
+from heartlens.models.subject import subject_of
 
 QUERY, OUT = "blocks.1.sa.heads.0.query.weight", "blocks.1.sa.proj.weight"
 
@@ -39,9 +40,9 @@ def test_what_was_zero_has_changed_by_infinitely_much():
 def test_the_base_has_the_models_precision(tmp_path):
     save_file(random_state(), tmp_path / "base.safetensors")
     tuned = model_of(random_state(), dtype=torch.float64)
-    base = base_beside(tuned, str(tmp_path / "base.safetensors"))
-    assert base.W_E.dtype == torch.float64
-    assert torch.equal(base.W_Q, tuned.W_Q)
+    base = base_beside(subject_of(tuned), str(tmp_path / "base.safetensors"))
+    assert base.model.W_E.dtype == torch.float64
+    assert torch.equal(base.model.W_Q, tuned.W_Q)
 
 
 def test_a_perturbed_twin_is_as_far_from_the_base_as_the_model():
