@@ -10,7 +10,7 @@ so that the user's hooks act; the reference. What an engine does not compute exa
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -110,6 +110,7 @@ class LayerAttention:
     entropy: Float[np.ndarray, "window head query"]
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Streams are tensors on `device` in `dtype`; sums and patterns are arrays. `name` goes into the provenance."""
 
