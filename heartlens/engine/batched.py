@@ -29,7 +29,16 @@ class TorchEngine:
     def __init__(self, model: Any) -> None:
         refuse_unlike(model)
         self.model, self.sizes = model, Sizes.of(model.cfg)
-        self.device, self.dtype = model.W_E.device, model.W_E.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is now."""
+        return self.model.W_E.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's precision now."""
+        return self.model.W_E.dtype
 
     def embed(self, tokens: Tokens) -> Stream:
         refuse_unlike(self.model)

@@ -15,6 +15,14 @@ from torch import Tensor
 from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens, sums_of_pattern
 from heartlens.refusal import Refusal
 
+PARTS = {  # settings with which a model still has the parts that analyses ask for
+    "attn_only": (False,),
+    "n_key_value_heads": (None,),
+    "output_logits_soft_cap": (-1.0, 0.0, None),
+    "parallel_attn_mlp": (False,),
+    "positional_embedding_type": ("standard", "rotary", "alibi"),
+}
+
 
 class HookedEngine:
     """See the module's first lines, and `protocol.Engine` for the methods."""
@@ -22,13 +30,28 @@ class HookedEngine:
     name = "hooked"
 
     def __init__(self, model: Any) -> None:
+        _refuse_other_parts(model)
         self.model, self.sizes = model, Sizes.of(model.cfg)
-        self.device, self.dtype = model.W_E.device, model.W_E.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is now."""
+        return self.model.W_E.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's precision now."""
+        return self.model.W_E.dtype
 
     def embed(self, tokens: Tokens) -> Stream:
         model = self.model
         tokens = tokens.to(self.device)
-        return model.hook_embed(model.embed(tokens)) + model.hook_pos_embed(model.pos_embed(tokens))
+        if getattr(model.cfg, "use_hook_tokens", False):
+            tokens = model.hook_tokens(tokens)
+        embedded = model.hook_embed(model.embed(tokens))
+        if model.cfg.positional_embedding_type != "standard":  # rotary: positions come in within the blocks
+            return embedded
+        return embedded + model.hook_pos_embed(model.pos_embed(tokens))
 
     def parts(self, x: Stream, layer: int) -> Parts:
         block = self.model.blocks[layer]
@@ -115,6 +138,16 @@ class HookedEngine:
             with torch.inference_mode(), _unmasked(block, is_unmasked), _passing(points) as passed:
                 x = block(x)
             yield passed["pattern"], passed["value"]
+
+
+def _refuse_other_parts(model: Any) -> None:
+    """Refuses a model whose blocks do not add first what the heads and then what an MLP makes, or whose outputs are not the unembedded stream."""
+    cfg = getattr(model, "cfg", None)
+    if cfg is None or not hasattr(model, "blocks") or not hasattr(model, "W_E"):
+        raise Refusal(f"{type(model).__name__} is no HookedTransformer; give one, hl.load(...) say")
+    unlike = [f"{name}={getattr(cfg, name)}" for name, legal in PARTS.items() if getattr(cfg, name, legal[0]) not in legal]
+    if unlike:
+        raise Refusal(f"no engine runs this model: {', '.join(unlike)}; legal: blocks of attention, then MLP, as HeartGPT's")
 
 
 @contextmanager

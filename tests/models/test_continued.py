@@ -31,7 +31,7 @@ def model():
 @pytest.mark.parametrize("how", ["zero", "mean", "resample"])
 def test_step_by_step_is_the_full_forward(model, how):
     """After the prompt and after every given token, intact and with a head, an MLP and a layer replaced."""
-    reference = Reference(model, WINDOWS)
+    subject, reference = subject_of(model), Reference(model, WINDOWS)
     tokens = torch.from_numpy(WINDOWS.tokens.astype(np.int64))
     with torch.inference_mode():
         going = started(
