@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import cumulative, hooks, sweep
 from heartlens.models.readouts import LAST, Outputs, answers, readings
 from heartlens.models.replacement import Reference, Value, replacements

@@ -5,7 +5,7 @@ its own blocks, so that the hooks act; any other through `fused.py`.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters import lens
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models.fused import fused_attention, is_plain
 
 
@@ -45,32 +46,18 @@ def hooked_attention(
     model: HookedTransformer, tokens: Int[Tensor, "window time"], last_block_unmasked: bool = False
 ) -> Iterator[tuple[Float[Tensor, "window head query key"], Float[Tensor, "window head query"], Float[Tensor, "window head key"]]]:
     """Each layer's attention patterns, their rows' entropy (nats) and the norm each key's value moves, through the model's own blocks."""
-    residual = model.hook_embed(model.embed(tokens)) + model.hook_pos_embed(model.pos_embed(tokens))
+    residual, output_weights = lens.embedding(model, tokens), model.W_O
     for layer, block in enumerate(model.blocks):
-        attn = block.attn
-        last = last_block_unmasked and layer == model.cfg.n_layers - 1
-        with _unmasked(block, last), _caught(attn.hook_pattern) as patterns, _caught(attn.hook_v) as values:
-            residual = block(residual)
+        mask = lens.unmasked(block) if last_block_unmasked and layer == model.cfg.n_layers - 1 else nullcontext()
+        with mask, _caught(block.attn.hook_pattern) as patterns, _caught(block.attn.hook_v) as values:
+            residual = lens.stream_after(block, residual)
         pattern, value = patterns.pop(), values.pop().transpose(1, 2)
-        yield pattern, -torch.xlogy(pattern, pattern).sum(dim=-1), (value @ attn.W_O).norm(dim=-1)
+        yield pattern, -torch.xlogy(pattern, pattern).sum(dim=-1), (value @ output_weights[layer]).norm(dim=-1)
 
 
 @contextmanager
 def _caught(hook_point: Any) -> Iterator[list[Tensor]]:
     """What passes the hook point, as it is after every hook that was set before."""
     passed: list[Tensor] = []
-    handle = hook_point.register_forward_hook(lambda module, given, output: passed.append(output))
-    try:
+    with lens.acting(hook_point, passed.append):
         yield passed
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _unmasked(block: Any, wanted: bool) -> Iterator[None]:
-    before = block.attn._attention_dir_override
-    block.attn._attention_dir_override = "bidirectional" if wanted else before
-    try:
-        yield
-    finally:
-        block.attn._attention_dir_override = before

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import forward, hooks
 from heartlens.models.sweep import HEADS, MLP, intact, swept
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from heartlens.axes import head_label
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import forward
 from heartlens.models.readouts import BEAT, answers, readings, readouts_of
 from heartlens.windows import Windows

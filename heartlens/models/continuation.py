@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped, UInt8
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models.ablations import values_of
 from heartlens.models.replacement import Reference, Value
 from heartlens.models.steps import INTACT, Steps, Variant, sampled

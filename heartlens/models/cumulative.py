@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import forward, hooks
 from heartlens.models.replacement import Value
 

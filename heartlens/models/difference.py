@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer, parameters
 from heartlens.models import forward
 from heartlens.models.fused import norm
 from heartlens.refusal import Refusal
@@ -63,8 +63,8 @@ def shares_of(tuned: HookedTransformer, base: HookedTransformer, tokens: Tokens,
 def _refuse_unlike(tuned: HookedTransformer, base: HookedTransformer) -> None:
     last = f"blocks.{tuned.cfg.n_layers - 1}."
     ends = (last, "ln_final", "unembed")
-    tensors = dict(base.named_parameters())
-    unlike = [name for name, own in tuned.named_parameters() if not name.startswith(ends) and not torch.equal(own, tensors[name])]
+    tensors = parameters(base)
+    unlike = [name for name, own in parameters(tuned).items() if not name.startswith(ends) and not torch.equal(own, tensors[name])]
     if unlike:
         raise Refusal(f"the models differ before the last block, in {', '.join(unlike[:3])}; the change splits over the last block only")
     if tuned.cfg.n_heads > MOST_HEADS:

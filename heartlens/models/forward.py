@@ -10,12 +10,18 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import BRIDGED, HookedTransformer
 from heartlens.models.fused import is_plain, norm
 from heartlens.refusal import Refusal
 
 FAST = 16  # narrower heads are padded with zeros to this: the CPU's attention kernel then takes two thirds of the time
+
+NOT_PLAIN = (
+    "TransformerLens 4's models run through their own blocks only, and this needs transformer-lens<4"
+    if BRIDGED
+    else "this model has hooks, or is of another architecture than HeartGPT's; remove them, or run the model itself"
+)
 
 Stream = Float[Tensor, "window time d_model"]
 Mixed = Float[Tensor, "window time head d_head"]
@@ -33,7 +39,7 @@ class Parts:
 def embedded(model: HookedTransformer, tokens: Int[Tensor, "window time"]) -> Stream:
     """The stream before the first block. Refuses a model with hooks or an architecture of another kind."""
     if not is_plain(model):
-        raise Refusal("this model has hooks, or is of another architecture than HeartGPT's; remove them, or run the model itself")
+        raise Refusal(NOT_PLAIN)
     return model.W_E[tokens] + model.W_pos[: tokens.shape[1]]
 
 

@@ -13,15 +13,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from transformer_lens import HookedTransformer
 
 from heartlens.converters.hooked import ARCHITECTURE
+from heartlens.converters.lens import BRIDGED, HookedTransformer
 
 MASKED = -1e9  # finite, so that 0 x MASKED is 0
 
 
 def is_plain(model: HookedTransformer) -> bool:
-    """Whether nobody hooks into the model and it computes what `fused_attention` does."""
+    """Whether nobody hooks into the model and it computes what `fused_attention` does. Never of a bridge, which has hooks of its own."""
+    if BRIDGED:
+        return False
     cfg = model.cfg
     is_ours = cfg.normalization_type in ("LN", "LNPre") and all(getattr(cfg, name) == value for name, value in ARCHITECTURE.items())
     is_special = cfg.use_attn_result or cfg.use_split_qkv_input or cfg.use_hook_mlp_in or cfg.use_attn_in

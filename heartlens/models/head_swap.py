@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from heartlens.checkpoints.registry import ALIASES
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import forward, hooks, sweep
 from heartlens.models.origin import origin_of
 from heartlens.refusal import Refusal

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import forward, hooks
 from heartlens.models.sweep import HEADS, _finished, swept
 from heartlens.refusal import Refusal

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models.fused import fused_residual, is_plain
 
 

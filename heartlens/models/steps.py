@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models import forward, hooks
 from heartlens.models.readouts import TOKEN, answers
 from heartlens.models.replacement import Value

@@ -4,7 +4,6 @@ Each step of a forward is so small that sharing it between threads costs more th
 chunks share nothing. The chunks and the order of their results do not depend on the number of workers, so neither do the numbers.
 """
 
-import copy
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +14,8 @@ from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer, copied
 from heartlens.models.fused import is_plain
 
 MOST = 16  # workers; each holds a few layers' patterns, about 100 MB
@@ -30,7 +29,7 @@ def on_chunks(work: Callable[[HookedTransformer, Chunk], Result], model: HookedT
     copies: SimpleQueue[HookedTransformer] = SimpleQueue()
     n_workers = workers_for(model)
     for _ in range(n_workers):
-        copies.put(copy.deepcopy(model) if n_workers > 1 else model)
+        copies.put(copied(model) if n_workers > 1 else model)
 
     def borrow(chunk: Chunk) -> Result:
         mine = copies.get()
