@@ -1,4 +1,4 @@
-"""`load`: a checkpoint by exact name, alias or path, as a plain HookedTransformer (TransformerLens 4: TransformerBridge) that knows its origin.
+"""`load`: a checkpoint by exact name, alias or path, as a plain HookedTransformer (TransformerLens 4: a bridge) that knows its origin.
 
 An exact name never substitutes. An alias means the published checkpoint; where that can neither be found nor downloaded, the embedded one:
 then one line on stderr says so, once in a process, and `origin` names what was loaded.
