@@ -1,6 +1,7 @@
 """Weights that were changed in place are the ones that answer: no engine, and no Subject, keeps numbers packed from earlier ones."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -130,10 +131,10 @@ def test_twins_that_share_a_model_answer_each_for_itself(name):
         assert engine.model is twin
         seen.append(answers(engine))
         assert furthest(seen[-1], answers(engine_of(copy.deepcopy(twin), name))) < 1e-6
-    assert min(furthest(one, other) for one, other in zip(seen, seen[1:], strict=False)) > 1e-2
+    assert min(furthest(one, other) for one, other in pairwise(seen)) > 1e-2
 
 
-@pytest.mark.parametrize("name", ("torch", "hooked"))
+@pytest.mark.parametrize("name", ["torch", "hooked"])
 def test_a_model_moved_to_float64_is_computed_in_float64(name):
     model = model_of(random_state())
     engine = engine_of(model, name)

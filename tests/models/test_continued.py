@@ -34,9 +34,7 @@ def test_step_by_step_is_the_full_forward(model, how):
     subject, reference = subject_of(model), Reference(model, WINDOWS)
     tokens = torch.from_numpy(WINDOWS.tokens.astype(np.int64))
     with torch.inference_mode():
-        going = started(
-            subject_of(model), tokens[:, :N_PROMPT], list(EDITS), values_of(subject_of(model), how, reference, WINDOWS), N_DRAWS, N_NEW
-        )
+        going = started(subject, tokens[:, :N_PROMPT], list(EDITS), values_of(subject, how, reference, WINDOWS), N_DRAWS, N_NEW)
         found = [going.logits]
         for place in range(N_PROMPT, N_PROMPT + N_NEW - 1):
             found.append(going.advance(tokens[None, :, place, None].expand(len(EDITS), -1, N_DRAWS)))
