@@ -1,6 +1,7 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,17 @@ from jaxtyping import install_import_hook
 hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))").hook
 is_checked = hook.should_instrument
 hook.should_instrument = lambda name: is_checked(name) and name != "heartlens.engine.kernels"  # numba compiles no wrapped function
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Steps so small cost more when they are shared, on busy machines many times as much."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from planted import model_of, random_state
+
+from heartlens.analyses.head_scan import HeadScan
+from heartlens.analysis import run
+from heartlens.signals.simulate import simulated
+from heartlens.store import write_summary
 
 PACKAGE = Path(__file__).parents[1] / "heartlens"
 
 FLOORS = (  # lowest first; a module imports lower floors and its own room
     ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample"),
-    ("signals", "checkpoints", "converters", "models", "provenance"),
+    ("signals", "checkpoints", "converters", "provenance"),
+    ("engine",),
+    ("models",),
     ("measures",),
     ("analysis", "scale", "store", "figures", "report"),
     ("training",),
@@ -20,10 +28,8 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
     ("analyses",),
     ("paper", "app"),
 )
-WHOLE_FLOORS = (0, 3, 5)  # the words, the frame and the doors are one room each
+WHOLE_FLOORS = (0, 5, 7)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
-    ("models", "checkpoints"): "loading is reading a checkpoint ...",
-    ("models", "converters"): "... and converting it",
     ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
     ("provenance", "models.origin"): "what a result says of its weights; without torch",
     ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
@@ -34,8 +40,10 @@ EXCEPTIONS = {  # importer -> imported: why
     ("", "*"): "the front door: every public name, imported when first asked for",
 }
 DOORS = {
-    "torch": ("models", "converters", "checkpoints", "training"),
-    "transformer_lens": ("models", "converters", "checkpoints", "training"),
+    "torch": ("engine", "models", "converters", "checkpoints", "training"),
+    "transformer_lens": ("engine", "models", "converters", "checkpoints", "training"),
+    "numba": ("engine",),
+    "llvmlite": ("engine",),
     "matplotlib": ("figures",),
     "dask": ("scale",),
 }
@@ -156,7 +164,32 @@ def test_names_say_what():
     ],
     ids=["import", "reading a result", "--help", "a refused command"],
 )
-def test_starting_up_imports_neither_torch_nor_transformer_lens(started):
-    code = f"{started}\nimport sys\nassert not {{'torch', 'transformer_lens', 'dask'}} & set(sys.modules)"
+def test_starting_up_imports_no_heavy_package(started):
+    assert_imports_none(list(DOORS), started)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A summary's file."""
+    model, windows = model_of(random_state()), simulated("ecg", 2, 1)
+    path = tmp_path_factory.mktemp("stored") / "summary.nc"
+    write_summary(run(HeadScan(n_twins=0, n_permutations=99), model, windows), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("drawn", "allowed"),
+    [("scan.findings(summary)", set()), ("scan.plot(summary)", {"matplotlib"})],
+    ids=["said", "drawn"],
+)
+def test_a_stored_result_is_read_said_and_drawn_without_what_measured_it(stored, drawn, allowed):
+    told = (
+        f"from heartlens.store import read_summary\nimport heartlens as hl\nsummary, scan = read_summary({str(stored)!r}), hl.HeadScan()\n"
+    )
+    assert_imports_none([heavy for heavy in DOORS if heavy not in allowed], told + drawn)
+
+
+def assert_imports_none(packages, code):
+    code = f"{code}\nimport sys\nassert not set({packages!r}) & set(sys.modules), set({packages!r}) & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -147,7 +147,7 @@ class FusedEngine(TorchEngine):
     def _empty_z(self, x: Stream) -> Mixed:
         return torch.empty(*x.shape[:2], self.sizes.n_heads, padded(self.sizes.d_head))
 
-    def _narrow(self, z: Mixed) -> Mixed:
+    def _narrow(self, z: Float[Tensor, "window query head padded"]) -> Mixed:
         """Without the padding of the heads."""
         return z if z.shape[-1] == self.sizes.d_head else z[..., : self.sizes.d_head].contiguous()
 

@@ -23,6 +23,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.tally import N_EXAMPLES, Tally
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = settings(max_examples=4, deadline=None, derandomize=True)
 N_WINDOWS = 6  # of three records, two each
 
@@ -44,15 +45,6 @@ def fine_tuned_base():
     save_file(random_state(seed=1), path)
     atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     return str(path)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Steps so small cost more when they are shared, on busy machines many times as much."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache
