@@ -121,4 +121,4 @@ def test_rollout_is_the_product_of_half_attention_and_half_identity():
 
 
 def test_the_entropy_of_even_attention_is_the_logarithm():
-    assert sums(np.full((1, 1, 2, 8), 1 / 8)).entropy == pytest.approx(np.log(8))
+    assert sums(np.full((1, 1, 8, 8), 1 / 8)).entropy == pytest.approx(np.log(8))
