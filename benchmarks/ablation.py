@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 import heartlens as hl
-from heartlens.analysis import CHUNK
 from heartlens.engine import engine_of
 from heartlens.engine.workers import on_chunks, workers_for
+from heartlens.gather import CHUNK
 from heartlens.models import hooks
 from heartlens.models.interventions.replacement import replacements
 from heartlens.models.interventions.sweep import HEADS, swept

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+os.environ["HEARTLENS_NO_LANDMARK_CACHE"] = "1"  # also for the processes that tests start: every test delineates anew
+
 # An int is a float to beartype as it is to mypy, so that `rate_hz=125` is as good as 125.0.
 hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))").hook
+KERNELS = ("heartlens.engine.kernels", "heartlens.engine.step_kernel")
 is_checked = hook.should_instrument
-hook.should_instrument = lambda name: is_checked(name) and name != "heartlens.engine.kernels"  # numba compiles no wrapped function
+hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
 
 
 @pytest.fixture(scope="module")

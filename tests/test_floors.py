@@ -17,14 +17,14 @@ from heartlens.store import write_summary
 PACKAGE = Path(__file__).parents[1] / "heartlens"
 
 FLOORS = (  # lowest first; a module imports lower floors and its own room
-    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally"),
+    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample", "cache", "whole"),
     ("signals", "checkpoints", "converters", "provenance"),
     ("engine",),
     ("models",),
     ("measures",),
-    ("analysis", "scale", "store", "figures", "report"),
+    ("analysis", "gather", "scale", "store", "partial", "figures", "report"),
     ("training",),
-    ("cli", "session"),
+    ("cli", "session", "merge"),
     ("analyses",),
     ("paper",),
 )
@@ -46,6 +46,7 @@ DOORS = {
     "llvmlite": ("engine",),
     "matplotlib": ("figures",),
     "dask": ("scale",),
+    "distributed": ("scale",),
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path for path in PACKAGE.rglob("*.py")

@@ -21,8 +21,9 @@ from heartlens.refusal import Refusal
 
 WIDTH, BLOCK = 8, 32  # what the kernel pads head widths and tokens to, see `kernels.py`
 LOG2_E = math.log2(math.e)
+LARGEST = 1e15  # of queries, keys and values: products of two must be float32
 NOTHING = np.empty((0, 0, 0), np.float32)
-NO_RUNS = np.empty((0, 0), np.int32)
+NO_RUNS = np.empty((0, 0, 2), np.int32)
 NO_BINS = np.empty((0, 0, 0), np.int16)
 
 Window = Float[Tensor, "time d_model"]  # one window's stream
@@ -36,10 +37,12 @@ class FusedEngine(TorchEngine):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        if self.device.type != "cpu" or self.dtype != torch.float32:
-            kind = f"{str(self.dtype).removeprefix('torch.')} on {self.device.type}"
-            raise Refusal(f"the fused engine computes float32 on the CPU, this model is {kind}; give --engine torch (engine='torch')")
+        _refuse_other_numbers(model)
         self._kernels = kernels()
+
+    def embed(self, tokens: Tokens) -> Stream:
+        _refuse_other_numbers(self.model)
+        return super().embed(tokens)
 
     def parts(self, x: Stream, layer: int) -> Parts:
         with torch.inference_mode():
@@ -115,7 +118,7 @@ class FusedEngine(TorchEngine):
                     runs = NO_RUNS if asked.runs is None else asked.runs[one]
                     self._kernels.attention_sums(
                         *(query, key, value, n_time, is_causal),
-                        *(asked.group[one], runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
+                        *(asked.group[one], asked.column_of, runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
                         *(z.numpy(), scratch.columns[one], scratch.on_runs[one], scratch.entropy[one], scratch.first_share[one]),
                         *(scratch.binned[one], scratch.reached[one], scratch.rows[one]),
                     )
@@ -156,6 +159,14 @@ class FusedEngine(TorchEngine):
         return np.asarray(self._moved_norm(values, layer).numpy())
 
 
+def _refuse_other_numbers(model: Any) -> None:
+    """Refuses weights that are not all float32 on the CPU."""
+    for weight in model.parameters():
+        if weight.device.type != "cpu" or weight.dtype != torch.float32:
+            kind = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device.type}"
+            raise Refusal(f"the fused engine computes float32 on the CPU, this model is {kind}; give --engine torch (engine='torch')")
+
+
 class _Block:
     """A block's weights as the kernel and one window at a time want them, taken from the model as it is now."""
 
@@ -176,7 +187,13 @@ class _Block:
     def read(self, x: Window) -> Read:
         """What the heads read of the stream: queries in units of log2, keys and values, time padded to whole blocks."""
         stream = functional.pad(normed(self.ln1, x), (0, 0, 0, -len(x) % BLOCK))
-        both = torch.addmm(self.bias, self.weight, stream.T).view(3, 1, self.n_heads, self.width, len(stream)).numpy()
+        flat = torch.addmm(self.bias, self.weight, stream.T)
+        least, most = torch.aminmax(flat)
+        if not max(-least, most) < LARGEST:  # also where one is NaN, which the kernel would take for a number
+            raise Refusal(
+                f"queries, keys or values of this model are not finite, or beyond {LARGEST:g}; give --engine torch (engine='torch')"
+            )
+        both = flat.view(3, 1, self.n_heads, self.width, len(stream)).numpy()
         return both[0], both[1], both[2]
 
     def after(self, x: Window, z: Float[Tensor, "time head d"]) -> tuple[Window, Window]:

@@ -2,18 +2,36 @@
 
 from typing import Any
 
+from torch.nn import functional
+
 from heartlens.converters.hooked import ARCHITECTURE
+from heartlens.converters.lens import BRIDGED, HookedTransformer
 from heartlens.refusal import Refusal
 
-FLAGS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in")
+FLAGS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens")
+USUAL = {  # settings that HeartGPT models leave alone, and that change what a model computes
+    "clip_qkv": None,
+    "load_in_4bit": False,
+    "original_architecture": None,
+    "output_logits_soft_cap": -1.0,
+    "post_embedding_ln": False,
+    "use_attention_sinks": False,
+    "use_logn_attn": False,
+    "use_normalization_before_and_after": False,
+    "use_qk_norm": False,
+}
+BLOCKS = ("Attention", "LayerNorm", "LayerNormPre", "MLP", "TransformerBlock")
+MODULES = (*BLOCKS, "Embed", "HookPoint", "PosEmbed", "TypedModuleList", "Unembed")  # of TransformerLens, as they come
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def why_not_plain(model: Any) -> str:
     """What of the model these engines do not compute; empty where they compute all of it."""
+    if BRIDGED or not isinstance(model, HookedTransformer):
+        return f"it is a {type(model).__name__}, no HookedTransformer of TransformerLens 3"
     cfg = model.cfg
-    if not hasattr(model, "W_E") or not hasattr(model.blocks[0], "attn") or not hasattr(model.blocks[0].attn, "_attention_dir_override"):
-        return "it is no HookedTransformer"
-    unlike = [f"{name}={getattr(cfg, name, None)}" for name, legal in ARCHITECTURE.items() if getattr(cfg, name, None) != legal]
+    settings = (ARCHITECTURE | USUAL).items()
+    unlike = [f"{name}={getattr(cfg, name)}" for name, legal in settings if getattr(cfg, name, legal) != legal]
     if cfg.normalization_type not in ("LN", "LNPre"):
         unlike.append(f"normalization_type={cfg.normalization_type}")
     if unlike:
@@ -23,10 +41,23 @@ def why_not_plain(model: Any) -> str:
         return f"its {', '.join(flags)} is set"
     if any(block.attn._attention_dir_override for block in model.blocks):
         return "its attention mask is overridden"
-    hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
+    modules = dict(model.named_modules())
+    hooked = [name for name, module in modules.items() if any(getattr(module, hooks) for hooks in HOOKS)]
     if hooked:
         return f"it has hooks (at {', '.join(name or 'the model itself' for name in hooked[:3])})"
+    changed = [name for name, module in modules.items() if name and _is_changed(module, cfg)]
+    if changed:
+        return f"its {', '.join(changed[:3])} computes in another way than its configuration says"
     return "it is in training mode, where dropout acts" if model.training and getattr(cfg, "dropout", 0) else ""
+
+
+def _is_changed(module: Any, cfg: Any) -> bool:
+    """Whether somebody put another module in the place of this one, or changed what it computes besides its weights."""
+    kind = type(module)
+    if not (kind.__name__ in MODULES and kind.__module__.startswith("transformer_lens.")) or "forward" in vars(module):
+        return True
+    own = {"attn_scale": cfg.attn_scale, "eps": cfg.eps, "act_fn": functional.relu}
+    return any(getattr(module, name, value) != value for name, value in own.items())
 
 
 def refuse_unlike(model: Any) -> None:
