@@ -124,6 +124,8 @@ class FusedEngine(TorchEngine):
                     )
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0])[1]
+            if asked.rows:
+                scratch.rows[:] = scratch.rows[:, :, row_of[list(asked.rows)]]  # where a row is asked for twice, the kernel wrote the last
             yield scratch.of_layer(layer)
 
     def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
@@ -147,10 +149,10 @@ class FusedEngine(TorchEngine):
                         x[w] = block.after(window, z[0])[1]
             yield LayerAttention(layer, pattern, entropy)
 
-    def _empty_z(self, x: Stream) -> Mixed:
+    def _empty_z(self, x: Stream) -> Float[Tensor, "window query head width"]:
         return torch.empty(*x.shape[:2], self.sizes.n_heads, padded(self.sizes.d_head))
 
-    def _narrow(self, z: Mixed) -> Mixed:
+    def _narrow(self, z: Float[Tensor, "window query head width"]) -> Mixed:
         """Without the padding of the heads."""
         return z if z.shape[-1] == self.sizes.d_head else z[..., : self.sizes.d_head].contiguous()
 
@@ -190,7 +192,9 @@ class _Block:
         flat = torch.addmm(self.bias, self.weight, stream.T)
         least, most = torch.aminmax(flat)
         if not max(-least, most) < LARGEST:  # also where one is NaN, which the kernel would take for a number
-            raise Refusal(f"queries, keys or values of this model are not finite, or beyond {LARGEST:g}; give --engine torch (engine='torch')")
+            raise Refusal(
+                f"queries, keys or values of this model are not finite, or beyond {LARGEST:g}; give --engine torch (engine='torch')"
+            )
         both = flat.view(3, 1, self.n_heads, self.width, len(stream)).numpy()
         return both[0], both[1], both[2]
 

@@ -141,7 +141,7 @@ class HookedEngine:
 
 
 def _refuse_other_parts(model: Any) -> None:
-    """Refuses a model whose blocks do not add first what the heads and then what an MLP makes, or whose outputs are not the unembedded stream."""
+    """Refuses a model that has not the parts that analyses ask for: blocks of attention, then MLP, and outputs that are unembedded."""
     cfg = getattr(model, "cfg", None)
     if cfg is None or not hasattr(model, "blocks") or not hasattr(model, "W_E"):
         raise Refusal(f"{type(model).__name__} is no HookedTransformer; give one, hl.load(...) say")

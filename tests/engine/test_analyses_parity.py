@@ -69,15 +69,6 @@ COUNTED = ("n_", "rank", "in_circuit", "returns")  # beginnings of what is count
 every_row = pytest.mark.parametrize("row", list(ROWS))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Steps so small cost more when they are shared, on busy machines many times as much."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A checkpoint that the random model could have been fine-tuned from."""

@@ -11,17 +11,18 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from engine import definition
-from engine.definition import Definition
 from originals import tiny_state
 
 import heartlens as hl
+from engine import definition
+from engine.definition import Definition
 from heartlens.checkpoints.fetch import Unavailable
 from heartlens.converters.hooked import hooked_model
 from heartlens.converters.reference import reference_forward
 from heartlens.engine import Asked, Engine, LayerSums, engine_of
 from heartlens.engine.compiled import kernels
 from heartlens.models.planted import FirstToken, SamePhase, Wave
+from heartlens.refusal import Refusal
 from heartlens.signals.simulate.regular import regular
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
@@ -174,7 +175,9 @@ def test_logits_are_those_of_the_original_architecture(ran):
     with torch.no_grad():
         x = engine.embed(tokens)
         assert off(engine.outputs(engine.run_blocks(x, 0)).numpy(), expected.logits.numpy()) < TOLERANCE[dtype]
-        assert off(engine.outputs(engine.last_token(engine.run_blocks(x, 0, 1))).numpy(), expected.logits[:, -1:].numpy()) < TOLERANCE[dtype]
+        assert (
+            off(engine.outputs(engine.last_token(engine.run_blocks(x, 0, 1))).numpy(), expected.logits[:, -1:].numpy()) < TOLERANCE[dtype]
+        )
     attention = np.stack([layer.pattern for layer in engine.attention(tokens)])
     assert off(attention, expected.attention.numpy()) < TOLERANCE_OF_SUMS[dtype]
 
@@ -218,7 +221,7 @@ SUMS = [each.name for each in fields(LayerSums) if each.name != "layer"]
 
 def test_every_field_is_asked_for():
     asked = asked_of(1, 9, " + ".join(ASKED))
-    assert {each.name for each in fields(Asked) if getattr(asked, each.name) == each.default and each.name != "group"} == set()
+    assert {each.name for each in fields(Asked) if repr(getattr(asked, each.name)) == repr(each.default)} == set()
     assert set(definition.sums(np.eye(9)[None, None], np.ones((1, 1, 9)), asked)) == set(SUMS)
 
 
@@ -243,6 +246,32 @@ def assert_sums(model, ran, n_time, what, unmasked, **options):
 def test_what_is_asked_for_alone_and_together(what, ran):
     for size in ("width 3", "width 8"):
         assert_sums(random_model(size, RUNS_IN[ran][1]), ran, 40, what, False)
+
+
+@every_engine
+def test_a_row_may_be_asked_for_twice_and_from_the_end(ran):
+    tokens, model = torch.zeros(1, 9, dtype=torch.long), random_model("width 8", RUNS_IN[ran][1])
+    asked = Asked(np.zeros((1, 9), np.int32), 1, rows=(8, 3, -1, 3))
+    for layer, (pattern, _) in zip(engine_of(model, RUNS_IN[ran][0]).sums(tokens, asked), Definition(model).patterns(tokens), strict=True):
+        assert off(layer.rows, pattern[:, :, [8, 3, 8, 3]]) < TOLERANCE_OF_SUMS[RUNS_IN[ran][1]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"group": np.full((1, 9), 1, np.int32)},
+        {"bins": np.full((1, 9, 9), 2, np.int16), "n_bins": 2},
+        {"runs": np.array([[0, 10]], np.int32)},
+        {"runs": np.array([[-1, 3]], np.int32)},
+        {"runs": np.array([[4, 3]], np.int32)},
+        {"rows": (9,)},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_lies_beyond_the_arrays_is_refused(wrong):
+    """A compiled kernel would write there."""
+    with pytest.raises(Refusal):
+        Asked(**{"group": np.zeros((1, 9), np.int32), "n_groups": 1, **wrong})
 
 
 @every_engine
@@ -323,16 +352,22 @@ def test_rows_of_large_scores(stretch, shift, unmasked, ran):
     largest = np.abs(own.read(x, 0, "Q") @ np.swapaxes(own.read(x, 0, "K"), -1, -2)).max() / own.scale
     rounding = 8 * torch.finfo(dtype).eps * largest
     asked = asked_of(2, tokens.shape[1], ALL)
-    (layer,), (expected,) = (list(engine_of(model, name).sums(tokens, asked, last_block_unmasked=unmasked)), list(own.patterns(tokens.numpy(), unmasked)))
+    (layer,) = engine_of(model, name).sums(tokens, asked, last_block_unmasked=unmasked)
+    (expected,) = own.patterns(tokens.numpy(), unmasked)
     gaps = {each: off(getattr(layer, each), value) for each, value in definition.sums(*expected, asked).items()}
     assert {each: gap for each, gap in gaps.items() if gap > TOLERANCE_OF_SUMS[dtype] + rounding} == {}
     assert off(layer.rows.sum(axis=-1), np.ones(layer.rows.shape[:-1])) < 1e-5
     if not unmasked:
-        assert off(engine_of(model, name).mixed(torch.from_numpy(x).to(dtype), 0).numpy(), own.mixed(x, 0)) < TOLERANCE[dtype] + rounding
+        assert (
+            off(engine_of(model, name).mixed(torch.from_numpy(x).to(dtype), 0).detach().numpy(), own.mixed(x, 0))
+            < TOLERANCE[dtype] + rounding
+        )
 
 
 @pytest.mark.parametrize("is_causal", [True, False])
-@pytest.mark.parametrize("offset", [0, -19, -21, -63, -65, -130, 23, 25, 100, 126, 128, 1000, -1000, 2.0**23, -(2.0**23), 2.0**40, -(2.0**40)])
+@pytest.mark.parametrize(
+    "offset", [0, -19, -21, -63, -65, -130, 23, 25, 100, 126, 128, 1000, -1000, 2.0**23, -(2.0**23), 2.0**40, -(2.0**40)]
+)
 def test_the_kernel_on_scores_without_rounding(offset, is_causal):
     """Scores are whole numbers or large powers of 2, so that float32 holds them: what is expected follows from them exactly."""
     n_time, room = 40, 64
@@ -341,7 +376,8 @@ def test_the_kernel_on_scores_without_rounding(offset, is_causal):
     steps = rng.integers(-6, 6, n_time) * (1.0 if abs(offset) < 2.0**30 else 2.0**20)
     query[0, 0, 0], key[0, 0, 0, :n_time], value[0, 0, :, :n_time] = 1, steps + offset, rng.normal(size=(8, n_time))
     key[0, 0, 0, n_time:] = 3.0e4  # what stands in the room to spare counts for nothing
-    mixed, pattern, entropy = np.zeros((1, n_time, 1, 8), np.float32), np.zeros((1, 1, n_time, n_time), np.float32), np.zeros((1, 1, n_time), np.float32)
+    shapes = (1, n_time, 1, 8), (1, 1, n_time, n_time), (1, 1, n_time)
+    mixed, pattern, entropy = (np.zeros(shape, np.float32) for shape in shapes)
     kernels().attention_patterns(query, key, value, n_time, 0, is_causal, mixed, pattern, entropy)
     scores = np.where(np.tri(n_time, dtype=bool) | (not is_causal), steps, -np.inf)
     expected = 2.0 ** (scores - scores.max(axis=-1, keepdims=True))

@@ -1,13 +1,14 @@
 """Weights that were changed in place are the ones that answer: no engine, and no Subject, keeps numbers packed from earlier ones."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
 import torch
-from engine.definition import Definition
 from planted import model_of, random_state
 
+from engine.definition import Definition
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.engine import Asked, engine_of
 from heartlens.models.nulls.twins import twins
@@ -130,10 +131,10 @@ def test_twins_that_share_a_model_answer_each_for_itself(name):
         assert engine.model is twin
         seen.append(answers(engine))
         assert furthest(seen[-1], answers(engine_of(copy.deepcopy(twin), name))) < 1e-6
-    assert min(furthest(one, other) for one, other in zip(seen, seen[1:], strict=False)) > 1e-2
+    assert min(furthest(one, other) for one, other in itertools.pairwise(seen)) > 1e-2
 
 
-@pytest.mark.parametrize("name", ("torch", "hooked"))
+@pytest.mark.parametrize("name", ["torch", "hooked"])
 def test_a_model_moved_to_float64_is_computed_in_float64(name):
     model = model_of(random_state())
     engine = engine_of(model, name)
