@@ -64,8 +64,10 @@ class FusedEngine(TorchEngine):
         with torch.inference_mode():
             if attention is not None or mlp is not None:
                 return super().after(x, layer, z=z, attention=attention, mlp=mlp)
-            z, block = self.mixed(x, layer) if z is None else z, _Block(self.model, layer)
-            return torch.stack([block.after(window, own)[1] for window, own in zip(x, z, strict=True)])
+            z, block, post = self.mixed(x, layer) if z is None else z, _Block(self.model, layer), torch.empty_like(x)
+            for w, window in enumerate(x):
+                post[w] = block.after(window, z[w])[1]
+        return post
 
     def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
         with torch.inference_mode():

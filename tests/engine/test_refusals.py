@@ -125,7 +125,7 @@ OTHERS = {  # that the hooked engine computes
     "RMS": {"normalization_type": "RMS"},
     "local": {"use_local_attn": True, "window_size": 5, "attn_types": ["local", "global"]},
     "by layer": {"scale_attn_by_inverse_layer_idx": True},
-    "norms after": {"use_normalization_before_and_after": True, "normalization_type": "LN"},
+    "norms after": {"use_normalization_before_and_after": True, "normalization_type": "RMS"},
     "scores capped": {"attn_scores_soft_cap": 0.1},
 }
 BEYOND = {  # that no engine does
