@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test embedded embedded-ecg embedded-ppg clean
+.PHONY: scan test test-bridge embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -18,6 +18,19 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# TransformerLens 4 in an environment of its own (docs/transformer_lens_4.md): what exists on a TransformerBridge, tested there.
+TL4 := .venv-tl4/bin
+
+test-bridge: .venv-tl4/installed
+	$(TL4)/pytest tests/bridge tests/converters tests/models/test_edit.py tests/models/test_twins.py tests/models/test_changes.py
+
+.venv-tl4/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-tl4
+	sed 's/^transformer-lens==.*/transformer-lens==4.3.0/' constraints.txt > .venv-tl4/requirements.txt
+	$(TL4)/python -m pip install --quiet --requirement .venv-tl4/requirements.txt
+	$(TL4)/python -m pip install --quiet --no-deps --editable .
+	touch .venv-tl4/installed
 
 # Two hours on two cores (`make -j2 embedded`); what was stopped goes on. Real recordings are measured where they lie beside the repository.
 RECORDINGS := $(wildcard $(CURDIR)/../shared/data)
@@ -35,4 +48,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-tl4 out

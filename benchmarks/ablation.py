@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 import heartlens as hl
-from heartlens.analysis import CHUNK
+from heartlens.engine import engine_of
+from heartlens.engine.workers import on_chunks, workers_for
+from heartlens.gather import CHUNK
 from heartlens.models import hooks
 from heartlens.models.interventions.replacement import replacements
 from heartlens.models.interventions.sweep import HEADS, swept
-from heartlens.engine.workers import on_chunks
 
 N_WINDOWS, N_COMPARED = 32, 4
 
@@ -30,7 +31,7 @@ def sweep(model: Any, tokens: torch.Tensor) -> list[torch.Tensor]:
     """The logits with each head ablated in turn, layer by layer: (head, window, time, output)."""
     names = [hooks.z(layer) for layer in range(model.cfg.n_layers)]
     with torch.inference_mode():
-        return [one.outputs for one in swept(model, tokens, replacements(model, names, "zero"), (HEADS,))]
+        return [one.outputs for one in swept(engine_of(model), tokens, replacements(model, names, "zero"), (HEADS,))]
 
 
 def hooked(model: Any, tokens: torch.Tensor, layer: int, head: int) -> torch.Tensor:
@@ -46,7 +47,7 @@ def hooked(model: Any, tokens: torch.Tensor, layer: int, head: int) -> torch.Ten
 
 def all_swept(model: Any, tokens: torch.Tensor) -> str:
     """Everything, chunk by chunk on threads; nothing is kept."""
-    return _timed(lambda: list(on_chunks(lambda own, chunk: len(sweep(own, chunk)), model, tokens.split(CHUNK))), 1)
+    return _timed(lambda: list(on_chunks(lambda chunk: len(sweep(model, chunk)), tokens.split(CHUNK), workers_for(engine_of(model)))), 1)
 
 
 def all_hooked(model: Any, tokens: torch.Tensor) -> str:

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 import heartlens as hl
 from heartlens.analysis import fold, silent
 from heartlens.models.nulls.twins import twins
+from heartlens.models.subject import subject_of
 from heartlens.session import N_SIMULATED
 
 N_NULL = 20
@@ -26,7 +27,7 @@ def main(kind: str = "ecg", n_twins: str = "60") -> None:
     few = windows.subset(scan.twin_windows)
     measured = []
     for name, twin in twins(hl.load(kind), int(n_twins), SEED):
-        measured.append((name, fold(scan, twin, windows, silent), fold(scan.for_twins(), twin, few, silent)))
+        measured.append((name, fold(scan, subject_of(twin), windows, silent), fold(scan.for_twins(), subject_of(twin), few, silent)))
         print(f"\r{len(measured)} of {n_twins} twins", end="", file=sys.stderr)
     found = {name: int(survivors(scan, measured, index)) for index, (name, *_) in enumerate(measured)}
     for label in ("", "random", "shuffled"):

@@ -10,12 +10,13 @@ import sys
 LOAD = """
 import resource, heartlens as hl
 from heartlens.analysis import fold, silent
+from heartlens.models.subject import subject_of
 model, windows = hl.load("ecg"), hl.simulated("ecg", n_records=8, windows_per_record=8)
 """
 CASES = {
     "nothing measured": "",
-    "scan, 8 windows": "fold(hl.HeadScan(), model, windows[::8], silent)",
-    "scan, 64 windows": "fold(hl.HeadScan(), model, windows, silent)",
+    "scan, 8 windows": "fold(hl.HeadScan(), subject_of(model), windows[::8], silent)",
+    "scan, 64 windows": "fold(hl.HeadScan(), subject_of(model), windows, silent)",
     "run_with_cache, 8 windows": "import torch; model.run_with_cache(torch.from_numpy(windows[:8].tokens.astype('int64')))",
     "run_with_cache, 64 windows": "import torch; model.run_with_cache(torch.from_numpy(windows.tokens.astype('int64')))",
 }

@@ -16,6 +16,7 @@ from heartlens.analyses.patching_pairs import able_for, pairs_of
 from heartlens.analysis import fold, silent
 from heartlens.models import hooks
 from heartlens.models.edit import patched
+from heartlens.models.subject import subject_of
 
 TIMED = 4  # hooked runs
 
@@ -40,7 +41,7 @@ def main():
     windows = windows[able_for(windows, "irregular")][: int(n_windows)]
     analysis = Patching(n_twins=0, base="none")
     wall, cpu = time.perf_counter(), time.process_time()
-    tally = fold(analysis, model, windows, silent)
+    tally = fold(analysis, subject_of(model), windows, silent)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     n_maps = model.cfg.n_layers * model.cfg.n_heads * tally.sums.sizes["place"]
     plain = n_maps * hooked_s(model, pairs_of(windows, "irregular", 0, with_control=False))

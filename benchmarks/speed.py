@@ -13,8 +13,7 @@ from collections.abc import Callable
 import torch
 
 import heartlens as hl
-from heartlens.models.attention import hooked_attention
-from heartlens.models.fused import fused_attention
+from heartlens.engine import engine_of
 
 RUNS = 5
 
@@ -47,8 +46,8 @@ def main() -> None:
         measured = {
             "hl.load, cached": cpu_s(lambda: hl.load("ecg")),
             "HookedTransformer.load_state_dict": cpu_s(lambda: model.load_and_process_state_dict(dict(state), False, False, False, False)),
-            "attention, fused": cpu_s(lambda: exhausted(fused_attention(model, tokens))) / len(tokens),
-            "attention, block by block": cpu_s(lambda: exhausted(hooked_attention(model, tokens))) / len(tokens),
+            "attention, fused": cpu_s(lambda: exhausted(engine_of(model, "fused").attention(tokens))) / len(tokens),
+            "attention, block by block": cpu_s(lambda: exhausted(engine_of(model, "hooked").attention(tokens))) / len(tokens),
             "attention, run_with_cache": cpu_s(lambda: model.run_with_cache(tokens, **only_patterns)) / len(tokens),
         }
     for name, seconds in measured.items():

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import xarray as xr
 
 from heartlens.findings import Findings
-from heartlens.models.origin import Origin
-from heartlens.provenance import provenance
+from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, refusals, refuse_mismatch
+from heartlens.provenance import inventory, provenance
 from heartlens.refusal import Refusal
-from heartlens.tally import Tally
-from heartlens.windows import Windows
+from heartlens.signals.source import Part, Source, ahead
+from heartlens.tally import Tally, added
+from heartlens.windows import Windows, concatenate
 
 if TYPE_CHECKING:
     import matplotlib.figure
-
-CHUNK = 2  # windows at a time; with it grows the memory, not with their number
 
 Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 
@@ -74,28 +73,78 @@ class Measured:
     attrs: dict[str, Any] = field(default_factory=dict)
 
 
-def run(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False) -> xr.Dataset:
-    """The summary of `analysis` of `model` (a HookedTransformer or a Subject) over `windows`, with its provenance in `attrs`.
+def run(analysis: Analysis, model: Any, data: Windows | Source, *, force: bool = False, strict: bool = False) -> xr.Dataset:
+    """The summary of `analysis` of a model (a HookedTransformer or a Subject) over windows, or a source's recordings one by one.
 
-    Refuses windows of another kind of signal than the model's unless `force`.
+    Its provenance is in `attrs`.
+
+    Refuses windows of another kind of signal than the model's unless `force`; with `strict` a recording without a usable window too.
     """
-    return summarize(analysis, measure(analysis, model, windows, force=force))
+    return summarize(analysis, measure(analysis, model, data, force=force, strict=strict))
 
 
-def measure(analysis: Analysis, model: Any, windows: Windows, *, force: bool = False, progress: Progress | None = None) -> Measured:
-    """The tallies of `model` and of its twins, where there are any, these on the `twin_windows` windows of smallest identity."""
+def measure(
+    analysis: Analysis, model: Any, data: Windows | Source, *, force: bool = False, strict: bool = False, progress: Progress | None = None
+) -> Measured:
+    """The tallies of the model and of its twins, where there are any, these on the `twin_windows` windows that `Windows.subset` chooses.
+
+    Of a source's recordings no more is kept than fits into memory however many they are, unless the analysis `Prepares`.
+    """
     from heartlens.models.subject import subject_of
 
-    subject = subject_of(model)
-    _refuse_mismatch(subject.origin, subject.sizes, windows, force)
-    show = progress or silent
-    tally = fold(analysis, subject, windows, show)
-    twins = _of_twins(analysis, subject, windows, show) if isinstance(analysis, Twinned) else {}
-    return Measured(tally, twins, provenance(analysis, subject.origin, windows, subject.engine.name))
+    subject, show = subject_of(model), progress or silent
+    if not isinstance(data, Windows):
+        names = data.names()
+        gathering, parts = started(analysis, subject, data, names, force=force, strict=strict)
+        total = Total(Gathered())
+        for recording in show("recordings", gathering.recordings(parts), len(names)):
+            total.add(recording)
+        return finished(analysis, subject, total.value, show)
+    refuse_mismatch(subject, data, force)
+    tally = fold(analysis, subject, data, show)
+    twins = _of_twins(analysis, subject, data.subset(analysis.twin_windows), show) if isinstance(analysis, Twinned) else {}
+    return Measured(tally, twins, provenance(analysis, subject, inventory(data)))
 
 
-def _of_twins(analysis: Twinned, subject: Any, windows: Windows, show: Progress) -> dict[str, Tally]:
-    few = windows.subset(analysis.twin_windows)
+def started(
+    analysis: Analysis, subject: Any, source: Source, names: list[str], *, force: bool = False, strict: bool = False
+) -> tuple[Gathering, Iterable[Part]]:
+    """How the recordings of a source are measured, and their parts. An analysis that `Prepares` gets all of them in memory first."""
+    from heartlens.engine.workers import on_chunks, workers_for
+
+    parts: Iterable[Part] = ahead(source, source.names() if isinstance(analysis, Prepares) else names)
+    if isinstance(analysis, Prepares):
+        everything = list(parts)
+        left_out = [part for part in everything if part.windows is None]
+        is_left_out = {part.name for part in left_out}
+        usable = [part.windows for part in everything if part.windows is not None and part.name not in is_left_out]
+        if left_out and (strict or not usable):
+            raise Refusal(left_out[0].refusal)
+        windows = concatenate(usable)
+        refuse_mismatch(subject, windows, force)
+        analysis = analysis.prepared(subject, windows)
+        parts = [part for part in everything if part.name in set(names)]
+    in_order = partial(on_chunks, n_workers=workers_for(subject.engine))
+    return Gathering(analysis, subject, n_sample(analysis), force, strict, in_order), parts
+
+
+def n_sample(analysis: Analysis) -> int:
+    """How many windows twins are measured on."""
+    return analysis.twin_windows if isinstance(analysis, Twinned) else 0
+
+
+def finished(analysis: Analysis, subject: Any, total: Gathered, progress: Progress | None = None) -> Measured:
+    """What was gathered with the twins' tallies. Refuses recordings none of which had a usable window."""
+    if total.read.kind == "":
+        reasons = refusals(total.read)
+        more = f" (and {total.n_recordings - 1} more files without a usable window)" if total.n_recordings > 1 else ""
+        raise Refusal(f"{reasons[0]}{more}" if reasons else "there are no recordings to measure")
+    few = total.sample.windows
+    twins = _of_twins(analysis, subject, few, progress or silent) if isinstance(analysis, Twinned) and few is not None else {}
+    return Measured(total.tally, twins, provenance(analysis, subject, total.read))
+
+
+def _of_twins(analysis: Twinned, subject: Any, few: Windows, show: Progress) -> dict[str, Tally]:
     named = show("twins", analysis.twins(subject), analysis.n_twins)
     return {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
 
@@ -105,26 +154,24 @@ def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress)
     from heartlens.engine.workers import on_chunks, workers_for
 
     ready = analysis.prepared(subject, windows) if isinstance(analysis, Prepares) else analysis
-    at_once = getattr(analysis, "at_once", CHUNK)
-    tallies = on_chunks(partial(ready.measure, subject), windows.chunks(at_once), workers_for(subject.engine))
-    return sum(progress("windows", tallies, -(-len(windows) // at_once)), start=Tally())
+    chunks = windows.chunks(at_once(ready))
+    measured = on_chunks(partial(ready.measure, subject), chunks, workers_for(subject.engine))
+    tallies = progress("windows", measured, -(-len(windows) // at_once(ready)))
+    total, pending = Tally(), list[Tally]()
+    for tally in tallies:
+        pending.append(tally)
+        if len(pending) >= N_PENDING:
+            total, pending = added([total, *pending]), []
+    return added([total, *pending])
 
 
 def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
     """The summary, with the provenance of what was measured."""
-    summary = analysis.summarize(measured.tally, measured.twins)
-    return summary.assign_attrs({**summary.attrs, **measured.attrs})
+    tally = measured.tally
+    summary = analysis.summarize(tally.whole, {name: twin.whole for name, twin in measured.twins.items()})
+    grouped = {"n_records": len(tally.members), "n_groups": len(tally.records)} if tally.is_grouped else {}
+    return summary.assign_attrs({**summary.attrs, **measured.attrs, **grouped})
 
 
 def silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
     return steps
-
-
-def _refuse_mismatch(origin: Origin, sizes: Any, windows: Windows, force: bool) -> None:
-    if not len(windows):
-        raise Refusal("there are no windows to measure; every one was skipped: " + ", ".join(f"{n} {why}" for why, n in windows.skipped))
-    if windows.kind != origin.kind and not force:
-        reads = (origin.kind or f"signals of {sizes.d_vocab} token values").upper()
-        raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give its kind, or --force (force=True)")
-    if int(windows.tokens.max()) >= sizes.d_vocab or windows.tokens.shape[1] > sizes.n_ctx:
-        raise Refusal(f"{origin.checkpoint} takes {sizes.n_ctx} tokens below {sizes.d_vocab}; the windows have {windows.tokens.shape[1]}")

@@ -16,6 +16,7 @@ from heartlens.options import ENGINES, options_of
 from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate.rhythms import RHYTHMS
+from heartlens.store import PARTIAL_TALLY
 
 FORMATS = ("pdf", "svg", "png")
 
@@ -46,6 +47,7 @@ def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"heartlens {__version__}")
     _add_data(parser.add_argument_group("recordings (simulated ones where no --data is given)"))
     _add_output(parser.add_argument_group("output and machine"))
+    _add_scale(parser.add_argument_group("long runs, and several processes or machines (docs/scale.md)"))
     options = parser.add_argument_group("options of the analysis")
     add_options(options, analysis)
     return parser.strict(arguments)
@@ -59,6 +61,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
     group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")
     group.add_argument("--simulate", nargs="+", metavar="RHYTHM", choices=RHYTHMS, help="instead of --data: sinus (default), af, ectopy")
+    group.add_argument("--strict", action="store_true", help="stop at the first recording that cannot be used, instead of leaving it out")
     group.add_argument("--force", action="store_true", help="run a model on the other kind of signal all the same")
 
 
@@ -74,16 +77,34 @@ def _add_output(group: Any) -> None:
     group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors, and which model stands in for an alias")
 
 
+def _add_scale(group: Any) -> None:
+    group.add_argument("--resume", action="store_true", help="go on with what an earlier run into the same folder saved")
+    group.add_argument("--save-every", type=float, default=3.0, metavar="MINUTES", help="save what was measured so often (default: 3)")
+    group.add_argument("--shard", metavar="I/N", help="measure part I of N of the recordings; python -m heartlens.merge joins all N")
+    group.add_argument("--workers", type=int, default=0, metavar="N", help="measure on N processes (needs heartlens[dask])")
+    group.add_argument("--dask", metavar="ADDRESS", help="measure on a Dask cluster: its address, or its scheduler file (heartlens[dask])")
+
+
 def _run(analysis_class: type, options: argparse.Namespace) -> int:
     analysis = analysis_class(**{option.name: getattr(options, option.name) for option in options_of(analysis_class)})
     if options.offline:
         os.environ["HEARTLENS_OFFLINE"] = "1"
-    out = options.out or Path("out") / f"{analysis_class.__module__.rsplit('.', 1)[-1]}-{Path(options.checkpoint).stem}"
-    _refuse_existing(out, options)
+    out = options.out or Path("out") / _folder_name(analysis_class, options)
+    refuse_existing(out, overwrite=options.overwrite, resume=options.resume)
+    if options.workers < 0 or not options.save_every >= 0:
+        raise Refusal(f"--workers is {options.workers}, --save-every {options.save_every:g}; both must be 0 or more")
     from heartlens import session
 
-    made = session.measure(analysis, options)
-    written = session.write(analysis, made, out, options.format)
+    made = session.measure(analysis, options, out)
+    if isinstance(made, session.MadeShard):
+        return _told_of_shard(made, session.write_shard(made, out), options)
+    return told(analysis, made, session.write(analysis, made, out, options.format), options)
+
+
+def told(analysis: Any, made: Any, written: list[Path], options: argparse.Namespace) -> int:
+    """Print the findings, and what was written; the exit code."""
+    from heartlens import session
+
     findings = analysis.findings(made.summary)
     print(json.dumps(session.as_json(findings, made.summary, written), indent=1) if options.json else "\n".join(findings.verdict))
     if not options.quiet:
@@ -91,11 +112,27 @@ def _run(analysis_class: type, options: argparse.Namespace) -> int:
     return PARTIAL if made.lost_records else DONE
 
 
-def _refuse_existing(out: Path, options: argparse.Namespace) -> None:
+def _told_of_shard(made: Any, written: list[Path], options: argparse.Namespace) -> int:
+    counts = {"n_recordings": made.total.n_recordings, "n_windows": made.total.read.n_windows}
+    plain = {"shard": made.attrs["shard"], **counts, "files": [str(path) for path in written]}
+    text = f"shard {plain['shard']}: {counts['n_windows']} windows of {counts['n_recordings']} recordings in {written[0]}"
+    print(json.dumps(plain, indent=1) if options.json else text)
+    return PARTIAL if made.total.n_lost else DONE
+
+
+def _folder_name(analysis_class: type, options: argparse.Namespace) -> str:
+    shard = f"-shard-{options.shard.replace('/', '-of-')}" if options.shard else ""
+    return f"{analysis_class.__module__.rsplit('.', 1)[-1]}-{Path(options.checkpoint).stem}{shard}"
+
+
+def refuse_existing(out: Path, *, overwrite: bool, resume: bool = False) -> None:
+    """Refuse a folder that cannot be written to, that holds a result, or what a stopped run has saved."""
     if out.exists() and not out.is_dir():
         raise Refusal(f"{out} is a file; --out names a folder")
-    if not options.overwrite and (out / "summary.nc").exists():
+    if not overwrite and any((out / name).exists() for name in ("summary.nc", "tally.nc")):
         raise Refusal(f"{out} holds a result; give another --out, or --overwrite")
+    if not (overwrite or resume) and (out / PARTIAL_TALLY).exists():
+        raise Refusal(f"{out / PARTIAL_TALLY} is what a stopped run has saved; --resume goes on with it, --overwrite starts anew")
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise Refusal(f"{out} cannot be written; name another folder with --out")

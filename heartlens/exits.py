@@ -16,8 +16,8 @@ def exit_code(command: Callable[[], int]) -> int:
     except Refusal as refusal:
         print(f"heartlens: {refusal}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt:
-        print("heartlens: interrupted; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"heartlens: interrupted; {str(interruption) or 'nothing was written'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read our output has left

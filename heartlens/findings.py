@@ -29,6 +29,11 @@ def doubts(attrs: Mapping[Any, Any], n_twins: int) -> list[str]:
         found.append("There is one record: no interval over records exists, so nothing can survive. Give more records.")
     elif n_records < FEW_RECORDS:
         found.append(f"There are {n_records} records: a bootstrap interval over so few is too narrow, and no p-value can be small.")
+    if attrs.get("n_groups"):
+        found.append(
+            f"{n_records} records are kept in {attrs['n_groups']} groups, by a hash of their names: in means, intervals and tests a group "
+            "counts as one record."
+        )
     if n_twins < FEW_TWINS:
         found.append(f"{n_twins} twins were measured; with fewer than {FEW_TWINS} their 95 % quantile is not a limit to rely on.")
     if attrs.get("data_kind") != attrs.get("checkpoint_kind"):

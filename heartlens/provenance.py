@@ -3,33 +3,97 @@
 import hashlib
 import json
 import subprocess
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from heartlens.models.origin import Origin
 from heartlens.options import values_of
 from heartlens.windows import Windows
 
-PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "numba", "scipy", "xarray", "neurokit2")
+PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "numba", "scipy", "xarray")
+MOST_LINES = 1000  # of sources and of notes: so that a result does not grow with the number of its recordings
 
 
-def provenance(analysis: Any, origin: Origin, windows: Windows, engine: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Inventory:
+    """What was read: where from, what was skipped, notes, and a digest of all windows. Two add up; the order does not matter.
+
+    `digest` is the sum of the windows' SHA-256 modulo 2^256.
+    """
+
+    kind: str = ""
+    n_windows: int = 0
+    is_simulated: bool = False
+    digest: int = 0
+    sources: frozenset[str] = frozenset()
+    skipped: tuple[tuple[str, int], ...] = ()
+    notes: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Inventory") -> "Inventory":
+        skipped = Counter(dict(self.skipped))
+        skipped.update(dict(other.skipped))
+        return Inventory(
+            self.kind or other.kind,
+            self.n_windows + other.n_windows,
+            self.is_simulated or other.is_simulated,
+            (self.digest + other.digest) % 2**256,
+            _first(self.sources | other.sources),
+            tuple(sorted(skipped.items())),
+            _first(self.notes | other.notes),
+        )
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The inventory as attributes of a result; `inventory_of` reads them."""
+        return {
+            "data_kind": self.kind,
+            "data_windows": self.n_windows,
+            "data_is_simulated": int(self.is_simulated),
+            "data_sources": "\n".join(sorted(self.sources)),
+            "data_sha256": f"{self.digest:064x}",
+            "data_skipped": "\n".join(f"{count} x {reason}" for reason, count in self.skipped),
+            "data_notes": "\n".join(sorted(self.notes)),
+        }
+
+
+def inventory(windows: Windows) -> Inventory:
+    """The inventory of windows."""
+    digest = sum(int.from_bytes(hashlib.sha256(str(identity).encode()).digest(), "big") for identity in windows.identity)
+    is_simulated = any(source.startswith("simulated") for source in windows.sources)
+    skipped: Counter[str] = Counter()
+    for reason, count in windows.skipped:
+        skipped[reason] += count
+    sources, notes = _first(frozenset(windows.sources)), _first(frozenset(windows.notes))
+    return Inventory(windows.kind, len(windows), is_simulated, digest % 2**256, sources, tuple(sorted(skipped.items())), notes)
+
+
+def inventory_of(attrs: Mapping[str, Any]) -> Inventory:
+    """The inventory that the attributes of a result hold."""
+    pairs = (line.split(" x ", 1) for line in attrs["data_skipped"].splitlines())
+    return Inventory(
+        attrs["data_kind"],
+        int(attrs.get("data_windows", 0)),
+        bool(attrs["data_is_simulated"]),
+        int(attrs["data_sha256"], 16),
+        frozenset(attrs["data_sources"].splitlines()),
+        tuple(sorted((reason, int(count)) for count, reason in pairs)),
+        frozenset(attrs["data_notes"].splitlines()),
+    )
+
+
+def provenance(analysis: Any, subject: Any, read: Inventory) -> dict[str, Any]:
     """The attributes of a result, all strings and numbers (what netCDF can hold)."""
     return {
         "analysis": type(analysis).__name__,
         "options": json.dumps(values_of(analysis), sort_keys=True),
         "seed": analysis.seed,
-        **{f"checkpoint_{name}": value or "" for name, value in asdict(origin).items() if name != "checkpoint"},
-        "checkpoint": origin.checkpoint,
-        "engine": engine,
-        "data_kind": windows.kind,
-        "data_is_simulated": int(any(source.startswith("simulated") for source in windows.sources)),
-        "data_sources": "\n".join(windows.sources),
-        "data_sha256": hashlib.sha256("".join(sorted(windows.identity)).encode()).hexdigest(),
-        "data_skipped": "\n".join(f"{count} x {reason}" for reason, count in windows.skipped),
-        "data_notes": "\n".join(windows.notes),
+        **{f"checkpoint_{name}": value or "" for name, value in asdict(subject.origin).items() if name != "checkpoint"},
+        "checkpoint": subject.origin.checkpoint,
+        "engine": subject.engine.name,
+        **read.attrs,
         "versions": json.dumps(versions()),
         "git_commit": _commit(),
     }
@@ -59,3 +123,8 @@ def _commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return told.stdout.decode().strip()
+
+
+def _first(lines: frozenset[str]) -> frozenset[str]:
+    """The first MOST_LINES lines in the order of the alphabet."""
+    return lines if len(lines) <= MOST_LINES else frozenset(sorted(lines)[:MOST_LINES])

@@ -1,46 +1,88 @@
-"""One command's work: model, windows, measurement, files. What it needs to say on the way goes to stderr."""
+"""One command's work: model, recordings, measurement, files. What it needs to say on the way goes to stderr."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from heartlens import analysis as frame
 from heartlens import store
 from heartlens.findings import Findings
+from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
+from heartlens.partial import Partial, attrs_of_run, shard_named
 from heartlens.refusal import Refusal
-from heartlens.windows import Windows, concatenate
+from heartlens.signals.source import Files, Simulated, Source
 
+NOTHING_TO_RESUME = "no earlier run to go on with; starting with the first recording"
 N_SIMULATED = 24  # default windows: so many simulated people, one window each
-LOST = "recording without a usable window"
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a command measured, before anything is written."""
+    """What a command measured, before anything is written; of a shard there is no summary."""
 
     measured: frame.Measured
     summary: xr.Dataset
     lost_records: int
 
 
-def measure(analysis: Any, options: argparse.Namespace) -> Made:
-    """Load the model, read the windows, measure both the model and its twins, and summarise."""
+@dataclass(frozen=True)
+class MadeShard:
+    """What was gathered of a shard's recordings, and of which run it is."""
+
+    total: Gathered
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one command measures: `names` are the recordings, `partial` keeps what was gathered of them."""
+
+    analysis: Any
+    subject: Any
+    source: Source
+    names: list[str]
+    partial: Partial
+    options: argparse.Namespace
+    say: Say
+    progress: frame.Progress
+
+
+def measure(analysis: Any, options: argparse.Namespace, out: Path) -> Made | MadeShard:
+    """Load the model, measure recording after recording, then the twins, and summarise; of a shard, the recordings alone.
+
+    What was gathered is saved in `out` now and then, and where something stops the run; `write` and `write_shard` remove that file.
+    """
+    shard = shard_named(options.shard) if options.shard else None
+    _refuse_contradictions(analysis, options)
     earlier = store.read_measured(options.add) if options.add else None
     say = _silent if options.quiet else _to_stderr
     subject = _subject(options)
-    windows = _windows(options, subject.kind, analysis.seed)
-    _describe(windows, say)
-    progress = _bar if sys.stderr.isatty() and not options.quiet else None
-    measured = frame.measure(analysis, subject, windows, force=options.force, progress=progress)
+    source = _source(options, subject.kind, analysis.seed)
+    names = source.names() if shard is None else shard.names(source.names())
+    attrs = attrs_of_run(analysis, subject, source, shard)
     if earlier is not None:
-        measured = store.add(earlier, measured)
-    return Made(measured, frame.summarize(analysis, measured), dict(windows.skipped).get(LOST, 0))
+        store.refuse_addition(earlier, attrs, names)
+    progress = _bar if sys.stderr.isatty() and not options.quiet else frame.silent
+    run = _Run(analysis, subject, source, names, Partial(out, attrs, names, options.save_every * 60), options, say, progress)
+    total = Total(Gathered())
+    with _sigterm_interrupts():
+        try:
+            _gather(run, total)
+            _describe(total.value, say)
+            if shard is not None:
+                return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options.checkpoint)})
+            return _finished(run, total, earlier)
+        except BaseException as end:
+            raise _with_place(end, run.partial, total) from end
 
 
 def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path]:
@@ -53,15 +95,22 @@ def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path
     page = report(analysis.findings(made.summary), svg, made.summary)
     name = type(analysis).__module__.rsplit(".", 1)[-1]
     paths = [out / "summary.nc", out / "tally.nc", *(out / f"{name}.{suffix}" for suffix in dict.fromkeys(formats)), out / "report.html"]
-    try:
+    with _writing(out):
         store.write_summary(made.summary, paths[0])
         store.write_measured(made.measured, paths[1])
         for path in paths[2:-1]:
             store.write_text(path, svg) if path.suffix == ".svg" else figures.save(figure, path)
         store.write_text(paths[-1], page)
-    except OSError as error:
-        raise Refusal(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error
+        store.remove_partial(out)
     return paths
+
+
+def write_shard(made: MadeShard, out: Path) -> list[Path]:
+    """Write a shard's tally into `out`; the path written."""
+    with _writing(out):
+        store.write_gathered(made.total, Open(), made.attrs, out / "tally.nc")
+        store.remove_partial(out)
+    return [out / "tally.nc"]
 
 
 def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dict[str, Any]:
@@ -73,6 +122,80 @@ def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dic
     return {"title": findings.title, **checkpoint, **counts, **said, "files": [str(path) for path in written]}
 
 
+def _finished(run: _Run, total: Total, earlier: frame.Measured | None) -> Made:
+    try:
+        measured = frame.finished(run.analysis, run.subject, total.value, run.progress)
+        if earlier is not None:
+            measured = store.add(earlier, measured)
+        return Made(measured, frame.summarize(run.analysis, measured), total.value.n_lost)
+    except BaseException:
+        run.partial.save(total, Open(), now=True)
+        raise
+
+
+def _gather(run: _Run, total: Total) -> None:
+    """Add all recordings to `total`; from time to time, and where something stops it, the total is saved."""
+    opened = Open()
+    if run.options.resume:
+        start, opened = run.partial.stored()
+        total.add(start)
+        run.say(
+            f"{start.n_recordings} of {len(run.names)} recordings were measured before" if run.partial.path.exists() else NOTHING_TO_RESUME
+        )
+    names = run.names[total.n_recordings :]
+
+    def on_part(under_way: Open) -> None:
+        nonlocal opened
+        opened = under_way
+        run.partial.save(total, opened)
+
+    try:
+        for recordings in run.progress("recordings", _stream(run, names, opened, on_part), len(names)):
+            total.add(recordings)
+            for refusal in refusals(recordings.read):
+                run.say(f"{SKIPPED}{refusal}")
+            run.partial.save(total, opened)
+    except BaseException:
+        run.partial.save(total, opened, now=True)
+        raise
+
+
+def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open], None]) -> Iterator[Gathered]:
+    """What is gathered of the recordings, in order: in this process, or by the workers of a cluster."""
+    options = run.options
+    if not (options.workers or options.dask):
+        gathering, parts = frame.started(run.analysis, run.subject, run.source, names, force=options.force, strict=options.strict)
+        return gathering.recordings(parts, opened, on_part)
+    from heartlens import scale
+
+    checkpoint, origin = _given(options.checkpoint), run.subject.origin
+    n_sample = frame.n_sample(run.analysis)
+    work = scale.Work(
+        run.analysis, checkpoint, options.published_only, origin, run.source, options.force, options.strict, n_sample, options.engine
+    )
+    return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
+
+
+def _with_place(end: BaseException, partial: Partial, total: Total) -> BaseException:
+    """The exception, saying where what was measured lies."""
+    if not partial.path.exists() or not isinstance(end, KeyboardInterrupt | Refusal):
+        return end
+    place = f"{total.n_recordings} recordings are kept in {partial.path}; --resume goes on with them"
+    return KeyboardInterrupt(place) if isinstance(end, KeyboardInterrupt) else Refusal(f"{end}; {place}")
+
+
+def _refuse_contradictions(analysis: Any, options: argparse.Namespace) -> None:
+    """Refuse options that exclude each other, and what an analysis cannot do that needs all recordings at once."""
+    for one, other in (("data", "simulate"), ("workers", "dask"), ("shard", "add")):
+        if getattr(options, one) and getattr(options, other):
+            raise Refusal(f"--{one} and --{other} exclude each other; give one of them")
+    for name in ("shard", "workers", "dask"):
+        if getattr(options, name) and isinstance(analysis, frame.Prepares):
+            raise Refusal(
+                f"{type(analysis).__name__} looks at all recordings before it measures any, in one process; it runs without --{name}"
+            )
+
+
 def _subject(options: argparse.Namespace) -> Any:
     from heartlens.models.load import device_named, load
     from heartlens.models.subject import subject_of
@@ -81,33 +204,48 @@ def _subject(options: argparse.Namespace) -> Any:
     return subject_of(model, options.engine)
 
 
-def _windows(options: argparse.Namespace, kind: str | None, seed: int) -> Windows:
-    if options.data and options.simulate:
-        raise Refusal("--data and --simulate exclude each other; give one of them")
-    if options.data:
-        from heartlens.signals.read import read
+def _given(checkpoint: str) -> str:
+    """The checkpoint as another process finds it: a file by its whole path."""
+    return str(Path(checkpoint).resolve()) if Path(checkpoint).is_file() else checkpoint
 
+
+def _source(options: argparse.Namespace, kind: str | None, seed: int) -> Source:
+    if options.data:
         wanted = {"landmarks": options.landmarks, "bandpass": options.bandpass, "max_windows": options.max_windows}
-        return read(options.data, lead=options.lead, rate_hz=options.rate, kind=kind, **wanted)
+        return Files(tuple(options.data), lead=options.lead, rate_hz=options.rate, kind=kind, **wanted)
     if kind is None:
         raise Refusal("this checkpoint's vocabulary does not tell ECG from PPG, so no signals can be simulated for it; give --data")
-    return concatenate([_simulated(kind, rhythm, seed) for rhythm in dict.fromkeys(options.simulate or ["sinus"])])
+    return Simulated(kind, tuple(dict.fromkeys(options.simulate or ["sinus"])), seed, N_SIMULATED)
 
 
-def _simulated(kind: str, rhythm: str, seed: int) -> Windows:
-    """Simulated people; those of another rhythm than sinus are other people by name too."""
-    from heartlens.signals.simulate import simulated
-
-    windows = simulated(kind, n_records=N_SIMULATED, windows_per_record=1, rhythm=rhythm, seed=seed)
-    return windows if rhythm == "sinus" else replace(windows, record=np.char.add(windows.record.astype(str), f" {rhythm}"))
-
-
-def _describe(windows: Windows, say: Any) -> None:
-    for note in windows.notes:
-        say(note)
-    for reason, count in windows.skipped:
+def _describe(total: Gathered, say: Say) -> None:
+    for note in sorted(total.read.notes):
+        if not note.startswith(SKIPPED):  # those were said when it happened
+            say(note)
+    for reason, count in total.read.skipped:
         say(f"skipped {count}: {reason}")
-    say(f"{len(windows)} windows of {len(windows.records)} records")
+    say(f"{total.read.n_windows} windows of {len(total.tally.hashes)} records")
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """A polite request to end (a job that runs out of time gets one) saves what was measured, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _to_stderr(line: str) -> None:
@@ -119,7 +257,12 @@ def _silent(line: str) -> None:
 
 
 def _bar(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
+    """A bar on stderr; a step that stands for several recordings counts as so many."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    return track(steps, description=what, total=n_steps, console=Console(stderr=True), transient=True)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=n_steps)
+        for step in steps:
+            yield step
+            progress.advance(task, getattr(step, "n_recordings", 1))

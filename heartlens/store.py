@@ -1,6 +1,5 @@
 """Results on disk: a summary and the tallies it came from, each one self-describing netCDF file, written whole or not at all."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +8,17 @@ from typing import Any
 import xarray as xr
 
 from heartlens.analysis import Measured
+from heartlens.gather import Gathered, Open
+from heartlens.provenance import inventory_of
 from heartlens.refusal import Refusal
-from heartlens.tally import Tally
+from heartlens.sample import Sample
+from heartlens.tally import Tally, counted_twice, name_hash
+from heartlens.windows import PER_WINDOW, Windows
 
+PARTS = ("sums", "sample", "fine")  # of a tally, beside the hashes of its members
+PARTIAL_TALLY = "tally.partial.nc"  # beside a result while it is being made; see `partial`
+STATE = "n_recordings_done"  # an attribute of what is not finished
+SMALL, LARGEST_CHUNK = 256, 2**22  # numbers, bytes
 MEANING = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "data_kind")
 
 
@@ -32,36 +39,98 @@ def read_summary(path: str | Path) -> xr.Dataset:
 
 def write_measured(measured: Measured, path: Path) -> None:
     """Write the tallies of the model and of its twins into one file, atomically; `read_measured` gives them back to be added to."""
-    tallies = {"model": measured.tally, **{f"twins/{name}": twin for name, twin in measured.twins.items()}}
-    parts = {f"{name}/{part}": getattr(tally, part) for name, tally in tallies.items() for part in ("sums", "sample")}
-    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=measured.attrs), **parts})
-    write_whole(path, lambda partial: tree.to_netcdf(partial, engine="h5netcdf"))
+    parts = _parts("model", measured.tally)
+    if measured.twins:
+        names = list(measured.twins)
+        for part in PARTS:
+            parts[f"twins/{part}"] = _stacked([getattr(twin, part) for twin in measured.twins.values()], names)
+        members = [twin.members for twin in measured.twins.values()]
+        parts["twins/members"] = xr.Dataset({"member": ("recording", members[0])}, coords={"twin": names})
+    write_datasets({"/": xr.Dataset(attrs=measured.attrs), **parts}, path)
 
 
 def read_measured(path: str | Path) -> Measured:
-    """Stored tallies, in memory. Refuses a file that holds none."""
+    """Stored tallies, in memory. Refuses a file that holds none, and the tally of a shard or of a run that is not finished."""
     path = Path(path)
+    parts = read_datasets(path)
+    attrs = _plain(parts["/"].attrs)
+    if STATE in attrs:
+        raise Refusal(f"{path} is {_unfinished(attrs)}; only a finished tally.nc can be added to")
+    with _reading(path):
+        return Measured(_tally(parts, "model"), _twins(parts) if "twins/members" in parts else {}, attrs)
+
+
+def write_gathered(total: Gathered, opened: Open, attrs: dict[str, Any], path: Path) -> None:
+    """Write what was gathered so far, or by a shard, into one file, atomically. `attrs` say of which run."""
+    state = {STATE: total.n_recordings, "open_name": opened.name, "open_parts": opened.n_parts, "sample_windows": total.sample.n_windows}
+    parts = {**_parts("model", total.tally), **_parts("open", opened.tally), "sample": _windows_dataset(total.sample)}
+    write_datasets({"/": xr.Dataset(attrs={**attrs, **total.read.attrs, **state}), **parts}, path)
+
+
+def read_gathered(path: str | Path) -> tuple[Gathered, Open, dict[str, Any]]:
+    """What `write_gathered` wrote. Refuses a file that holds a finished tally, or none."""
+    path = Path(path)
+    parts = read_datasets(path)
+    attrs = _plain(parts["/"].attrs)
+    if STATE not in attrs:
+        raise Refusal(f"{path} is the tally of a finished run; give one of a shard")
+    with _reading(path):
+        read = inventory_of(attrs)
+        sample = _sample(parts["sample"], int(attrs["sample_windows"]), read.kind)
+        total = Gathered(_tally(parts, "model"), sample, read, int(attrs[STATE]))
+        return total, Open(str(attrs["open_name"]), int(attrs["open_parts"]), _tally(parts, "open")), attrs
+
+
+def write_datasets(datasets: dict[str, xr.Dataset], path: Path) -> None:
+    """Write datasets by their place in the file, compressed, atomically."""
+    tree = xr.DataTree.from_dict(datasets)
+    encoding = {f"/{place}".replace("//", "/"): _compressed(dataset) for place, dataset in datasets.items()}
+    write_whole(path, lambda partial: tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding))
+
+
+def read_datasets(path: Path) -> dict[str, xr.Dataset]:
+    """The datasets of a file by their place in it, in memory. Refuses a file that holds no tally."""
     with _reading(path), xr.open_datatree(path, engine="h5netcdf") as tree:
         if "model" not in tree.children:
             raise Refusal(f"{path} holds no tallies; give a tally.nc")
-        twins = tree.children["twins"].children if "twins" in tree.children else {}
-        attrs = {str(name): value for name, value in tree.attrs.items()}
-        return Measured(_tally(tree.children["model"]), {str(name): _tally(node) for name, node in twins.items()}, attrs)
+        return {node.path.lstrip("/") or "/": node.to_dataset(inherit=False).load() for node in tree.subtree}
 
 
 def add(earlier: Measured, later: Measured) -> Measured:
     """Both together. Refuses tallies of another checkpoint or other options, and a record that both have counted."""
-    for name in MEANING:
-        one, other = (measured.attrs.get(name) for measured in (earlier, later))
-        if one is None or one != other:
-            raise Refusal(f"these tallies differ in {name} ({one} and {other}) and cannot be added")
-    twice = sorted(set(earlier.tally.records) & set(later.tally.records))
-    if twice:
-        raise Refusal(f"both tallies have counted {', '.join(twice[:4])}; a record counts once: leave it out of --data")
+    refuse_other_meaning(earlier.attrs, later.attrs)
+    refuse_twice(counted_twice(earlier.tally, later.tally))
     if earlier.twins.keys() != later.twins.keys():
         raise Refusal("these tallies have other twins and cannot be added")
     twins = {name: earlier.twins[name] + later.twins[name] for name in later.twins}
-    return Measured(earlier.tally + later.tally, twins, _attrs_of_both(earlier.attrs, later.attrs))
+    read = inventory_of(earlier.attrs) + inventory_of(later.attrs)
+    return Measured(earlier.tally + later.tally, twins, {**later.attrs, **read.attrs})
+
+
+def refuse_addition(earlier: Measured, attrs: dict[str, Any], names: list[str]) -> None:
+    """Refuse, before anything is measured, what could not be added: see `add`."""
+    refuse_other_meaning(earlier.attrs, attrs, MEANING[:-1])
+    counted = set(map(int, earlier.tally.hashes))
+    refuse_twice([name for name in names if name_hash(name) in counted])
+
+
+def refuse_other_meaning(earlier: dict[str, Any], later: dict[str, Any], meaning: tuple[str, ...] = MEANING) -> None:
+    """Refuse attributes that differ in what the numbers mean."""
+    for name in meaning:
+        if earlier.get(name) is None or earlier.get(name) != later.get(name):
+            raise Refusal(f"these tallies differ in {name} ({earlier.get(name)} and {later.get(name)}) and cannot be added")
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a run saved on its way, and what a killed one left of a save."""
+    for path in (folder / PARTIAL_TALLY, _beside(folder / PARTIAL_TALLY)):
+        path.unlink(missing_ok=True)
+
+
+def refuse_twice(names: list[str]) -> None:
+    """Refuse records, where there are any, that two tallies have counted."""
+    if names:
+        raise Refusal(f"both tallies have counted {', '.join(names[:4])}; a record counts once: leave it out of --data")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,7 +141,7 @@ def write_text(path: Path, text: str) -> None:
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Have `write` fill a file beside `path`, then put it in its place; what fails leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _beside(path)
     try:
         write(partial)
         partial.replace(path)
@@ -80,16 +149,75 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _attrs_of_both(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    lines = ("data_sources", "data_skipped", "data_notes")
-    joined = {name: "\n".join(dict.fromkeys(f"{earlier[name]}\n{later[name]}".strip().splitlines())) for name in lines}
-    digest = hashlib.sha256("".join(sorted([earlier["data_sha256"], later["data_sha256"]])).encode()).hexdigest()
-    simulated = max(earlier["data_is_simulated"], later["data_is_simulated"])
-    return {**later, **joined, "data_sha256": digest, "data_is_simulated": simulated}
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
-def _tally(node: xr.DataTree) -> Tally:
-    return Tally(*(node.children[part].to_dataset(inherit=False).load() for part in ("sums", "sample")))
+def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:
+    datasets = {f"{place}/{part}": getattr(tally, part) for part in PARTS}
+    return {**datasets, f"{place}/members": xr.Dataset({"member": ("recording", tally.members)})}
+
+
+def _tally(parts: dict[str, xr.Dataset], place: str) -> Tally:
+    sums, sample, fine = (parts[f"{place}/{part}"] for part in PARTS)
+    return Tally(sums, sample, fine, parts[f"{place}/members"]["member"].values)
+
+
+def _twins(parts: dict[str, xr.Dataset]) -> dict[str, Tally]:
+    names = list(map(str, parts["twins/members"]["twin"].values))
+    members = parts["twins/members"]["member"].values
+    of_twin = (_unstacked(parts[f"twins/{part}"], len(names)) for part in PARTS)
+    return {name: Tally(sums, sample, fine, members) for name, sums, sample, fine in zip(names, *of_twin, strict=True)}
+
+
+def _stacked(datasets: list[xr.Dataset], names: list[str]) -> xr.Dataset:
+    """Datasets of twins in one, along an axis `twin`: each small variable of each twin would cost its own overhead in the file."""
+    if not datasets[0].variables:
+        return datasets[0]
+    return xr.concat(datasets, dim=xr.Variable("twin", names), data_vars="all", join="exact", combine_attrs="identical")
+
+
+def _unstacked(dataset: xr.Dataset, n_twins: int) -> list[xr.Dataset]:
+    return [dataset.isel(twin=index, drop=True) for index in range(n_twins)] if "twin" in dataset.dims else [dataset] * n_twins
+
+
+def _compressed(dataset: xr.Dataset) -> dict[str, Any]:
+    """Numbers byte by byte, then zlib: nothing is rounded, and sums of float32 numbers take half the space."""
+    numbers = {
+        str(name): variable for name, variable in dataset.data_vars.items() if variable.dtype.kind in "fiub" and variable.size > SMALL
+    }
+    whole = {name: tuple(variable.shape) for name, variable in numbers.items() if variable.nbytes < LARGEST_CHUNK}
+    return {
+        name: {"zlib": True, "shuffle": True, "complevel": 4} | ({"chunksizes": whole[name]} if name in whole else {}) for name in numbers
+    }
+
+
+def _windows_dataset(sample: Sample) -> xr.Dataset:
+    """The windows of a sample; of none, an empty dataset."""
+    windows = sample.windows
+    if windows is None:
+        return xr.Dataset()
+    by_time = {name: (("window", "time"), getattr(windows, name)) for name in ("tokens", "wave", "segment", "position")}
+    single = {name: ("window", getattr(windows, name)) for name in ("start_s", "low", "high")}
+    record = {"record": ("window", windows.record.astype(str)), "turn": ("window", sample.turn)}
+    return xr.Dataset({**by_time, **single, **record}, attrs={"waves": "\n".join(windows.waves)})
+
+
+def _sample(dataset: xr.Dataset, n_windows: int, kind: str) -> Sample:
+    if not dataset.data_vars:
+        return Sample(n_windows)
+    values: dict[str, Any] = {name: dataset[name].values for name in PER_WINDOW}
+    values["record"] = values["record"].astype(str)
+    windows = Windows(kind, **values, waves=tuple(dataset.attrs["waves"].splitlines()))
+    return Sample(n_windows, windows, dataset["turn"].values)
+
+
+def _unfinished(attrs: dict[str, Any]) -> str:
+    return f"the tally of shard {attrs['shard']}" if attrs.get("shard") else "the tally of a run that was stopped"
+
+
+def _plain(attrs: Any) -> dict[str, Any]:
+    return {str(name): value for name, value in attrs.items()}
 
 
 @contextmanager

@@ -3,37 +3,85 @@
 `sums` holds only sums (counts, sums, sums of squares, histograms) under named axes; ratios are taken once, in `summarize`. Records that
 one side lacks count as zero there; every other axis must be the same on both sides. `sample` is what is not additive: the few examples
 (windows, or tokens) of smallest identity, kept whole, a set that merges in any order; its attribute `n_examples` says how many (default 1).
+
+More than MOST_RECORDS records are kept in N_GROUPS groups, by a hash of their names, so that a tally's size does not grow with their
+number. A group's sum is kept in two parts, multiples of COARSE and of FINE, whose addition does not round: so the order does not matter.
 """
 
-from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped, UInt64
 
 from heartlens.refusal import Refusal
 
 N_EXAMPLES = 1  # where a sample does not say
+MOST_RECORDS, N_GROUPS = 256, 128
+COARSE, FINE = 2.0**-12, 2.0**-52  # exact up to sums of 2e12, and 16,000 records in a group
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Sums by record, and a sample of windows. `Tally()` is zero."""
+    """Sums by record, and a sample of windows. `Tally()` is zero.
+
+    Of groups, `sums` is the coarse part and `fine` the other one, and `members` has a short hash of each record; of records, `fine` and
+    `members` are empty.
+    """
 
     sums: xr.Dataset = field(default_factory=xr.Dataset)
     sample: xr.Dataset = field(default_factory=xr.Dataset)
+    fine: xr.Dataset = field(default_factory=xr.Dataset)
+    members: UInt64[np.ndarray, " _"] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     def __add__(self, other: "Tally") -> "Tally":
-        if not isinstance(other, Tally):
-            return NotImplemented
-        return Tally(_added(self.sums, other.sums), _merged(self.sample, other.sample))
+        return added([self, other]) if isinstance(other, Tally) else NotImplemented
 
     @property
     def records(self) -> list[str]:
-        """The records that were counted, sorted."""
+        """The records that were counted, sorted; or the groups that hold them."""
         return [str(name) for name in self.sums.coords["record"].values] if "record" in self.sums.coords else []
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the records are kept in groups."""
+        return len(self.members) > 0
+
+    @property
+    def hashes(self) -> UInt64[np.ndarray, " _"]:
+        """A short hash of each record that was counted, sorted."""
+        return self.members if self.is_grouped else np.sort(_hashes(self.records))
+
+    @property
+    def whole(self) -> "Tally":
+        """The same with both parts of a group's sum in one number, as `summarize` reads it. It can no longer be added to."""
+        return Tally(self.sums + self.fine.assign_attrs(self.sums.attrs), self.sample) if self.is_grouped else self
+
+
+def added(tallies: Sequence[Tally]) -> Tally:
+    """The sum of all tallies, from left to right. Refuses tallies that do not count the same things."""
+    sample = _merged([tally.sample for tally in tallies])
+    counted = [tally for tally in tallies if tally.sums.data_vars]
+    if not counted:
+        return Tally(sample=sample)
+    for other in counted[1:]:
+        _refuse_difference(counted[0].sums, other.sums)
+    if len(counted) == 1:
+        return replace(counted[0], sample=sample)
+    is_grouped = any(tally.is_grouped for tally in counted)
+    if not is_grouped and len(set().union(*(tally.records for tally in counted))) <= MOST_RECORDS:
+        return Tally(_by_name([tally.sums for tally in counted]), sample)
+    members = np.unique(np.concatenate([tally.hashes for tally in counted]))
+    counted = [_in_groups(tally) for tally in counted]
+    return Tally(_by_name([tally.sums for tally in counted]), sample, _by_name([tally.fine for tally in counted]), members)
+
+
+def counted_twice(left: Tally, right: Tally) -> list[str]:
+    """The records that both have counted, by name where either still knows it, else by hash."""
+    names = {name_hash(name): name for tally in (left, right) if not tally.is_grouped for name in tally.records}
+    return sorted(names.get(int(value), f"recording {value:016x}") for value in np.intersect1d(left.hashes, right.hashes))
 
 
 def by_record(values: Shaped[np.ndarray, "window ..."], record: Shaped[np.ndarray, " window"]) -> Float[np.ndarray, "record ..."]:
@@ -45,13 +93,47 @@ def by_record(values: Shaped[np.ndarray, "window ..."], record: Shaped[np.ndarra
     return total
 
 
-def _added(left: xr.Dataset, right: xr.Dataset) -> xr.Dataset:
-    if not left.data_vars or not right.data_vars:
-        return left if left.data_vars else right
-    _refuse_difference(left, right)
-    fixed = [str(axis) for axis in left.dims if axis != "record"]
-    aligned: Any = xr.align(left, right, join="outer", exclude=fixed, fill_value=0, copy=False)
-    return aligned[0] + aligned[1]
+def name_hash(name: str) -> int:
+    """64 bits that depend on the name alone, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def _hashes(names: list[str]) -> UInt64[np.ndarray, " _"]:
+    return np.array([name_hash(name) for name in names], np.uint64)
+
+
+def _in_groups(tally: Tally) -> Tally:
+    """The tally with each record's sums split into their two parts and added to its group."""
+    if tally.is_grouped:
+        return tally
+    hashes = _hashes(tally.records)
+    groups, owner = np.unique(hashes % np.uint64(N_GROUPS), return_inverse=True)
+    names = [f"group {group:03d}" for group in groups]
+    coarse = (tally.sums / COARSE).round() * COARSE
+    fine = ((tally.sums - coarse) / FINE).round() * FINE
+    sums, rest = (_placed([part], [owner], names) for part in (coarse.assign_attrs(tally.sums.attrs), fine))
+    return Tally(sums, tally.sample, rest, np.sort(hashes))
+
+
+def _by_name(parts: list[xr.Dataset]) -> xr.Dataset:
+    names = sorted({str(name) for part in parts for name in part["record"].values})
+    row = {name: index for index, name in enumerate(names)}
+    return _placed(parts, [np.array([row[str(name)] for name in part["record"].values], np.int64) for part in parts], names)
+
+
+def _placed(parts: list[xr.Dataset], rows: Sequence[Int[np.ndarray, " _"]], names: list[str]) -> xr.Dataset:
+    """The sum of all parts, from left to right, each record's values added in its row of `names`."""
+    first = parts[0]
+    total = {}
+    for name, variable in first.data_vars.items():
+        axis = variable.dims.index("record")
+        shape = (len(names), *(size for dim, size in variable.sizes.items() if dim != "record"))
+        value = np.zeros(shape, np.result_type(*(part[name].dtype for part in parts)))
+        for part, row in zip(parts, rows, strict=True):
+            np.add.at(value, row, np.moveaxis(part[name].transpose(*variable.dims).values, axis, 0))
+        total[name] = (variable.dims, np.moveaxis(value, 0, axis), variable.attrs)
+    places = {axis: places for axis, places in first.coords.items() if axis != "record"}
+    return xr.Dataset(total, coords={**places, "record": names}, attrs=first.attrs)
 
 
 def _refuse_difference(left: xr.Dataset, right: xr.Dataset) -> None:
@@ -67,10 +149,10 @@ def _refuse_difference(left: xr.Dataset, right: xr.Dataset) -> None:
         )
 
 
-def _merged(left: xr.Dataset, right: xr.Dataset) -> xr.Dataset:
-    parts = [part for part in (left, right) if part.sizes.get("example", 0)]
-    if not parts:
-        return left
-    together: xr.Dataset = reduce(lambda a, b: xr.concat([a, b], dim="example", join="exact"), parts)
+def _merged(samples: list[xr.Dataset]) -> xr.Dataset:
+    parts = [part for part in samples if part.sizes.get("example", 0)]
+    if len(parts) < 2:
+        return parts[0] if parts else samples[0]
+    together = xr.concat(parts, dim="example", join="exact")
     _, first = np.unique(together["identity"].values, return_index=True)  # sorted by identity, doubles gone
     return together.isel(example=first[: together.attrs.get("n_examples", N_EXAMPLES)])

@@ -45,7 +45,7 @@ class Windows:
 
     def __getitem__(self, which: slice | Shaped[np.ndarray, " chosen"]) -> "Windows":
         """The chosen windows (a slice, a mask or indices), with the same sources and notes."""
-        return replace(self, **{name: getattr(self, name)[which] for name in _PER_WINDOW})
+        return replace(self, **{name: getattr(self, name)[which] for name in PER_WINDOW})
 
     @property
     def rate_hz(self) -> float:
@@ -88,12 +88,21 @@ class Windows:
 
     def subset(self, n_windows: int) -> "Windows":
         """`n_windows` windows, those with most kinds of wave first, then evenly over records, then by identity: in any order the same."""
-        n_kinds = [len(np.unique(wave[wave >= 0])) for wave in self.wave]
-        return self[np.sort(np.lexsort([self.identity, self._turn, -np.array(n_kinds)])[:n_windows])]
+        return self[np.sort(np.lexsort([self.identity, self._turn, -self.n_waves])[:n_windows])]
 
     def spread(self, n_windows: int) -> "Windows":
         """`n_windows` windows, evenly over records, then by identity: in any order the same."""
         return self[np.sort(np.lexsort([self.identity, self._turn])[:n_windows])]
+
+    @property
+    def n_waves(self) -> Int64[np.ndarray, " window"]:
+        """How many kinds of wave each window has."""
+        return np.array([len(np.unique(wave[wave >= 0])) for wave in self.wave], np.int64)
+
+    @property
+    def bare(self) -> "Windows":
+        """The windows without what is known of the whole reading: sources, notes, what was skipped."""
+        return replace(self, sources=(), skipped=(), notes=())
 
     @property
     def _turn(self) -> Int64[np.ndarray, " window"]:
@@ -105,7 +114,7 @@ class Windows:
         return turn
 
 
-_PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position")
+PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position")
 
 
 def concatenate(parts: list[Windows]) -> Windows:
@@ -118,7 +127,7 @@ def concatenate(parts: list[Windows]) -> Windows:
     skipped: dict[str, int] = {}
     for reason, count in (pair for part in parts for pair in part.skipped):
         skipped[reason] = skipped.get(reason, 0) + count
-    together: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _PER_WINDOW}
+    together: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_WINDOW}
     sources, notes = (tuple(dict.fromkeys(line for part in parts for line in getattr(part, name))) for name in ("sources", "notes"))
     return replace(parts[0], **together, sources=sources, skipped=tuple(skipped.items()), notes=notes)
 

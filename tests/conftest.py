@@ -1,27 +1,18 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
 import os
-import sys
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
+os.environ["HEARTLENS_NO_LANDMARK_CACHE"] = "1"  # also for the processes that tests start: every test delineates anew
+
 # An int is a float to beartype as it is to mypy, so that `rate_hz=125` is as good as 125.0.
-hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))").hook
 KERNELS = ("heartlens.engine.kernels", "heartlens.engine.step_kernel")
-
-
-class PlainKernels:
-    """Finds the kernels before the hook does: numba compiles no function that the hook has wrapped."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return PathFinder.find_spec(name, path, target) if name in KERNELS else None
-
-
-sys.meta_path.insert(0, PlainKernels)
+is_checked = hook.should_instrument
+hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
 
 
 @pytest.fixture(scope="session")

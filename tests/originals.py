@@ -6,7 +6,8 @@ import zipfile
 import numpy as np
 import torch
 
-from heartlens.converters.hooked import hooked_model
+from heartlens.converters.bridge import converted_model
+from heartlens.converters.lens import BRIDGED
 
 
 def tiny_state(seed=0, *, layers=2, heads=3, d_model=12, d_head=4, d_mlp=20, vocabulary=17, context=40, task_outputs=None):
@@ -38,8 +39,17 @@ def tiny_tokens(state, seed=1, n_windows=3, n_time=None):
 
 
 def tiny_model(seed=0, dtype=torch.float64, **options):
-    """The hooked model of a tiny random original."""
-    return hooked_model(tiny_state(seed), dtype=dtype, **options)
+    """The model with hook points of a tiny random original."""
+    return converted_model(tiny_state(seed), dtype=dtype, **options)
+
+
+def scale_attention(model, divisor):
+    """Make every layer divide its attention scores by another number."""
+    for block in model.blocks:
+        if BRIDGED:
+            block.attn.original_component.scale = divisor
+        else:
+            block.attn.attn_scale = divisor
 
 
 def pickled(content):

@@ -3,7 +3,7 @@
 import torch
 
 from heartlens.axes import CONTEXT
-from heartlens.converters.hooked import hooked_model
+from heartlens.converters.bridge import converted_model
 from heartlens.converters.sizes import Sizes
 from heartlens.models.origin import Origin
 
@@ -18,8 +18,8 @@ def random_state(layers=2, heads=2, d_head=4, vocabulary=101, scale=0.3, seed=0,
 
 
 def model_of(state, kind="ecg", dtype=torch.float32):
-    """The HookedTransformer of an original state dict, with an origin as `load` gives it."""
-    model = hooked_model(state, dtype=dtype, name="planted")
+    """The model with hook points of an original state dict, with an origin as `load` gives it."""
+    model = converted_model(state, dtype=dtype, name="planted")
     model.origin = Origin("planted", kind, None, "", "", "", "", "none")
     return model
 

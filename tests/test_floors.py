@@ -11,12 +11,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "heartlens"
 
 FLOORS = (  # lowest first; a module imports lower floors and its own room
-    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample"),
+    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample", "cache", "whole"),
     ("signals", "checkpoints", "converters", "models", "provenance"),
     ("measures",),
-    ("analysis", "scale", "store", "figures", "report"),
+    ("analysis", "gather", "scale", "store", "partial", "figures", "report"),
     ("training",),
-    ("cli", "session"),
+    ("cli", "session", "merge"),
     ("analyses",),
     ("paper", "app"),
 )
@@ -38,6 +38,7 @@ DOORS = {
     "transformer_lens": ("models", "converters", "checkpoints", "training"),
     "matplotlib": ("figures",),
     "dask": ("scale",),
+    "distributed": ("scale",),
 }
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path for path in PACKAGE.rglob("*.py")

@@ -120,6 +120,15 @@ def test_a_missing_result_is_refused(read, tmp_path):
             read(path)
 
 
+def test_a_tally_that_lacks_a_part_is_refused(measured, tmp_path):
+    store.write_measured(measured, tmp_path / "tally.nc")
+    parts = store.read_datasets(tmp_path / "tally.nc")
+    for lacking in ("model/sums", "model/members", "twins/sample"):
+        store.write_datasets({place: part for place, part in parts.items() if place != lacking}, tmp_path / "less.nc")
+        with pytest.raises(Refusal, match=r"less\.nc is not a readable result"):
+            store.read_measured(tmp_path / "less.nc")
+
+
 def test_a_summary_is_no_tally(measured, tmp_path):
     store.write_summary(summarize(SCAN, measured), tmp_path / "summary.nc")
     with pytest.raises(Refusal, match=r"holds no tallies; give a tally\.nc"):

@@ -21,7 +21,7 @@ from heartlens.analysis import Twinned
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.refusal import Refusal, unknown
-from heartlens.tally import Tally
+from heartlens.tally import MOST_RECORDS, Tally
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Ablation(Twinned):
 
         subject = subject_of(model)
         if self.labels:
+            if len(windows.records) > MOST_RECORDS:
+                raise Refusal(f"labels are of single records, of which at most {MOST_RECORDS} are kept; these are {len(windows.records)}")
             labels_of(windows.records, self)  # refuses before anything is measured
         if "resample" in self.hows and len(windows.records) < 2:
             others = ",".join(how for how in self.hows if how != "resample") or "zero,mean"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from heartlens.analysis import CHUNK
 from heartlens.axes import head_label
+from heartlens.gather import CHUNK
 from heartlens.tally import by_record
 from heartlens.windows import Windows
 

@@ -89,7 +89,7 @@ class AttentionCycles(Twinned):
 
         asked = Asked(
             np.full(windows.tokens.shape, -1, np.int32),
-            n_groups=0,
+            np.empty(0, np.int32),
             n_left_out=n_sink,
             n_first=self.sink_tokens,
             bins=bins,

@@ -52,11 +52,11 @@ class Continuation:
     def prepared(self, model: Any, windows: Windows) -> "Continuation":
         """With the activations on a sample of all windows, and that sample's windows. Refuses a task head, and to resample one record."""
         from heartlens.models.interventions.ablations import reference_of
-        from heartlens.models.steps import refuse_task_head
+        from heartlens.models.interventions.continuation import refuse_task_head
         from heartlens.models.subject import subject_of
 
         subject = subject_of(model)
-        refuse_task_head(subject.model)
+        refuse_task_head(subject)
         if self.how == "resample" and len(windows.records) < 2:
             raise Refusal("resample takes another record's activation, and there is one record; give more, or --how mean")
         sample = windows.spread(self.n_reference)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from heartlens.engine import LayerSums
 
 ALPHA = 0.05
-N_DIGITS = 5  # of a key's lift: beyond these float32 rounds, and rounding must not rank keys
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each
@@ -97,7 +96,7 @@ class HeadScan(Twinned):
             is_causal: self._fallen(measures.even_columns(groups, runs, is_causal, n_sink), groups, runs, known)
             for is_causal in {True, not is_published}
         }
-        asked = Asked(groups.of_query, groups.n_groups, runs=runs.edges, n_left_out=n_sink, n_first=self.sink_tokens, rows=(n_time - 1,))
+        asked = Asked(groups.of_query, groups.segment_of, runs=runs.edges, n_left_out=n_sink, n_first=self.sink_tokens, rows=(n_time - 1,))
         layers, lifts = [], []
         for sums in subject.engine.sums(subject.tokens(windows.tokens), asked, last_block_unmasked=is_published):
             even = evens[not is_published or sums.layer < subject.sizes.n_layers - 1]
@@ -131,7 +130,7 @@ class HeadScan(Twinned):
         if self.is_twin:
             return by_window, lift
         usable = (even["keys"][:, 0, 0] > 0) & ~np.isnan(windows.position)
-        auc = measures.rank_auc(_over_even(fallen["keys"][:, :, 0], even["keys"][:, :, 0]).round(N_DIGITS), known.rotated[:, 0] > 0, usable)
+        auc = measures.rank_auc(_over_even(fallen["keys"][:, :, 0], even["keys"][:, :, 0]), known.rotated[:, 0] > 0, usable)
         is_asking = known.asked[:, 0].astype(bool)
         by_window |= {
             "auc": np.nan_to_num(auc),

@@ -11,11 +11,12 @@ import os
 import time
 from pathlib import Path
 
+from heartlens.cache import cache_folder
 from heartlens.checkpoints import outage
 from heartlens.checkpoints.deadline import within
 from heartlens.checkpoints.registry import Checkpoint
-from heartlens.checkpoints.whole import write_whole
 from heartlens.refusal import Refusal
+from heartlens.whole import write_whole
 
 TIMEOUT_S = 9.0  # so that the whole command loses at most 10
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
@@ -23,13 +24,6 @@ EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
 class Unavailable(Refusal):
     """A published checkpoint that is not on this machine and cannot be downloaded."""
-
-
-def cache_folder() -> Path:
-    """HEARTLENS_CACHE, else the user's cache folder of this platform (XDG_CACHE_HOME on Linux)."""
-    import platformdirs
-
-    return Path(os.environ.get("HEARTLENS_CACHE") or platformdirs.user_cache_dir("heartlens"))
 
 
 def search_path() -> list[Path]:

@@ -7,7 +7,8 @@ which is checked at every load.
 import logging
 from pathlib import Path
 
-from heartlens.checkpoints.fetch import cache_folder, download, find
+from heartlens.cache import cache_folder
+from heartlens.checkpoints.fetch import download, find
 from heartlens.checkpoints.read import State, fingerprint, read_state, write_state
 from heartlens.checkpoints.registry import Checkpoint
 

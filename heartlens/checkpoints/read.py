@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from heartlens.checkpoints.whole import write_whole
 from heartlens.refusal import Refusal
+from heartlens.whole import write_whole
 
 MAX_BYTES = 1 << 30
 State = dict[str, Tensor]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
-from heartlens.converters.hooked import hooked_model
+from heartlens.converters.bridge import converted_model
+from heartlens.converters.lens import HookedTransformer
 from heartlens.converters.original import original_state
 from heartlens.converters.reference import Activations, reference_forward
 
@@ -47,7 +47,7 @@ def certify(state: Mapping[str, Tensor], tokens: np.ndarray) -> Iterator[Compari
     for precision, tolerances in TOLERANCE.items():
         expected = reference_forward(state, asked, precision)
         for weights, processing in WEIGHTS.items():
-            got = hooked_forward(hooked_model(state, dtype=precision, **processing), asked)
+            got = hooked_forward(converted_model(state, dtype=precision, **processing), asked)
             for place, difference in differences(got, expected, centred=weights == "processed").items():
                 yield Comparison(weights, str(precision).removeprefix("torch."), place, difference, tolerances[place])
     own = state["token_embedding_table.weight"].dtype
@@ -56,7 +56,7 @@ def certify(state: Mapping[str, Tensor], tokens: np.ndarray) -> Iterator[Compari
 
 @torch.no_grad()
 def hooked_forward(model: HookedTransformer, tokens: Tensor) -> Activations:
-    """The same activations from a HookedTransformer."""
+    """The same activations from a model with hook points."""
     logits, cache = model.run_with_cache(tokens)
     layers = range(model.cfg.n_layers)
     residual = [cache["resid_pre", 0], *(cache["resid_post", layer] for layer in layers)]
@@ -76,6 +76,6 @@ def _without_mean(x: Tensor) -> Tensor:
 
 
 def _changed_bits(state: Mapping[str, Tensor], dtype: torch.dtype) -> float:
-    again = original_state(hooked_model(state, dtype=dtype))
+    again = original_state(converted_model(state, dtype=dtype))
     same = again.keys() == state.keys() and all(torch.equal(again[name], state[name]) for name in state)
     return 0.0 if same else float("inf")

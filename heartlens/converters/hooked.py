@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.weight_processing import ProcessWeights
 
+from heartlens.converters.lens import BRIDGED, HookedTransformer, HookedTransformerConfig
 from heartlens.converters.sizes import Sizes, sizes_of
 from heartlens.refusal import Refusal
 
@@ -48,13 +48,22 @@ def hooked_model(
 
     `fold_ln` and `center_writing_weights` are TransformerLens' weight processing; done in float64, they leave every output as it is.
     """
+    if BRIDGED:
+        raise Refusal("TransformerLens 4 has no HookedTransformer; bridge_model makes a TransformerBridge, or install transformer-lens<4")
+    config, hooked = prepared(state, dtype, fold_ln, center_writing_weights, name)
+    return _filled(_empty_model(config), hooked)
+
+
+def prepared(
+    state: Mapping[str, Tensor], dtype: torch.dtype, fold_ln: bool, center_writing_weights: bool, name: str
+) -> tuple[HookedTransformerConfig, Tensors]:
+    """The configuration of the model with hook points, and its tensors under HookedTransformer's names; both processed as asked."""
     check(state)
     sizes = sizes_of(state)
     hooked = hooked_state(state, sizes)
-    norm = "LNPre" if fold_ln else "LN"
     if fold_ln or center_writing_weights:
         hooked = _processed(hooked, _config(sizes, name, torch.float64, "LN"), fold_ln, center_writing_weights)
-    return _filled(_empty_model(_config(sizes, name, dtype, norm)), hooked)
+    return _config(sizes, name, dtype, "LNPre" if fold_ln else "LN"), hooked
 
 
 def _processed(hooked: Tensors, config: HookedTransformerConfig, fold_ln: bool, center_writing_weights: bool) -> Tensors:

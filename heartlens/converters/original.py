@@ -1,12 +1,12 @@
-"""HookedTransformer -> original state dict, bit for bit, for models that the original architecture can express."""
+"""HookedTransformer or TransformerBridge -> original state dict, bit for bit, for models that the original architecture can express."""
 
 import math
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from heartlens.converters.hooked import ARCHITECTURE, EPSILON
+from heartlens.converters.lens import HookedTransformer, parameters
 from heartlens.converters.sizes import Sizes
 from heartlens.refusal import Refusal
 
@@ -17,7 +17,7 @@ def original_state(model: HookedTransformer) -> State:
     """The model's tensors under the published names and layout (without the constant masks). Refuses a model that was processed."""
     _refuse_inexpressible(model)
     sizes = sizes_of_model(model)
-    hooked = model.state_dict()
+    hooked = parameters(model)
     original: State = {}
     for rule, names in sizes.rules():
         tensor = hooked[rule.hooked]
@@ -53,6 +53,6 @@ def _refuse_inexpressible(model: HookedTransformer) -> None:
         raise Refusal(
             f"the original divides attention scores by sqrt(d_model), this model by {cfg.attn_scale}; set attn_scale or scale W_Q"
         )
-    for name, tensor in model.state_dict().items():
+    for name, tensor in parameters(model).items():
         if name.endswith(("b_Q", "b_K", "b_V")) and bool(torch.any(tensor != 0)):
             raise Refusal(f"{name} is not zero; the original has no query, key or value bias; export a model loaded without fold_ln")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from heartlens.engine.plain import refuse_unlike
-from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens, write_runs
+from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens, write_columns
 from heartlens.refusal import Refusal
 
 MEMORY = 256 * 2**20  # bytes of patterns at a time on a CPU; on a GPU a fifth of what is free
@@ -186,8 +186,8 @@ def _write_sums(scratch: Scratch, own: slice, pattern: Tensor, entropy: Tensor, 
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
     group = torch.from_numpy(asked.group).to(pattern.device)
     member = (group[:, None, None] == torch.arange(asked.n_groups, device=pattern.device)[:, None]).to(pattern)
-    scratch.columns[own] = (member @ pattern).cpu().numpy()
-    write_runs(scratch, own, asked)
+    for window, by_group in enumerate((member @ pattern).cpu().numpy(), start=own.start):
+        write_columns(scratch, window, by_group, asked, own.start)
     if asked.bins is not None:
         place = torch.from_numpy(asked.bins).to(pattern.device).long()
         counted = place >= 0

@@ -23,7 +23,7 @@ WIDTH, BLOCK = 8, 32  # what the kernel pads head widths and tokens to, see `ker
 LOG2_E = math.log2(math.e)
 LARGEST = 1e15  # of queries, keys and values: products of two must be float32
 NOTHING = np.empty((0, 0, 0), np.float32)
-NO_RUNS = np.empty((0, 0), np.int32)
+NO_RUNS = np.empty((0, 0, 2), np.int32)
 NO_BINS = np.empty((0, 0, 0), np.int16)
 
 Window = Float[Tensor, "time d_model"]  # one window's stream
@@ -120,7 +120,7 @@ class FusedEngine(TorchEngine):
                     runs = NO_RUNS if asked.runs is None else asked.runs[one]
                     self._kernels.attention_sums(
                         *(query, key, value, n_time, is_causal),
-                        *(asked.group[one], runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
+                        *(asked.group[one], asked.column_of, runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
                         *(z.numpy(), scratch.columns[one], scratch.on_runs[one], scratch.entropy[one], scratch.first_share[one]),
                         *(scratch.binned[one], scratch.reached[one], scratch.rows[one]),
                     )

@@ -4,14 +4,16 @@ Every part is run through TransformerLens' own modules and hook points; a value 
 put there at its hook point, before the user's own hooks.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from heartlens.converters.lens import acting, embedding, parameters, stream_after, unmasked
 from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens, sums_of_pattern
 from heartlens.refusal import Refusal
 
@@ -44,19 +46,12 @@ class HookedEngine:
         return self.model.W_E.dtype
 
     def embed(self, tokens: Tokens) -> Stream:
-        model = self.model
-        tokens = tokens.to(self.device)
-        if getattr(model.cfg, "use_hook_tokens", False):
-            tokens = model.hook_tokens(tokens)
-        embedded = model.hook_embed(model.embed(tokens))
-        if model.cfg.positional_embedding_type != "standard":  # rotary: positions come in within the blocks
-            return embedded
-        return embedded + model.hook_pos_embed(model.pos_embed(tokens))
+        return embedding(self.model, tokens.to(self.device))
 
     def parts(self, x: Stream, layer: int) -> Parts:
         block = self.model.blocks[layer]
         with _passing({"z": block.attn.hook_z, "mid": block.hook_resid_mid}) as passed:
-            post = block(x)
+            post = stream_after(block, x)
         return Parts(passed["z"], passed["mid"], post)
 
     def mixed(self, x: Stream, layer: int) -> Mixed:
@@ -66,9 +61,9 @@ class HookedEngine:
         attn = self.model.blocks[layer].attn
         points = {"Q": attn.hook_q, "K": attn.hook_k, "V": attn.hook_v}
         with _passing({"read": points[reader]}) as passed:
-            self.model.blocks[layer](changed)
+            stream_after(self.model.blocks[layer], changed)
         with _replaced(points[reader], passed["read"]), _passing({"z": attn.hook_z}) as passed:
-            self.model.blocks[layer](x.expand_as(changed))
+            stream_after(self.model.blocks[layer], x.expand_as(changed))
         return passed["z"][:, :, head]
 
     def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
@@ -78,29 +73,29 @@ class HookedEngine:
             for point, value in values.items():
                 if value is not None:
                     stack.enter_context(_replaced(point, value))
-            return block(x)
+            return stream_after(block, x)
 
     def attention_out(self, z: Mixed, layer: int) -> Stream:
         block = self.model.blocks[layer]
         with _replaced(block.attn.hook_z, z), _passing({"out": block.hook_attn_out}) as passed:
-            block(z.new_zeros(*z.shape[:2], self.sizes.d_model))
+            stream_after(block, z.new_zeros(*z.shape[:2], self.sizes.d_model))
         return passed["out"]
 
     def added(self, z: Mixed, layer: int) -> Float[Tensor, "head window time d_model"]:
-        return torch.einsum("bthd,hdm->hbtm", z, self.model.blocks[layer].attn.W_O)
+        return torch.einsum("bthd,hdm->hbtm", z, self._output_weights(layer))
 
     def mlp_out(self, mid: Stream, layer: int) -> Stream:
         block = self.model.blocks[layer]
         with _replaced(block.hook_resid_mid, mid), _passing({"out": block.hook_mlp_out}) as passed:
-            block(mid)
+            stream_after(block, mid)
         return passed["out"]
 
     def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
-        return self.model.blocks[-1](x)[:, -1:]
+        return stream_after(self.model.blocks[-1], x)[:, -1:]
 
     def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
         for block in self.model.blocks[start : self.sizes.n_layers if stop is None else stop]:
-            x = block(x)
+            x = stream_after(block, x)
         return x
 
     def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
@@ -116,7 +111,7 @@ class HookedEngine:
         for layer, (pattern, value) in enumerate(self._patterns(tokens, last_block_unmasked)):
             if asked.by_value:
                 with torch.inference_mode():
-                    moved_norm = (value.transpose(1, 2) @ self.model.blocks[layer].attn.W_O).norm(dim=-1)
+                    moved_norm = (value.transpose(1, 2) @ self._output_weights(layer)).norm(dim=-1)
                     pattern = pattern * moved_norm[:, :, None]
                     pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
             yield sums_of_pattern(pattern.cpu().numpy(), asked, layer)
@@ -134,14 +129,17 @@ class HookedEngine:
             x = self.embed(tokens)
         for layer, block in enumerate(self.model.blocks):
             points = {"pattern": block.attn.hook_pattern, "value": block.attn.hook_v}
-            is_unmasked = last_block_unmasked and layer == self.sizes.n_layers - 1
-            with torch.inference_mode(), _unmasked(block, is_unmasked), _passing(points) as passed:
-                x = block(x)
+            masks = unmasked(block) if last_block_unmasked and layer == self.sizes.n_layers - 1 else nullcontext()
+            with torch.inference_mode(), masks, _passing(points) as passed:
+                x = stream_after(block, x)
             yield passed["pattern"], passed["value"]
+
+    def _output_weights(self, layer: int) -> Float[Tensor, "head d_head d_model"]:
+        return parameters(self.model)[f"blocks.{layer}.attn.W_O"]
 
 
 def _refuse_other_parts(model: Any) -> None:
-    """Refuses a model that has not the parts that analyses ask for: blocks of attention, then MLP, and outputs that are unembedded."""
+    """Refuses a model whose blocks are other than attention and then an MLP, or whose outputs are other than the unembedded stream."""
     cfg = getattr(model, "cfg", None)
     if cfg is None or not hasattr(model, "blocks") or not hasattr(model, "W_E"):
         raise Refusal(f"{type(model).__name__} is no HookedTransformer; give one, hl.load(...) say")
@@ -154,37 +152,24 @@ def _refuse_other_parts(model: Any) -> None:
 def _passing(points: Mapping[str, Any]) -> Iterator[dict[str, Tensor]]:
     """What passes the hook points, as it is after every hook that was set before."""
     passed: dict[str, Tensor] = {}
-
-    def catch(name: str) -> Callable[[Any, Any, Tensor], None]:
-        return lambda module, given, output: passed.update({name: output})
-
     with ExitStack() as stack:
         for name, point in points.items():
-            stack.callback(point.register_forward_hook(catch(name)).remove)
+            stack.enter_context(acting(point, partial(_keep, passed, name)))
         yield passed
+
+
+def _keep(passed: dict[str, Tensor], name: str, passing: Tensor) -> None:
+    passed[name] = passing
 
 
 @contextmanager
 def _replaced(point: Any, value: Tensor) -> Iterator[None]:
     """Another tensor in the place of what passes a hook point, before the hooks that were set earlier. Refuses one of another shape."""
 
-    def put(module: Any, given: Any, output: Tensor) -> Tensor:
-        if output.shape != value.shape:
-            raise Refusal(f"{point.name} passes {tuple(output.shape)}; the value is {tuple(value.shape)}, and nothing is broadcast")
+    def put(passing: Tensor) -> Tensor:
+        if passing.shape != value.shape:
+            raise Refusal(f"{point.name} passes {tuple(passing.shape)}; the value is {tuple(value.shape)}, and nothing is broadcast")
         return value
 
-    handle = point.register_forward_hook(put, prepend=True)
-    try:
+    with acting(point, put, first=True):
         yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _unmasked(block: Any, is_wanted: bool) -> Iterator[None]:
-    before = block.attn._attention_dir_override
-    block.attn._attention_dir_override = "bidirectional" if is_wanted else before
-    try:
-        yield
-    finally:
-        block.attn._attention_dir_override = before

@@ -219,7 +219,7 @@ def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed,
 
 @compiled
 def attention_sums(  # type: ignore[no-untyped-def]
-    query, key, value, n_time, is_causal, group, runs, n_left_out, n_first, importance, bins, coordinate, row_of, mixed,
+    query, key, value, n_time, is_causal, group, column_of, runs, n_left_out, n_first, importance, bins, coordinate, row_of, mixed,
     column, on_runs, entropy, first_share, binned, reached, row,
 ):  # fmt: skip
     """As `attention_output` for all queries, and the sums of `engine.protocol.Asked`, written into the last eight arrays.
@@ -230,16 +230,20 @@ def attention_sums(  # type: ignore[no-untyped-def]
     n_windows, n_heads, width = key.shape[:3]
     is_weighted = importance.shape[0] > 0
     n_coordinates = coordinate.shape[1] if coordinate.shape[0] > 0 else 0
+    by_group, extent = np.empty((column_of.shape[0], whole(n_time)), np.float32), np.empty(column_of.shape[0], np.int64)
     weight = np.empty(whole(n_time), np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
+            _clear(by_group, extent)
             for t in range(n_time):
                 n = t + 1 if is_causal else n_time
                 total, moment = _weighed(query[w, h], key[w, h], t, n, weight)
                 g = group[w, t]
+                if g >= 0:
+                    extent[g] = n
                 is_plain = width == WIDTH and n_left_out == 0 and g >= 0 and not is_weighted
                 if is_plain:
-                    _mixed_and_added(weight, value[w, h], n, ONE / total, mixed[w, t, h], column[w, h, g])
+                    _mixed_and_added(weight, value[w, h], n, ONE / total, mixed[w, t, h], by_group[g])
                 else:
                     _mixed(weight, value[w, h], n, ONE / total, mixed[w, t, h])
                 if is_weighted:
@@ -263,7 +267,7 @@ def attention_sums(  # type: ignore[no-untyped-def]
                         rest += weight[j]
                 factor = ONE / rest if rest > ZERO else ZERO
                 if g >= 0 and not is_plain:
-                    own = column[w, h, g]
+                    own = by_group[g]
                     for j in range(n_left_out, n):
                         own[j] += weight[j] * factor
                 if bins.shape[0] > 0:
@@ -276,19 +280,40 @@ def attention_sums(  # type: ignore[no-untyped-def]
                     for j in range(n_left_out, n):
                         reach += weight[j] * along[j]
                     reached[w, h, t, c] = reach * factor
+            _gather(by_group, extent, column_of, column[w, h])
             if runs.shape[0] > 0:
-                _add_runs(column[w, h], runs[w], on_runs[w, h])
+                _sum_runs(by_group, extent, runs[w], on_runs[w, h])
 
 
 @compiled
-def _add_runs(column, runs, on_runs):  # type: ignore[no-untyped-def]
-    """Write the sums of the columns over each run of keys."""
+def _clear(by_group, extent):  # type: ignore[no-untyped-def]
     _kept_apart()
-    for g in range(column.shape[0]):
-        own = column[g]
-        for r in range(runs.shape[0] - 1):
+    for g in range(by_group.shape[0]):
+        extent[g] = 0
+        own = by_group[g]
+        for j in range(by_group.shape[1]):
+            own[j] = ZERO
+
+
+@compiled
+def _gather(by_group, extent, column_of, column):  # type: ignore[no-untyped-def]
+    """Add the sums of each group, which reach to a key, to those of its column."""
+    _kept_apart()
+    for g in range(by_group.shape[0]):
+        own, total = by_group[g], column[column_of[g]]
+        for j in range(whole(extent[g])):
+            total[j] += own[j]
+
+
+@compiled
+def _sum_runs(by_group, extent, runs, on_runs):  # type: ignore[no-untyped-def]
+    """Write each group's sums over each run of keys, from its first to before its last, as far as the group reaches."""
+    _kept_apart()
+    for g in range(by_group.shape[0]):
+        own = by_group[g]
+        for r in range(runs.shape[0]):
             total = ZERO
-            for j in range(runs[r], runs[r + 1]):
+            for j in range(runs[r, 0], min(runs[r, 1], extent[g])):
                 total += own[j]
             on_runs[g, r] = total
 

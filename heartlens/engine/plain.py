@@ -3,12 +3,9 @@
 from typing import Any
 
 from torch.nn import functional
-from transformer_lens import HookedTransformer
-from transformer_lens.components import MLP, Attention, Embed, LayerNorm, LayerNormPre, PosEmbed, TransformerBlock, Unembed
-from transformer_lens.hook_points import HookPoint
-from transformer_lens.utilities import TypedModuleList
 
 from heartlens.converters.hooked import ARCHITECTURE
+from heartlens.converters.lens import BRIDGED, HookedTransformer
 from heartlens.refusal import Refusal
 
 FLAGS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens")
@@ -23,14 +20,15 @@ USUAL = {  # settings that HeartGPT models leave alone, and that change what a m
     "use_normalization_before_and_after": False,
     "use_qk_norm": False,
 }
-MODULES = (MLP, Attention, Embed, LayerNorm, LayerNormPre, PosEmbed, TransformerBlock, Unembed, HookPoint, TypedModuleList)
+BLOCKS = ("Attention", "LayerNorm", "LayerNormPre", "MLP", "TransformerBlock")
+MODULES = (*BLOCKS, "Embed", "HookPoint", "PosEmbed", "TypedModuleList", "Unembed")  # of TransformerLens, as they come
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def why_not_plain(model: Any) -> str:
     """What of the model these engines do not compute; empty where they compute all of it."""
-    if not isinstance(model, HookedTransformer):
-        return "it is no HookedTransformer"
+    if BRIDGED or not isinstance(model, HookedTransformer):
+        return f"it is a {type(model).__name__}, no HookedTransformer of TransformerLens 3"
     cfg = model.cfg
     settings = (ARCHITECTURE | USUAL).items()
     unlike = [f"{name}={getattr(cfg, name)}" for name, legal in settings if getattr(cfg, name, legal) != legal]
@@ -55,7 +53,8 @@ def why_not_plain(model: Any) -> str:
 
 def _is_changed(module: Any, cfg: Any) -> bool:
     """Whether somebody put another module in the place of this one, or changed what it computes besides its weights."""
-    if type(module) not in MODULES or "forward" in vars(module):
+    kind = type(module)
+    if not (kind.__name__ in MODULES and kind.__module__.startswith("transformer_lens.")) or "forward" in vars(module):
         return True
     own = {"attn_scale": cfg.attn_scale, "eps": cfg.eps, "act_fn": functional.relu}
     return any(getattr(module, name, value) != value for name, value in own.items())

@@ -7,7 +7,6 @@ weight processing) are always the ones that answer. Three engines give the same 
 so that the user's hooks act; the reference. What an engine does not compute exactly it refuses.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -23,7 +22,7 @@ Tokens = Integer[Tensor, "window time"]
 Stream = Float[Tensor, "window time d_model"]
 Mixed = Float[Tensor, "window query head d_head"]
 Heads = Float[Tensor, "window head time d_head"]
-Pattern = Float[np.ndarray, "window head query key"]
+Pattern = Float[np.ndarray, "window head row key"]
 
 SIZES = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab", "d_vocab_out")
 
@@ -59,17 +58,18 @@ class Parts:
 class Asked:
     """Which sums of attention are wanted. Every row is a token that asks (query), every column a token that is attended to (key).
 
-    `group`: the group of each asking token; -1: its attention is not summed. `n_left_out`: so many first keys (the sink) are left out of
+    `group`: the group of each asking token; -1: its attention is not summed. `column_of`: to which column sums each group adds (several
+    may share one; runs of keys are summed for each group apart). `n_left_out`: so many first keys (the sink) are left out of
     `columns`, `binned` and `reached`, each row scaled to sum to 1 without them. `n_first`: how many first keys `first_share` adds up.
-    `runs`: where runs of keys begin, ascending, and at last where the last one ends; empty ones are legal.
+    `runs`: where each run of keys begins, and where the key after its last one is.
     `bins`: the bin of each pair of tokens, -1: not counted. `coordinates`: numbers of keys whose mean under each row is wanted. `rows`: the
     asking tokens whose rows are wanted whole. `by_value`: weights times the norm of what each key's value moves into the stream (Kobayashi
     et al. 2020), each row scaled to sum to 1, in the place of attention, for all sums.
     """
 
     group: Int32[np.ndarray, "window query"]
-    n_groups: int
-    runs: Int32[np.ndarray, "window edge"] | None = None
+    column_of: Int32[np.ndarray, " group"]
+    runs: Int32[np.ndarray, "window run 2"] | None = None
     n_left_out: int = 0
     n_first: int = 1
     bins: Int16[np.ndarray, "window query key"] | None = None
@@ -79,14 +79,22 @@ class Asked:
     by_value: bool = False
 
     def __post_init__(self) -> None:
-        n_time, nothing = self.group.shape[1], np.zeros(0, int)
+        n_time, nothing = self.group.shape[1], np.zeros((0, 2), int)
         bins, runs = (nothing if each is None else each for each in (self.bins, self.runs))
         if self.group.max(initial=-1) >= self.n_groups or bins.max(initial=-1) >= self.n_bins:
             raise Refusal(f"a group or bin is beyond those that are counted; legal: groups below {self.n_groups}, bins below {self.n_bins}")
         if runs.min(initial=0) < 0 or runs.max(initial=0) > n_time or (np.diff(runs) < 0).any():
-            raise Refusal(f"runs of keys must ascend between 0 and {n_time}")
+            raise Refusal(f"a run of keys ends before it begins, or lies beyond 0 to {n_time}")
         if any(not -n_time <= row < n_time for row in self.rows):
             raise Refusal(f"rows {self.rows} are not all there; legal: those of {n_time} tokens")
+
+    @property
+    def n_groups(self) -> int:
+        return len(self.column_of)
+
+    @property
+    def n_columns(self) -> int:
+        return int(self.column_of.max(initial=-1)) + 1
 
     def of(self, windows: slice) -> "Asked":
         """The same for some of the windows."""
@@ -98,13 +106,13 @@ class Asked:
 class LayerSums:
     """The sums of one layer's attention: see `Asked`.
 
-    `columns`: the attention that each key receives from each group; `on_runs`: their sums over each run of keys. `entropy`: of each row, in
-    nats. `first_share`: each row's attention on the first keys. `binned`: the sum over pairs of a bin. `reached`: each row's weighted mean
-    of the coordinates. `rows`: rows whole.
+    `columns`: the attention that each key receives from each column's groups; `on_runs`: what each run of keys receives from each group.
+    `entropy`: of each row, in nats. `first_share`: each row's attention on the first keys. `binned`: the sum over pairs of a bin.
+    `reached`: each row's weighted mean of the coordinates. `rows`: rows whole.
     """
 
     layer: int
-    columns: Float[np.ndarray, "window head group key"]
+    columns: Float[np.ndarray, "window head column key"]
     on_runs: Float[np.ndarray, "window head group run"]
     entropy: Float[np.ndarray, "window head query"]
     first_share: Float[np.ndarray, "window head query"]
@@ -214,8 +222,8 @@ class Scratch:
         asked, n_windows = self.asked, len(self.asked.group)
         n_coordinates = 0 if asked.coordinates is None else asked.coordinates.shape[1]
         lead = (n_windows, self.n_heads)
-        self.columns = np.zeros((*lead, asked.n_groups, self.n_time + self.spare), self.dtype)
-        n_runs = 0 if asked.runs is None else asked.runs.shape[1] - 1
+        self.columns = np.zeros((*lead, asked.n_columns, self.n_time + self.spare), self.dtype)
+        n_runs = 0 if asked.runs is None else asked.runs.shape[1]
         self.on_runs = np.zeros((*lead, asked.n_groups, n_runs), self.dtype)
         self.entropy = np.zeros((*lead, self.n_time), self.dtype)
         self.first_share = np.zeros((*lead, self.n_time), self.dtype)
@@ -245,7 +253,7 @@ def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: 
     scratch.first_share[:] = pattern[..., : asked.n_first].sum(axis=-1)
     for window, group in enumerate(asked.group):
         member = (group == np.arange(asked.n_groups)[:, None]).astype(pattern.dtype)
-        scratch.columns[window] = member @ rest[window]
+        write_columns(scratch, window, member @ rest[window], asked)
         if asked.bins is not None:
             counted = np.flatnonzero(asked.bins[window].ravel() >= 0)
             place = asked.bins[window].ravel()[counted]
@@ -255,13 +263,12 @@ def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: 
         if asked.coordinates is not None:
             scratch.reached[window] = rest[window] @ asked.coordinates[window].T
     scratch.rows[:] = pattern[:, :, list(asked.rows)]
-    write_runs(scratch, slice(None), asked)
     return scratch.of_layer(layer)
 
 
-def write_runs(scratch: Scratch, windows: slice, asked: Asked) -> None:
-    """Write the columns' sums over runs of keys."""
+def write_columns(scratch: Scratch, window: int, by_group: Float[np.ndarray, "head group key"], asked: Asked, first: int = 0) -> None:
+    """Write a window's columns and their sums over runs of keys, from the columns of each group; `asked` begins at window `first`."""
+    np.add.at(scratch.columns[window].swapaxes(0, 1), asked.column_of, by_group.swapaxes(0, 1))
     if asked.runs is not None:
-        for on_runs, columns, edges in zip(scratch.on_runs[windows], scratch.columns[windows], asked.runs, strict=True):
-            for run, (start, stop) in enumerate(itertools.pairwise(edges)):
-                on_runs[..., run] = columns[..., start:stop].sum(axis=-1)
+        for run, (start, stop) in enumerate(asked.runs[window - first]):
+            scratch.on_runs[window, ..., run] = by_group[..., start:stop].sum(axis=-1)

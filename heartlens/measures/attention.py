@@ -15,6 +15,7 @@ from heartlens.axes import KINDS
 from heartlens.windows import Windows
 
 ROUNDING = 1e-9  # of positions, in cycles
+N_DIGITS = 5  # of a key's lift: beyond these float32 rounds, and rounding must not rank keys
 Rows = Float[np.ndarray, "*rows key"]
 
 
@@ -98,8 +99,9 @@ class Groups:
     n_cycles: int
 
     @property
-    def n_groups(self) -> int:
-        return self.n_segments * self.n_cycles
+    def segment_of(self) -> Int32[np.ndarray, " group"]:
+        """The segment of each group."""
+        return np.repeat(np.arange(self.n_segments, dtype=np.int32), self.n_cycles)
 
 
 def groups_of(windows: Windows, n_sink: int = 0) -> Groups:
@@ -114,19 +116,18 @@ def groups_of(windows: Windows, n_sink: int = 0) -> Groups:
 
 @dataclass(frozen=True)
 class Runs:
-    """The keys in runs of one wave and cycle each.
+    """The keys on waves, in runs of one wave and cycle each: where a run begins, and the key after its last (equal where there is none).
 
-    `edges`: where each run begins, and where the last one ends; runs at the end may be empty, so that all windows have as many. `lag_of`:
-    for a token that asks in a cycle, whether a run lies on a wave of the cycle `lag` before it.
+    `lag_of`: for a token that asks in a cycle, whether a run lies on a wave of the cycle `lag` before it.
     """
 
-    edges: Int32[np.ndarray, "window edge"]
+    edges: Int32[np.ndarray, "window run 2"]
     lag_of: Float[np.ndarray, "window cycle run wave lag"]
 
     def summed(self, columns: Float[np.ndarray, "*rows key"], window: int) -> Float[np.ndarray, "*rows run"]:
         """The columns' sums over each run of a window."""
         total = np.concatenate([np.zeros((*columns.shape[:-1], 1)), np.cumsum(columns, axis=-1, dtype=np.float64)], axis=-1)
-        return np.diff(total[..., self.edges[window]], axis=-1)
+        return total[..., self.edges[window, :, 1]] - total[..., self.edges[window, :, 0]]
 
 
 def runs_of(known: Labels, groups: Groups, n_lags: int) -> Runs:
@@ -134,24 +135,26 @@ def runs_of(known: Labels, groups: Groups, n_lags: int) -> Runs:
     n_waves, n_time = known.rotated.shape[2:]
     wave = np.where(known.rotated[:, 0].any(axis=1), known.rotated[:, 0].argmax(axis=1), -1)
     is_start = (np.diff(wave, prepend=-2) != 0) | (np.diff(known.cycle, prepend=-2) != 0)
-    n_runs = int(is_start.sum(axis=1).max())
-    edges = np.full((len(wave), n_runs + 1), n_time, np.int32)
+    is_counted = is_start & (wave >= 0) & (known.cycle >= 0)
+    n_runs = int(is_counted.sum(axis=1).max())
+    edges = np.zeros((len(wave), n_runs, 2), np.int32)
     lag_of = np.zeros((len(wave), groups.n_cycles, n_runs, n_waves, n_lags), np.float32)
     for window in range(len(wave)):
-        starts = np.flatnonzero(is_start[window])
-        edges[window, : len(starts)] = starts
-        for run in np.flatnonzero((wave[window, starts] >= 0) & (known.cycle[window, starts] >= 0)):
-            cycle, lags = known.cycle[window, starts[run]], np.arange(n_lags)
+        every_edge, starts = np.append(np.flatnonzero(is_start[window]), n_time), np.flatnonzero(is_counted[window])
+        edges[window, : len(starts), 0] = starts
+        edges[window, : len(starts), 1] = every_edge[np.searchsorted(every_edge, starts, side="right")]
+        for run, start in enumerate(starts):
+            cycle, lags = known.cycle[window, start], np.arange(n_lags)
             lags = lags[lags < groups.n_cycles - cycle]
-            lag_of[window, cycle + lags, run, wave[window, starts[run]], lags] = 1
+            lag_of[window, cycle + lags, run, wave[window, start], lags] = 1
     return Runs(edges, lag_of)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What each group of asking tokens (`Groups`) gives to each key and each run of keys (`Runs`); what the last token gives each key."""
+    """What the asking tokens of a segment give each key, those of a group each run of keys, and what the last token gives each key."""
 
-    by_group: Float[np.ndarray, "window head group key"]
+    by_segment: Float[np.ndarray, "window head segment key"]
     on_runs: Float[np.ndarray, "window head group run"]
     last: Float[np.ndarray, "window head key"]
 
@@ -160,19 +163,19 @@ def even_columns(groups: Groups, runs: Runs, is_causal: bool, n_sink: int = 0) -
     """The columns of attention spread evenly over the keys each token may attend to, without the first `n_sink`."""
     n_time = groups.of_query.shape[1]
     n_keys = np.maximum(np.arange(n_time) + 1 - n_sink, 1) if is_causal else np.full(n_time, n_time - n_sink)
-    weights = (groups.of_query[:, None] == np.arange(groups.n_groups)[:, None]) / n_keys
+    weights = (groups.of_query[:, None] == np.arange(len(groups.segment_of))[:, None]) / n_keys
     by_group = np.flip(np.cumsum(np.flip(weights, axis=-1), axis=-1), axis=-1) if is_causal else weights.sum(axis=-1, keepdims=True)
     by_group = np.broadcast_to(by_group, weights.shape).copy()
     by_group[..., :n_sink] = 0
+    by_segment = by_group.reshape(len(by_group), groups.n_segments, groups.n_cycles, n_time).sum(axis=2)
     last = np.where(np.arange(n_time) >= n_sink, 1 / (n_time - n_sink), 0.0)
     on_runs = np.stack([runs.summed(own, window) for window, own in enumerate(by_group)])
-    return Columns(by_group[:, None], on_runs[:, None], np.broadcast_to(last, (len(by_group), 1, n_time)))
+    return Columns(by_segment[:, None], on_runs[:, None], np.broadcast_to(last, (len(by_group), 1, n_time)))
 
 
 def received(columns: Columns, groups: Groups) -> Float[np.ndarray, "window head asked key"]:
     """The attention each key receives, summed over the asking tokens of each kind."""
-    by_group = columns.by_group
-    by_segment = by_group.reshape(*by_group.shape[:2], groups.n_segments, groups.n_cycles, -1).sum(axis=3)
+    by_segment = columns.by_segment
     asks_last = groups.of_query[:, -1] >= 0
     last = columns.last * asks_last[:, None, None]
     return np.concatenate([by_segment.sum(axis=2, keepdims=True), by_segment[:, :, 1:], last[:, :, None]], axis=2)
@@ -193,7 +196,7 @@ def by_phase(keys: Float[np.ndarray, "window head asked key"], known: Labels) ->
 
 def by_lag(columns: Columns, groups: Groups, runs: Runs) -> Float[np.ndarray, "window asked wave lag head"]:
     """The attention on each wave of the asking token's own cycle (lag 0) and of each of the cycles before it."""
-    n_windows, n_heads = columns.by_group.shape[:2]
+    n_windows, n_heads = columns.on_runs.shape[:2]
     n_waves, n_lags = runs.lag_of.shape[-2:]
     sums = np.zeros((n_windows, groups.n_segments + 1, n_waves * n_lags, n_heads))
     for window, (on_runs, lag_of) in enumerate(zip(columns.on_runs, runs.lag_of, strict=True)):
@@ -213,7 +216,8 @@ def rank_auc(
 ) -> Float[np.ndarray, "window wave head"]:
     """The chance that a random key inside the wave has a larger value than a random key outside, ties counting half; NaN without both.
 
-    Only `usable` keys are compared. (Mann-Whitney U over n m, from mid-ranks.)
+    Only `usable` keys are compared; values (of 0 and more) that are equal to N_DIGITS after the point are ties. (Mann-Whitney U over n m,
+    from mid-ranks.)
     """
     auc = np.full((len(value), inside.shape[1], value.shape[1]), np.nan)
     for own, values, waves, chosen in zip(auc, value, inside, usable, strict=True):
@@ -226,13 +230,13 @@ def rank_auc(
 
 def _rank_sums(value: Float[np.ndarray, "head key"], inside: Bool[np.ndarray, "wave key"]) -> Float[np.ndarray, "wave head"]:
     """The sum of the ranks of each wave's keys, counted from 1; equal values share their mean rank."""
-    n_keys = value.shape[1]
-    order = np.argsort(value, axis=-1)
-    ordered = np.take_along_axis(value, order, axis=-1)
-    is_new = np.ones((len(value), n_keys + 1), bool)
-    is_new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
-    places = np.arange(n_keys + 1)
-    first = np.maximum.accumulate(np.where(is_new[:, :-1], places[:-1], 0), axis=-1)
-    after = np.minimum.accumulate(np.where(is_new[:, 1:], places[1:], n_keys)[:, ::-1], axis=-1)[:, ::-1]
-    rank = (first + after + 1) / 2
-    return np.stack([(rank * wave[order]).sum(axis=-1) for wave in inside])
+    n_keys, n_bits = value.shape[1], int(value.shape[1]).bit_length()
+    packed = np.rint(value * 10.0**N_DIGITS).astype(np.int64) << n_bits | np.arange(n_keys)  # one sort gives levels and their order
+    packed.sort(axis=-1)
+    level, order = packed >> n_bits, packed & ((1 << n_bits) - 1)
+    is_new = np.ones(level.shape, bool)
+    np.not_equal(level[:, 1:], level[:, :-1], out=is_new[:, 1:])
+    first = np.flatnonzero(is_new)
+    size = np.diff(first, append=level.size)
+    rank = np.repeat(first % max(n_keys, 1) + (size + 1) / 2, size).reshape(level.shape)
+    return np.einsum("hk,whk->wh", rank, inside.astype(np.float64)[:, order])

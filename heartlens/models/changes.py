@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer, copied
 from heartlens.converters.original import original_state
 from heartlens.models.pairs import base_of
 from heartlens.models.subject import Subject
@@ -24,9 +24,7 @@ def base_beside(subject: Subject, name: str) -> Subject:
 def _moved(base: HookedTransformer, dtype: torch.dtype, device: torch.device) -> HookedTransformer:
     if (base.W_E.dtype, base.W_E.device) == (dtype, device):
         return base
-    import copy
-
-    moved = copy.deepcopy(base).to(dtype)
+    moved = copied(base).to(dtype)
     return moved if device.type == "cpu" else moved.to(device, print_details=False)
 
 

@@ -1,4 +1,4 @@
-"""Interventions that cannot silently do nothing: `ablated` and `patched`, context managers over a HookedTransformer's hook points.
+"""Interventions that cannot silently do nothing: `ablated` and `patched`, context managers over a model's hook points.
 
 Within the `with` the model computes with another tensor in the place of its own. An edit whose hook does not fire, whose tensor does not
 fit exactly (nothing is broadcast) or that changes no number raises `Refusal`; hooks and flags are put back whatever the body does.
@@ -7,14 +7,13 @@ fit exactly (nothing is broadcast) or that changes no number raises `Refusal`; h
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import BRIDGED, UNEDITABLE, HookedTransformer, acting
 from heartlens.models import hooks
 from heartlens.models.interventions.replacement import HOWS, Reference, Value, replacements
 from heartlens.refusal import Refusal, unknown
@@ -69,8 +68,7 @@ def patched(
         for flag in {hooks.FLAGS[last] for edit in edits if (last := edit.name.rsplit(".", 1)[-1]) in hooks.FLAGS}:
             stack.enter_context(_flag(model, flag))
         for edit in edits:
-            handle = model.hook_dict[edit.name].register_forward_hook(edit)
-            stack.callback(handle.remove)
+            stack.enter_context(acting(model.hook_dict[edit.name], edit))
         yield model
         silent = [edit.name for edit in edits if not edit.n_fired]
         if silent:
@@ -79,7 +77,7 @@ def patched(
 
 @dataclass
 class _Edit:
-    """A forward hook that puts a value in the place of what passes, and counts how often it did."""
+    """A hook that puts a value in the place of what passes, and counts how often it did."""
 
     name: str
     value: Value
@@ -88,7 +86,7 @@ class _Edit:
     may_equal: bool
     n_fired: int = field(default=0)
 
-    def __call__(self, module: Any, given: Any, passing: Tensor) -> Tensor:
+    def __call__(self, passing: Tensor) -> Tensor:
         value = self.value(passing) if callable(self.value) else self.value
         if value.shape != passing.shape:
             raise Refusal(f"{self.name} passes {tuple(passing.shape)}; the value is {tuple(value.shape)}, and nothing is broadcast")
@@ -116,9 +114,10 @@ class _Edit:
 
 
 def _edit(model: HookedTransformer, name: str, value: Value, heads: Heads | None, at: At | None, may_equal: bool) -> _Edit:
-    if name not in model.hook_dict:
+    if name not in (hooks.names(model.cfg.n_layers) if BRIDGED else model.hook_dict):
         layers = f"blocks.0 to blocks.{model.cfg.n_layers - 1}"
         raise Refusal(f"no hook point is named {name!r}; heartlens.models.hooks spells them, for {layers}")
+    hooks.refuse_on_bridge(name, UNEDITABLE, "edited")
     if at is not None and not at.any():
         raise Refusal("`at` selects no token, so the edit would change nothing")
     _refuse_parts(model, heads or (), ())

@@ -1,9 +1,12 @@
 """The names of the hook points, spelled once; and which of them fire only when the model is told to make what passes them."""
 
 import re
+from collections.abc import Mapping
 
 import torch
-from transformer_lens import HookedTransformer
+
+from heartlens.converters.lens import BRIDGED, UNREADABLE, HookedTransformer
+from heartlens.refusal import Refusal
 
 FLAGS = {  # hook points that never fire by default: the flag that each takes
     "hook_result": "use_attn_result",
@@ -19,6 +22,18 @@ HEAD_AXIS = {  # of what passes a hook point: window, time, head, ... but for wh
     **dict.fromkeys(("hook_q", "hook_k", "hook_v", "hook_z", "hook_result", "hook_q_input", "hook_k_input", "hook_v_input"), 2),
     "hook_attn_in": 2,
 }
+ENDS = ("hook_embed", "hook_pos_embed", "ln_final.hook_scale", "ln_final.hook_normalized", "unembed.hook_in", "unembed.hook_out")
+IN_BLOCK = (
+    *("hook_resid_pre", "ln1.hook_scale", "ln1.hook_normalized", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input"),
+    *(f"attn.hook_{what}" for what in ("q", "k", "v", "attn_scores", "pattern", "z", "result")),
+    *("hook_attn_out", "hook_resid_mid", "hook_mlp_in", "ln2.hook_scale", "ln2.hook_normalized", "mlp.hook_pre", "mlp.hook_post"),
+    *("hook_mlp_out", "hook_resid_post"),
+)
+
+
+def names(n_layers: int) -> set[str]:
+    """Every hook point of a HookedTransformer of a HeartGPT model."""
+    return {*ENDS, *(f"blocks.{layer}.{name}" for layer in range(n_layers) for name in IN_BLOCK)}
 
 
 def z(layer: int) -> str:
@@ -66,8 +81,20 @@ def layer_of(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def refuse_on_bridge(name: str, reasons: Mapping[str, str], verb: str) -> None:
+    """Refuse a hook point that a model of TransformerLens 4 has, but that does not do there what it does in 3.9."""
+    why = reasons.get(name.rsplit(".", 1)[-1])
+    if BRIDGED and why:
+        raise Refusal(f"{name} cannot be {verb} in a TransformerBridge (TransformerLens 4): {why}, or install transformer-lens<4")
+
+
 def activations(model: HookedTransformer, tokens: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
-    """What passes the named hook points on `tokens`, without gradients; hooks that were set act. A KeyError names one that did not fire."""
+    """What passes the named hook points on `tokens`, without gradients; hooks that were set act. A KeyError names one that did not fire.
+
+    Refuses a hook point where a TransformerBridge passes something else than its name says.
+    """
+    for name in names:
+        refuse_on_bridge(name, UNREADABLE, "read")
     with torch.inference_mode():
         _, cache = model.run_with_cache(tokens, return_type=None, names_filter=names)
     return {name: cache[name] for name in names}

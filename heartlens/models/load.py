@@ -1,4 +1,4 @@
-"""`load`: a checkpoint by exact name, alias or path, as a plain HookedTransformer that knows its origin.
+"""`load`: a checkpoint by exact name, alias or path, as a plain HookedTransformer (TransformerLens 4: a bridge) that knows its origin.
 
 An exact name never substitutes. An alias means the published checkpoint; where that can neither be found nor downloaded, the embedded one:
 then one line on stderr says so, once in a process, and `origin` names what was loaded.
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformer_lens import HookedTransformer
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
@@ -17,7 +16,9 @@ from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
 from heartlens.checkpoints.kept import read_published
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
-from heartlens.converters.hooked import check, hooked_model
+from heartlens.converters.bridge import converted_model
+from heartlens.converters.hooked import check
+from heartlens.converters.lens import HookedTransformer
 from heartlens.converters.sizes import sizes_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.refusal import Refusal, unknown
@@ -53,7 +54,7 @@ def load(
     loaded = _loaded(name, kind, published_only)
     processing = ", ".join(label for label, on in (("fold_ln", fold_ln), ("center_writing_weights", center_writing_weights)) if on)
     called = loaded.origin.checkpoint
-    model = hooked_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
+    model = converted_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
     model.origin, model.card = replace(loaded.origin, processing=processing or "none"), loaded.card
     return model if device == "cpu" else model.to(device, print_details=False)
 

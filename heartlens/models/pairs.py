@@ -2,9 +2,8 @@
 
 from functools import lru_cache
 
-from transformer_lens import HookedTransformer
-
 from heartlens.checkpoints.registry import ALIASES
+from heartlens.converters.lens import HookedTransformer
 from heartlens.models.load import load
 from heartlens.models.origin import origin_of
 from heartlens.models.subject import Subject

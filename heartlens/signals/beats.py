@@ -1,18 +1,18 @@
 """The beats of a recording: R peaks of an ECG, systolic peaks of a PPG, and how alike they are.
 
-Signals here are at a detector's working rate (`at_rate`) and beats are sample indices at that rate. Both detectors are neurokit2's,
-chosen by measurement (docs/delineation.md): `rodrigues2021` for the ECG, as it misses no beat in any of the leads tried, and
-`elgendi` for the PPG. A detector finds beats in noise too, so callers look at `likeness` before they believe them.
+Signals here are at a detector's working rate (`at_rate`) and beats are sample indices at that rate. Both detectors (peak_detectors)
+were chosen by measurement (docs/delineation.md). They find beats in noise too, so callers look at `likeness` before they believe them.
 """
 
-import warnings
-from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from heartlens.refusal import Refusal
+from heartlens.signals.peak_detectors import pulse_candidates, qrs_candidates
 
 ECG_RATE_HZ = 500.0  # both rates: finer than any human mark, and whole multiples of the usual recording rates
 PPG_RATE_HZ = 250.0
@@ -33,53 +33,87 @@ def at_rate(signal: Signal, rate_hz: float, to_hz: float) -> Float[np.ndarray, "
     """The signal at another rate, its first sample where it was, its own line taken as going on beyond the ends."""
     from scipy.signal import resample_poly
 
-    ratio = Fraction(to_hz / rate_hz).limit_denominator(10_000)
+    ratio = _ratio(rate_hz, to_hz)
     return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"))
+
+
+def samples_per_step(rate_hz: float, kind: str) -> int:
+    """After how many samples of a recording one of them falls on a sample of the detector's working rate again."""
+    return _ratio(rate_hz, ECG_RATE_HZ if kind == "ecg" else PPG_RATE_HZ).denominator
 
 
 def band(signal: Signal, rate_hz: float, edges_hz: tuple[float, float]) -> Signal:
     """The signal within `edges_hz`, without shift in time (second-order Butterworth forwards and backwards)."""
-    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal import sosfiltfilt
 
-    sections = butter(2, edges_hz, "bandpass", fs=rate_hz, output="sos")
-    return np.asarray(sosfiltfilt(sections, signal, padlen=min(len(signal) - 1, round(rate_hz / edges_hz[0]))))
+    return np.asarray(sosfiltfilt(_sections(rate_hz, edges_hz), signal, padlen=min(len(signal) - 1, round(rate_hz / edges_hz[0]))))
+
+
+class QrsHabit(NamedTuple):
+    """What the QRS complexes of a recording have in common: whether they point down, and their median height."""
+
+    points_down: bool
+    height: float
+
+
+class Complexes(NamedTuple):
+    """What may be QRS complexes: the signal within their band, and the highest and the lowest sample of each."""
+
+    qrs: Signal
+    up: Beats
+    down: Beats
+
+    @property
+    def habit(self) -> QrsHabit:
+        """They point down where their troughs are INVERTED times as deep as their peaks are high."""
+        up, down = (float(np.median(height)) if len(height) else 0.0 for height in (self.qrs[self.up], -self.qrs[self.down]))
+        return QrsHabit(True, down) if down > INVERTED * up else QrsHabit(False, up)
+
+    def beats(self, habit: QrsHabit) -> Beats:
+        """The R peaks (troughs, where QRS points down), without those far lower than usual: in a pause the detector takes what there is."""
+        height, beats = (-self.qrs, self.down) if habit.points_down else (self.qrs, self.up)
+        return beats[height[beats] > WEAK * habit.height]
+
+
+def complexes(ecg: Signal) -> Complexes:
+    """What may be QRS complexes in an ECG at ECG_RATE_HZ."""
+    smooth, lead_in = band(ecg, ECG_RATE_HZ, (0.5, 40.0)), round(LEAD_IN_S * ECG_RATE_HZ)
+    candidates = qrs_candidates(np.pad(smooth, lead_in, "reflect"), ECG_RATE_HZ) - lead_in
+    candidates = candidates[(candidates >= 0) & (candidates < len(ecg))]
+    qrs, reach = band(ecg, ECG_RATE_HZ, QRS_BAND_HZ), round(SNAP_S * ECG_RATE_HZ)
+    return Complexes(qrs, _snapped(qrs, candidates, reach), _snapped(-qrs, candidates, reach))
 
 
 def r_peaks(ecg: Signal) -> Beats:
-    """The R peaks of an ECG at ECG_RATE_HZ; in a record whose QRS points down (INVERTED times as far as up), its troughs instead."""
-    import neurokit2
-
-    smooth = band(ecg, ECG_RATE_HZ, (0.5, 40.0))
-    lead_in = round(LEAD_IN_S * ECG_RATE_HZ)
-    led_in = np.pad(smooth, lead_in, "reflect")
-    found = _found(lambda: neurokit2.ecg_findpeaks(led_in, sampling_rate=ECG_RATE_HZ, method="rodrigues2021")["ECG_R_Peaks"])
-    found = found[(found >= lead_in) & (found < lead_in + len(ecg))] - lead_in
-    qrs, reach = band(ecg, ECG_RATE_HZ, QRS_BAND_HZ), round(SNAP_S * ECG_RATE_HZ)
-    up, down = _snapped(qrs, found, reach), _snapped(-qrs, found, reach)
-    points_down = len(found) and np.median(-qrs[down]) > INVERTED * np.median(qrs[up])
-    return _strong(-qrs, down) if points_down else _strong(qrs, up)
+    """The R peaks of an ECG at ECG_RATE_HZ; in a record whose QRS points down, its troughs instead."""
+    found = complexes(ecg)
+    return found.beats(found.habit)
 
 
 def systolic_peaks(ppg: Signal) -> Beats:
     """The systolic peaks of a PPG at PPG_RATE_HZ, pulses upwards."""
-    import neurokit2
-
     smooth = band(ppg, PPG_RATE_HZ, PULSE_BAND_HZ)
-    found = _found(lambda: neurokit2.ppg_findpeaks(smooth, sampling_rate=PPG_RATE_HZ, method="elgendi")["PPG_Peaks"])
-    return _snapped(smooth, found, round(SNAP_S * PPG_RATE_HZ))
+    return _snapped(smooth, pulse_candidates(smooth, PPG_RATE_HZ), round(SNAP_S * PPG_RATE_HZ))
 
 
-def likeness(signal: Signal, beats: Beats, before: int, after: int) -> Float[np.ndarray, " beat"]:
-    """The correlation of each beat, from `before` to `after` samples around it, with the median beat; NaN where it is cut off."""
+def shapes(signal: Signal, beats: Beats, before: int, after: int) -> Float[np.ndarray, "beat shape"]:
+    """The signal from `before` to `after` samples around each beat, its mean taken off; NaN where it is cut off."""
     whole = (beats >= before) & (beats < len(signal) - after)
-    alike = np.full(len(beats), np.nan)
-    if whole.any():
-        shapes = signal[beats[whole, None] + np.arange(-before, after)]
-        shapes = shapes - shapes.mean(axis=1, keepdims=True)
-        template = np.median(shapes, axis=0)
-        norms = np.linalg.norm(shapes, axis=1) * np.linalg.norm(template)
-        alike[whole] = shapes @ template / np.where(norms > 0, norms, np.inf)
-    return alike
+    around = np.full((len(beats), before + after), np.nan)
+    around[whole] = signal[beats[whole, None] + np.arange(-before, after)]
+    return around - around.mean(axis=1, keepdims=True)
+
+
+def median_shape(shapes: Float[np.ndarray, "beat shape"]) -> Float[np.ndarray, " shape"]:
+    """The median beat of those that are not cut off; NaN where all are."""
+    whole = np.isfinite(shapes).all(axis=1)
+    return np.median(shapes[whole], axis=0) if whole.any() else np.full(shapes.shape[1], np.nan)
+
+
+def likeness(shapes: Float[np.ndarray, "beat shape"], usual: Float[np.ndarray, " shape"]) -> Float[np.ndarray, " beat"]:
+    """The correlation of each beat with the usual one; NaN where it is cut off."""
+    norms = np.linalg.norm(shapes, axis=1) * np.linalg.norm(usual)
+    return np.einsum("bs,s->b", shapes, usual) / np.where(norms > 0, norms, np.inf)
 
 
 def refuse_implausible(beats: Beats, rate_hz: float, kind: str) -> None:
@@ -95,22 +129,18 @@ def refuse_implausible(beats: Beats, rate_hz: float, kind: str) -> None:
         )
 
 
-def _found(detector: Callable[[], object]) -> Beats:
-    """What the detector returns, without its warnings; nothing where it fails, as neurokit2 does on flat or short signals."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            return np.asarray(detector(), int)
-        except (IndexError, ZeroDivisionError, TypeError, ValueError):
-            return np.zeros(0, int)
+def _ratio(rate_hz: float, to_hz: float) -> Fraction:
+    return Fraction(to_hz / rate_hz).limit_denominator(10_000)
 
 
-def _strong(height: Signal, beats: Beats) -> Int[np.ndarray, " strong"]:
-    """The beats but for those far lower than the median: after a pause the detector takes what there is."""
-    return beats[height[beats] > WEAK * np.median(height[beats])] if len(beats) else beats
+@lru_cache
+def _sections(rate_hz: float, edges_hz: tuple[float, float]) -> Float[np.ndarray, "section 6"]:
+    from scipy.signal import butter
+
+    return np.asarray(butter(2, edges_hz, "bandpass", fs=rate_hz, output="sos"))
 
 
 def _snapped(height: Signal, beats: Beats, reach: int) -> Int[np.ndarray, " snapped"]:
     """Each beat moved to the highest sample within `reach`, ascending and each once."""
-    edges = [(max(beat - reach, 0), beat + reach + 1) for beat in beats]
-    return np.unique(np.array([start + int(np.argmax(height[start:stop])) for start, stop in edges], int))
+    around = np.clip(beats[:, None] + np.arange(-reach, reach + 1), 0, len(height) - 1)
+    return np.unique(around[np.arange(len(beats)), np.argmax(height[around], axis=1)])

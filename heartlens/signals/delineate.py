@@ -5,6 +5,8 @@ What is not there is absent, not guessed: P waves whose distance to the QRS is u
 sensitivity, errors and limits are in docs/delineation.md.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,17 +15,21 @@ from heartlens.refusal import Refusal, unknown
 from heartlens.signals.beats import (
     ECG_RATE_HZ,
     PPG_RATE_HZ,
-    QRS_BAND_HZ,
+    Beats,
+    Complexes,
+    QrsHabit,
     at_rate,
     band,
+    complexes,
     likeness,
-    r_peaks,
+    median_shape,
     refuse_implausible,
+    shapes,
     systolic_peaks,
 )
-from heartlens.signals.ecg_waves import Wave, p_waves, qrs_waves, t_waves
+from heartlens.signals.ecg_waves import WAVE_BAND_HZ, Wave, p_sign, p_waves, qrs_waves, t_waves
 from heartlens.signals.landmarks import Landmarks, point_landmarks
-from heartlens.signals.pulse import NO_FOOT, Traces, diastolic_peak, feet, notch, pulse_likeness, traces
+from heartlens.signals.pulse import NO_FOOT, Traces, diastolic_peak, feet, notch, pulse_shapes, traces
 from heartlens.signals.pwave_gate import steady
 
 MIN_S = 3.0
@@ -36,19 +42,53 @@ SOURCE = "heartlens delineation"
 Signal = Float[np.ndarray, " sample"]
 
 
-def delineate(signal: Signal, rate_hz: float, kind: str) -> Landmarks:
+class Habits(NamedTuple):
+    """What is judged once for a recording and then holds in every piece of it.
+
+    `centre` and `scale` bring it to a median of 0 and a deviation of 1. ECG: `qrs` (its height so scaled) and the sign of P. PPG: the
+    usual pulse.
+    """
+
+    centre: float
+    scale: float
+    qrs: QrsHabit | None = None
+    p_sign: int = 0
+    pulse: Float[np.ndarray, " shape"] | None = None
+
+
+def delineate(signal: Signal, rate_hz: float, kind: str, habits: Habits | None = None) -> Landmarks:
     """The landmarks of one finite `signal` at its original rate, in seconds from its first sample; the span is the whole signal.
 
-    Refuses an unknown kind, a rate below MIN_RATE_HZ, less than MIN_S, missing samples, a flat signal, and one in which no beats are found.
+    `habits` are those of the recording of which the signal is a piece; without them, it is judged by itself. Refuses an unknown kind, a
+    rate below MIN_RATE_HZ, less than MIN_S, missing samples, a flat signal, and one in which no beats are found.
     """
+    _refuse_unusable(signal, rate_hz, kind)
+    habits = habits or _scaled_by(signal)
+    signal = (signal - habits.centre) / habits.scale
+    return _ecg(signal, rate_hz, habits) if kind == "ecg" else _ppg(signal, rate_hz, habits)
+
+
+def habits_of(signal: Signal, rate_hz: float, kind: str) -> Habits:
+    """The habits of a recording, from a signal that stands for it. Refuses as `delineate` does."""
+    _refuse_unusable(signal, rate_hz, kind)
+    habits = _scaled_by(signal)
+    signal = (signal - habits.centre) / habits.scale
+    if kind == "ecg":
+        ecg = at_rate(signal, rate_hz, ECG_RATE_HZ)
+        found = complexes(ecg)
+        qrs = qrs_waves(found.qrs, _ecg_beats(found, found.habit))
+        return habits._replace(qrs=found.habit, p_sign=p_sign(band(ecg, ECG_RATE_HZ, WAVE_BAND_HZ), qrs))
+    ppg = at_rate(signal, rate_hz, PPG_RATE_HZ)
+    return habits._replace(pulse=median_shape(_pulse_shapes(traces(ppg), systolic_peaks(ppg))))
+
+
+def _scaled_by(signal: Signal) -> Habits:
+    return Habits(float(np.median(signal)), float(np.std(signal)))
+
+
+def _refuse_unusable(signal: Signal, rate_hz: float, kind: str) -> None:
     if kind not in KINDS:
         raise unknown("kind of signal", kind, KINDS)
-    _refuse_unusable(signal, rate_hz)
-    signal = (signal - np.median(signal)) / np.std(signal)
-    return _ecg(signal, rate_hz) if kind == "ecg" else _ppg(signal, rate_hz)
-
-
-def _refuse_unusable(signal: Signal, rate_hz: float) -> None:
     if rate_hz < MIN_RATE_HZ:
         raise Refusal(f"a rate of {rate_hz:g} Hz is too low to find waves in; at least {MIN_RATE_HZ:g} Hz are needed")
     if len(signal) < MIN_S * rate_hz:
@@ -68,18 +108,25 @@ def _refuse_unlike(alike: Float[np.ndarray, " beat"], kind: str) -> None:
         )
 
 
-def _ecg(signal: Signal, rate_hz: float) -> Landmarks:
+def _ecg(signal: Signal, rate_hz: float, habits: Habits) -> Landmarks:
     ecg = at_rate(signal, rate_hz, ECG_RATE_HZ)
-    beats = r_peaks(ecg)
-    refuse_implausible(beats, ECG_RATE_HZ, "ecg")
-    half = round(QRS_SHAPE_S * ECG_RATE_HZ)
-    _refuse_unlike(likeness(band(ecg, ECG_RATE_HZ, QRS_BAND_HZ), beats, half, half), "ecg")
-    qrs = qrs_waves(ecg, beats)
-    waves = [*qrs, *t_waves(ecg, qrs), *_believed_p(p_waves(ecg, qrs), qrs)]
+    found = complexes(ecg)
+    beats = _ecg_beats(found, habits.qrs or found.habit)
+    qrs, smooth = qrs_waves(found.qrs, beats), band(ecg, ECG_RATE_HZ, WAVE_BAND_HZ)
+    waves = [*qrs, *t_waves(smooth, qrs), *_believed_p(p_waves(smooth, qrs, habits.p_sign or p_sign(smooth, qrs)), qrs)]
     waves.sort(key=lambda wave: wave.peak)
     names = np.array([wave.name for wave in waves])
     onset_s, peak_s, offset_s = (np.array([wave[edge] for wave in waves]) / ECG_RATE_HZ for edge in (1, 2, 3))
     return Landmarks("ecg", beats / ECG_RATE_HZ, names, onset_s, peak_s, offset_s, (0.0, len(signal) / rate_hz), SOURCE)
+
+
+def _ecg_beats(found: Complexes, habit: QrsHabit) -> Beats:
+    """The R peaks. Refuses what no heart does, and complexes unlike each other."""
+    beats, half = found.beats(habit), round(QRS_SHAPE_S * ECG_RATE_HZ)
+    refuse_implausible(beats, ECG_RATE_HZ, "ecg")
+    around = shapes(found.qrs, beats, half, half)
+    _refuse_unlike(likeness(around, median_shape(around)), "ecg")
+    return beats
 
 
 def _believed_p(found: list[Wave], qrs: list[Wave]) -> list[Wave]:
@@ -92,20 +139,26 @@ def _believed_p(found: list[Wave], qrs: list[Wave]) -> list[Wave]:
     return [wave for beat, wave in zip(owner, found, strict=True) if keep[beat]]
 
 
-def _ppg(signal: Signal, rate_hz: float) -> Landmarks:
+def _ppg(signal: Signal, rate_hz: float, habits: Habits) -> Landmarks:
     ppg = at_rate(signal, rate_hz, PPG_RATE_HZ)
-    peaks = systolic_peaks(ppg)
-    refuse_implausible(peaks, PPG_RATE_HZ, "ppg")
-    pulse = traces(ppg)
+    peaks, pulse = systolic_peaks(ppg), traces(ppg)
+    around = _pulse_shapes(pulse, peaks)
+    alike = likeness(around, median_shape(around) if habits.pulse is None else habits.pulse)
     foot = feet(pulse.smooth, peaks)
-    alike = pulse_likeness(pulse.smooth, peaks)
-    _refuse_unlike(alike, "ppg")
     keep = (alike >= MIN_PULSE_LIKENESS) & (foot != NO_FOOT)
     ends = np.append(foot[1:], len(ppg) - 1)
     points = [point for beat in np.flatnonzero(keep) for point in _points(pulse, int(foot[beat]), int(peaks[beat]), int(ends[beat]))]
     names, at = np.array([name for name, _ in points]), np.array([sample for _, sample in points])
     beat_s = foot[keep] / PPG_RATE_HZ
     return point_landmarks(names, at / PPG_RATE_HZ, beat_s, (0.0, len(signal) / rate_hz), SOURCE)
+
+
+def _pulse_shapes(pulse: Traces, peaks: Beats) -> Float[np.ndarray, "beat shape"]:
+    """The pulses around their systolic peaks. Refuses what no heart does, and pulses unlike each other."""
+    refuse_implausible(peaks, PPG_RATE_HZ, "ppg")
+    around = pulse_shapes(pulse.smooth, peaks)
+    _refuse_unlike(likeness(around, median_shape(around)), "ppg")
+    return around
 
 
 def _points(pulse: Traces, foot: int, peak: int, end: int) -> list[tuple[str, int]]:

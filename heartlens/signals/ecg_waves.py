@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from heartlens.signals.beats import ECG_RATE_HZ, QRS_BAND_HZ, Beats, Signal, band
+from heartlens.signals.beats import ECG_RATE_HZ, Beats, Signal
 
 WAVE_BAND_HZ = (0.5, 12.0)  # P and T live here; the rest is QRS and muscle
 SLOPE_PART = 0.08
@@ -44,17 +44,16 @@ class Extremum(NamedTuple):
     sign: int
 
 
-def qrs_waves(ecg: Signal, beats: Beats) -> list[Wave]:
-    """The QRS complex of each beat."""
-    slope = np.abs(np.gradient(band(ecg, ECG_RATE_HZ, QRS_BAND_HZ)))
+def qrs_waves(qrs: Signal, beats: Beats) -> list[Wave]:
+    """The QRS complex of each beat, from the signal within QRS_BAND_HZ."""
+    slope = np.abs(np.gradient(qrs))
     weights = np.hanning(round(SLOPE_WIDTH_S * ECG_RATE_HZ / 2) + 2)[1:-1]
     slope = np.convolve(slope, weights / weights.sum(), "same")
     return [_qrs(slope, int(beat)) for beat in beats]
 
 
-def t_waves(ecg: Signal, qrs: list[Wave]) -> list[Wave]:
-    """The T waves, upright or inverted; at most one a beat, none where no extremum lies in its stretch."""
-    smooth = band(ecg, ECG_RATE_HZ, WAVE_BAND_HZ)
+def t_waves(smooth: Signal, qrs: list[Wave]) -> list[Wave]:
+    """The T waves, upright or inverted; at most one a beat, none where no extremum lies in its stretch of the signal in WAVE_BAND_HZ."""
     found = []
     for wave, interval in zip(qrs, _intervals(qrs)[1:], strict=True):
         start = wave.offset + round(ST_S * ECG_RATE_HZ)
@@ -65,21 +64,27 @@ def t_waves(ecg: Signal, qrs: list[Wave]) -> list[Wave]:
     return found
 
 
-def p_waves(ecg: Signal, qrs: list[Wave]) -> list[Wave]:
-    """The P waves, at most one a beat; all upright, or all inverted. An onset or offset beyond the stretch is cut there."""
-    smooth = band(ecg, ECG_RATE_HZ, WAVE_BAND_HZ)
-    starts = [
-        wave.onset - round(min(P_START_RR * interval, P_START_S * ECG_RATE_HZ))
-        for wave, interval in zip(qrs, _intervals(qrs)[:-1], strict=True)
-    ]
-    sign = _p_sign(smooth, qrs, starts)
+def p_waves(smooth: Signal, qrs: list[Wave], sign: int) -> list[Wave]:
+    """The P waves of that sign, at most one a beat. An onset or offset beyond the stretch is cut there."""
     found = []
-    for wave, start in zip(qrs, starts, strict=True):
+    for wave, start in zip(qrs, _p_starts(qrs), strict=True):
         top = _most_prominent(smooth, start, wave.onset, (sign,))
         if top:
             onset, offset = _feet(smooth, top, round(P_REACH_S * ECG_RATE_HZ))
             found.append(Wave("P", onset, top.at, min(offset, wave.onset)))
     return found
+
+
+def p_sign(smooth: Signal, qrs: list[Wave]) -> int:
+    """The sign of a recording's P waves: -1 where troughs are INVERTED times as prominent as peaks."""
+    gap, starts = round(PR_GAP_S * ECG_RATE_HZ), _p_starts(qrs)
+    up, down = (
+        np.median([top.prominence if top else 0.0 for top in tops])
+        for tops in (
+            [_most_prominent(smooth, start, wave.onset - gap, (sign,)) for wave, start in zip(qrs, starts, strict=True)] for sign in (1, -1)
+        )
+    )
+    return -1 if down > INVERTED * up else 1
 
 
 def _qrs(slope: Signal, beat: int) -> Wave:
@@ -98,15 +103,10 @@ def _intervals(qrs: list[Wave]) -> Float[np.ndarray, " interval"]:
     return np.concatenate([intervals[:1], intervals, intervals[-1:]])
 
 
-def _p_sign(smooth: Signal, qrs: list[Wave], starts: list[int]) -> int:
-    gap = round(PR_GAP_S * ECG_RATE_HZ)
-    up, down = (
-        np.median([top.prominence if top else 0.0 for top in tops])
-        for tops in (
-            [_most_prominent(smooth, start, wave.onset - gap, (sign,)) for wave, start in zip(qrs, starts, strict=True)] for sign in (1, -1)
-        )
-    )
-    return -1 if down > INVERTED * up else 1
+def _p_starts(qrs: list[Wave]) -> list[int]:
+    """The first sample in which each beat's P wave may peak."""
+    reach_s = np.minimum(P_START_RR * _intervals(qrs)[:-1], P_START_S * ECG_RATE_HZ)
+    return [wave.onset - round(reach) for wave, reach in zip(qrs, reach_s.tolist(), strict=True)]
 
 
 def _most_prominent(smooth: Signal, start: int, end: int, signs: tuple[int, ...]) -> Extremum | None:

@@ -22,7 +22,7 @@ Names = Shaped[np.ndarray, " mark"]
 
 MISSED = 2.5  # an interval so many times the median is no cycle: beats in it were not found, or left out as unsure
 NONE = -1  # the token lies in no wave (or in no known segment)
-SLACK_S = 1e-9  # an edge that falls on a sample includes it, whatever the last bit of either
+SLACK_S = 1e-9  # an edge that falls on a sample includes it, and of two peaks as near the first counts, whatever the last bits are
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def positions(landmarks: Landmarks, time_s: Times) -> Times:
 
 
 def waves(landmarks: Landmarks, time_s: Times) -> Labels:
-    """Each moment's wave as its index in `Kind.waves`, else NONE; where two overlap, that with the nearer peak. NONE outside the span."""
+    """Each moment's wave as its index in `Kind.waves`, else NONE; of two that overlap, that with the nearer peak. NONE outside the span."""
     label = np.full(len(time_s), NONE, np.int8)
     distance = np.full(len(time_s), np.inf)
     near = (landmarks.offset_s >= time_s.min(initial=np.inf) - SLACK_S) & (landmarks.onset_s <= time_s.max(initial=-np.inf) + SLACK_S)
@@ -105,7 +105,7 @@ def waves(landmarks: Landmarks, time_s: Times) -> Labels:
     for name, onset, peak, offset in zip(*arrays, strict=True):
         first, last = np.searchsorted(time_s, [onset - SLACK_S, offset + SLACK_S])
         inside = slice(first, last)
-        nearer = np.abs(time_s[inside] - peak) < distance[inside]
+        nearer = np.abs(time_s[inside] - peak) < distance[inside] - SLACK_S
         label[inside][nearer] = KINDS[landmarks.kind].waves.index(str(name))
         distance[inside][nearer] = np.abs(time_s[inside] - peak)[nearer]
     label[_unseen(landmarks, time_s)] = NONE

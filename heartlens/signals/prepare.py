@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
 from heartlens.axes import KINDS
 from heartlens.refusal import Refusal
@@ -12,20 +12,20 @@ FLAT_S = 2.0  # a live heart does not leave the signal unchanged for longer
 ORDER = 4  # of the Butterworth filter, which runs forwards and backwards
 
 Signal = Float[np.ndarray, " sample"]
+Samples = Real[np.ndarray, " sample"]
 
 
-def finite_stretches(signal: Signal) -> list[slice]:
+def finite_stretches(signal: Samples) -> list[slice]:
     """Where the signal has no missing (NaN or infinite) sample, in order."""
     return _runs(np.isfinite(signal))
 
 
-def without_flat(signal: Signal, rate_hz: float) -> Signal:
-    """The signal with NaN wherever it does not change for FLAT_S or longer (a lead that is off, a saturated amplifier)."""
-    signal = signal.copy()
-    for run in _runs(np.diff(signal) == 0):
-        if run.stop - run.start + 1 >= FLAT_S * rate_hz:
-            signal[run.start : run.stop + 1] = np.nan
-    return signal
+def live_stretches(signal: Samples, rate_hz: float) -> list[slice]:
+    """Where no sample is missing and the signal never stays the same for FLAT_S or longer (a lead that is off, a saturated amplifier)."""
+    live = np.isfinite(signal)
+    for run in _runs(signal[1:] == signal[:-1], at_least=FLAT_S * rate_hz - 1):
+        live[run.start : run.stop + 1] = False
+    return _runs(live)
 
 
 def bandpass(signal: Signal, rate_hz: float, kind: str) -> Signal:
@@ -48,14 +48,23 @@ def resample(signal: Signal, rate_hz: float, kind: str) -> Float[np.ndarray, " t
     """A finite signal at the model's rate, its first sample where it was; what the lower rate cannot hold is filtered out before."""
     from scipy.signal import resample_poly
 
-    ratio = Fraction(KINDS[kind].rate_hz / rate_hz).limit_denominator(10_000)
-    if abs(ratio * rate_hz / KINDS[kind].rate_hz - 1) > 1e-4:
-        raise Refusal(f"a rate of {rate_hz:g} Hz cannot be brought to {KINDS[kind].rate_hz:g} Hz")
+    ratio = tokens_per_sample(rate_hz, kind)
     if ratio == 1:
         return signal
     return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"))
 
 
-def _runs(true: Bool[np.ndarray, " sample"]) -> list[slice]:
-    edges = np.flatnonzero(np.diff(true.astype(np.int8), prepend=0, append=0))
-    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+def tokens_per_sample(rate_hz: float, kind: str) -> Fraction:
+    """The model's rate over the recording's. Refuses a rate of which it is no simple fraction."""
+    ratio = Fraction(KINDS[kind].rate_hz / rate_hz).limit_denominator(10_000)
+    if abs(ratio * rate_hz / KINDS[kind].rate_hz - 1) > 1e-4:
+        raise Refusal(f"a rate of {rate_hz:g} Hz cannot be brought to {KINDS[kind].rate_hz:g} Hz")
+    return ratio
+
+
+def _runs(true: Bool[np.ndarray, " sample"], at_least: float = 1) -> list[slice]:
+    """Where `true` holds for `at_least` so many samples."""
+    changes = np.flatnonzero(true[1:] != true[:-1]) + 1
+    edges = np.concatenate([[0] * bool(true[:1].any()), changes, [len(true)] * bool(true[-1:].any())]).astype(int).reshape(-1, 2)
+    long = edges[edges[:, 1] - edges[:, 0] >= at_least]
+    return [slice(start, stop) for start, stop in long.tolist()]

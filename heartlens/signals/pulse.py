@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from heartlens.signals.beats import PPG_RATE_HZ, PULSE_BAND_HZ, Beats, Signal, band, likeness
+from heartlens.signals.beats import PPG_RATE_HZ, PULSE_BAND_HZ, Beats, Signal, band, shapes
 
 FINE_BAND_HZ = (0.5, 12.0)
 BEND_BAND_HZ = (0.5, 7.0)  # the second derivative amplifies noise; a notch needs no more
@@ -38,10 +38,10 @@ def traces(ppg: Signal) -> Traces:
     return Traces(smooth, fine, np.gradient(np.gradient(rounded)))
 
 
-def pulse_likeness(smooth: Signal, peaks: Beats) -> Float[np.ndarray, " beat"]:
-    """How much each pulse looks like the record's median pulse (correlation); NaN for one that is cut off at an end."""
+def pulse_shapes(smooth: Signal, peaks: Beats) -> Float[np.ndarray, "beat shape"]:
+    """Each pulse around its systolic peak; NaN for one that is cut off at an end."""
     before, after = (round(edge * PPG_RATE_HZ) for edge in SHAPE_S)
-    return likeness(smooth, peaks, before, after)
+    return shapes(smooth, peaks, before, after)
 
 
 def feet(smooth: Signal, peaks: Beats) -> Beats:
@@ -60,14 +60,14 @@ def notch(pulse: Traces, peak: int, next_foot: int) -> int | None:
     if not len(bends):
         return None
     bend = int(bends[np.argmax(pulse.bend[bends])])
-    dips = _maxima(-pulse.fine, bend - 2, bend + round(DIP_S * PPG_RATE_HZ))
+    dips = _maxima(pulse.fine, bend - 2, bend + round(DIP_S * PPG_RATE_HZ), sign=-1)
     return int(dips[0]) if len(dips) else bend
 
 
 def diastolic_peak(pulse: Traces, notch: int, next_foot: int) -> int | None:
     """The diastolic peak after a notch; None where there is neither a second summit nor a shoulder before the next foot."""
     end = min(notch + round(DIASTOLE_S * PPG_RATE_HZ), next_foot)
-    summits = [*_maxima(pulse.fine, notch, end), *_maxima(-pulse.bend, notch, end)]
+    summits = [*_maxima(pulse.fine, notch, end), *_maxima(pulse.bend, notch, end, sign=-1)]
     return int(summits[0]) if summits else None
 
 
@@ -77,7 +77,8 @@ def _foot(slope: Signal, start: int, peak: int) -> int:
     return start + int(gentle[-1]) if len(gentle) else NO_FOOT
 
 
-def _maxima(signal: Signal, start: int, end: int) -> Int[np.ndarray, " maximum"]:
+def _maxima(signal: Signal, start: int, end: int, sign: int = 1) -> Int[np.ndarray, " maximum"]:
+    """The maxima within a stretch (sign -1: the minima)."""
     from scipy.signal import find_peaks
 
-    return start + np.asarray(find_peaks(signal[start : max(end, start)])[0], int)
+    return start + np.asarray(find_peaks(sign * signal[start : max(end, start)])[0], int)

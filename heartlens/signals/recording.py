@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Real
 
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.landmarks import Landmarks
@@ -23,6 +23,7 @@ PREFERRED_LEADS = ("i", "ii", "mlii")  # the lead the models were trained on, an
 class Recording:
     """`signal` in `unit` at `rate_hz`, NaN where samples are missing. `kind` is None where the lead's name does not tell it.
 
+    A long one may be mapped from its file, in the file's own type of number: `samples` gives a stretch of it to compute with.
     `landmarks` are an expert's, None where the file has none. `source` is the file as the user named it, with its SHA-256 in
     `sha256`; `notes` are lines for the user (which lead was taken and why).
     """
@@ -31,12 +32,16 @@ class Recording:
     kind: str | None
     lead: str
     rate_hz: float
-    signal: Float64[np.ndarray, " sample"]
+    signal: Real[np.ndarray, " sample"]
     unit: str
     landmarks: Landmarks | None
     source: str
     sha256: str
     notes: tuple[str, ...] = ()
+
+    def samples(self, stretch: slice) -> Float64[np.ndarray, " sample"]:
+        """The samples of a stretch, in double precision."""
+        return np.asarray(self.signal[stretch], np.float64)
 
 
 def kind_of_lead(lead: str) -> str | None:

@@ -21,10 +21,15 @@ def tokenise(samples: Shaped[np.ndarray, "..."]) -> Tokens:
     array([  0,   0,   1, 100], dtype=uint8)
     """
     window = _last_window(samples)
-    low, high = window.min(), window.max()
-    if low == high:
-        raise Refusal(f"the window is flat (every sample is {low:g}); a window must hold at least two different values")
-    return np.round((window - low) / (high - low) * LEVELS).astype(np.uint8)
+    if np.ptp(window) == 0:
+        raise Refusal(f"the window is flat (every sample is {window[0]:g}); a window must hold at least two different values")
+    return tokenised(window[None])[0]
+
+
+def tokenised(windows: Shaped[np.ndarray, "window time"]) -> UInt8[np.ndarray, "window time"]:
+    """The tokens of finite windows, none of them flat, as `tokenise` makes them of each."""
+    low, high = windows.min(axis=1, keepdims=True), windows.max(axis=1, keepdims=True)
+    return np.round((windows - low) / (high - low) * LEVELS).astype(np.uint8)
 
 
 def amplitude(tokens: Shaped[np.ndarray, "*batch time"], low: object, high: object) -> Float[np.ndarray, "*batch time"]:

@@ -9,13 +9,14 @@ from torch.nn import functional
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.checkpoints.read import State
+from heartlens.converters.hooked import hooked_model
+from heartlens.engine.generation import generated
 from heartlens.measures.detection import record_interval
 from heartlens.measures.forecast import baselines
 from heartlens.refusal import Refusal
 from heartlens.signals.beats import ECG_RATE_HZ, PPG_RATE_HZ, at_rate, r_peaks, systolic_peaks
 from heartlens.training.corpus import Corpus
 from heartlens.training.frozen import BATCH
-from heartlens.training.generation import continued
 from heartlens.training.network import network_of
 
 BEATS = {"ecg": (r_peaks, ECG_RATE_HZ), "ppg": (systolic_peaks, PPG_RATE_HZ)}  # the detectors of `delineate` and the rates they work at
@@ -63,8 +64,9 @@ def crops_of_each(corpus: Corpus, n_records: int, n_each: int, seed: int) -> tup
 
 def kept_rate(state: State, kind: str, contexts: Tokens, seed: int) -> dict[str, Any]:
     """How far the heart rate of as many generated tokens lies from the context's, window by window."""
-    grown = continued(network_of(state), contexts, CONTEXT, seed)
-    rates = np.array([[_rate_bpm(half, kind) for half in (row[:CONTEXT], row[CONTEXT:])] for row in grown])
+    model = hooked_model(state)
+    new = [generated(model, context[None], CONTEXT, seed=seed + place)[0, 0] for place, context in enumerate(contexts)]
+    rates = np.array([[_rate_bpm(tokens, kind) for tokens in (context, rest)] for context, rest in zip(contexts, new, strict=True)])
     off = np.abs(rates[:, 1] / rates[:, 0] - 1)
     known = off[np.isfinite(off)]
     return {

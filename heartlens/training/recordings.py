@@ -68,10 +68,9 @@ def _rows(path: Path) -> np.ndarray | None:
 
 
 def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[tuple[np.ndarray, float]]:
-    live = prepare.without_flat(recording.signal, recording.rate_hz)
     stretches = []
-    for stretch in prepare.finite_stretches(live):
-        signal = recording.signal[stretch]
+    for stretch in prepare.live_stretches(recording.signal, recording.rate_hz):
+        signal = recording.samples(stretch)
         if len(signal) * KINDS[kind].rate_hz < CONTEXT * recording.rate_hz:
             continue
         signal = prepare.bandpass(signal, recording.rate_hz, kind) if bandpass else signal

@@ -12,8 +12,9 @@ import pytest
 from werkzeug import Response
 
 from checkpoints.answers import drip, flood, hang, nothing, sending
+from heartlens.cache import cache_folder
 from heartlens.checkpoints import fetch, outage, registry
-from heartlens.checkpoints.fetch import Unavailable, cache_folder, download, find, is_offline, search_path
+from heartlens.checkpoints.fetch import Unavailable, download, find, is_offline, search_path
 from heartlens.checkpoints.registry import published
 from heartlens.refusal import Refusal
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from heartlens.checkpoints.registry import CHECKPOINTS
+from heartlens.converters.bridge import converted_model
 from heartlens.converters.certificate import hooked_forward
-from heartlens.converters.hooked import hooked_model
-from heartlens.models.attention import attention_by_layer
+from heartlens.engine import engine_of
 from heartlens.models.load import read
 from heartlens.signals.tokens import tokenise
 
@@ -50,7 +50,7 @@ def kept(pattern):
 def case(request, shared, published):
     """A checkpoint's hooked model and its golden outputs."""
     golden = np.load(shared / "heartgpt/golden" / CHECKPOINTS[request.param].file.replace(".zip", ".npz"))
-    return hooked_model(published(request.param)[0]), golden
+    return converted_model(published(request.param)[0]), golden
 
 
 def test_outputs_attention_and_residual_stream(case):
@@ -65,10 +65,14 @@ def test_outputs_attention_and_residual_stream(case):
         assert (gap / np.linalg.norm(expected, axis=-1)).max() < 1e-4
 
 
-def test_attention_of_the_fast_forward(case):
+@pytest.mark.parametrize("engine", ["fused", "torch"])
+def test_attention_and_outputs_of_the_engines(case, engine):
     model, golden = case
+    engine = engine_of(model, engine)
     for index in (0, -1):  # an example, and random tokens: there single precision itself is 2e-5 from double
-        for found in attention_by_layer(model, golden["tokens"][index][None]):
+        tokens = as_tokens(golden["tokens"][index][None])
+        assert np.abs(engine.outputs(engine.run_blocks(engine.embed(tokens), 0)).numpy() - golden["output"][index]).max() < 1e-4
+        for found in engine.attention(tokens):
             for name, rows in kept(found.pattern[0]).items():
                 assert np.abs(rows - golden[f"attention_{name}"][found.layer, :, index]).max() < (1e-5, 2e-5)[index], name
 
@@ -84,7 +88,7 @@ def test_outputs_of_a_shorter_context(case):
 def test_af_probability_of_the_published_examples_is_the_published_one_to_4_decimals(shared, published, name, example, expected):
     samples = np.loadtxt(shared / f"heartgpt/Example_inputs/{example}.csv", delimiter=",")
     with torch.no_grad():
-        logits = hooked_model(published(name)[0])(as_tokens(tokenise(samples)[None]))
+        logits = converted_model(published(name)[0])(as_tokens(tokenise(samples)[None]))
     assert round(logits[0, -1, 0].sigmoid().item(), 4) == expected
 
 
@@ -94,7 +98,7 @@ def test_beats_at_the_end_of_the_long_published_example(shared, published):
 
     golden = np.load(shared / "heartgpt/golden/beat_pipeline.npz")
     samples = np.loadtxt(shared / "heartgpt/Example_inputs/example_context_PPG_beat_detect_long_input.csv")
-    likelihood = beat_likelihood(hooked_model(published("ppgpt-beat-5k")[0]), samples, first=FIRST)
+    likelihood = beat_likelihood(converted_model(published("ppgpt-beat-5k")[0]), samples, first=FIRST)
     assert np.abs(likelihood - golden["output"][FIRST:]).max() < 1e-4
     peaks, found = find_peaks(likelihood, height=0.015, width=(None, 20), distance=14)
     is_late = golden["peaks"] > FIRST

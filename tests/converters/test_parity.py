@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from originals import tiny_state, tiny_tokens
+from originals import scale_attention, tiny_state, tiny_tokens
 
+from heartlens.converters.bridge import converted_model
 from heartlens.converters.certificate import TOLERANCE, certify, differences, hooked_forward
-from heartlens.converters.hooked import check, hooked_model
+from heartlens.converters.hooked import check
 from heartlens.converters.original import original_state
 from heartlens.converters.reference import reference_forward
 from heartlens.refusal import Refusal
@@ -32,7 +33,7 @@ def state(request):
 def test_logits_attention_and_residual_are_the_originals(state, processing):
     tokens = tiny_tokens(state)
     expected = reference_forward(state, tokens, torch.float64)
-    got = hooked_forward(hooked_model(state, dtype=torch.float64, **processing), tokens)
+    got = hooked_forward(converted_model(state, dtype=torch.float64, **processing), tokens)
     centred = "center_writing_weights" in processing
     assert max(differences(got, expected, centred=centred).values()) < 1e-9
     if centred:
@@ -41,7 +42,7 @@ def test_logits_attention_and_residual_are_the_originals(state, processing):
 
 def test_a_shorter_context_is_the_beginning_of_a_longer_one(state):
     tokens = tiny_tokens(state)
-    model = hooked_model(state, dtype=torch.float64)
+    model = converted_model(state, dtype=torch.float64)
     with torch.no_grad():
         assert (model(tokens[:, :5]) - model(tokens)[:, :5]).abs().max() < 1e-9
 
@@ -56,7 +57,7 @@ def test_the_certificate_compares_every_place_in_both_precisions_and_holds(state
 
 def test_the_certificate_does_not_hold_where_a_number_is_missing():
     state = tiny_state()
-    wrong = hooked_forward(hooked_model(state), tiny_tokens(state))
+    wrong = hooked_forward(converted_model(state), tiny_tokens(state))
     expected = reference_forward(state, tiny_tokens(state))
     wrong.attention[0, 0, 0, 0, 0] = torch.nan
     assert differences(wrong, expected, centred=False)["attention"] == math.inf
@@ -70,17 +71,16 @@ def test_half_and_double_precision_files_are_exported_bit_by_bit():
 
 def test_the_wrong_attention_scale_is_caught():
     state = tiny_state()
-    model = hooked_model(state, dtype=torch.float64)
+    model = converted_model(state, dtype=torch.float64)
     assert model.cfg.attn_scale == math.sqrt(12)
-    for block in model.blocks:
-        block.attn.attn_scale = math.sqrt(model.cfg.d_head)
+    scale_attention(model, math.sqrt(model.cfg.d_head))
     expected = reference_forward(state, tiny_tokens(state), torch.float64)
     gaps = differences(hooked_forward(model, tiny_tokens(state)), expected, centred=False)
     assert all(gaps[place] > 1e-3 > TOLERANCE[torch.float32][place] for place in gaps)
 
 
 def test_export_gives_back_every_bit(state):
-    exported = original_state(hooked_model(state))
+    exported = original_state(converted_model(state))
     assert exported.keys() == state.keys()
     assert all(torch.equal(exported[name], state[name]) for name in state)
 
@@ -88,7 +88,7 @@ def test_export_gives_back_every_bit(state):
 def test_the_state_dict_is_not_changed_and_its_names_and_shapes_are_those_of_its_sizes(state):
     before = {name: tensor.clone() for name, tensor in state.items()}
     for processing in PROCESSINGS:
-        hooked_model(state, **processing)
+        converted_model(state, **processing)
     assert all(torch.equal(state[name], before[name]) for name in state)
     check(state)
 
@@ -96,13 +96,13 @@ def test_the_state_dict_is_not_changed_and_its_names_and_shapes_are_those_of_its
 def test_what_the_original_cannot_express_is_not_exported():
     state = tiny_state()
     with pytest.raises(Refusal, match="normalization_type LN, this model LNPre"):
-        original_state(hooked_model(state, fold_ln=True))
-    biased = hooked_model(state)
+        original_state(converted_model(state, fold_ln=True))
+    biased = converted_model(state)
     biased.blocks[1].attn.b_K.data[0, 0] = 1.0
     with pytest.raises(Refusal, match=r"blocks\.1\.attn\.b_K is not zero"):
         original_state(biased)
     for setting, value in (("attn_scale", 2.0), ("attention_dir", "bidirectional"), ("eps", 1e-6), ("act_fn", "gelu")):
-        other = hooked_model(state)
+        other = converted_model(state)
         setattr(other.cfg, setting, value)
         with pytest.raises(Refusal, match=f"{value}"):
             original_state(other)
@@ -110,7 +110,7 @@ def test_what_the_original_cannot_express_is_not_exported():
 
 def test_the_unembedding_of_a_task_head_survives_centring():
     state = tiny_state(task_outputs=1)
-    model = hooked_model(state, center_writing_weights=True)
+    model = converted_model(state, center_writing_weights=True)
     assert torch.equal(model.W_U, state["lm_head.linear1.0.weight"].T)
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
-from originals import tiny_state
+from originals import scale_attention, tiny_state
 
 from heartlens.converters import certificate
 from heartlens.converters.__main__ import main
-from heartlens.converters.hooked import hooked_model
+from heartlens.converters.bridge import converted_model
 from heartlens.refusal import Refusal
 
 HEAD = "blocks.1.sa.heads.2.key.weight"
@@ -20,18 +20,18 @@ def test_every_missing_tensor_is_named(name):
     state = tiny_state()
     del state[name]
     with pytest.raises(Refusal, match=rf"(missing: {name}|'{name}' is missing)"):
-        hooked_model(state)
+        converted_model(state)
 
 
 @pytest.mark.parametrize("name", ["module.ln_f.weight", "blocks.9.ln1.weight", "blocks.999999999.ln1.weight", "lm_head.linear1.0.bias"])
 def test_a_left_over_tensor_is_named(name):
     with pytest.raises(Refusal, match=f"left over: {name}"):
-        hooked_model(tiny_state() | {name: torch.zeros(12)})
+        converted_model(tiny_state() | {name: torch.zeros(12)})
 
 
 def test_both_heads_at_once_are_refused():
     with pytest.raises(Refusal, match=r"left over: lm_head\.weight, lm_head\.bias"):
-        hooked_model(tiny_state() | tiny_state(task_outputs=1))
+        converted_model(tiny_state() | tiny_state(task_outputs=1))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_both_heads_at_once_are_refused():
 )
 def test_a_tensor_of_another_shape_or_type_or_with_missing_numbers_is_named(name, tensor, message):
     with pytest.raises(Refusal, match=message):
-        hooked_model(tiny_state() | {name: tensor})
+        converted_model(tiny_state() | {name: tensor})
 
 
 @pytest.fixture
@@ -74,12 +74,11 @@ def test_verify_writes_the_certificate_of_a_good_file(own_file, tmp_path, capsys
 
 def test_verify_fails_and_says_where_when_the_conversion_is_wrong(own_file, tmp_path, capsys, monkeypatch):
     def wrong_scale(state, **options):
-        model = hooked_model(state, **options)
-        for block in model.blocks:
-            block.attn.attn_scale = 2.0
+        model = converted_model(state, **options)
+        scale_attention(model, 2.0)
         return model
 
-    monkeypatch.setattr(certificate, "hooked_model", wrong_scale)
+    monkeypatch.setattr(certificate, "converted_model", wrong_scale)
     out = tmp_path / "certificate.json"
     assert main(["verify", str(own_file), "--out", str(out)]) == 1
     assert capsys.readouterr().out.count("EXCEEDED") == 12

@@ -74,11 +74,12 @@ def tokens_for(model, n_windows=2, n_time=None, seed=0):
 
 
 def off(got, expected):
-    """The largest difference, in parts of the largest number expected (of 1 where all are 0)."""
+    """The largest difference, in parts of the largest number expected (of 1 where nothing is larger than 2^-90, which is as good as 0)."""
     got, expected = np.asarray(got, float), np.asarray(expected, float)
     assert got.shape == expected.shape
     assert np.isfinite(got).all()
-    return float(np.abs(got - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1))
+    largest = np.abs(expected).max(initial=0)
+    return float(np.abs(got - expected).max(initial=0) / (largest if largest > 2.0**-90 else 1))
 
 
 # what an engine computes of streams
@@ -187,23 +188,27 @@ def test_logits_are_those_of_the_original_architecture(ran):
 
 def asked_of(n_windows, n_time, what, seed=0):
     """What is asked for, drawn: `what` names rows of ASKED with + between."""
-    rng, asked = np.random.default_rng(seed), {"group": np.full((n_windows, n_time), -1, np.int32), "n_groups": 0}
+    rng, asked = np.random.default_rng(seed), {"group": np.full((n_windows, n_time), -1, np.int32), "column_of": np.zeros(0, np.int32)}
     for name in what.split(" + "):
         asked |= ASKED[name](rng, n_windows, n_time)
     return Asked(**asked)
 
 
-def _edges(rng, n_windows, n_time):
-    """Runs that begin after the first key and end before the last, one of them empty."""
-    edges = np.sort(rng.integers(0, n_time + 1, size=(n_windows, 6)), axis=1)
-    edges[:, 3] = edges[:, 2]
-    return edges.astype(np.int32)
+def _runs(rng, n_windows, n_time):
+    """Runs of keys in any order, that overlap, one of them empty, one whole."""
+    runs = np.sort(rng.integers(0, n_time + 1, size=(n_windows, 6, 2)), axis=2)
+    runs[:, 2, 1] = runs[:, 2, 0]
+    runs[:, 3] = 0, n_time
+    return runs.astype(np.int32)
 
 
 ASKED = {
     "nothing": lambda rng, w, t: {},
-    "columns": lambda rng, w, t: {"group": rng.integers(-1, 3, size=(w, t)).astype(np.int32), "n_groups": 3},
-    "runs": lambda rng, w, t: {"runs": _edges(rng, w, t)},
+    "columns": lambda rng, w, t: {
+        "group": rng.integers(-1, 4, size=(w, t)).astype(np.int32),
+        "column_of": np.array([1, 0, 1, 3], np.int32),  # two groups share a column, and one has none
+    },
+    "runs": lambda rng, w, t: {"runs": _runs(rng, w, t)},
     "without the first key": lambda rng, w, t: {"n_left_out": 1},
     "without five keys": lambda rng, w, t: {"n_left_out": 5, "n_first": 5},
     "without any key": lambda rng, w, t: {"n_left_out": t + 3},
@@ -251,7 +256,7 @@ def test_what_is_asked_for_alone_and_together(what, ran):
 @every_engine
 def test_a_row_may_be_asked_for_twice_and_from_the_end(ran):
     tokens, model = torch.zeros(1, 9, dtype=torch.long), random_model("width 8", RUNS_IN[ran][1])
-    asked = Asked(np.zeros((1, 9), np.int32), 1, rows=(8, 3, -1, 3))
+    asked = Asked(np.zeros((1, 9), np.int32), np.zeros(1, np.int32), rows=(8, 3, -1, 3))
     for layer, (pattern, _) in zip(engine_of(model, RUNS_IN[ran][0]).sums(tokens, asked), Definition(model).patterns(tokens), strict=True):
         assert off(layer.rows, pattern[:, :, [8, 3, 8, 3]]) < TOLERANCE_OF_SUMS[RUNS_IN[ran][1]]
 
@@ -261,9 +266,9 @@ def test_a_row_may_be_asked_for_twice_and_from_the_end(ran):
     [
         {"group": np.full((1, 9), 1, np.int32)},
         {"bins": np.full((1, 9, 9), 2, np.int16), "n_bins": 2},
-        {"runs": np.array([[0, 10]], np.int32)},
-        {"runs": np.array([[-1, 3]], np.int32)},
-        {"runs": np.array([[4, 3]], np.int32)},
+        {"runs": np.array([[[0, 10]]], np.int32)},
+        {"runs": np.array([[[-1, 3]]], np.int32)},
+        {"runs": np.array([[[4, 3]]], np.int32)},
         {"rows": (9,)},
     ],
     ids=lambda wrong: next(iter(wrong)),
@@ -271,7 +276,7 @@ def test_a_row_may_be_asked_for_twice_and_from_the_end(ran):
 def test_what_lies_beyond_the_arrays_is_refused(wrong):
     """A compiled kernel would write there."""
     with pytest.raises(Refusal):
-        Asked(**{"group": np.zeros((1, 9), np.int32), "n_groups": 1, **wrong})
+        Asked(**{"group": np.zeros((1, 9), np.int32), "column_of": np.zeros(1, np.int32), **wrong})
 
 
 @every_engine

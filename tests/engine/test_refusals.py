@@ -21,7 +21,7 @@ from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 
 TOKENS = torch.from_numpy(np.random.default_rng(0).integers(101, size=(2, 20)))
-ASKED = Asked(np.zeros((2, 20), np.int32), 1)
+ASKED = Asked(np.zeros((2, 20), np.int32), np.zeros(1, np.int32))
 FAST = ("fused", "torch")
 
 

@@ -17,7 +17,7 @@ from heartlens.signals.simulate import simulated
 
 ENGINES = ("fused", "torch", "hooked")
 TOKENS = torch.from_numpy(np.random.default_rng(0).integers(101, size=(2, 40)))
-ASKED = Asked(np.zeros((2, 40), np.int32), 1, rows=(39,))
+ASKED = Asked(np.zeros((2, 40), np.int32), np.zeros(1, np.int32), rows=(39,))
 
 
 def small_model(seed=0):

@@ -18,9 +18,11 @@ from planted import model_of, random_state
 from safetensors.torch import save_file
 
 import heartlens.analyses
+from heartlens.analysis import Measured
 from heartlens.cli import _analysis_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
+from heartlens.store import read_measured, write_measured
 from heartlens.tally import N_EXAMPLES, Tally
 
 FEW = settings(max_examples=4, deadline=None, derandomize=True)
@@ -142,6 +144,32 @@ def test_adding_leaves_both_as_they_were(analysis):
     total.sums[next(iter(total.sums))].values[:] = -1
     for one, kept in zip((a, b), before, strict=True):
         xr.testing.assert_identical(one.sums, kept)
+
+
+@every_analysis
+def test_tallies_come_back_from_disk_bit_for_bit(analysis, tmp_path):
+    one = measured(analysis, (0, 3))
+    twin = Tally((one.sums * 3).assign_attrs(one.sums.attrs), one.sample)
+    write_measured(Measured(one, {"one": one, "another": twin}, {"seed": 1}), tmp_path / "tally.nc")
+    back = read_measured(tmp_path / "tally.nc")
+    assert back.attrs == {"seed": 1}
+    for read, written in ((back.tally, one), (back.twins["one"], one), (back.twins["another"], twin)):
+        xr.testing.assert_identical(read.sums, written.sums)
+        xr.testing.assert_identical(read.sample, written.sample)
+        assert {name: values.dtype for name, values in read.sums.items()} == {name: values.dtype for name, values in written.sums.items()}
+
+
+@every_analysis
+def test_more_records_than_fit_are_grouped_to_the_same_sums(analysis, monkeypatch):
+    parts = [measured(analysis, (first, first + 1)) for first in (0, 2, 4)]  # a record each
+    monkeypatch.setattr("heartlens.tally.MOST_RECORDS", 2)
+    monkeypatch.setattr("heartlens.tally.N_GROUPS", 2)
+    total, other = reduce(Tally.__add__, parts), reduce(Tally.__add__, parts[::-1])
+    assert total.is_grouped
+    for name in ("sums", "fine", "sample"):
+        xr.testing.assert_identical(getattr(total, name), getattr(other, name))
+    for name, values in total.whole.sums.items():
+        np.testing.assert_allclose(values.sum("record"), sum(part.sums[name].sum("record") for part in parts), rtol=1e-9, atol=1e-12)
 
 
 @every_analysis

@@ -62,6 +62,35 @@ def loops(windows, pattern, accept):
     return total
 
 
+def columns_of(windows, pattern, groups, runs):
+    """What each group gives to each key and each run of keys, and what the last token gives, by loops."""
+    n_windows, n_heads = pattern.shape[:2]
+    by_group = np.zeros((n_windows, n_heads, groups.n_groups, N_TIME))
+    for window, head, query, key in np.ndindex(pattern.shape):
+        if groups.of_query[window, query] >= 0:
+            by_group[window, head, groups.of_query[window, query], key] += pattern[window, head, query, key]
+    on_runs = np.zeros((n_windows, n_heads, groups.n_groups, runs.edges.shape[1] - 1))
+    for window, head, group, run in np.ndindex(on_runs.shape):
+        start, stop = runs.edges[window, run : run + 2]
+        on_runs[window, head, group, run] = sum(by_group[window, head, group, key] for key in range(start, stop))
+    return measures.Columns(by_group, on_runs, pattern[:, :, -1])
+
+
+@pytest.fixture
+def groups(windows):
+    return measures.groups_of(windows)
+
+
+@pytest.fixture
+def runs(known, groups):
+    return measures.runs_of(known, groups, N_LAGS)
+
+
+@pytest.fixture
+def columns(windows, groups, runs):
+    return columns_of(windows, make_pattern(), groups, runs)
+
+
 def same(array, total):
     expected = np.zeros(array.shape)
     for place, value in total.items():
@@ -70,36 +99,30 @@ def same(array, total):
     assert array == pytest.approx(expected, abs=1e-6)  # labels are float32
 
 
-def test_received(windows, known):
-    pattern = make_pattern()
-    same(measures.received(pattern, known), loops(windows, pattern, lambda window, query, key: [(key,)]))
+def test_received(windows, groups, columns):
+    same(measures.received(columns, groups), loops(windows, make_pattern(), lambda window, query, key: [(key,)]))
 
 
-def test_on_waves(windows, known):
-    pattern = make_pattern()
-    rotated = [measures.rotated(windows, turn / 4) for turn in range(4)]
+def test_on_waves(windows, known, groups, columns):
+    rotated = measures.rotated(windows, [turn / 4 for turn in range(4)])
 
     def cells(window, query, key):
-        return [(rotated[turn][window, key], turn) for turn in range(4) if rotated[turn][window, key] >= 0]
+        return [(rotated[window, turn, key], turn) for turn in range(4) if rotated[window, turn, key] >= 0]
 
-    fallen = measures.on_waves(measures.received(pattern, known), known)  # window asked wave rotation head
-    same(fallen.transpose(0, 4, 1, 2, 3), loops(windows, pattern, cells))
+    fallen = measures.on_waves(measures.received(columns, groups), known)  # window asked wave rotation head
+    same(fallen.transpose(0, 4, 1, 2, 3), loops(windows, make_pattern(), cells))
 
 
-def test_by_phase(windows, known):
-    pattern = make_pattern()
-
+def test_by_phase(windows, known, groups, columns):
     def cells(window, query, key):
         position = windows.position[window, key]
         return [] if np.isnan(position) else [(int((position % 1) * N_PHASES),)]
 
-    fallen = measures.by_phase(measures.received(pattern, known), known)  # window asked phase head
-    same(fallen.transpose(0, 3, 1, 2), loops(windows, pattern, cells))
+    fallen = measures.by_phase(measures.received(columns, groups), known)  # window asked phase head
+    same(fallen.transpose(0, 3, 1, 2), loops(windows, make_pattern(), cells))
 
 
-def test_by_lag(windows, known):
-    pattern = make_pattern()
-
+def test_by_lag(windows, groups, runs, columns):
     def cycle(window, token):  # a beat's cycle begins a third of it before the beat
         return np.floor(windows.position[window, token] + 1 / 3)
 
@@ -107,8 +130,8 @@ def test_by_lag(windows, known):
         wave, lag = windows.wave[window, key], cycle(window, query) - cycle(window, key)
         return [(wave, int(lag))] if wave >= 0 and 0 <= lag < N_LAGS else []
 
-    fallen = measures.by_lag(pattern, known, N_LAGS)  # window asked wave lag head
-    same(fallen.transpose(0, 4, 1, 2, 3), loops(windows, pattern, cells))
+    fallen = measures.by_lag(columns, groups, runs)  # window asked wave lag head
+    same(fallen.transpose(0, 4, 1, 2, 3), loops(windows, make_pattern(), cells))
 
 
 def test_the_kinds_of_asking_token(windows, known):
@@ -121,10 +144,12 @@ def test_the_sink_asks_nothing(windows):
     known = measures.labels(windows, n_rotations=1, n_phases=N_PHASES, n_sink=9)
     expected = [[[asks(windows, window, kind, query, 9) for query in range(N_TIME)] for kind in ASKED] for window in range(len(windows))]
     assert (known.asked == np.array(expected)).all()
+    groups = measures.groups_of(windows, n_sink=9)
+    assert ((groups.of_query >= 0) == known.asked[:, 0]).all()
 
 
 def test_no_rotation_moves_nothing(windows, known):
-    assert (measures.rotated(windows, 0.0) == windows.wave).all()
+    assert (measures.rotated(windows, [0.0])[:, 0] == windows.wave).all()
     assert (known.rotated[:, 0] == (windows.wave[:, None] == np.arange(3)[:, None])).all()
 
 
@@ -133,14 +158,13 @@ def test_half_a_cycle_moves_each_wave_by_half_a_cycle_and_not_into_the_next():
     one_cycle = [-1] * BEAT
     for place, wave in ((0, 1), (3, 2), (4, 2), (8, 0)):
         one_cycle[(place + BEAT // 2) % BEAT] = wave
-    assert measures.rotated(windows, 0.5).tolist() == [one_cycle * 3]
+    assert measures.rotated(windows, [0.5]).tolist() == [[one_cycle * 3]]
 
 
 def test_each_cycle_keeps_its_own_waves_under_every_rotation():
     windows = make_windows(shifts=(0,))
     windows.wave[0, BEAT : BEAT + 5] = -1  # the second beat has neither QRS nor T, and no rotation gives it its neighbour's
-    for turn in range(1, BEAT):
-        moved = measures.rotated(windows, turn / BEAT)[0]
+    for moved in measures.rotated(windows, [turn / BEAT for turn in range(1, BEAT)])[0]:
         for cycle in range(3):
             inside = slice(cycle * BEAT, (cycle + 1) * BEAT)
             assert sorted(moved[inside]) == sorted(windows.wave[0, inside])
@@ -149,21 +173,29 @@ def test_each_cycle_keeps_its_own_waves_under_every_rotation():
 def test_a_cycle_the_window_cuts_off_takes_its_neighbours_waves():
     windows = make_windows(shifts=(3,))  # cycles begin at tokens -7, 3, 13, 23: the first and the last are cut off
     expected = [windows.wave[0, 3 + (token - 3 - 4) % BEAT] for token in range(N_TIME)]
-    assert measures.rotated(windows, 0.4)[0].tolist() == expected
+    assert measures.rotated(windows, [0.4])[0, 0].tolist() == expected
 
 
 def test_what_is_not_known_is_never_labelled():
     windows = make_windows(n_unknown=7)
-    assert (measures.rotated(windows, 0.3)[:, :7] == -1).all()
+    assert (measures.rotated(windows, [0.3])[:, :, :7] == -1).all()
     nothing = make_windows(n_unknown=N_TIME)
-    assert (measures.rotated(nothing, 0.3) == -1).all()
+    assert (measures.rotated(nothing, [0.3]) == -1).all()
 
 
+@pytest.mark.parametrize("n_sink", [0, 2])
 @pytest.mark.parametrize("is_causal", [True, False])
-def test_the_even_pattern(is_causal):
-    pattern = measures.even_pattern(4, is_causal)[0, 0]
-    expected = [[1, 0, 0, 0], [1 / 2] * 2 + [0] * 2, [1 / 3] * 3 + [0], [1 / 4] * 4] if is_causal else [[1 / 4] * 4] * 4
-    assert pattern == pytest.approx(np.array(expected))
+def test_even_columns_are_those_of_attention_spread_evenly(windows, is_causal, n_sink):
+    even = np.zeros((2, 1, N_TIME, N_TIME))
+    for query in range(N_TIME):
+        legal = range(n_sink, query + 1 if is_causal else N_TIME)
+        for key in legal:
+            even[:, 0, query, key] = 1 / len(legal)
+    groups = measures.groups_of(windows, n_sink)
+    runs = measures.runs_of(measures.labels(windows, n_rotations=1, n_phases=N_PHASES, n_sink=n_sink), groups, N_LAGS)
+    expected, columns = columns_of(windows, even, groups, runs), measures.even_columns(groups, runs, is_causal, n_sink)
+    for name in ("by_group", "on_runs", "last"):
+        assert getattr(columns, name) == pytest.approx(getattr(expected, name), abs=1e-12), name
 
 
 def test_without_the_sink_rows_sum_to_one():
@@ -179,13 +211,13 @@ def test_without_the_sink_rows_sum_to_one():
 
 def test_the_auc_is_mann_whitney_u_with_ties():
     rng = np.random.default_rng(4)
-    value = rng.integers(0, 6, (2, 2, 2, N_TIME)).astype(float)  # window head asked key, full of ties
+    value = rng.integers(0, 6, (2, 2, N_TIME)).astype(float)  # window head key, full of ties
     inside = rng.uniform(size=(2, 3, N_TIME)) < 0.3
-    usable = rng.uniform(size=(2, 2, N_TIME)) < 0.8
+    usable = rng.uniform(size=(2, N_TIME)) < 0.8
     inside[0, 2] = False
     auc = measures.rank_auc(value, inside, usable)
-    for window, asked, wave, head in np.ndindex(2, 2, 3, 2):
-        here, keys = inside[window, wave], usable[window, asked]
-        x, y = value[window, head, asked, keys & here], value[window, head, asked, keys & ~here]
+    for window, wave, head in np.ndindex(2, 3, 2):
+        here, keys = inside[window, wave], usable[window]
+        x, y = value[window, head, keys & here], value[window, head, keys & ~here]
         expected = mannwhitneyu(x, y).statistic / (len(x) * len(y)) if len(x) and len(y) else np.nan
-        assert auc[window, asked, wave, head] == pytest.approx(expected, nan_ok=True)
+        assert auc[window, wave, head] == pytest.approx(expected, nan_ok=True)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from heartlens.axes import CONTEXT
+from heartlens.engine import Asked
+from heartlens.engine.protocol import sums_of_pattern
 from heartlens.measures import cycles
 from heartlens.signals.simulate.regular import regular
 
@@ -22,8 +24,14 @@ def looking_back(n_tokens, n_heads=1):
     return pattern
 
 
+def sums(pattern, **what):
+    return sums_of_pattern(pattern, Asked(np.full(pattern.shape[::2], -1, np.int32), 0, **what), 0)
+
+
 def found(pattern, n_sink=0):
-    return cycles.by_distance(pattern, cycles.distances(WINDOWS, N_LAGS, n_sink), N_LAGS)
+    """The attention at each distance, summed over the queries."""
+    bins = cycles.distances(WINDOWS, N_LAGS, n_sink).astype(np.int16)
+    return sums(pattern, bins=bins, n_bins=cycles.n_bins(N_LAGS)).binned
 
 
 @pytest.mark.parametrize(("n_back", "distance"), [(0, 0), (16, 5), (80, 25), (160, 50), (204, 64)])
@@ -79,16 +87,30 @@ def test_what_is_too_far_back_does_not_count():
 
 def test_looked_back_is_the_mean_distance():
     asked = np.arange(CONTEXT) >= 160
-    top, bottom = cycles.looked_back(looking_back(160, 3), WINDOWS, np.stack([asked, asked]))
+    reached = sums(looking_back(160, 3), coordinates=cycles.coordinates(WINDOWS)).reached
+    top, bottom = cycles.looked_back(reached, WINDOWS, np.stack([asked, asked]))
     assert bottom == pytest.approx(np.full((2, 3), 340))
     assert top / bottom == pytest.approx(np.full((2, 3), 2.0))
 
 
-def test_value_weights_multiply_and_rows_sum_to_one():
-    pattern = np.array([[[[1.0, 0.0], [0.5, 0.5]]]])
-    weighted = cycles.value_weighted(pattern, np.array([[[1.0, 3.0]]]))
-    assert weighted[0, 0].tolist() == [[1.0, 0.0], [0.25, 0.75]]
-    assert (cycles.value_weighted(pattern, np.zeros((1, 1, 2))) == 0).all()
+def test_positions_far_into_a_recording_and_unknown_ones_do_not_blur_the_distance():
+    position = WINDOWS.position + 1e6
+    position[:, :100] = np.nan
+    windows = replace(WINDOWS, position=position)
+    asked = np.tile(np.arange(CONTEXT) >= 260, (2, 1))
+    reached = sums(looking_back(160), coordinates=cycles.coordinates(windows)).reached
+    top, bottom = cycles.looked_back(reached, windows, asked)
+    assert bottom == pytest.approx(np.full((2, 1), 240))
+    assert top / bottom == pytest.approx(np.full((2, 1), 2.0))
+
+
+@pytest.mark.parametrize("n_sink", [0, 3])
+def test_even_attention_by_distance_is_that_of_an_even_pattern(n_sink):
+    even = np.zeros((2, 1, CONTEXT, CONTEXT))
+    for query in range(n_sink, CONTEXT):
+        even[:, :, query, n_sink : query + 1] = 1 / (query + 1 - n_sink)
+    expected = found(even, n_sink)[:, 0]
+    assert cycles.even_by_distance(cycles.distances(WINDOWS, N_LAGS, n_sink), N_LAGS, n_sink) == pytest.approx(expected, abs=1e-9)
 
 
 def test_rollout_is_the_product_of_half_attention_and_half_identity():
@@ -99,4 +121,4 @@ def test_rollout_is_the_product_of_half_attention_and_half_identity():
 
 
 def test_the_entropy_of_even_attention_is_the_logarithm():
-    assert cycles.row_entropy(np.full((1, 1, 2, 8), 1 / 8)) == pytest.approx(np.log(8))
+    assert sums(np.full((1, 1, 2, 8), 1 / 8)).entropy == pytest.approx(np.log(8))

@@ -6,8 +6,10 @@ import torch
 from planted import model_of, random_state
 from safetensors.torch import save_file
 
+from heartlens.converters.lens import parameters
 from heartlens.models.changes import base_beside, head_changes, tensor_changes
 from heartlens.models.nulls.perturbed import perturbed
+from heartlens.models.subject import subject_of
 
 QUERY, OUT = "blocks.1.sa.heads.0.query.weight", "blocks.1.sa.proj.weight"
 
@@ -39,9 +41,9 @@ def test_what_was_zero_has_changed_by_infinitely_much():
 def test_the_base_has_the_models_precision(tmp_path):
     save_file(random_state(), tmp_path / "base.safetensors")
     tuned = model_of(random_state(), dtype=torch.float64)
-    base = base_beside(tuned, str(tmp_path / "base.safetensors"))
-    assert base.W_E.dtype == torch.float64
-    assert torch.equal(base.W_Q, tuned.W_Q)
+    base = base_beside(subject_of(tuned), str(tmp_path / "base.safetensors"))
+    assert base.model.W_E.dtype == torch.float64
+    assert torch.equal(base.model.W_Q, tuned.W_Q)
 
 
 def test_a_perturbed_twin_is_as_far_from_the_base_as_the_model():
@@ -64,4 +66,4 @@ def _twins(tuned, base):
 def test_nothing_changed_gives_twins_that_are_the_base():
     tuned, base = models({})
     (_, twin), *_ = _twins(tuned, base)
-    assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), base.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(parameters(twin).values(), parameters(base).values(), strict=True))

@@ -7,12 +7,13 @@ import pytest
 import torch
 from planted import model_of, random_state
 
-from heartlens.models.interventions.ablations import values_of
-from heartlens.models.interventions.continuation import continued, uniforms
+from heartlens.engine.steps import INTACT, Variant
 from heartlens.models.edit import ablated
-from heartlens.models.planted import Raises, planted
+from heartlens.models.interventions.ablations import values_of
+from heartlens.models.interventions.continuation import continued, sampled, started, uniforms
 from heartlens.models.interventions.replacement import Reference
-from heartlens.models.steps import INTACT, Steps, Variant, sampled
+from heartlens.models.planted import Raises, planted
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
@@ -30,10 +31,10 @@ def model():
 @pytest.mark.parametrize("how", ["zero", "mean", "resample"])
 def test_step_by_step_is_the_full_forward(model, how):
     """After the prompt and after every given token, intact and with a head, an MLP and a layer replaced."""
-    reference = Reference(model, WINDOWS)
+    subject, reference = subject_of(model), Reference(model, WINDOWS)
     tokens = torch.from_numpy(WINDOWS.tokens.astype(np.int64))
     with torch.inference_mode():
-        going = Steps(model, tokens[:, :N_PROMPT], list(EDITS), values_of(model, how, reference, WINDOWS), N_DRAWS, N_NEW)
+        going = started(subject, tokens[:, :N_PROMPT], list(EDITS), values_of(subject, how, reference, WINDOWS), N_DRAWS, N_NEW)
         found = [going.logits]
         for place in range(N_PROMPT, N_PROMPT + N_NEW - 1):
             found.append(going.advance(tokens[None, :, place, None].expand(len(EDITS), -1, N_DRAWS)))
@@ -47,11 +48,11 @@ def test_step_by_step_is_the_full_forward(model, how):
 def test_no_batch_decides_what_comes(model):
     """The same seed, the same tokens: with other windows, variants and draws or without."""
     drawn = uniforms(WINDOWS.identity, N_DRAWS, N_NEW, seed=3)
-    prompts, values = WINDOWS.tokens[:, :N_PROMPT], values_of(model, "zero", None, WINDOWS)
-    together = continued(model, prompts, drawn, list(EDITS), values)
+    prompts, values = WINDOWS.tokens[:, :N_PROMPT], values_of(subject_of(model), "zero", None, WINDOWS)
+    together = continued(subject_of(model), prompts, drawn, list(EDITS), values)
     for place, variant in enumerate(EDITS):
         for window, draw in np.ndindex(len(WINDOWS), N_DRAWS):
-            alone = continued(model, prompts[[window]], drawn[[window], draw : draw + 1], [variant], values)
+            alone = continued(subject_of(model), prompts[[window]], drawn[[window], draw : draw + 1], [variant], values)
             assert np.array_equal(alone[0, 0, 0], together[place, window, draw])
     assert np.array_equal(uniforms(WINDOWS.identity[1:], 1, 2, seed=3)[0, 0], drawn[1, 0, :2])
     assert (uniforms(WINDOWS.identity, N_DRAWS, N_NEW, seed=4) != drawn).all()
@@ -70,8 +71,8 @@ def test_refusals(model):
         continued(planted({(1, 3): Raises(6.0, "P")}, regular("ecg", 2)), WINDOWS.tokens[:, :9], drawn)
     for n_prompt in (0, 496):
         with pytest.raises(Refusal, match=f"{n_prompt} tokens and 5 new ones do not fit; legal: .* 500 at most"):
-            continued(model, WINDOWS.tokens[:, :n_prompt], drawn)
+            continued(subject_of(model), WINDOWS.tokens[:, :n_prompt], drawn)
     with ablated(model, heads=[(0, 0)]):
         with pytest.raises(Refusal, match="has hooks"):
-            continued(model, WINDOWS.tokens[:, :9], drawn)
+            continued(subject_of(model), WINDOWS.tokens[:, :9], drawn)
         model(torch.zeros(1, 3, dtype=torch.long))

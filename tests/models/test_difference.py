@@ -6,7 +6,8 @@ import torch
 from planted import random_state
 
 from heartlens.converters.hooked import hooked_model
-from heartlens.models import difference
+from heartlens.engine import engine_of
+from heartlens.models.interventions import difference
 from heartlens.models.interventions.difference import OTHERS, _shapley, shares_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
@@ -36,7 +37,8 @@ def changed(names, how=lambda tensor: tensor + torch.linspace(-0.5, 0.5, tensor.
 
 
 def shares(of_tuned, of_base):
-    return shares_of(*(hooked_model(each, dtype=torch.float64, name="planted") for each in (of_tuned, of_base)), WINDOWS.tokens, ASKED)
+    engines = (engine_of(hooked_model(each, dtype=torch.float64, name="planted")) for each in (of_tuned, of_base))
+    return shares_of(*engines, WINDOWS.tokens, ASKED)
 
 
 def last_block_of(seed):

@@ -10,7 +10,8 @@ from planted import random_state
 from heartlens.axes import CONTEXT
 from heartlens.converters.hooked import hooked_model
 from heartlens.converters.sizes import Sizes
-from heartlens.models import attribution
+from heartlens.engine import engine_of
+from heartlens.models.interventions import attribution
 from heartlens.models.interventions.attribution import direct_terms, estimated_effects, exact_effects, lens, read, value_of, whole_effect
 
 LOADS = {"as it is": {}, "folded": {"fold_ln": True, "center_writing_weights": True}}
@@ -40,7 +41,7 @@ def model(n_outputs=101, **load):
 @pytest.mark.parametrize("n_outputs", [101, 1])
 def test_the_terms_add_up_to_the_output(n_outputs, load):
     hooked, token = model(n_outputs, **load), NEXT if n_outputs > 1 else None
-    terms = direct_terms(hooked, CLEAN, token)
+    terms = direct_terms(engine_of(hooked), CLEAN, token)
     total = sum(term.flatten(2).sum(-1) if term.ndim > 2 else term for term in terms.values())
     logits = hooked(CLEAN)
     expected = logits[..., 0] if token is None else logits.gather(-1, NEXT[..., None])[..., 0] - logits.mean(-1)
@@ -50,7 +51,7 @@ def test_the_terms_add_up_to_the_output(n_outputs, load):
 
 def test_loads_agree_on_what_heads_add_to_a_task_heads_logit():
     """What centring moves between parts, the norm takes off: a head adds the same however the model was loaded."""
-    plain, folded = (direct_terms(model(1, **load), CLEAN, None) for load in LOADS.values())
+    plain, folded = (direct_terms(engine_of(model(1, **load)), CLEAN, None) for load in LOADS.values())
     for name in ("direct", "direct_embedding", "direct_position"):  # the norms' biases go into the other terms' biases
         assert float((plain[name] - folded[name]).abs().max()) < 1e-4, name
 
@@ -67,7 +68,7 @@ def test_transformer_lens_own_attribution_is_off_on_this_model():
 def test_a_term_is_what_leaves_the_logit_with_it():
     """Taken off the stream, with the norm's scale held, a head, MLP or the position takes its term off the logit."""
     hooked = model(1)
-    terms = direct_terms(hooked, CLEAN, None)
+    terms = direct_terms(engine_of(hooked), CLEAN, None)
     logits, known = hooked.run_with_cache(CLEAN)
     taken = {
         "direct": (terms["direct"][:, :, 0, 1], known["blocks.0.attn.hook_z"][:, :, 1] @ hooked.W_O[0, 1]),
@@ -91,12 +92,12 @@ def test_a_sum_that_is_off_is_told(monkeypatch):
     real = attribution._of_heads
     monkeypatch.setattr(attribution, "_of_heads", lambda *given: 1.001 * real(*given))
     with pytest.raises(RuntimeError, match="off the model's output by"):
-        direct_terms(model(), CLEAN, NEXT)
+        direct_terms(engine_of(model()), CLEAN, NEXT)
 
 
 def test_the_lens_ends_with_the_output_and_begins_with_the_embedding():
     hooked = model()
-    seen = lens(hooked, CLEAN, NEXT)
+    seen = lens(engine_of(hooked), CLEAN, NEXT)
     logits = hooked(CLEAN)
     assert torch.allclose(seen.logit[:, -1], read(logits, NEXT), atol=1e-5)
     assert torch.allclose(seen.line[:, -1], (logits.softmax(-1) * torch.arange(101)).sum(-1), atol=1e-3)
@@ -134,19 +135,19 @@ def patched(hooked, names, heads=slice(None), part=1.0):
 
 def test_exact_effects_are_those_of_patching_one_after_the_other(precise):
     hooked, value = precise
-    found, clean = exact_effects(hooked, CLEAN, CORRUPT, value), patched(hooked, [])
+    found, clean = exact_effects(engine_of(hooked), CLEAN, CORRUPT, value), patched(hooked, [])
     for layer in range(2):
         for head in range(2):
             expected = patched(hooked, [f"blocks.{layer}.attn.hook_z"], head) - clean
             assert torch.allclose(found.heads[:, layer, head], expected, atol=1e-10)
         assert torch.allclose(found.mlps[:, layer], patched(hooked, [f"blocks.{layer}.hook_mlp_out"]) - clean, atol=1e-10)
     embedding = ["hook_embed"]
-    assert torch.allclose(whole_effect(hooked, CLEAN, CORRUPT, value), patched(hooked, embedding) - clean, atol=1e-10)
+    assert torch.allclose(whole_effect(engine_of(hooked), CLEAN, CORRUPT, value), patched(hooked, embedding) - clean, atol=1e-10)
 
 
 def test_integrated_effects_of_a_layers_heads_add_up_to_that_of_all(precise):
     hooked, value = precise
-    found, _ = estimated_effects(hooked, CLEAN, CORRUPT, value, n_steps=24)
+    found, _ = estimated_effects(engine_of(hooked), CLEAN, CORRUPT, value, n_steps=24)
     clean = patched(hooked, [])
     for layer in range(2):
         for estimated, name in ((found.heads[:, layer].sum(-1), "attn.hook_z"), (found.mlps[:, layer], "hook_mlp_out")):
@@ -156,7 +157,7 @@ def test_integrated_effects_of_a_layers_heads_add_up_to_that_of_all(precise):
 
 def test_the_gradient_is_the_first_step_of_the_way(precise):
     hooked, value = precise
-    _, found = estimated_effects(hooked, CLEAN, CORRUPT, value, n_steps=1)
+    _, found = estimated_effects(engine_of(hooked), CLEAN, CORRUPT, value, n_steps=1)
     clean, step = patched(hooked, []), 1e-6
     for layer in range(2):
         moved = (patched(hooked, [f"blocks.{layer}.attn.hook_z"], 1, step) - clean) / step

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from planted import model_of, random_state
 
+from heartlens.engine import engine_of
 from heartlens.models import hooks
 from heartlens.models.edit import patched
 from heartlens.models.interventions.head_swap import carried_by_head, last_logits
@@ -18,10 +19,10 @@ def test_what_a_head_carries_is_a_hooked_runs():
     model = model_of(random_state(layers=N_LAYERS, heads=N_HEADS, d_head=8, scale=0.4, task_head=True), dtype=torch.float64)
     into, source = (torch.from_numpy(each.astype(np.int64)) for each in (INTO, SOURCE))
     known = hooks.activations(model, source, [hooks.z(layer) for layer in range(N_LAYERS)])
-    found = carried_by_head(model, INTO, SOURCE)
+    found = carried_by_head(engine_of(model), INTO, SOURCE)
     with torch.inference_mode():
         before = model(into)[:, -1, 0].numpy()
-        np.testing.assert_allclose(last_logits(model, INTO), before, atol=1e-9)
+        np.testing.assert_allclose(last_logits(engine_of(model), INTO), before, atol=1e-9)
         for layer, head in np.ndindex(N_LAYERS, N_HEADS):
             with patched(model, {hooks.z(layer): known[hooks.z(layer)]}, heads=[(layer, head)]):
                 expected = model(into)[:, -1, 0].numpy() - before

@@ -5,6 +5,7 @@ from originals import tiny_model
 
 from heartlens.models import pairs
 from heartlens.models.pairs import base_of
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 
 
@@ -27,4 +28,4 @@ def test_a_base_of_another_size_is_refused(monkeypatch):
     other.cfg.n_layers = 5
     monkeypatch.setattr(pairs, "_loaded", lambda name: other)
     with pytest.raises(Refusal, match="they differ in n_layers 2 and 5"):
-        base_of(tiny_model(), "other")
+        base_of(subject_of(tiny_model()), "other")

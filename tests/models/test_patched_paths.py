@@ -8,6 +8,7 @@ import torch
 from planted import model_of, random_state
 
 from heartlens.axes import CONTEXT
+from heartlens.engine import engine_of
 from heartlens.models import hooks
 from heartlens.models.edit import patched
 from heartlens.models.interventions.patching import Readout, direct_effects, head_effects, path_effects, stream_effects, traced, values_of
@@ -26,8 +27,13 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def traces(model):
-    return traced(model, CORRUPT), traced(model, CLEAN)
+def engine(model):
+    return engine_of(model)
+
+
+@pytest.fixture(scope="module")
+def traces(engine):
+    return traced(engine, CORRUPT), traced(engine, CLEAN)
 
 
 def of_all():
@@ -69,16 +75,16 @@ def plain(model, which, readout):
 
 
 @both
-def test_the_readout_is_the_models(model, traces, readout):
+def test_the_readout_is_the_models(model, engine, traces, readout):
     for which, trace in zip((CORRUPT, CLEAN), traces, strict=True):
-        np.testing.assert_allclose(values_of(model, trace, readout), plain(model, which, readout), atol=1e-9)
+        np.testing.assert_allclose(values_of(engine, trace, readout), plain(model, which, readout), atol=1e-9)
 
 
-def test_a_probability_is_the_logits_sigmoid(model, traces):
+def test_a_probability_is_the_logits_sigmoid(engine, traces):
     logit = of_last()
     probability = Readout("p", "probability", logit.weight, CLEAN)
-    expected = 1 / (1 + np.exp(-values_of(model, traces[0], logit)))
-    np.testing.assert_allclose(values_of(model, traces[0], probability), expected, atol=1e-9)
+    expected = 1 / (1 + np.exp(-values_of(engine, traces[0], logit)))
+    np.testing.assert_allclose(values_of(engine, traces[0], probability), expected, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +94,9 @@ def before(model):
 
 
 @both
-def test_head_effects_are_hooked_runs(model, traces, before, readout):
+def test_head_effects_are_hooked_runs(model, engine, traces, before, readout):
     at = EARLY if readout.is_last else None
-    found = head_effects(model, *traces, readout, at)
+    found = head_effects(engine, *traces, readout, at)
     known = hooks.activations(model, tokens(CLEAN), [hooks.z(layer) for layer in range(N_LAYERS)])
     for layer, head in np.ndindex(N_LAYERS, N_HEADS):
         expected = run_with(model, readout, {hooks.z(layer): known[hooks.z(layer)]}, heads=[(layer, head)], at=at)
@@ -98,8 +104,8 @@ def test_head_effects_are_hooked_runs(model, traces, before, readout):
 
 
 @both
-def test_stream_effects_are_hooked_runs(model, traces, before, readout):
-    found = stream_effects(model, *traces, readout, EARLY[None])
+def test_stream_effects_are_hooked_runs(model, engine, traces, before, readout):
+    found = stream_effects(engine, *traces, readout, EARLY[None])
     names = [hooks.resid_pre(0), *(hooks.resid_post(layer) for layer in range(N_LAYERS))]
     known = hooks.activations(model, tokens(CLEAN), names)
     for level, name in enumerate(names):
@@ -108,22 +114,22 @@ def test_stream_effects_are_hooked_runs(model, traces, before, readout):
 
 
 @both
-def test_all_of_the_source_gives_the_source_and_nothing_of_it_nothing(model, traces, readout):
+def test_all_of_the_source_gives_the_source_and_nothing_of_it_nothing(model, engine, traces, readout):
     whole = plain(model, CLEAN, readout) - plain(model, CORRUPT, readout)
     places = np.stack([np.ones_like(EARLY), np.zeros_like(EARLY)])
-    found = stream_effects(model, *traces, readout, places)
+    found = stream_effects(engine, *traces, readout, places)
     np.testing.assert_allclose(found[:, :, 0], np.tile(whole[:, None], N_LAYERS + 1), atol=1e-9)
     assert np.abs(found[:, :, 1]).max() < 1e-12
     run = traces[0]
-    for effects in (head_effects(model, run, run, readout), direct_effects(model, run, run, readout)):
+    for effects in (head_effects(engine, run, run, readout), direct_effects(engine, run, run, readout)):
         assert np.abs(effects).max() < 1e-12
 
 
-def test_a_source_whose_streams_do_not_make_its_output_is_told(model, traces):
+def test_a_source_whose_streams_do_not_make_its_output_is_told(engine, traces):
     run, source = traces
     other_end = replace(source, levels=[*source.levels[:-1], source.levels[-1].flip(-1)])
     with pytest.raises(RuntimeError, match="off the source's own by"):
-        stream_effects(model, run, other_end, of_last(), np.ones((1, *EARLY.shape), bool))
+        stream_effects(engine, run, other_end, of_last(), np.ones((1, *EARLY.shape), bool))
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +143,8 @@ def added(model):
 
 
 @both
-def test_direct_effects_add_to_the_final_stream_alone(model, traces, added, before, readout):
-    found = direct_effects(model, *traces, readout)
+def test_direct_effects_add_to_the_final_stream_alone(model, engine, traces, added, before, readout):
+    found = direct_effects(engine, *traces, readout)
     for layer, head in np.ndindex(N_LAYERS, N_HEADS):
         change = added[layer][:, :, head]
         expected = run_with(model, readout, {hooks.resid_post(N_LAYERS - 1): lambda passing, change=change: passing + change})
@@ -146,10 +152,10 @@ def test_direct_effects_add_to_the_final_stream_alone(model, traces, added, befo
 
 
 @both
-def test_paths_enter_one_input_of_one_head(model, traces, added, before, readout):
+def test_paths_enter_one_input_of_one_head(model, engine, traces, added, before, readout):
     """Against `use_split_qkv_input`: the sender's change is added to one input of one head, nothing else is told."""
     receiver = (2, 1) if readout.is_last else (1, 0)
-    found = path_effects(model, *traces, readout, receiver)
+    found = path_effects(engine, *traces, readout, receiver)
     assert found.shape == (2, 3, receiver[0], N_HEADS)
     for part, letter in enumerate("qkv"):
         for layer, head in np.ndindex(receiver[0], N_HEADS):
@@ -160,6 +166,6 @@ def test_paths_enter_one_input_of_one_head(model, traces, added, before, readout
 
 
 @pytest.mark.parametrize("receiver", [(0, 0), (3, 0), (1, 2)])
-def test_a_receiver_without_senders_is_refused(model, traces, receiver):
+def test_a_receiver_without_senders_is_refused(engine, traces, receiver):
     with pytest.raises(Refusal, match="layers 1 to 2"):
-        path_effects(model, *traces, of_last(), receiver)
+        path_effects(engine, *traces, of_last(), receiver)

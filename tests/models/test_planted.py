@@ -10,8 +10,8 @@ from planted import random_state
 
 import heartlens as hl
 from heartlens.axes import KINDS
+from heartlens.converters.bridge import converted_model
 from heartlens.converters.certificate import certify
-from heartlens.converters.hooked import hooked_model
 from heartlens.converters.original import original_state
 from heartlens.models.planted import CopiesValue, Dead, FirstToken, Raises, SamePhase, Wave, planted, planted_state, silenced
 from heartlens.refusal import Refusal
@@ -236,7 +236,7 @@ def test_the_conversion_is_proven_and_the_export_gives_back_every_bit(kind):
     windows = windows_of(kind)
     plants = {**LOOKS, (1, 5): CopiesValue(3.0), (0, 6): Wave(FIRST_WAVE[kind], 2)}
     state = planted_state(plants, windows)
-    again = original_state(hooked_model(state))
+    again = original_state(converted_model(state))
     assert again.keys() == state.keys()
     assert all(torch.equal(again[name], state[name]) for name in state)
     assert [row for row in certify(state, windows.tokens) if not row.holds] == []
@@ -252,7 +252,7 @@ def test_other_sizes_hold_more_plants():
 def test_a_silenced_head_attends_evenly_and_writes_nothing():
     state, windows = random_state(scale=1.0), windows_of("ecg")
     quiet = silenced(state, 1, 0)
-    before, after = hooked_model(state, dtype=torch.float64), hooked_model(quiet, dtype=torch.float64)
+    before, after = converted_model(state, dtype=torch.float64), converted_model(quiet, dtype=torch.float64)
     found = patterns(after, windows)
     assert gap(found[1, 0], even(np.tri(500))) < 1e-12
     assert gap(found[1, 1], patterns(before, windows)[1, 1]) < 1e-12

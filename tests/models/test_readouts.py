@@ -9,7 +9,8 @@ from planted import model_of, random_state
 
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Raises, planted
-from heartlens.models.readouts import BEAT, LAST, TOKEN, answers, readings, readouts_of, true_beats
+from heartlens.models.readouts import BEAT, LAST, TOKEN, readings, readouts_of, true_beats
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
@@ -20,14 +21,14 @@ PPG = regular("ppg", 2)
 
 @pytest.fixture(scope="module")
 def base():
-    return model_of(random_state())
+    return subject_of(model_of(random_state()))
 
 
 @pytest.fixture(scope="module")
 def detector():
     model = planted({(1, 3): Raises(6.0, "systolic_peak")}, PPG)
     model.origin = replace(model.origin, task="beat (every token)")
-    return model
+    return subject_of(model)
 
 
 def sure_of(value, sureness=50.0):
@@ -81,12 +82,13 @@ def test_waves_are_those_of_the_predicted_token(base):
 
 def test_the_last_tokens_logit_and_probability():
     model = planted({(1, 3): Raises(6.0, "P")}, ECG)
-    assert answers(model) == LAST
-    assert readouts_of(model, ECG) == ("task_logit", "task_probability")
+    subject = subject_of(model)
+    assert subject.answers == LAST
+    assert readouts_of(subject, ECG) == ("task_logit", "task_probability")
     model.origin = replace(model.origin, task="atrial fibrillation (last token)")
     outputs = torch.full((1, 2, 500, 1), -9.0)
     outputs[0, :, -1, 0] = torch.tensor([0.0, np.log(3.0)])
-    found = readings(model, outputs, ECG)
+    found = readings(subject_of(model), outputs, ECG)
     assert found.names == ("af_logit", "af_probability")
     assert found.of("af_probability")[0][0] == pytest.approx([0.5, 0.75])
     assert np.array_equal(found.bottom, np.ones((2, 2)))
@@ -113,7 +115,7 @@ def test_a_wave_that_the_window_cuts_has_its_beat_where_the_peak_is():
 
 
 def test_beats_missed_and_invented_are_counted(detector):
-    assert answers(detector) == BEAT
+    assert detector.answers == BEAT
     windows = simulated("ppg", 2, 1, seed=1)
     outputs = torch.full((3, 2, 500, 1), -12.0)
     for window, beats in enumerate(true_beats(windows)):
@@ -165,8 +167,8 @@ def test_unknown_readouts_and_several_outputs_are_refused(base):
     found = readings(base, torch.zeros(1, 2, 500, 101), ECG)
     with pytest.raises(Refusal, match=r"unknown readout 'af_logit'.*legal: cross_entropy"):
         found.of("af_logit")
-    assert answers(base) == TOKEN
+    assert base.answers == TOKEN
     several = model_of(random_state())
     several.origin = Origin("mine", "ecg", "three rhythms (last token)", "", "", "", "", "none")
     with pytest.raises(Refusal, match="101 outputs"):
-        answers(several)
+        assert subject_of(several).answers

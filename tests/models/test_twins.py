@@ -4,11 +4,18 @@ import pytest
 import torch
 from originals import tiny_model
 
+from heartlens.converters.lens import parameters
 from heartlens.models.nulls.twins import twins
+
+LATE = ("blocks.0.attn.W_O", "blocks.1.attn.W_K", "blocks.1.mlp.W_out", "unembed.W_U")
+TWINS_OF_3_9 = {  # the second number of each of these, from TransformerLens 3.9
+    "random 0": [0.03739568963646889, 0.005907712038606405, 0.007586869411170483, -0.023069094866514206],
+    "shuffled 0": [-1.062947392463684, -0.466124951839447, -0.7226152420043945, 1.136103868484497],
+}
 
 
 def weights(model):
-    return {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+    return {name: tensor.detach().clone() for name, tensor in parameters(model).items()}
 
 
 def drawn(seed, n_twins=4, model=None):
@@ -32,6 +39,12 @@ def test_one_seed_gives_one_set_and_another_seed_another():
         assert differ(one[name], other[name])
     assert differ(one["random 0"], one["random 1"])
     assert differ(one["shuffled 0"], one["shuffled 1"])
+
+
+def test_every_version_of_transformer_lens_draws_the_same_twins():
+    """A twin's weights go by the seed, not by the order in which a version keeps its tensors."""
+    for name, twin in drawn(3, 2).items():
+        assert [twin[tensor].flatten()[1].item() for tensor in LATE] == pytest.approx(TWINS_OF_3_9[name], rel=1e-6), name
 
 
 def test_the_first_twins_do_not_depend_on_how_many_follow():

@@ -57,3 +57,17 @@ def test_more_npy_refusals(tmp_path):
     np.savez(tmp_path / "e.npz")
     with pytest.raises(Refusal, match="the file is empty"):
         read_recording(tmp_path / "e.npz", rate_hz=100)
+
+
+def test_a_long_npy_file_stays_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("heartlens.signals.readers.array.MAPPED", 1000)
+    counts = np.arange(3000, dtype=np.int16)[:, None] % 700
+    np.save(tmp_path / "a.npy", counts)
+    recording = read_recording(tmp_path / "a.npy", rate_hz=100, kind="ecg")
+    assert isinstance(recording.signal, np.memmap)
+    assert (recording.samples(slice(100, 2000)) == counts[100:2000, 0]).all()
+    assert recording.samples(slice(0, 1)).dtype == np.float64
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content[:-1000])
+    with pytest.raises(Refusal, match=r"a\.npy: not a NumPy file of numbers"):
+        read_recording(tmp_path / "a.npy", rate_hz=100, kind="ecg")

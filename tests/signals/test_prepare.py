@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heartlens.refusal import Refusal
-from heartlens.signals.prepare import bandpass, finite_stretches, resample, without_flat
+from heartlens.signals.prepare import bandpass, finite_stretches, live_stretches, resample
 
 
 def tone(hz, rate_hz, seconds=20):
@@ -58,9 +58,8 @@ def test_a_rate_that_cannot_hold_the_upper_edge_is_only_freed_of_drift():
 def test_stretches_and_flat_parts():
     signal = np.concatenate([[np.nan], tone(3, 100, 3), [np.inf], np.zeros(200), [1.0, 2.0, 2.0]])
     assert finite_stretches(signal) == [slice(1, 301), slice(302, 505)]
-    live = without_flat(signal, 100)
-    assert finite_stretches(live) == [slice(1, 301), slice(502, 505)]
-    assert finite_stretches(without_flat(signal[:-4], 100)) == [slice(1, 301), slice(302, 501)]
+    assert live_stretches(signal, 100) == [slice(1, 301), slice(502, 505)]
+    assert live_stretches(signal[:-4], 100) == [slice(1, 301), slice(302, 501)]
 
 
 def test_refusals():

@@ -20,7 +20,7 @@ NOISE = np.random.default_rng(0).normal(size=200_000)
 def detected(monkeypatch, request):
     """A detector that finds a beat every 0.8 s from 0.5 s on, so that these tests do not depend on how well the real one works."""
 
-    def delineate(signal, rate_hz, kind):
+    def delineate(signal, rate_hz, kind, habits=None):
         assert np.isfinite(signal).all()
         if np.abs(signal).max() > 1000:
             raise Refusal("no beats found")
@@ -30,7 +30,7 @@ def detected(monkeypatch, request):
         return Landmarks(kind, beat_s, names, beat_s - 0.05, beat_s, beat_s + 0.05, (0.0, end_s), "test")
 
     if "shared" not in request.fixturenames:
-        monkeypatch.setattr(windowing, "_detected", delineate)
+        monkeypatch.setattr(windowing, "landmarks_of", delineate)
 
 
 def csv(path, signal, header="II"):
@@ -171,6 +171,21 @@ def test_a_recording_without_window_beside_a_good_one_is_skipped(tmp_path):
     assert f"skipped {short}: the recording lasts 3.00 s; a window needs 5 s" in windows.notes
 
 
+def test_a_bad_file_beside_good_ones_is_reported_and_left_out_unless_strict(tmp_path):
+    good, bad = csv(tmp_path / "good.csv", NOISE[:1000]), csv(tmp_path / "bad.csv", NOISE[:1000], "R")
+    other = csv(tmp_path / "other.csv", NOISE[1000:2000])
+    windows = read([good, bad, other], rate_hz=100)
+    assert windows.records == [f"{tmp_path.name}/good", f"{tmp_path.name}/other"]
+    assert windows.skipped == (("file that cannot be read", 1),)
+    assert sum("bad.csv: cannot tell ECG from PPG" in note for note in windows.notes) == 1
+    for paths in ([good, bad], tmp_path):
+        with pytest.raises(Refusal, match=r"bad\.csv: cannot tell ECG from PPG"):
+            read(paths, rate_hz=100, strict=True)
+    short = csv(tmp_path / "short.csv", NOISE[:300])
+    with pytest.raises(Refusal, match=r"short\.csv: the recording lasts 3\.00 s"):
+        read([good, short], rate_hz=100, strict=True)
+
+
 @pytest.mark.parametrize(
     ("signal", "header", "options", "message"),
     [
@@ -211,7 +226,7 @@ def test_refusals_of_paths(tmp_path):
         (tmp_path / "none.csv", "no such file or folder"),
         (tmp_path / "empty", "no file here that a reader knows"),
         (str(tmp_path / "*.xyz"), "the pattern matches no file"),
-        ([good, bad], r"bad\.csv: cannot tell ECG from PPG"),
+        ([bad, bad.with_name("bad.csv")], r"bad\.csv: cannot tell ECG from PPG"),
         ([good, ppg], "windows of ecg and ppg cannot be mixed"),
     ):
         with pytest.raises(Refusal, match=message):

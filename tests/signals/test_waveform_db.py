@@ -101,3 +101,15 @@ def test_both_ways_of_counting_a_missing_sample_in_the_checksum_are_accepted(tmp
     fields = line.split()
     (tmp_path / "r.hea").write_text(f"{record_line}\n{' '.join([*fields[:6], str(checksum), *fields[7:]])}\n")
     assert np.isnan(read_recording(tmp_path / "r.hea").signal).sum() == 3
+
+
+def test_a_long_wfdb_record_is_read_in_blocks_and_verified_as_one(tmp_path, monkeypatch):
+    record(tmp_path)
+    whole = read_recording(tmp_path / "r.hea", "ii")
+    monkeypatch.setattr("heartlens.signals.readers.waveform_db.BLOCK", 300)
+    assert (read_recording(tmp_path / "r.hea", "ii").signal == whole.signal).all()
+    content = bytearray((tmp_path / "r.dat").read_bytes())
+    content[-3] ^= 1
+    (tmp_path / "r.dat").write_bytes(content)
+    with pytest.raises(Refusal, match=r"r\.dat: damaged; the samples of i do not add up"):
+        read_recording(tmp_path / "r.hea", "ii")

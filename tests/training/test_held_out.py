@@ -17,7 +17,6 @@ from heartlens.signals.simulate import simulated
 from heartlens.training import embedded, held_out
 from heartlens.training.corpus import Corpus
 from heartlens.training.finetune import Finetune
-from heartlens.training.generation import continued
 from heartlens.training.network import network_of
 from heartlens.training.pretrain import next_token_loss
 from heartlens.training.run_folder import RunFolder
@@ -26,32 +25,6 @@ from heartlens.training.simulation import LENGTH_S, simulated_people
 
 def contexts(n_windows):
     return np.random.default_rng(0).integers(101, size=(n_windows, CONTEXT)).astype(np.uint8)
-
-
-def test_generation_goes_on_and_can_be_repeated(base):
-    network = network_of(base)
-    grown = continued(network, contexts(2), 3, seed=1)
-    assert grown.shape == (2, CONTEXT + 3)
-    assert (grown[:, :CONTEXT] == contexts(2)).all()
-    assert (grown == continued(network, contexts(2), 3, seed=1)).all()
-    assert (grown != continued(network, contexts(2), 3, seed=2)).any()
-
-
-@torch.no_grad()
-def test_generated_tokens_follow_the_models_distribution(base):
-    state = dict(base)
-    state["lm_head.weight"], state["lm_head.bias"] = torch.zeros(101, 8), torch.full((101,), -1e9)
-    state["lm_head.bias"][[7, 9]] = torch.tensor([0.0, 3.0]).clamp_min(1).log()
-    last = continued(network_of(state), contexts(400), 1, seed=0)[:, -1]
-    assert set(last.tolist()) == {7, 9}
-    assert (last == 9).mean() == pytest.approx(0.75, abs=0.07)
-
-
-@torch.no_grad()
-def test_a_context_is_the_last_500_tokens(base):
-    network, tokens = network_of(base), contexts(1)
-    longer = np.concatenate([contexts(2)[1:], tokens], axis=1)
-    assert (continued(network, longer, 4, seed=3)[:, -4:] == continued(network, tokens, 4, seed=3)[:, -4:]).all()
 
 
 @torch.no_grad()

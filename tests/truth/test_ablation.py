@@ -12,6 +12,7 @@ from heartlens.analyses.ablation_figure import deciding
 from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.converters.hooked import hooked_model
 from heartlens.models.planted import CopiesValue, Raises, planted, planted_state, silenced
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate.regular import regular
 from heartlens.tally import Tally
@@ -49,7 +50,7 @@ def detector():
 
 @pytest.fixture(scope="module")
 def detector_tally(detector):
-    return fold(replace(QUICK, cumulative=False), detector, PLAIN, silent)
+    return fold(replace(QUICK, cumulative=False), subject_of(detector), PLAIN, silent)
 
 
 def at(summary, name, head=COPIER, **where):
@@ -214,7 +215,7 @@ def test_beats_are_judged_by_their_f1():
     windows = regular("ppg", 4)
     model = planted({COPIER: Raises(6.0, "systolic_peak")}, windows, **DOUBLE)
     model.origin = replace(model.origin, task="beat (every token)")
-    sums = fold(replace(QUICK, cumulative=False), model, windows, silent).sums.copy(deep=True)
+    sums = fold(replace(QUICK, cumulative=False), subject_of(model), windows, silent).sums.copy(deep=True)
     sums["bottom"][:], sums["intact"][:], sums["ablated"][:] = 10, 0, 0
     sums["ablated"].loc[{"layer": 0, "head": 1, "readout": "beat_misses"}] = 2
     sums["ablated"].loc[{"layer": 0, "head": 1, "readout": "beat_extras"}] = 6

@@ -15,6 +15,7 @@ from heartlens.converters.sizes import Sizes
 from heartlens.measures.irregularity import above_median, irregularity, whole
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Wave, planted, planted_state
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
@@ -126,7 +127,7 @@ def test_auto_asks_the_tokens_that_the_task_reads(tmp_path, task, row):
     model = model_of(random_state())
     model.origin = Origin("tuned", "ecg", task, "", "", "", "", "none")
     analysis = replace(QUICK, base=stored(random_state(seed=1), tmp_path))
-    assert fold(analysis.for_twins(), model, simulated("ecg", 1, 1), silent).sums.attrs["row"] == row
+    assert fold(analysis.for_twins(), subject_of(model), simulated("ecg", 1, 1), silent).sums.attrs["row"] == row
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_the_same_head_on_shuffled_beats_is_no_finding(of_irregular):
     rng = np.random.default_rng(0)
     drawn = rng.permuted(irregular(windows), axis=1)
     other = flagged(windows, drawn)
-    tally = fold(analysis, model_of(flagging_state(STRENGTH)), other, silent)
+    tally = fold(analysis, subject_of(model_of(flagging_state(STRENGTH))), other, silent)
     summary = analysis.summarize(tally, measured.twins)
     assert not summary["effect_survives"].any()
     assert "irregular beats? No" in " ".join(analysis.findings(summary).verdict)

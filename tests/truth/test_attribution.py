@@ -13,6 +13,7 @@ from heartlens.analysis import fold, run, silent
 from heartlens.axes import CONTEXT
 from heartlens.models.origin import Origin
 from heartlens.models.planted import CopiesValue, FirstToken, Raises, planted
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
@@ -27,8 +28,8 @@ QUICK = Attribution(n_permutations=1999, n_twins=0, patch_windows=0)
 def found():
     """12 records, and 20 twins to which 0 is planted."""
     model = planted({HEAD: Raises(AMOUNT, "QRS"), (0, 2): FirstToken()}, WINDOWS)
-    blank = fold(QUICK, planted({HEAD: Raises(0.0, "QRS")}, WINDOWS), WINDOWS[:1], silent)
-    return QUICK.summarize(fold(QUICK, model, WINDOWS, silent), {f"twin {index}": blank for index in range(20)})
+    blank = fold(QUICK, subject_of(planted({HEAD: Raises(0.0, "QRS")}, WINDOWS)), WINDOWS[:1], silent)
+    return QUICK.summarize(fold(QUICK, subject_of(model), WINDOWS, silent), {f"twin {index}": blank for index in range(20)})
 
 
 def test_the_planted_head_adds_what_was_planted_and_no_other_anything(found):
@@ -55,7 +56,7 @@ def test_only_the_planted_head_survives(found):
 
 def test_what_a_twin_also_adds_does_not_survive():
     model = planted({HEAD: Raises(AMOUNT, "QRS")}, WINDOWS)
-    tally = fold(QUICK, model, WINDOWS, silent)
+    tally = fold(QUICK, subject_of(model), WINDOWS, silent)
     summary = QUICK.summarize(tally, {"as good": tally})
     assert float(summary["direct_q_value"].sel(layer=HEAD[0], head=HEAD[1])[0]) < 0.05
     assert not summary["direct_survives"].any()
@@ -79,7 +80,7 @@ def test_patching_a_copying_head_moves_the_whole_change_and_no_other_anything():
 def test_variation_is_the_part_of_the_difference_between_records():
     """Of any model the terms' parts sum to 1, and each is the slope of the term on the logit."""
     model = model_of(random_state(scale=0.4))
-    tally = fold(QUICK, model, simulated("ecg", 5, 1), silent)
+    tally = fold(QUICK, subject_of(model), simulated("ecg", 5, 1), silent)
     summary = QUICK.summarize(tally, {})
     parts = [summary[f"{name}_variation"].sel(output="all") for name in ("direct", "direct_mlp", "direct_attention_bias")]
     alone = [summary[f"direct_{name}_variation"].sel(output="all") for name in ("embedding", "position", "constant")]

@@ -15,6 +15,7 @@ from heartlens.analysis import run
 from heartlens.measures.circuit import harm, nested, pruned
 from heartlens.models.interventions.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name
 from heartlens.models.planted import CopiesValue, FirstToken, Wave, planted
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
@@ -98,12 +99,13 @@ def test_fewer_than_two_records_are_refused():
 def test_kept_values_are_those_of_hooks():
     """Every set, run by TransformerLens' hooks: heads and MLPs that are not kept have the partner's activation."""
     model = model_of(random_state(scale=0.4), dtype=torch.float64)
+    subject = subject_of(model)
     windows = simulated("ecg", 2, 1)
-    pair = pair_of(model, windows.tokens, windows.tokens[::-1].copy())
+    pair = pair_of(subject, windows.tokens, windows.tokens[::-1].copy())
     own, other = (torch.from_numpy(tokens.astype(np.int64)) for tokens in (windows.tokens, windows.tokens[::-1].copy()))
     _, known = model.run_with_cache(other)
     sets = np.random.default_rng(0).random((3, 6)) < 0.5
-    found = kept_values(model, windows, pair, sets)
+    found = kept_values(subject, windows, pair, sets)
     for row, values in zip(sets, found, strict=True):
         hooks = []
         for layer in range(2):
@@ -115,9 +117,9 @@ def test_kept_values_are_those_of_hooks():
         logits = model.run_with_hooks(own, fwd_hooks=hooks)
         expected = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), own[:, 1:], reduction="none").mean(-1)
         assert values == pytest.approx(expected.detach().numpy(), abs=1e-9)
-    first = pair_of(model, windows.tokens[:1], windows.tokens[1:])
-    assert kept_values_of_one(model, windows[:1], first, sets) == pytest.approx(found[:, 0], abs=1e-9)
-    assert node_names(model) == ["L1H1", "L1H2", "L2H1", "L2H2", "MLP 1", "MLP 2"]
+    first = pair_of(subject, windows.tokens[:1], windows.tokens[1:])
+    assert kept_values_of_one(subject, windows[:1], first, sets) == pytest.approx(found[:, 0], abs=1e-9)
+    assert node_names(subject) == ["L1H1", "L1H2", "L2H1", "L2H2", "MLP 1", "MLP 2"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_kept_values_are_those_of_hooks():
 def test_the_readout_is_what_the_checkpoint_answers(task, name):
     model = model_of(random_state(task_head=task is not None))
     model.origin = replace(model.origin, task=task)
-    assert readout_name(model, WINDOWS) == name
+    assert readout_name(subject_of(model), WINDOWS) == name
 
 
 def _put(head, known):

@@ -11,6 +11,7 @@ from heartlens.analyses.continuation import Continuation
 from heartlens.analyses.continuation_sums import READOUTS, read
 from heartlens.analysis import fold, run, silent
 from heartlens.models.planted import CopiesValue, Raises, planted
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate.regular import regular
 from heartlens.tally import Tally
@@ -27,7 +28,7 @@ def copier():
 
 @pytest.fixture(scope="module")
 def measured(copier):
-    return fold(QUICK, copier, WINDOWS, silent)
+    return fold(QUICK, subject_of(copier), WINDOWS, silent)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from heartlens.analyses import head_scan
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.axes import CONTEXT
-from heartlens.models.planted import FirstToken, SamePhase, Wave, planted, silenced
 from heartlens.models.nulls.twins import twins
+from heartlens.models.planted import FirstToken, SamePhase, Wave, planted, silenced
+from heartlens.models.subject import subject_of
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 
@@ -209,13 +210,13 @@ def test_twins_of_a_random_model_are_no_finding(monkeypatch):
     windows = simulated("ecg", n_records=5, windows_per_record=1)
     base = model_of(random_state(layers=2, heads=1, scale=0.02))
     few = windows.subset(scan.twin_windows)
-    pool = [fold(scan.for_twins(), twin, few, silent) for _, twin in twins(base, 24, seed=1)]
+    pool = [fold(scan.for_twins(), subject_of(twin), few, silent) for _, twin in twins(base, 24, seed=1)]
     largest = {id(tally): head_scan._largest_lift(tally) for tally in pool}
     monkeypatch.setattr(head_scan, "_largest_lift", lambda tally: largest[id(tally)])  # once for each, not in every repeat
     found = 0
     for repeat, (_, model) in enumerate(twins(base, 16, seed=2)):
         drawn = np.random.default_rng(repeat).choice(len(pool), 20, replace=False)
-        summary = scan.summarize(fold(scan, model, windows, silent), {f"twin {index}": pool[index] for index in drawn})
+        summary = scan.summarize(fold(scan, subject_of(model), windows, silent), {f"twin {index}": pool[index] for index in drawn})
         found += bool(summary["survives"].sel(query="all").any())
     assert found <= 3
 

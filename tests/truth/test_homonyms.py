@@ -17,6 +17,7 @@ from heartlens.analysis import fold, run, silent
 from heartlens.axes import CONTEXT
 from heartlens.measures import homonyms as measures
 from heartlens.measures.resample import q_values
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate.regular import regular
 from heartlens.signals.tokens import tokenise
@@ -58,7 +59,7 @@ def named(tally, n=20):
 @pytest.fixture(scope="module")
 def tallies():
     """The planted model's, and that of a model that knows nothing."""
-    return tuple(fold(HOMONYMS, model, WINDOWS, silent) for model in (phase_in_block_2(), blank()))
+    return tuple(fold(HOMONYMS, subject_of(model), WINDOWS, silent) for model in (phase_in_block_2(), blank()))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_what_all_vectors_share_leaves_centred_and_normed_ones(vectors):
     with torch.no_grad():
         model.W_E[:, 0] = 1 if vectors == "normed" else 100
         model.W_E.add_(100 if vectors == "normed" else 0)
-    summary = HOMONYMS.summarize(fold(replace(HOMONYMS, vectors=vectors), model, WINDOWS[:2], silent), {})
+    summary = HOMONYMS.summarize(fold(replace(HOMONYMS, vectors=vectors), subject_of(model), WINDOWS[:2], silent), {})
     between = float(summary["cosine_between"].sel(BLOCK_2))
     if vectors == "raw":
         assert between == pytest.approx(1, abs=1e-3)
@@ -164,7 +165,7 @@ def test_what_all_vectors_share_leaves_centred_and_normed_ones(vectors):
 
 
 def test_one_record_has_no_interval_no_probe_and_holds_nothing(tallies):
-    tally = fold(HOMONYMS, phase_in_block_2(), WINDOWS[:1], silent)
+    tally = fold(HOMONYMS, subject_of(phase_in_block_2()), WINDOWS[:1], silent)
     summary = HOMONYMS.summarize(tally, named(tallies[1]))
     assert summary["effect_low"].isnull().all()
     assert summary["probe_accuracy"].isnull().all()
@@ -174,7 +175,7 @@ def test_one_record_has_no_interval_no_probe_and_holds_nothing(tallies):
 
 def test_windows_without_cycles_are_not_tested(tmp_path):
     lost = replace(WINDOWS[:2], position=np.full((2, CONTEXT), np.nan))
-    summary = HOMONYMS.summarize(fold(HOMONYMS, blank(), lost, silent), {})
+    summary = HOMONYMS.summarize(fold(HOMONYMS, subject_of(blank()), lost, silent), {})
     assert summary["effect"].isnull().all()
     assert summary["q_value"].isnull().all()
     assert HOMONYMS.findings(summary).verdict[1] == "Rising against falling slope: no pairs of both kinds; nothing was tested."

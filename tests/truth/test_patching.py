@@ -14,6 +14,7 @@ from heartlens.axes import CONTEXT
 from heartlens.converters.hooked import hooked_model
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Raises, planted_state
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.counterfactuals import without_p
 from heartlens.signals.simulate.regular import regular
@@ -53,7 +54,7 @@ def found(measured):
 def exact(request):
     """Both directions, without statistics."""
     analysis = replace(QUICK, direction=request.param)
-    return analysis.summarize(fold(analysis, flagging(), WINDOWS[:2], silent), {})
+    return analysis.summarize(fold(analysis, subject_of(flagging()), WINDOWS[:2], silent), {})
 
 
 def elsewhere(values):
@@ -100,7 +101,7 @@ def test_only_the_planted_head_survives(found):
 
 
 def test_what_a_twin_also_carries_does_not_survive(measured):
-    summary = QUICK.summarize(measured.tally, {"as good": fold(QUICK.for_twins(), flagging(), WINDOWS[:2], silent)})
+    summary = QUICK.summarize(measured.tally, {"as good": fold(QUICK.for_twins(), subject_of(flagging()), WINDOWS[:2], silent)})
     assert float(summary["null_high"]) == pytest.approx(1, abs=1e-6)
     assert not summary["effect_survives"].any()
     assert "No head survives" in " ".join(QUICK.findings(summary).verdict)
@@ -117,7 +118,7 @@ def test_a_head_that_the_control_moves_as_much_does_not_survive(measured):
 
 
 def test_one_record_gives_the_point_estimate_marked_as_such():
-    summary = QUICK.summarize(fold(QUICK, flagging(), WINDOWS[:1], silent), {})
+    summary = QUICK.summarize(fold(QUICK, subject_of(flagging()), WINDOWS[:1], silent), {})
     assert float(summary["effect"].sel(place="all")[HEAD]) == pytest.approx(1, abs=1e-6)
     assert summary["effect_low"].isnull().all()
     assert summary["effect_p_value"].isnull().all()
@@ -130,14 +131,14 @@ def test_one_record_gives_the_point_estimate_marked_as_such():
 def test_records_without_landmarks_are_counted_and_listed():
     bare = replace(WINDOWS[:2], wave=np.where(WINDOWS.inside("P"), -1, WINDOWS.wave)[:2].astype(np.int8))
     windows = replace(WINDOWS[:3], wave=np.concatenate([bare.wave, WINDOWS.wave[2:3]]))
-    summary = QUICK.summarize(fold(QUICK, flagging(), windows, silent), {})
+    summary = QUICK.summarize(fold(QUICK, subject_of(flagging()), windows, silent), {})
     assert summary.attrs["n_records"] == 1
     assert float(summary["effect"].sel(place="all")[HEAD]) == pytest.approx(1, abs=1e-6)
     cautions = " ".join(QUICK.findings(summary).cautions)
     assert "2 records lack the landmarks" in cautions
     assert all(str(record) in cautions for record in bare.record)
     with pytest.raises(Refusal, match="none was patched"):
-        QUICK.summarize(fold(QUICK, flagging(), bare, silent), {})
+        QUICK.summarize(fold(QUICK, subject_of(flagging()), bare, silent), {})
 
 
 def test_ones_own_pairs_give_the_same():

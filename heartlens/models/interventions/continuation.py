@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
-from transformer_lens import HookedTransformer
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor
 
 from heartlens.engine import Sizes
+from heartlens.engine.steps import ATTENTION_OUT, HEADS, INTACT, LAYER, MLP, MLP_OUT, Logits, Steps, Variant, Z, steps_of
+from heartlens.models import hooks
 from heartlens.models.interventions.ablations import values_of
 from heartlens.models.interventions.replacement import Reference, Value
-from heartlens.models.interventions.sweep import HEADS, LAYER, MLP
-from heartlens.models.steps import INTACT, Steps, Variant, sampled
-from heartlens.models.subject import Subject
+from heartlens.models.subject import TOKEN, Subject
+from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 
 Uniforms = Float[np.ndarray, "*variant window draw step"]  # of all variants, or of each its own
@@ -36,8 +37,35 @@ def uniforms(identity: Shaped[np.ndarray, " window"], n_draws: int, n_steps: int
     )
 
 
+def sampled(logits: Logits, uniform: Float[Tensor, "*variant window draw"]) -> Int[Tensor, "variant window draw"]:
+    """The first token whose cumulative probability exceeds the uniform number (inverse CDF)."""
+    cumulative = logits.double().softmax(dim=-1).cumsum(dim=-1)
+    return (cumulative <= uniform[..., None]).sum(dim=-1).clamp_max(logits.shape[-1] - 1)
+
+
+def started(
+    subject: Subject,
+    prompts: Int[Tensor, "window time"],
+    variants: Sequence[Variant],
+    values: Mapping[str, Value],
+    n_draws: int,
+    n_steps: int,
+) -> Steps:
+    """The steps of each variant after the prompts; `values` as in `continued`, which says what is refused."""
+    refuse_task_head(subject)
+    n_prompt, n_ctx = prompts.shape[1], subject.sizes.n_ctx
+    if n_prompt < 1 or n_steps < 1 or n_prompt + n_steps > n_ctx:
+        raise Refusal(f"{n_prompt} tokens and {n_steps} new ones do not fit; legal: one or more of each, together {n_ctx} at most")
+    given = {}
+    for layer in range(subject.sizes.n_layers):
+        for what, name in ((Z, hooks.z(layer)), (ATTENTION_OUT, hooks.attn_out(layer)), (MLP_OUT, hooks.mlp_out(layer))):
+            if name in values:
+                given[what, layer] = _whole(subject, name, values[name], len(prompts))
+    return steps_of(subject.engine, prompts, n_draws, n_steps, variants, given)
+
+
 def continued(
-    model: HookedTransformer,
+    subject: Subject,
     prompts: UInt8[np.ndarray, "window time"],
     drawn: Uniforms,
     variants: Sequence[Variant] = (INTACT,),
@@ -48,13 +76,19 @@ def continued(
     Refuses a task head, which says no next token, a model with hooks, and more tokens than the context holds.
     """
     n_draws, n_steps = drawn.shape[-2:]
-    uniform = torch.from_numpy(drawn).to(model.W_E.device)
+    uniform = torch.from_numpy(drawn).to(subject.engine.device)
     with torch.inference_mode():
-        going = Steps(model, torch.from_numpy(prompts.astype(np.int64)), variants, values or {}, n_draws, n_steps)
-        tokens = [sampled(going.logits, uniform[..., 0])]
+        steps = started(subject, torch.from_numpy(prompts.astype(np.int64)), variants, values or {}, n_draws, n_steps)
+        tokens = [sampled(steps.logits, uniform[..., 0])]
         for step in range(1, n_steps):
-            tokens.append(sampled(going.advance(tokens[-1]), uniform[..., step]))
+            tokens.append(sampled(steps.advance(tokens[-1]), uniform[..., step]))
     return torch.stack(tokens, dim=-1).cpu().numpy().astype(np.uint8)
+
+
+def refuse_task_head(subject: Subject) -> None:
+    """Refuses a model that says no next token."""
+    if subject.answers != TOKEN:
+        raise Refusal("a task head generates nothing; give its base (ecg, ppg)")
 
 
 def variants_continued(
@@ -66,5 +100,15 @@ def variants_continued(
     for one in windows.chunks(1):  # the keys and values of all variants and draws of one window are 0.3 GB
         drawn = uniforms(one.identity, 2 * n_draws, one.tokens.shape[1] - n_prompt, seed)
         sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
-        made.append(continued(subject.model, one.tokens[:, :n_prompt], sets, variants, values_of(subject, how, reference, one)))
+        made.append(continued(subject, one.tokens[:, :n_prompt], sets, variants, values_of(subject, how, reference, one)))
     return np.concatenate(made, axis=1)
+
+
+def _whole(subject: Subject, name: str, value: Value, n_windows: int) -> Float[Tensor, "window time ..."]:
+    """A replacement for the whole context."""
+    shape = (subject.sizes.n_heads, subject.sizes.d_head) if name == hooks.z(hooks.layer_of(name) or 0) else (subject.sizes.d_model,)
+    return (
+        value(torch.zeros(n_windows, subject.sizes.n_ctx, *shape, dtype=subject.engine.dtype, device=subject.engine.device))
+        if callable(value)
+        else value
+    )

@@ -1,12 +1,11 @@
 """Twins of a fine-tuned model: its base, changed at random as much as fine-tuning changed it. What these show, any change would."""
 
-import copy
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from heartlens.converters.lens import HookedTransformer, copied, parameters
 from heartlens.models.origin import origin_of
 
 
@@ -16,14 +15,14 @@ def perturbed(model: HookedTransformer, base: HookedTransformer, n_twins: int, s
     To every tensor that differs between model and base a normal change of the same Frobenius norm is added, to every head's slice one of
     that slice's; a tensor that differs in shape (another output) stays the base's. A twin has the model's origin, so that it has its base.
     """
-    twin = copy.deepcopy(base)
+    twin = copied(base)
     twin.origin = origin_of(model)
-    tuned = dict(model.named_parameters())
+    tuned, originals = parameters(model), parameters(base)
     for index in range(n_twins):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         with torch.no_grad():
-            for (name, changed), original in zip(twin.named_parameters(), base.parameters(), strict=True):
-                new = tuned[name]
+            for name, changed in parameters(twin).items():
+                new, original = tuned[name], originals[name]
                 if new.shape == original.shape and not torch.equal(new, original):
                     changed.copy_(original + _as_large(new - original, generator))
         yield f"perturbed {index}", twin

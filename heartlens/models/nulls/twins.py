@@ -5,26 +5,27 @@ entries in random order, so that every tensor keeps its distribution of values b
 "Sanity checks for saliency maps".
 """
 
-import copy
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
+
+from heartlens.converters.lens import HookedTransformer, copied, parameters
 
 INITIAL_SD = 0.02
 
 
 def twins(model: HookedTransformer, n_twins: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
     """`n_twins` twins by name, random and shuffled in turn. Each is only good until the next is asked for: they share one model."""
-    twin = copy.deepcopy(model)
+    twin = copied(model)
     kinds: tuple[tuple[str, Callable[..., Tensor]], ...] = (("random", _drawn), ("shuffled", _shuffled))
     for index in range(n_twins):
         name, weights = kinds[index % 2]
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         with torch.no_grad():
-            for (tensor_name, changed), original in zip(twin.named_parameters(), model.parameters(), strict=True):
-                changed.copy_(weights(tensor_name, original, generator))
+            originals = parameters(model)
+            for tensor_name, changed in parameters(twin).items():
+                changed.copy_(weights(tensor_name, originals[tensor_name], generator))
         yield f"{name} {index // 2}", twin
 
 

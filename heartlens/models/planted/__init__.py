@@ -15,11 +15,11 @@ from itertools import accumulate, pairwise
 import numpy as np
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from heartlens.axes import CONTEXT, head_label
 from heartlens.checkpoints.read import fingerprint
-from heartlens.converters.hooked import hooked_model
+from heartlens.converters.bridge import converted_model
+from heartlens.converters.lens import HookedTransformer
 from heartlens.converters.sizes import Sizes, sizes_of
 from heartlens.models.origin import Origin
 from heartlens.models.planted.facts import Fact, Rhythm, Stream, rhythm_of
@@ -46,7 +46,7 @@ def planted(
     """The model whose heads do what their plants say on `windows`, with an origin as `load` gives it. Refuses what `planted_state` does."""
     state = planted_state(plants, windows, layers=layers, heads=heads, d_model=d_model, d_head=d_head)
     name = "planted: " + (", ".join(f"{head_label(*head)} {plants[head]}" for head in sorted(plants)) or "nothing")
-    model = hooked_model(state, dtype=dtype, name=name)
+    model = converted_model(state, dtype=dtype, name=name)
     task = "task head" if sizes_of(state).has_task_head else None
     model.origin = Origin(name, windows.kind, task, "", fingerprint(state), "", "", "none")
     return model

@@ -28,13 +28,18 @@ def simulated(kind: str, n_records: int = 20, windows_per_record: int = 2, rhyth
     if n_records < 1 or windows_per_record < 1 or seed < 0:
         given = f"{n_records} records of {windows_per_record} windows, seed {seed}"
         raise Refusal(f"cannot simulate {given}; give at least 1 record, 1 window a record and a seed of 0 or more")
-    windows = concatenate([_record(kind, rhythm, seed, number, windows_per_record) for number in range(n_records)])
+    return concatenate([person(kind, number, windows_per_record, rhythm, seed) for number in range(n_records)])
+
+
+def person(kind: str, number: int, windows_per_record: int = 2, rhythm: str = "sinus", seed: int = 0) -> Windows:
+    """The windows of one of the people of `simulated`."""
+    rng = np.random.default_rng([seed, number, *kind.encode(), *rhythm.encode()])
+    inner_s = windows_per_record * CONTEXT / KINDS[kind].rate_hz
+    signal, landmarks = SIMULATE[kind](rng, inner_s + 2 * MARGIN_S, rhythm)
+    windows = cut(signal, replace(landmarks, span_s=(MARGIN_S, MARGIN_S + inner_s)), person_name(kind, number))
     source = f"simulated {kind} ({rhythm}, seed {seed})"
     return replace(windows, sources=(source,), notes=(*windows.notes, f"simulated signals, not recordings: {source}"))
 
 
-def _record(kind: str, rhythm: str, seed: int, number: int, n_windows: int) -> Windows:
-    rng = np.random.default_rng([seed, number, *kind.encode(), *rhythm.encode()])
-    inner_s = n_windows * CONTEXT / KINDS[kind].rate_hz
-    signal, landmarks = SIMULATE[kind](rng, inner_s + 2 * MARGIN_S, rhythm)
-    return cut(signal, replace(landmarks, span_s=(MARGIN_S, MARGIN_S + inner_s)), f"simulated {kind} {number:02d}")
+def person_name(kind: str, number: int) -> str:
+    return f"simulated {kind} {number:02d}"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from heartlens.checkpoints.whole import write_whole
+from heartlens.whole import write_whole
 
 
 def test_two_that_write_at_once_do_not_meet(monkeypatch, tmp_path):

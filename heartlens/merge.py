@@ -1,0 +1,130 @@
+"""Join shards: the tallies that `--shard I/N` wrote, added, and the result written as one run would have.
+
+Refuses shards of other checkpoints, options, versions or lists of recordings, a shard or a recording given twice, and missing shards unless
+--partial. The checkpoint is needed once more, to measure its twins on the few windows that were chosen from all shards: none of
+them alone knows which. So the result is that of one run over all recordings, to the same bits.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from heartlens.cli import FORMATS, refuse_existing, told
+from heartlens.exits import exit_code
+from heartlens.gather import Gathered
+from heartlens.parser import Parser
+from heartlens.partial import OF_ONE_RUN, Shard, shard_named
+from heartlens.refusal import Refusal
+from heartlens.store import read_gathered, refuse_other_meaning, refuse_twice
+from heartlens.tally import counted_twice
+
+MEANING = (*OF_ONE_RUN, "n_recordings", "recordings_sha256")
+
+
+def main() -> NoReturn:
+    """Join the shards of the command line and leave with the exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """The exit code of the command with `arguments`."""
+    return exit_code(lambda: _run(_parse(arguments)))
+
+
+def merged(paths: Iterable[Path], *, is_partial: bool = False) -> tuple[Gathered, dict[str, Any]]:
+    """What the shards in `paths` (folders or files) gathered together, and their run's attributes. The module says what is refused."""
+    total, attrs = Gathered(), dict[str, Any]()
+    shards: dict[Shard, Path] = {}
+    for path in paths:
+        file = path / "tally.nc" if path.is_dir() else path
+        gathered, _, own = read_gathered(file)
+        if not own["shard"]:
+            raise Refusal(f"{file} is what a stopped run has saved, not a shard; finish that run with --resume")
+        shard = shard_named(own["shard"])
+        if attrs:
+            refuse_other_meaning(attrs, own, MEANING)
+        if shards and shard.n_shards != next(iter(shards)).n_shards:
+            raise Refusal(
+                f"{file} is shard {shard}, and {next(iter(shards.values()))} is shard {next(iter(shards))}: these do not fit together"
+            )
+        if shard in shards:
+            raise Refusal(f"{shards[shard]} and {file} are both shard {shard}; give it once")
+        refuse_twice(counted_twice(total.tally, gathered.tally))
+        shards[shard] = file
+        total, attrs = total + gathered, attrs or own
+    return _with_missing(total, set(shards), is_partial), attrs
+
+
+def _with_missing(total: Gathered, shards: set[Shard], is_partial: bool) -> Gathered:
+    n_shards = next(iter(shards)).n_shards
+    missing = [str(shard) for number in range(1, n_shards + 1) if (shard := Shard(number, n_shards)) not in shards]
+    if not missing:
+        return total
+    if not is_partial:
+        raise Refusal(f"missing: shard {', '.join(missing[:8])}{' and more' if len(missing) > 8 else ''}; --partial joins the others")
+    note = f"only {len(shards)} of {n_shards} shards of the recordings; missing: {', '.join(missing)}"
+    read = replace(total.read, notes=total.read.notes | {note}, skipped=(*total.read.skipped, ("missing shard", len(missing))))
+    return replace(total, read=read)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    about = __doc__ or ""
+    parser = Parser(
+        prog="python -m heartlens.merge", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="the folders of all shards, or their tally.nc")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--partial", action="store_true", help="join the shards there are; the result says which are missing")
+    parser.add_argument("--checkpoint", metavar="FILE", help="where the checkpoint lies, if not where the shards found it")
+    parser.add_argument("--format", nargs="+", default=["pdf", "png"], choices=FORMATS, help="formats of the figure")
+    parser.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
+    parser.add_argument("--offline", action="store_true", help="download nothing")
+    parser.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
+    return parser.strict(arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.offline:
+        os.environ["HEARTLENS_OFFLINE"] = "1"
+    refuse_existing(options.out, overwrite=options.overwrite)
+    total, attrs = merged(options.shards, is_partial=options.partial)
+    from heartlens import analysis as frame
+    from heartlens import session
+
+    analysis = _analysis(attrs)
+    measured = frame.finished(analysis, _subject(options, attrs), total)
+    made = session.Made(measured, frame.summarize(analysis, measured), total.n_lost)
+    return told(analysis, made, session.write(analysis, made, options.out, options.format), options)
+
+
+def _analysis(attrs: dict[str, Any]) -> Any:
+    """The analysis that the shards are of, with their options."""
+    module = re.sub(r"(?<!^)(?=[A-Z])", "_", attrs["analysis"]).lower()
+    return getattr(importlib.import_module(f"heartlens.analyses.{module}"), attrs["analysis"])(**json.loads(attrs["options"]))
+
+
+def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
+    """The model that the shards were measured on. Refuses other weights."""
+    from heartlens.models.load import device_named, load
+    from heartlens.models.subject import subject_of
+
+    subject = subject_of(load(options.checkpoint or attrs["checkpoint_given"], device=device_named(options.device)))
+    if subject.origin.fingerprint != attrs["checkpoint_fingerprint"]:
+        raise Refusal(
+            f"{subject.origin.checkpoint} has other weights than {attrs['checkpoint']} that the shards were measured on; "
+            "name that file with --checkpoint"
+        )
+    return subject
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""A run that can be stopped: what it gathered is saved every few minutes, and another run goes on with it to the same bits.
+
+`tally.partial.nc` lies in the output folder while a run is under way. It is written beside and then put in place, so that whatever ends
+the run leaves the file of before or the new one. It names the run it is of (checkpoint, options, recordings, versions); others are refused.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from heartlens.gather import Gathered, Open, Total
+from heartlens.provenance import Inventory, provenance
+from heartlens.refusal import Refusal
+from heartlens.signals.source import Source
+from heartlens.store import PARTIAL_TALLY, read_gathered, write_gathered
+
+OF_ONE_RUN = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "versions", "data_options")
+OF_RECORDINGS = ("recordings_sha256", "n_recordings", "shard")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` of `n_shards` of the recordings, counted from 1."""
+
+    number: int
+    n_shards: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.n_shards}"
+
+    def names(self, names: list[str]) -> list[str]:
+        """The shard's recordings: of all names in the order of the alphabet, every n-th. Refuses fewer recordings than shards."""
+        if len(names) < self.n_shards:
+            raise Refusal(f"--shard {self}: there are {len(names)} recordings, and every shard needs one; give at most {len(names)} shards")
+        return sorted(names)[self.number - 1 :: self.n_shards]
+
+
+def shard_named(text: str) -> Shard:
+    """The shard that `i/n` names. Refuses what names none.
+
+    >>> shard_named("2/8")
+    Shard(number=2, n_shards=8)
+    """
+    number, slash, n_shards = text.partition("/")
+    if not (slash and number.strip().isdigit() and n_shards.strip().isdigit() and 1 <= int(number) <= int(n_shards)):
+        raise Refusal(f"--shard {text}: legal are 1/n to n/n, for instance 2/8")
+    return Shard(int(number), int(n_shards))
+
+
+def attrs_of_run(analysis: Any, subject: Any, source: Source, shard: Shard | None) -> dict[str, Any]:
+    """What a partial tally, or a shard's, says of the run it is of."""
+    names = sorted(source.names())
+    options = {each.name: getattr(source, each.name) for each in fields(source) if each.name not in ("paths", "windows")}  # type: ignore[arg-type]
+    return {
+        **{name: value for name, value in provenance(analysis, subject, Inventory()).items() if not name.startswith("data_")},
+        "data_options": json.dumps({"source": type(source).__name__, **options}, sort_keys=True),
+        "recordings_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "n_recordings": len(names),
+        "shard": str(shard or ""),
+    }
+
+
+class Partial:
+    """The partial tally in `folder` of a run that `attrs` describe; `names` are its recordings in their order."""
+
+    def __init__(self, folder: Path, attrs: dict[str, Any], names: list[str], every_s: float) -> None:
+        self.path, self._attrs, self._names, self._every_s = folder / PARTIAL_TALLY, attrs, names, every_s
+        self._saved_s = time.monotonic()
+
+    def stored(self) -> tuple[Gathered, Open]:
+        """What an earlier run saved; nothing if there is no file. Refuses a file of another run."""
+        if not self.path.exists():
+            return Gathered(), Open()
+        total, opened, attrs = read_gathered(self.path)
+        for name in (*OF_ONE_RUN, *OF_RECORDINGS):
+            if attrs.get(name) != self._attrs[name]:
+                given, there = (_short(value) for value in (self._attrs[name], attrs.get(name)))
+                raise Refusal(f"{self.path} is of another run: its {name} is {there}, now it is {given}; --overwrite starts anew")
+        return total, opened
+
+    def save(self, total: Total, opened: Open, *, now: bool = False) -> None:
+        """Save what was gathered, if there is something and that was not done for a while, or `now`."""
+        if now or time.monotonic() - self._saved_s >= self._every_s:
+            n_done = total.n_recordings
+            is_under_way = self._names[n_done : n_done + 1] == [opened.name]
+            if total.value.read.kind or is_under_way:
+                write_gathered(total.value, opened if is_under_way else Open(), self._attrs, self.path)
+            self._saved_s = time.monotonic()
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,251 @@
+"""Where windows come from, recording by recording: files, simulated people, windows in memory; and all of them read ahead.
+
+`ahead` has recordings read on other processes while their windows are used. Each process holds one part at a time, so memory grows
+with the number of processes, not of recordings. The parts and their order do not depend on the number of processes.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.refusal import Refusal, unknown
+from heartlens.signals.readers import read_recording
+from heartlens.signals.reading_process import Ended, ReadingProcess
+from heartlens.signals.recording import agreed_rate
+from heartlens.signals.search import Found, Paths, distinct_names, find
+from heartlens.signals.windowing import MOST_AT_ONCE, Choice, windows_of
+from heartlens.windows import Windows
+
+MOST_PROCESSES = 8
+FILE_S, BYTES_PER_S = 0.03, 2e6  # what reading takes of a processor: LUDB, MIT-BIH and a day of one lead, landmarks included
+PERSON_S = 0.01  # to simulate one
+WORTH_S = 5.0  # of reading; a process takes 2 s to start
+
+BAD_FILE = "file that cannot be read"
+NO_RECORDING = "file that is no recording"
+NO_WINDOW = "recording without a usable window"
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Recordings by name. `parts` gives the windows of one in order of time, in parts of bounded size, or refuses it."""
+
+    @property
+    def kind(self) -> str | None: ...
+    def names(self) -> list[str]: ...
+    def parts(self, name: str) -> Iterator[Windows]: ...
+
+
+class Unreadable(Refusal):
+    """The file, not what is in it, is at fault; `is_named`: the user named it, and did not merely search a folder or a pattern."""
+
+    def __init__(self, message: str, is_named: bool) -> None:
+        super().__init__(message)
+        self.is_named = is_named
+
+
+@dataclass(frozen=True)
+class Files:
+    """Recordings in files: `paths` are files, folders (searched throughout) and patterns; the other fields are the options of `read`."""
+
+    paths: Paths
+    lead: str | int | None = None
+    rate_hz: float | None = None
+    kind: str | None = None
+    landmarks: str = "auto"
+    bandpass: bool = False
+    stride: int = CONTEXT
+    max_windows: int | None = None
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        paths = (self.paths,) if isinstance(self.paths, str | os.PathLike) else tuple(self.paths)
+        object.__setattr__(self, "paths", paths)
+        if self.kind is not None and self.kind not in KINDS:
+            raise unknown("kind", self.kind, KINDS)
+        if self.rate_hz is not None:
+            agreed_rate(None, self.rate_hz, Path("--rate"))
+        assert self._choice
+
+    def names(self) -> list[str]:
+        return list(self.found)
+
+    def parts(self, name: str) -> Iterator[Windows]:
+        """The windows of one recording; `Unreadable` where the file is no recording."""
+        path, is_named = self.found[name].path, self.found[name].named
+        try:
+            recording = read_recording(path, self.lead, self.rate_hz, self.kind)
+            kind = recording.kind or self.kind
+            if kind is None:
+                raise Refusal(f"{path}: cannot tell ECG from PPG by the name {recording.lead!r}; give the kind, or another lead")
+        except Refusal as refusal:
+            raise Unreadable(str(refusal), is_named) from refusal
+        yield from windows_of(replace(recording, name=name), kind, self._choice)
+
+    @cached_property
+    def found(self) -> dict[str, Found]:
+        """The files by the names of their recordings. Searched for once: a copy on another process has the same."""
+        found = find(self.paths)
+        return dict(zip(distinct_names([each.path for each in found]), found, strict=True))
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.landmarks, self.bandpass, self.stride, self.max_windows, self.draw)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Simulated people, one window each; those of another rhythm than sinus are other people by name too."""
+
+    kind: str
+    rhythms: tuple[str, ...] = ("sinus",)
+    seed: int = 0
+    n_records: int = 24
+
+    def names(self) -> list[str]:
+        return list(self._people)
+
+    def parts(self, name: str) -> Iterator[Windows]:
+        from heartlens.signals.simulate.corpus import person
+
+        rhythm, number = self._people[name]
+        windows = person(self.kind, number, windows_per_record=1, rhythm=rhythm, seed=self.seed)
+        yield replace(windows, record=np.full(len(windows), name))
+
+    @property
+    def _people(self) -> dict[str, tuple[str, int]]:
+        from heartlens.signals.simulate.corpus import person_name
+
+        return {
+            person_name(self.kind, number) + ("" if rhythm == "sinus" else f" {rhythm}"): (rhythm, number)
+            for rhythm in dict.fromkeys(self.rhythms)
+            for number in range(self.n_records)
+        }
+
+
+@dataclass(frozen=True)
+class Given:
+    """Windows in memory, by record; what was skipped is told with the first."""
+
+    windows: Windows
+
+    @property
+    def kind(self) -> str:
+        return self.windows.kind
+
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(self.windows.record.tolist()))
+
+    def parts(self, name: str) -> Iterator[Windows]:
+        own = self.windows[self.windows.record == name]
+        if name != self.windows.record[0]:
+            own = replace(own, skipped=())
+        for number, part in enumerate(own.chunks(MOST_AT_ONCE)):
+            yield replace(part, skipped=()) if number else part
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some windows of a recording, or why there are none (more): then `reason` is the kind of `refusal`, as it is counted."""
+
+    name: str
+    windows: Windows | None
+    refusal: str = ""
+    is_last: bool = False
+    reason: str = ""
+
+
+def ahead(source: Source, names: list[str] | None = None, n_workers: int | None = None) -> Iterator[Part]:
+    """The parts of the recordings `names` (all, if not given), in that order, each recording's last part marked.
+
+    `n_workers` processes read ahead; 0 reads in this process, as does None where reading takes less than starting processes. A
+    recording that is refused, or whose process ends, costs itself only: its last part says why, and the parts before it must not count.
+    """
+    names = source.names() if names is None else names
+    n_workers = _n_workers(source, names) if n_workers is None else min(n_workers, len(names))
+    processes: list[ReadingProcess] = []
+    try:
+        with suppress(OSError):  # where none, or not as many, can be started: not as fast, and as good
+            while len(processes) < n_workers:
+                processes.append(ReadingProcess(source))
+        yield from _read_ahead(source, names, processes) if processes else _read_here(source, names)
+    finally:
+        for process in processes:
+            process.stop()
+
+
+def parts_of(source: Source, name: str) -> Iterator[Part]:
+    """The parts of one recording, read in this process."""
+    held = None
+    try:
+        for windows in source.parts(name):
+            if held is not None:
+                yield Part(name, held)
+            held = windows
+    except Unreadable as refusal:
+        yield Part(name, None, str(refusal), True, BAD_FILE if refusal.is_named else NO_RECORDING)
+    except Refusal as refusal:
+        yield Part(name, None, str(refusal), True, NO_WINDOW)
+    except MemoryError:
+        yield Part(name, None, f"{name}: there is too little memory to read it", True, BAD_FILE)
+    else:
+        yield Part(name, held, "" if held is not None else f"{name}: no windows", True, "" if held is not None else NO_WINDOW)
+
+
+def _read_here(source: Source, names: Iterable[str]) -> Iterator[Part]:
+    for name in names:
+        yield from parts_of(source, name)
+
+
+def _read_ahead(source: Source, names: list[str], processes: list[ReadingProcess]) -> Iterator[Part]:
+    """The parts in order. A process that ended is replaced in `processes`; one that never started is not, nor are the others then used."""
+    begun = deque[tuple[str, int]]()  # the recordings that are being read, each with the number of its process
+    waiting = deque(names)
+    for number in range(len(processes)):
+        _begin(waiting, begun, processes, number)
+    while begun:
+        name, number = begun[0]
+        try:
+            part = processes[number].receive()
+        except Ended as how:
+            processes[number].stop()
+            if not processes[number].is_ready:
+                yield from _read_here(source, [name for name, _ in begun] + list(waiting))
+                return
+            part = Part(name, None, f"{name}: the process that read it {how}", True, BAD_FILE)
+            processes[number] = ReadingProcess(source)
+        if part.is_last:
+            begun.popleft()
+            _begin(waiting, begun, processes, number)
+        yield part
+
+
+def _begin(waiting: deque[str], begun: deque[tuple[str, int]], processes: list[ReadingProcess], number: int) -> None:
+    if waiting:
+        processes[number].begin(waiting[0])
+        begun.append((waiting.popleft(), number))
+
+
+def _n_workers(source: Source, names: list[str]) -> int:
+    """As many processes as there are processors, or none where reading takes less than WORTH_S."""
+    if isinstance(source, Files):
+        reading_s = sum(FILE_S + _n_bytes(source.found[name].path) / BYTES_PER_S for name in names)
+    else:
+        reading_s = PERSON_S * len(names) if isinstance(source, Simulated) else 0.0
+    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(n_processors, MOST_PROCESSES, len(names)) if reading_s > WORTH_S else 0
+
+
+def _n_bytes(path: Path) -> int:
+    """The size of a file; of a WFDB header, that of the signals beside it."""
+    signals = path.with_suffix(".dat")
+    file = signals if path.suffix == ".hea" and signals.is_file() else path
+    return file.stat().st_size if file.is_file() else 0
