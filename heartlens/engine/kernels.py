@@ -21,6 +21,7 @@ LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lie
 
 ONE, ZERO, LN2 = np.float32(1.0), np.float32(0.0), np.float32(np.log(2.0))
 LOWEST = np.float32(-100.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
+NEVER = np.float32(-1e38)  # the score of a key that is not there: less than any score, whatever is subtracted
 HIGHEST = np.float32(127.0)  # exp2 of more is no float32; such a row is made anew
 C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), np.float32(0.055503290351537768)
 C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
@@ -103,9 +104,9 @@ def _powered(weight, n, offset):  # type: ignore[no-untyped-def]
     """Write exp2(score - offset) over the first `n` scores, 0 after them; their total, and the total of weight times (score - offset)."""
     total, moment = ZERO, ZERO
     for j in range(n, whole(n)):
-        weight[j] = LOWEST + offset
+        weight[j] = NEVER
     for j in range(whole(n)):
-        score = weight[j] - offset
+        score = max(weight[j] - offset, LOWEST)
         power = _exp2(score)
         weight[j] = power
         total += power
