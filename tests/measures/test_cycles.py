@@ -25,7 +25,7 @@ def looking_back(n_tokens, n_heads=1):
 
 
 def sums(pattern, **what):
-    return sums_of_pattern(pattern, Asked(np.full(pattern.shape[::2], -1, np.int32), 0, **what), 0)
+    return sums_of_pattern(pattern, Asked(np.full(pattern.shape[::2], -1, np.int32), np.empty(0, np.int32), **what), 0)
 
 
 def found(pattern, n_sink=0):
