@@ -1,7 +1,6 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,22 +8,13 @@ from jaxtyping import install_import_hook
 
 os.environ["HEARTLENS_NO_LANDMARK_CACHE"] = "1"  # also for the processes that tests start: every test delineates anew
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # steps so small cost more when threads share them, on busy machines many times as much
+
 # An int is a float to beartype as it is to mypy, so that `rate_hz=125` is as good as 125.0.
 hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))").hook
 KERNELS = ("heartlens.engine.kernels", "heartlens.engine.step_kernel")
 is_checked = hook.should_instrument
 hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Steps so small cost more when they are shared, on busy machines many times as much."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,6 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
 WHOLE_FLOORS = (0, 5, 7)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
     ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
-    ("provenance", "models.origin"): "what a result says of its weights; without torch",
     ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
     ("converters.__main__", "signals"): "... on simulated windows ...",
     ("converters.__main__", "provenance"): "... with versions ...",

@@ -22,7 +22,6 @@ from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 WINDOWS = simulated("ecg", 2, 1, seed=0)
 TOKENS = torch.from_numpy(WINDOWS.tokens.astype(np.int64))
 PARTS = ("heads", "mlp", "layer")

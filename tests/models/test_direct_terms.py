@@ -14,7 +14,6 @@ from heartlens.engine import engine_of
 from heartlens.models.interventions import attribution
 from heartlens.models.interventions.attribution import direct_terms, estimated_effects, exact_effects, lens, read, value_of, whole_effect
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 LOADS = {"as it is": {}, "folded": {"fold_ln": True, "center_writing_weights": True}}
 CLEAN, CORRUPT = torch.randint(0, 101, (2, 2, CONTEXT), generator=torch.Generator().manual_seed(3))
 NEXT = CLEAN.roll(-1, dims=1)

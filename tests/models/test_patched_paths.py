@@ -15,7 +15,6 @@ from heartlens.models.interventions.patching import Readout, direct_effects, hea
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 N_LAYERS, N_HEADS = 3, 2
 WINDOWS = simulated("ecg", 2, 1)
 CLEAN, CORRUPT = WINDOWS.tokens, WINDOWS.tokens[:, ::-1].copy()

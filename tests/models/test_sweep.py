@@ -14,7 +14,6 @@ from heartlens.models.interventions.sweep import intact, swept
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 N_LAYERS, N_HEADS = 3, 2
 STATE = random_state(layers=N_LAYERS, heads=N_HEADS, d_head=6, scale=0.4)  # of a width that no default scale is right for
 NAMES = [name(layer) for layer in range(N_LAYERS) for name in (hooks.z, hooks.mlp_out, hooks.attn_out)]
