@@ -64,8 +64,10 @@ class FusedEngine(TorchEngine):
         with torch.inference_mode():
             if attention is not None or mlp is not None:
                 return super().after(x, layer, z=z, attention=attention, mlp=mlp)
-            z, block = self.mixed(x, layer) if z is None else z, _Block(self.model, layer)
-            return torch.stack([block.after(window, own)[1] for window, own in zip(x, z, strict=True)])
+            z, block, post = self.mixed(x, layer) if z is None else z, _Block(self.model, layer), torch.empty_like(x)
+            for w, window in enumerate(x):
+                post[w] = block.after(window, z[w])[1]
+        return post
 
     def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
         with torch.inference_mode():
@@ -124,6 +126,8 @@ class FusedEngine(TorchEngine):
                     )
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0])[1]
+            if asked.rows:
+                scratch.rows[:] = scratch.rows[:, :, row_of[list(asked.rows)]]  # where a row is asked for twice, the kernel wrote the last
             yield scratch.of_layer(layer)
 
     def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
@@ -147,10 +151,10 @@ class FusedEngine(TorchEngine):
                         x[w] = block.after(window, z[0])[1]
             yield LayerAttention(layer, pattern, entropy)
 
-    def _empty_z(self, x: Stream) -> Mixed:
+    def _empty_z(self, x: Stream) -> Float[Tensor, "window query head width"]:
         return torch.empty(*x.shape[:2], self.sizes.n_heads, padded(self.sizes.d_head))
 
-    def _narrow(self, z: Float[Tensor, "window query head padded"]) -> Mixed:
+    def _narrow(self, z: Float[Tensor, "window query head width"]) -> Mixed:
         """Without the padding of the heads."""
         return z if z.shape[-1] == self.sizes.d_head else z[..., : self.sizes.d_head].contiguous()
 

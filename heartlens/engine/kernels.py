@@ -21,6 +21,7 @@ LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lie
 
 ONE, ZERO, LN2 = np.float32(1.0), np.float32(0.0), np.float32(np.log(2.0))
 LOWEST = np.float32(-100.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
+NEVER = np.float32(-1e38)  # the score of a key that is not there: less than any score, whatever is subtracted
 HIGHEST = np.float32(127.0)  # exp2 of more is no float32; such a row is made anew
 C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), np.float32(0.055503290351537768)
 C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
@@ -103,9 +104,9 @@ def _powered(weight, n, offset):  # type: ignore[no-untyped-def]
     """Write exp2(score - offset) over the first `n` scores, 0 after them; their total, and the total of weight times (score - offset)."""
     total, moment = ZERO, ZERO
     for j in range(n, whole(n)):
-        weight[j] = LOWEST + offset
+        weight[j] = NEVER
     for j in range(whole(n)):
-        score = weight[j] - offset
+        score = max(weight[j] - offset, LOWEST)
         power = _exp2(score)
         weight[j] = power
         total += power
@@ -270,18 +271,29 @@ def attention_sums(  # type: ignore[no-untyped-def]
                     for j in range(n_left_out, n):
                         own[j] += weight[j] * factor
                 if bins.shape[0] > 0:
-                    place, total_of = bins[w, t], binned[w, h]
-                    for j in range(n_left_out, n):
-                        if place[j] >= 0:
-                            total_of[place[j]] += np.float64(weight[j] * factor)
+                    _add_to_bins(weight, n_left_out, n, factor, bins[w, t], binned[w, h])
                 for c in range(n_coordinates):
-                    reach, along = ZERO, coordinate[w, c]
-                    for j in range(n_left_out, n):
-                        reach += weight[j] * along[j]
-                    reached[w, h, t, c] = reach * factor
+                    reached[w, h, t, c] = _along(weight, n_left_out, n, coordinate[w, c]) * factor
             _gather(by_group, extent, column_of, column[w, h])
             if runs.shape[0] > 0:
                 _sum_runs(by_group, extent, runs[w], on_runs[w, h])
+
+
+@compiled
+def _add_to_bins(weight, first, n, factor, place, total):  # type: ignore[no-untyped-def]
+    """Add the weights of the keys `first` to `n` to the totals of their bins."""
+    for j in range(first, n):
+        if place[j] >= 0:
+            total[place[j]] += np.float64(weight[j] * factor)
+
+
+@compiled
+def _along(weight, first, n, coordinate):  # type: ignore[no-untyped-def]
+    """The sum of weight times coordinate over the keys `first` to `n`."""
+    total = ZERO
+    for j in range(first, n):
+        total += weight[j] * coordinate[j]
+    return total
 
 
 @compiled

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Float32, Int16, Int32, Integer
 from torch import Tensor
 
+from heartlens.refusal import Refusal
+
 Tokens = Integer[Tensor, "window time"]
 Stream = Float[Tensor, "window time d_model"]
 Mixed = Float[Tensor, "window query head d_head"]
@@ -75,6 +77,16 @@ class Asked:
     coordinates: Float32[np.ndarray, "window coordinate key"] | None = None
     rows: tuple[int, ...] = ()
     by_value: bool = False
+
+    def __post_init__(self) -> None:
+        n_time, nothing = self.group.shape[1], np.zeros((0, 2), int)
+        bins, runs = (nothing if each is None else each for each in (self.bins, self.runs))
+        if self.group.max(initial=-1) >= self.n_groups or bins.max(initial=-1) >= self.n_bins:
+            raise Refusal(f"a group or bin is beyond those that are counted; legal: groups below {self.n_groups}, bins below {self.n_bins}")
+        if runs.min(initial=0) < 0 or runs.max(initial=0) > n_time or (np.diff(runs) < 0).any():
+            raise Refusal(f"a run of keys ends before it begins, or lies beyond 0 to {n_time}")
+        if any(not -n_time <= row < n_time for row in self.rows):
+            raise Refusal(f"rows {self.rows} are not all there; legal: those of {n_time} tokens")
 
     @property
     def n_groups(self) -> int:

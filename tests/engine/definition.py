@@ -102,14 +102,15 @@ def entropy(weights):
 def sums(pattern, moved_norm, asked):
     """The sums that `asked` asks for, of one layer's attention, by name."""
     n_windows, n_heads, n_time = pattern.shape[:3]
-    n_runs = 0 if asked.runs is None else asked.runs.shape[1] - 1
+    n_runs = 0 if asked.runs is None else asked.runs.shape[1]
+    n_groups, n_columns = len(asked.column_of), max(asked.column_of.tolist(), default=-1) + 1
     n_coordinates = 0 if asked.coordinates is None else asked.coordinates.shape[1]
     lead = (n_windows, n_heads)
     weights = _to_1(pattern * moved_norm[:, :, None]) if asked.by_value else pattern
     rest = _to_1(np.where(np.arange(n_time) < asked.n_left_out, 0, weights)) if asked.n_left_out else weights
     total = {
-        "columns": np.zeros((*lead, asked.n_groups, n_time)),
-        "on_runs": np.zeros((*lead, asked.n_groups, n_runs)),
+        "columns": np.zeros((*lead, n_columns, n_time)),
+        "on_runs": np.zeros((*lead, n_groups, n_runs)),
         "entropy": entropy(weights),
         "first_share": weights[..., : asked.n_first].sum(axis=-1),
         "binned": np.zeros((*lead, asked.n_bins)),
@@ -120,15 +121,16 @@ def sums(pattern, moved_norm, asked):
         total["rows"][:, :, place] = weights[:, :, row]
     for w in range(n_windows):
         for t in range(n_time):
-            if asked.group[w, t] >= 0:
-                total["columns"][w, :, asked.group[w, t]] += rest[w, :, t]
+            group = asked.group[w, t]
+            if group >= 0:
+                total["columns"][w, :, asked.column_of[group]] += rest[w, :, t]
+                for run in range(n_runs):
+                    start, stop = asked.runs[w, run]
+                    total["on_runs"][w, :, group, run] += rest[w, :, t, start:stop].sum(axis=-1)
         for place in range(asked.n_bins):
             total["binned"][w, :, place] = rest[w, :, asked.bins[w] == place].sum(axis=0)
         for coordinate in range(n_coordinates):
             total["reached"][w, :, :, coordinate] = (rest[w] * asked.coordinates[w, coordinate]).sum(axis=-1)
-        for run in range(n_runs):
-            start, stop = asked.runs[w, run : run + 2]
-            total["on_runs"][w, :, :, run] = total["columns"][w, :, :, start:stop].sum(axis=-1)
     return total
 
 

@@ -54,7 +54,7 @@ ROWS = {
     "similarity": Row("SimilarityScreen", {}, "ecg-sim"),
     "shift": Row("AttentionShift", {"base": "random base", "n_rotations": 3, "n_shuffles": 3}),
     "shift of the last token": Row("AttentionShift", {"base": "random base", "row": "last", "n_rotations": 3, "n_shuffles": 3}),
-    "ablation": Row("Ablation", {"how": "zero,mean,resample", "n_reference": 2}),
+    "ablation": Row("Ablation", {"how": "mean,resample", "n_reference": 2}),
     "ablation of a beat detector": Row("Ablation", {"how": "zero", "cumulative": False}, "beat"),
     "patching": Row("Patching", {"counterfactual": "without_p", "receiver": "L2H1", "base": "none"}, "task"),
     "patching of next tokens": Row("Patching", {"counterfactual": "early_beat", "base": "none"}),
@@ -65,17 +65,9 @@ ROWS = {
     "reliance": Row("Reliance", {"swap_windows": 1}, "task"),
     "continuation": Row("Continuation", {"how": "mean", "n_reference": 2, "n_prompt": 400, "n_draws": 1}),
 }
+TIES = {"auc": 2e-4}  # in float32 rounding may part what ties: a pair of a window's 500 keys that changes order is 5e-5 of an AUC at most
 COUNTED = ("n_", "rank", "in_circuit", "returns")  # beginnings of what is counted or chosen: equal
 every_row = pytest.mark.parametrize("row", list(ROWS))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Steps so small cost more when they are shared, on busy machines many times as much."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +83,7 @@ def model_for(on, dtype):
         return hl.planted({(0, 1): FirstToken(), (1, 2): Wave("P", lag=1)}, windows_for(on), heads=4, dtype=dtype)
     if on in ("random", "task", "beat"):
         model = model_of(random_state(task_head=on != "random"), kind="ppg" if on == "beat" else "ecg", dtype=dtype)
-        return model if on != "beat" else _with_task(model, "beat")
+        return model if on == "random" else _with_task(model, "atrial fibrillation" if on == "task" else "beat")
     return hl.load(on, dtype=dtype)
 
 
@@ -144,8 +136,9 @@ def _gap(got, expected):
 
 def assert_same(got, expected, within):
     apart = gaps(got, expected)
-    print({name: f"{gap:.1e}" for name, gap in apart.items() if gap})
-    assert {name: gap for name, gap in apart.items() if gap > (0 if name.startswith(COUNTED) else within)} == {}
+    allowed = dict.fromkeys(apart, within) | ({} if within == IN_FLOAT64 else TIES)
+    allowed |= {name: 0.0 for name in apart if name.startswith(COUNTED)}
+    assert {name: gap for name, gap in apart.items() if gap > allowed[name]} == {}
 
 
 def test_every_analysis_has_a_row():

@@ -22,6 +22,7 @@ from heartlens.converters.reference import reference_forward
 from heartlens.engine import Asked, Engine, LayerSums, engine_of
 from heartlens.engine.compiled import kernels
 from heartlens.models.planted import FirstToken, SamePhase, Wave
+from heartlens.refusal import Refusal
 from heartlens.signals.simulate.regular import regular
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
@@ -73,11 +74,12 @@ def tokens_for(model, n_windows=2, n_time=None, seed=0):
 
 
 def off(got, expected):
-    """The largest difference, in parts of the largest number expected (of 1 where all are 0)."""
+    """The largest difference, in parts of the largest number expected (of 1 where nothing is larger than 2^-90, which is as good as 0)."""
     got, expected = np.asarray(got, float), np.asarray(expected, float)
     assert got.shape == expected.shape
     assert np.isfinite(got).all()
-    return float(np.abs(got - expected).max(initial=0) / (np.abs(expected).max(initial=0) or 1))
+    largest = np.abs(expected).max(initial=0)
+    return float(np.abs(got - expected).max(initial=0) / (largest if largest > 2.0**-90 else 1))
 
 
 # what an engine computes of streams
@@ -186,23 +188,27 @@ def test_logits_are_those_of_the_original_architecture(ran):
 
 def asked_of(n_windows, n_time, what, seed=0):
     """What is asked for, drawn: `what` names rows of ASKED with + between."""
-    rng, asked = np.random.default_rng(seed), {"group": np.full((n_windows, n_time), -1, np.int32), "n_groups": 0}
+    rng, asked = np.random.default_rng(seed), {"group": np.full((n_windows, n_time), -1, np.int32), "column_of": np.zeros(0, np.int32)}
     for name in what.split(" + "):
         asked |= ASKED[name](rng, n_windows, n_time)
     return Asked(**asked)
 
 
-def _edges(rng, n_windows, n_time):
-    """Runs that begin after the first key and end before the last, one of them empty."""
-    edges = np.sort(rng.integers(0, n_time + 1, size=(n_windows, 6)), axis=1)
-    edges[:, 3] = edges[:, 2]
-    return edges.astype(np.int32)
+def _runs(rng, n_windows, n_time):
+    """Runs of keys in any order, that overlap, one of them empty, one whole."""
+    runs = np.sort(rng.integers(0, n_time + 1, size=(n_windows, 6, 2)), axis=2)
+    runs[:, 2, 1] = runs[:, 2, 0]
+    runs[:, 3] = 0, n_time
+    return runs.astype(np.int32)
 
 
 ASKED = {
     "nothing": lambda rng, w, t: {},
-    "columns": lambda rng, w, t: {"group": rng.integers(-1, 3, size=(w, t)).astype(np.int32), "n_groups": 3},
-    "runs": lambda rng, w, t: {"runs": _edges(rng, w, t)},
+    "columns": lambda rng, w, t: {
+        "group": rng.integers(-1, 4, size=(w, t)).astype(np.int32),
+        "column_of": np.array([1, 0, 1, 3], np.int32),  # two groups share a column, and one has none
+    },
+    "runs": lambda rng, w, t: {"runs": _runs(rng, w, t)},
     "without the first key": lambda rng, w, t: {"n_left_out": 1},
     "without five keys": lambda rng, w, t: {"n_left_out": 5, "n_first": 5},
     "without any key": lambda rng, w, t: {"n_left_out": t + 3},
@@ -220,7 +226,7 @@ SUMS = [each.name for each in fields(LayerSums) if each.name != "layer"]
 
 def test_every_field_is_asked_for():
     asked = asked_of(1, 9, " + ".join(ASKED))
-    assert {each.name for each in fields(Asked) if getattr(asked, each.name) == each.default and each.name != "group"} == set()
+    assert {each.name for each in fields(Asked) if repr(getattr(asked, each.name)) == repr(each.default)} == set()
     assert set(definition.sums(np.eye(9)[None, None], np.ones((1, 1, 9)), asked)) == set(SUMS)
 
 
@@ -245,6 +251,32 @@ def assert_sums(model, ran, n_time, what, unmasked, **options):
 def test_what_is_asked_for_alone_and_together(what, ran):
     for size in ("width 3", "width 8"):
         assert_sums(random_model(size, RUNS_IN[ran][1]), ran, 40, what, False)
+
+
+@every_engine
+def test_a_row_may_be_asked_for_twice_and_from_the_end(ran):
+    tokens, model = torch.zeros(1, 9, dtype=torch.long), random_model("width 8", RUNS_IN[ran][1])
+    asked = Asked(np.zeros((1, 9), np.int32), np.zeros(1, np.int32), rows=(8, 3, -1, 3))
+    for layer, (pattern, _) in zip(engine_of(model, RUNS_IN[ran][0]).sums(tokens, asked), Definition(model).patterns(tokens), strict=True):
+        assert off(layer.rows, pattern[:, :, [8, 3, 8, 3]]) < TOLERANCE_OF_SUMS[RUNS_IN[ran][1]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"group": np.full((1, 9), 1, np.int32)},
+        {"bins": np.full((1, 9, 9), 2, np.int16), "n_bins": 2},
+        {"runs": np.array([[[0, 10]]], np.int32)},
+        {"runs": np.array([[[-1, 3]]], np.int32)},
+        {"runs": np.array([[[4, 3]]], np.int32)},
+        {"rows": (9,)},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_lies_beyond_the_arrays_is_refused(wrong):
+    """A compiled kernel would write there."""
+    with pytest.raises(Refusal):
+        Asked(**{"group": np.zeros((1, 9), np.int32), "column_of": np.zeros(1, np.int32), **wrong})
 
 
 @every_engine
@@ -325,15 +357,16 @@ def test_rows_of_large_scores(stretch, shift, unmasked, ran):
     largest = np.abs(own.read(x, 0, "Q") @ np.swapaxes(own.read(x, 0, "K"), -1, -2)).max() / own.scale
     rounding = 8 * torch.finfo(dtype).eps * largest
     asked = asked_of(2, tokens.shape[1], ALL)
-    (layer,), (expected,) = (
-        list(engine_of(model, name).sums(tokens, asked, last_block_unmasked=unmasked)),
-        list(own.patterns(tokens.numpy(), unmasked)),
-    )
+    (layer,) = engine_of(model, name).sums(tokens, asked, last_block_unmasked=unmasked)
+    (expected,) = own.patterns(tokens.numpy(), unmasked)
     gaps = {each: off(getattr(layer, each), value) for each, value in definition.sums(*expected, asked).items()}
     assert {each: gap for each, gap in gaps.items() if gap > TOLERANCE_OF_SUMS[dtype] + rounding} == {}
     assert off(layer.rows.sum(axis=-1), np.ones(layer.rows.shape[:-1])) < 1e-5
     if not unmasked:
-        assert off(engine_of(model, name).mixed(torch.from_numpy(x).to(dtype), 0).numpy(), own.mixed(x, 0)) < TOLERANCE[dtype] + rounding
+        assert (
+            off(engine_of(model, name).mixed(torch.from_numpy(x).to(dtype), 0).detach().numpy(), own.mixed(x, 0))
+            < TOLERANCE[dtype] + rounding
+        )
 
 
 @pytest.mark.parametrize("is_causal", [True, False])
@@ -348,11 +381,8 @@ def test_the_kernel_on_scores_without_rounding(offset, is_causal):
     steps = rng.integers(-6, 6, n_time) * (1.0 if abs(offset) < 2.0**30 else 2.0**20)
     query[0, 0, 0], key[0, 0, 0, :n_time], value[0, 0, :, :n_time] = 1, steps + offset, rng.normal(size=(8, n_time))
     key[0, 0, 0, n_time:] = 3.0e4  # what stands in the room to spare counts for nothing
-    mixed, pattern, entropy = (
-        np.zeros((1, n_time, 1, 8), np.float32),
-        np.zeros((1, 1, n_time, n_time), np.float32),
-        np.zeros((1, 1, n_time), np.float32),
-    )
+    shapes = (1, n_time, 1, 8), (1, 1, n_time, n_time), (1, 1, n_time)
+    mixed, pattern, entropy = (np.zeros(shape, np.float32) for shape in shapes)
     kernels().attention_patterns(query, key, value, n_time, 0, is_causal, mixed, pattern, entropy)
     scores = np.where(np.tri(n_time, dtype=bool) | (not is_causal), steps, -np.inf)
     expected = 2.0 ** (scores - scores.max(axis=-1, keepdims=True))

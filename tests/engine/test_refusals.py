@@ -21,7 +21,7 @@ from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 
 TOKENS = torch.from_numpy(np.random.default_rng(0).integers(101, size=(2, 20)))
-ASKED = Asked(np.zeros((2, 20), np.int32), 1)
+ASKED = Asked(np.zeros((2, 20), np.int32), np.zeros(1, np.int32))
 FAST = ("fused", "torch")
 
 
@@ -125,7 +125,7 @@ OTHERS = {  # that the hooked engine computes
     "RMS": {"normalization_type": "RMS"},
     "local": {"use_local_attn": True, "window_size": 5, "attn_types": ["local", "global"]},
     "by layer": {"scale_attn_by_inverse_layer_idx": True},
-    "norms after": {"use_normalization_before_and_after": True, "normalization_type": "LN"},
+    "norms after": {"use_normalization_before_and_after": True, "normalization_type": "RMS"},
     "scores capped": {"attn_scores_soft_cap": 0.1},
 }
 BEYOND = {  # that no engine does
