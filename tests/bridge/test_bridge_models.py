@@ -5,18 +5,17 @@ import gc
 import numpy as np
 import pytest
 import torch
-from heartlens.models.attention import attention_by_layer, hooked_attention
-from heartlens.models.fused import is_plain
 from hook_values import points_of
 from originals import tiny_model, tiny_state, tiny_tokens
 from safetensors.torch import save_file
 
 from heartlens.converters import bridge, hooked
 from heartlens.converters.lens import BRIDGED, copied, parameters
-from heartlens.models import forward
+from heartlens.engine import Asked, engine_of
 from heartlens.models.edit import patched
 from heartlens.models.load import load
 from heartlens.models.residual import residual_by_level
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 
 pytestmark = pytest.mark.skipif(not BRIDGED, reason="needs transformer-lens>=4.3; `make test-bridge` installs it beside the default one")
@@ -80,19 +79,22 @@ def test_a_hooked_transformer_is_not_to_be_had():
 def test_attention_is_that_of_the_original_and_the_mask_comes_back(model, unmasked):
     expected = points_of(STATE, TOKENS, unmasked=1 if unmasked else None)
     weights = {layer: STATE[f"blocks.{layer}.sa.proj.weight"].double().T.reshape(3, 4, 12) for layer in (0, 1)}
-    with torch.inference_mode():
-        for layer, (pattern, entropy, moved) in enumerate(hooked_attention(model, TOKENS, unmasked)):
-            block = f"blocks.{layer}.attn"
-            rows, value = expected[f"{block}.hook_pattern"], expected[f"{block}.hook_v"]
-            assert (pattern - rows).abs().max() < 1e-11
-            assert (entropy - torch.special.entr(rows).sum(-1)).abs().max() < 1e-11
-            assert (moved - torch.einsum("bkhd,hdm->bhkm", value, weights[layer]).norm(dim=-1)).abs().max() < 1e-11
+    every_row = Asked(np.zeros(TOKENS.shape, np.int32), np.zeros(1, np.int32), rows=tuple(range(TOKENS.shape[1])), by_value=True)
+    engine = engine_of(model)
+    layers = engine.attention(TOKENS, last_block_unmasked=unmasked)
+    for own, by_value in zip(layers, engine.sums(TOKENS, every_row, last_block_unmasked=unmasked), strict=True):
+        block = f"blocks.{own.layer}.attn"
+        rows, value = expected[f"{block}.hook_pattern"], expected[f"{block}.hook_v"]
+        assert np.abs(own.pattern - rows.numpy()).max() < 1e-11
+        assert np.abs(own.entropy - torch.special.entr(rows).sum(-1).numpy()).max() < 1e-11
+        weighted = rows * torch.einsum("bkhd,hdm->bhkm", value, weights[own.layer]).norm(dim=-1)[:, :, None]
+        assert np.abs(by_value.rows - (weighted / weighted.sum(-1, keepdim=True)).numpy()).max() < 1e-11
     assert (output(model) - points_of(STATE, TOKENS)["logits"]).abs().max() < 1e-11
 
 
 def test_an_abandoned_iteration_leaves_mask_and_hooks_as_they_were(model):
     clean = output(model)
-    layers = attention_by_layer(model, BYTES, last_block_unmasked=True)
+    layers = engine_of(model).attention(TOKENS, last_block_unmasked=True)
     next(layers), next(layers)
     layers.close()
     assert torch.equal(output(model), clean)
@@ -106,18 +108,19 @@ def test_hooks_act_on_attention_and_on_the_stream(model):
     name = "blocks.0.attn.hook_pattern"
     expected = points_of(STATE, TOKENS, name, lambda pattern: even(pattern, None))
     model.add_perma_hook(name, even)
-    for found in attention_by_layer(model, BYTES):
+    for found in engine_of(model).attention(TOKENS):
         assert np.abs(found.pattern - expected[f"blocks.{found.layer}.attn.hook_pattern"].numpy()).max() < 1e-6
         assert np.allclose(found.pattern.sum(-1), 1)
-    found = residual_by_level(model, BYTES)
+    found = residual_by_level(subject_of(model), BYTES)
     levels = [expected["blocks.0.hook_resid_pre"], *(expected[f"blocks.{layer}.hook_resid_post"] for layer in (0, 1))]
     assert np.allclose(found, np.stack([level.numpy() for level in levels]), rtol=1e-6, atol=1e-5)
 
 
 def test_what_runs_without_hook_points_is_refused(model):
-    assert not is_plain(model)
-    with pytest.raises(Refusal, match=r"^TransformerLens 4's models run through their own blocks only, .*transformer-lens<4$"):
-        forward.embedded(model, TOKENS)
+    assert engine_of(model).name == "hooked"
+    for name in ("fused", "torch"):
+        with pytest.raises(Refusal, match=r"it is a TransformerBridge, no HookedTransformer of TransformerLens 3; give --engine hooked"):
+            engine_of(model, name)
 
 
 def test_a_copy_lives_without_the_model_it_was_copied_from():

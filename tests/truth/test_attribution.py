@@ -116,7 +116,7 @@ def test_one_record_is_attributed_but_not_patched():
 def test_what_is_read_of_each_model():
     time = np.arange(CONTEXT)
     model = model_of(random_state())
-    base = asked(model, WINDOWS[:2])
+    base = asked(subject_of(model), WINDOWS[:2])
     assert base.names == ("all", "P", "QRS", "T")
     np.testing.assert_array_equal(base.inside[0, 1], ((time + 1) % 80 >= 8) & ((time + 1) % 80 <= 16) & (time < CONTEXT - 1))
     np.testing.assert_array_equal(base.token[:, :-1], WINDOWS.tokens[:2, 1:])
@@ -125,7 +125,7 @@ def test_what_is_read_of_each_model():
     for task, names in (("beat (every token)", ("beat", "elsewhere")), ("atrial fibrillation (last token)", ("logit",))):
         model.cfg.d_vocab_out = 1
         model.origin = Origin("tuned", "ppg", task, "", "", "", "", "none")
-        read = asked(model, pulse)
+        read = asked(subject_of(model), pulse)
         assert (read.names, read.token) == (names, None)
         if names[0] == "beat":
             np.testing.assert_array_equal(np.flatnonzero(read.inside[0, 0]), np.arange(12, CONTEXT, 44))  # of 9 to 15
