@@ -10,6 +10,7 @@ from heartlens.analyses.attention_cycles import AttentionCycles
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import run
 from heartlens.models.planted import SamePhase, Wave, planted
+from heartlens.models.subject import subject_of
 from heartlens.paper import __main__ as command
 from heartlens.paper import claims, data, measure, plan, report
 from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS, Recordings
@@ -105,7 +106,7 @@ def small(monkeypatch, tmp_path):
     )
     model = planted({(1, 0): SamePhase(lag=1)}, WINDOWS)
     monkeypatch.setattr(plan, "JOBS", jobs)
-    monkeypatch.setattr(measure, "_loaded", lambda checkpoint, published_only: model)
+    monkeypatch.setattr(measure, "_loaded", lambda checkpoint, published_only: subject_of(model))
     monkeypatch.setattr(data, "N_SIMULATED", 3)
     monkeypatch.setattr(measure, "FORMATS", ["svg"])  # of the formats one is enough here
     for module in (command, report):

@@ -27,8 +27,8 @@ class Bench:
     recordings: Recordings
     published_only: bool
 
-    def model(self, checkpoint: str) -> Any:
-        """The model of an alias, loaded once."""
+    def subject(self, checkpoint: str) -> Any:
+        """The model of an alias, as a subject, loaded once."""
         return _loaded(checkpoint, self.published_only)
 
     def summary(self, job: Job) -> xr.Dataset | None:
@@ -41,21 +41,21 @@ class Bench:
 
     def measure(self, job: Job, main: Job) -> None:
         """Measure a job and store its result; a varied job is compared with the twins of `main`, as it is with its own."""
-        model = self.model(job.checkpoint)
+        subject = self.subject(job.checkpoint)
         windows = self.recordings.windows(job.source, job.variant, job.n_windows)
         folder = self.out / job.folder
         if job.variant == AS_IT_IS:
-            measured = frame.measure(job.analysis, model, windows)
+            measured = frame.measure(job.analysis, subject, windows)
             summary = frame.summarize(job.analysis, measured)
             session.write(job.analysis, session.Made(measured, summary, 0), folder, FORMATS)
         else:
-            tally = frame.fold(job.analysis, model, windows, frame.silent)
             twins = store.read_measured(self.out / main.folder / TALLY).twins
-            store.write_summary(job.analysis.summarize(tally, twins), folder / SUMMARY)
+            measured = frame.Measured(frame.fold(job.analysis, subject, windows, frame.silent), twins)
+            store.write_summary(frame.summarize(job.analysis, measured), folder / SUMMARY)
         store.write_text(folder / KEY, self._key(job))
 
     def _key(self, job: Job) -> str:
-        return job.key(self.model(job.checkpoint).origin.fingerprint)
+        return job.key(self.subject(job.checkpoint).origin.fingerprint)
 
 
 def measure_all(bench: Bench, jobs: list[tuple[Job, Job]], show: Callable[..., Any]) -> Iterator[tuple[Job, float]]:
@@ -89,5 +89,6 @@ def bar(jobs: list[tuple[Job, Job]]) -> Iterator[tuple[Job, Job]]:
 @lru_cache
 def _loaded(checkpoint: str, published_only: bool) -> Any:
     from heartlens.models.load import load
+    from heartlens.models.subject import subject_of
 
-    return load(checkpoint, published_only=published_only)
+    return subject_of(load(checkpoint, published_only=published_only))

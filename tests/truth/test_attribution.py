@@ -135,7 +135,7 @@ def test_what_is_read_of_each_model():
             np.testing.assert_array_equal(np.flatnonzero(read.inside[0, 0]), [CONTEXT - 1])
     model.cfg.d_vocab_out = 3
     with pytest.raises(Refusal, match="3 outputs"):
-        asked(model, pulse)
+        asked(subject_of(model), pulse)
 
 
 def test_windows_without_known_beats_are_refused():
