@@ -182,7 +182,7 @@ class HeadScan(Twinned):
         all_kinds = list(summary["query"].values).index("all")
         rotated = _shares(tally.sums, ("rotation", "wave"))
         p_value[all_kinds] = rotation_p_values(*rotated, seed=self.seed, n_permutations=self.n_permutations)
-        largest = np.stack([_largest_lift(twin) for twin in twins.values()]) if twins else np.empty((0, p_value.shape[1]))
+        largest = np.stack([_largest_lift(twin) for twin in twins.values()]) if twins else np.empty((0, summary.sizes["wave"]))
         null_high = np.full(low.shape, np.nan)
         null_high[all_kinds] = upper_quantile(largest)[:, None, None]
         every = ("query", "wave", "layer", "head")
