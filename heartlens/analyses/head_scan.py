@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from heartlens.engine import LayerSums
 
 ALPHA = 0.05
+ROUNDING = 2.0**-20  # of the sums, in attention: they are float32, and digits beyond its own rounding would only fill the disk
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each
-    "share": ("query", "wave", "rotation", "head"),
-    "even_share": ("query", "wave", "rotation"),
+    "share": ("query", "wave", "head"),
+    "even_share": ("query", "wave"),
+    "rotated_share": ("wave", "rotation", "head"),  # of asking tokens of all kinds, as all tests are
+    "even_rotated_share": ("wave", "rotation"),
     "share_by_lag": ("query", "wave", "lag", "head"),
     "even_share_by_lag": ("query", "wave", "lag"),
     "share_by_phase": ("query", "phase", "head"),
@@ -109,9 +112,11 @@ class HeadScan(Twinned):
     def _fallen(self, columns: measures.Columns, groups: measures.Groups, runs: measures.Runs, known: measures.Labels) -> Arrays:
         """Where attention falls: by wave, and for the model itself by lag and phase; and what each key receives."""
         keys = measures.received(columns, groups)
+        keys = keys[:, :, :1] if self.is_twin else keys
         fallen = {"keys": keys, "share": measures.on_waves(keys, known)}
         if not self.is_twin:
             fallen |= {
+                "rotated_share": measures.on_rotated_waves(keys[:, :, 0], known),
                 "share_by_lag": measures.by_lag(columns, groups, runs),
                 "share_by_phase": measures.by_phase(keys, known),
             }
@@ -123,12 +128,12 @@ class HeadScan(Twinned):
         """One layer's sums by window, and each key's lift for the example: what it receives over its even share."""
         last = measures.without_sink(sums.rows[:, :, 0], self.sink_tokens) if self.exclude_sink else sums.rows[:, :, 0]
         fallen = self._fallen(measures.Columns(sums.columns, sums.on_runs, last), groups, runs, known)
-        drawn = list(measures.asked_kinds(windows.kind)).index(self.example_query)
-        lift = _over_even(fallen["keys"][:, :, drawn], even["keys"][:, :, drawn])
-        by_window = {name: fallen[name] for name in AXES_OF if name in fallen}
+        by_window = {name: np.rint(fallen[name] / ROUNDING) * ROUNDING for name in AXES_OF if name in fallen}
         by_window |= {f"even_{name}": even[name][..., 0] for name in by_window}
         if self.is_twin:
-            return by_window, lift
+            return by_window, np.empty(0)
+        drawn = self._queries(windows).index(self.example_query)
+        lift = _over_even(fallen["keys"][:, :, drawn], even["keys"][:, :, drawn])
         usable = (even["keys"][:, 0, 0] > 0) & ~np.isnan(windows.position)
         auc = measures.rank_auc(_over_even(fallen["keys"][:, :, 0], even["keys"][:, :, 0]), known.rotated[:, 0] > 0, usable)
         is_asking = known.asked[:, 0].astype(bool)
@@ -146,7 +151,7 @@ class HeadScan(Twinned):
         sums = {name: (("layer", "record", *AXES_OF[name]), np.stack([layer[name] for layer in layers])) for name in names}
         counts = {
             "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
-            "n_asked": (("record", "query"), by_record(known.asked.sum(axis=-1), windows.record)),
+            "n_asked": (("record", "query"), by_record(known.asked.sum(axis=-1), windows.record)[:, : len(self._queries(windows))]),
         }
         if not self.is_twin:
             on_phases = known.rotated[:, 0] @ known.phased.swapaxes(1, 2)
@@ -155,7 +160,7 @@ class HeadScan(Twinned):
             "layer": np.arange(len(layers)),
             "head": np.arange(n_heads),
             "record": windows.records,
-            "query": list(measures.asked_kinds(windows.kind)),
+            "query": self._queries(windows),
             "wave": list(windows.waves),
             "lag": np.arange(self.n_lags),
             "phase": (np.arange(self.n_phases) + 0.5) / self.n_phases,
@@ -165,20 +170,26 @@ class HeadScan(Twinned):
         coords = {axis: place for axis, place in places.items() if axis in used}
         return xr.Dataset(sums | counts, coords=coords, attrs={"kind": windows.kind}).transpose("record", ...)
 
+    def _queries(self, windows: Windows) -> list[str]:
+        """The kinds of asking token that are told apart; of a twin all together, which is what is tested."""
+        return list(measures.asked_kinds(windows.kind))[: 1 if self.is_twin else None]
+
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Shares, lifts, intervals, p- and q-values and what survives; see the module's first lines."""
-        top, bottom = _shares(tally.sums)
         summary = _means(tally.sums)
-        low, high = interval_over_records(top[:, 0], bottom[:, 0], seed=self.seed)
-        p_value = rotation_p_values(top, bottom, seed=self.seed, n_permutations=self.n_permutations)
-        largest = np.stack([_largest_lift(twin) for twin in twins.values()]) if twins else np.empty((0, *p_value.shape[:2]))
-        null_high = np.broadcast_to(upper_quantile(largest)[..., None, None], p_value.shape)
-        q_value = np.stack([q_values(one) for one in p_value])
+        low, high = interval_over_records(*_shares(tally.sums, ("query", "wave")), seed=self.seed)
+        p_value = np.full(low.shape, np.nan)  # of asking tokens of one kind alone nothing is tested
+        all_kinds = list(summary["query"].values).index("all")
+        rotated = _shares(tally.sums, ("rotation", "wave"))
+        p_value[all_kinds] = rotation_p_values(*rotated, seed=self.seed, n_permutations=self.n_permutations)
+        largest = np.stack([_largest_lift(twin) for twin in twins.values()]) if twins else np.empty((0, summary.sizes["wave"]))
+        null_high = np.full(low.shape, np.nan)
+        null_high[all_kinds] = upper_quantile(largest)[:, None, None]
         every = ("query", "wave", "layer", "head")
-        tested = {"lift_low": low, "lift_high": high, "p_value": p_value, "q_value": q_value, "null_high": null_high.copy()}
+        tested = {"lift_low": low, "lift_high": high, "p_value": p_value, "q_value": q_values(p_value), "null_high": null_high}
         summary = summary.assign({name: (every, values) for name, values in tested.items()})
         summary["survives"] = (summary.q_value < ALPHA) & (summary.lift_low > summary.null_high)
-        summary["twin_lift"] = (("twin", "query", "wave"), largest)
+        summary["twin_lift"] = (("twin", "wave"), largest)
         summary = summary.assign_attrs(example_query=self.example_query)
         return xr.merge([summary.assign_coords(twin=list(twins)), tally.sample], join="exact", combine_attrs="override")
 
@@ -195,18 +206,18 @@ class HeadScan(Twinned):
         return say(summary)
 
 
-def _shares(sums: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Each record's share and even share: (record, rotation, query, wave, layer, head), 0 where the record has no such asking token."""
-    axes = ("record", "rotation", "query", "wave", "layer", "head")
-    per_token = 1 / sums["n_asked"].where(sums["n_asked"] > 0)
-    share, even = xr.broadcast(sums["share"] * per_token, sums["even_share"] * per_token)
-    return share.fillna(0).transpose(*axes).values, even.fillna(0).transpose(*axes).values
+def _shares(sums: xr.Dataset, by: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Each record's share and even share by record, `by` (query or rotation, wave), layer and head; 0 where it has no such asking token."""
+    n_asked, name = (sums["n_asked"].sel(query="all", drop=True), "rotated_share") if "rotation" in by else (sums["n_asked"], "share")
+    per_token = 1 / n_asked.where(n_asked > 0)
+    pair = xr.broadcast(sums[name] * per_token, sums[f"even_{name}"] * per_token)
+    share, even = (each.fillna(0).transpose("record", *by, "layer", "head").values for each in pair)
+    return share, even
 
 
 def _mean_shares(sums: xr.Dataset, names: tuple[str, ...]) -> dict[str, xr.DataArray]:
     """The means over records of shares and even shares, every record counting alike, and the lifts."""
     per_token = 1 / sums["n_asked"].where(sums["n_asked"] > 0)
-    sums = sums.isel(rotation=0, drop=True)
     mean = {name: (sums[name] * per_token).mean("record") for name in chain(names, (f"even_{name}" for name in names))}
     for name in names:
         mean[name], mean[f"even_{name}"] = xr.broadcast(mean[name], mean[f"even_{name}"])
@@ -221,14 +232,14 @@ def _means(sums: xr.Dataset) -> xr.Dataset:
     mean["auc"] = (sums["auc"] / sums["auc_windows"].where(sums["auc_windows"] > 0)).mean("record")
     mean |= {name: (sums[name] * per_token).mean("record") for name in ("sink_share", "effective_tokens")}
     mean["wave_by_phase"] = (sums["n_tokens"] / sums["n_tokens"].sum("phase").where(lambda n: n > 0)).mean("record")
-    mean["n_records"] = (sums["n_asked"] * (sums["even_share"].isel(layer=0, rotation=0, drop=True) > 0)).astype(bool).sum("record")
+    mean["n_records"] = (sums["n_asked"] * (sums["even_share"].isel(layer=0, drop=True) > 0)).astype(bool).sum("record")
     summary = xr.Dataset(mean, attrs=sums.attrs).transpose("query", "wave", "layer", "head", ...)
     return summary.assign_attrs(n_records=sums.sizes["record"], n_windows=int(sums["n_windows"].sum()))
 
 
 def _largest_lift(twin: Tally) -> np.ndarray:
-    """The largest lift any head of a twin has, by query and wave; NaN where the twin's windows have no such wave."""
-    return _mean_shares(twin.sums, ("share",))["lift"].max(("layer", "head")).transpose("query", "wave").values
+    """The largest lift any head of a twin has, by wave; NaN where the twin's windows have no such wave."""
+    return _mean_shares(twin.sums, ("share",))["lift"].sel(query="all").max(("layer", "head")).values
 
 
 def _over_even(keys: np.ndarray, even: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ Attention's output comes from torch's own kernel; where sums or patterns are ask
 the memory holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from heartlens.engine.plain import refuse_unlike
-from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens, write_columns
+from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens
 from heartlens.refusal import Refusal
 
 MEMORY = 256 * 2**20  # bytes of patterns at a time on a CPU; on a GPU a fifth of what is free
 COPIES = 5  # of one layer's patterns that are alive at once: scores, weights, logarithms, without the sink, products
+
+Write = Callable[[slice, Tensor, Tensor, Heads], None]  # of which windows; their patterns, entropies and values
 
 
 class TorchEngine:
@@ -106,37 +109,47 @@ class TorchEngine:
         return normed @ self.model.W_U + self.model.b_U
 
     def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
-        n_windows, n_time = tokens.shape
-        at_once = self._windows_at_once(n_time)
-        with torch.inference_mode():
-            x = self.embed(tokens)
-        for layer in range(self.sizes.n_layers):
-            is_causal = not (last_block_unmasked and layer == self.sizes.n_layers - 1)
-            scratch = Scratch(asked, self.sizes.n_heads, n_time, np.float64 if self.dtype == torch.float64 else np.float32)
-            with torch.inference_mode():
-                for start in range(0, n_windows, at_once):
-                    own = slice(start, start + at_once)
-                    pattern, entropy, value = self._pattern(x[own], layer, is_causal)
-                    _write_sums(scratch, own, pattern, entropy, self._moved_norm(value, layer), asked.of(own))
-                    x[own] = self.after(x[own], layer, z=(pattern @ value).transpose(1, 2))
+        for layer, run in self._blocks(tokens, last_block_unmasked):
+            scratch = Scratch(asked, self.sizes.n_heads, tokens.shape[1], np.float64 if self.dtype == torch.float64 else np.float32)
+            run(partial(_write_sums, scratch, asked, partial(self._moved_norm, layer=layer)))
             yield scratch.of_layer(layer)
 
     def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
         n_windows, n_time = tokens.shape
-        at_once = self._windows_at_once(n_time)
-        with torch.inference_mode():
-            x = self.embed(tokens)
-        for layer in range(self.sizes.n_layers):
-            is_causal = not (last_block_unmasked and layer == self.sizes.n_layers - 1)
-            rows, entropies = [], []
+        n_rows, n_heads = n_time if n_rows is None else n_rows, self.sizes.n_heads
+        for layer, run in self._blocks(tokens, last_block_unmasked):
+            dtype = np.float64 if self.dtype == torch.float64 else np.float32
+            rows, entropy = np.empty((n_windows, n_heads, n_rows, n_time), dtype), np.empty((n_windows, n_heads, n_time), dtype)
+            run(partial(_write_rows, rows, entropy))
+            yield LayerAttention(layer, rows, entropy)
+
+    def _blocks(self, tokens: Tokens, last_block_unmasked: bool) -> Iterator[tuple[int, Callable[[Write], None]]]:
+        """Each block, and what runs all windows through it and has their patterns written; to be run before the next block is asked for."""
+        try:
             with torch.inference_mode():
-                for start in range(0, n_windows, at_once):
-                    own = slice(start, start + at_once)
-                    pattern, entropy, value = self._pattern(x[own], layer, is_causal)
-                    rows.append(pattern[:, :, n_time - (n_rows or n_time) :].cpu().numpy())
-                    entropies.append(entropy.cpu().numpy())
-                    x[own] = self.after(x[own], layer, z=(pattern @ value).transpose(1, 2))
-            yield LayerAttention(layer, np.concatenate(rows), np.concatenate(entropies))
+                x = self.embed(tokens)
+        except torch.OutOfMemoryError as error:
+            raise self._too_little_memory(tokens.shape[1]) from error
+        for layer in range(self.sizes.n_layers):
+            yield layer, partial(self._run_block, x, layer, not (last_block_unmasked and layer == self.sizes.n_layers - 1))
+
+    def _run_block(self, x: Stream, layer: int, is_causal: bool, write: Write) -> None:
+        """All windows' streams through a block, in place, as many at a time as the memory holds. Refuses where it does not hold one's."""
+        start, at_once = 0, min(len(x), self._windows_at_once(x.shape[1]))
+        while start < len(x):
+            try:
+                self._run_some(x, slice(start, start + at_once), layer, is_causal, write)
+                start += at_once
+            except torch.OutOfMemoryError as error:  # others use the memory too
+                if at_once == 1:
+                    raise self._too_little_memory(x.shape[1]) from error
+                at_once //= 2
+
+    def _run_some(self, x: Stream, own: slice, layer: int, is_causal: bool, write: Write) -> None:
+        with torch.inference_mode():
+            pattern, entropy, value = self._pattern(x[own], layer, is_causal)
+            write(own, pattern, entropy, value)
+            x[own] = self.after(x[own], layer, z=(pattern @ value).transpose(1, 2))
 
     def _attended(self, query: Heads, key: Heads, value: Heads) -> Heads:
         scale = 1 / self.model.cfg.attn_scale
@@ -156,14 +169,24 @@ class TorchEngine:
         return (value @ self.model.blocks[layer].attn.W_O).norm(dim=-1)
 
     def _windows_at_once(self, n_time: int) -> int:
-        """How many windows' patterns the memory holds. Refuses a device that cannot hold one's."""
-        of_one = COPIES * self.sizes.n_heads * n_time**2 * self.dtype.itemsize
-        if self.device.type != "cuda":
-            return max(1, MEMORY // of_one)
+        """How many windows' patterns are made at a time."""
+        memory = self._free() // 5 if self.device.type == "cuda" else MEMORY
+        return max(1, memory // self._needed(n_time))
+
+    def _needed(self, n_time: int) -> int:
+        """The bytes that one window's patterns take while a block is run."""
+        return COPIES * self.sizes.n_heads * n_time**2 * self.dtype.itemsize
+
+    def _too_little_memory(self, n_time: int) -> Refusal:
+        free, needed = (each / 2**20 for each in (self._free(), self._needed(n_time)))
+        return Refusal(
+            f"{self.device} has {free:.0f} MiB free, and the attention of one window needs {needed:.0f}; give --device cpu (device='cpu')"
+        )
+
+    def _free(self) -> int:
+        """The free bytes of a GPU, with those that torch holds and does not use."""
         free, _ = torch.cuda.mem_get_info(self.device)
-        if of_one > free:
-            raise Refusal(f"one window needs {of_one / 2**20:.0f} MiB on {self.device}, and {free / 2**20:.0f} are free; give --device cpu")
-        return max(1, int(free / 5) // of_one)
+        return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
 
 
 def normed(layer_norm: Any, x: Tensor) -> Tensor:
@@ -171,30 +194,53 @@ def normed(layer_norm: Any, x: Tensor) -> Tensor:
     return functional.layer_norm(x, x.shape[-1:], getattr(layer_norm, "w", None), getattr(layer_norm, "b", None), layer_norm.cfg.eps)
 
 
-def _write_sums(scratch: Scratch, own: slice, pattern: Tensor, entropy: Tensor, moved_norm: Tensor, asked: Asked) -> None:
-    """Write the sums of some windows' patterns; computed where the patterns lie."""
+def _write_rows(rows: np.ndarray, entropies: np.ndarray, own: slice, pattern: Tensor, entropy: Tensor, value: Heads) -> None:
+    """Write the last rows of some windows' patterns, and the entropy of all."""
+    _copy(rows[own], pattern[:, :, pattern.shape[2] - rows.shape[2] :])
+    _copy(entropies[own], entropy)
+
+
+def _write_sums(
+    scratch: Scratch, asked: Asked, moved_norm: Callable[[Heads], Tensor], own: slice, pattern: Tensor, entropy: Tensor, value: Heads
+) -> None:
+    """Write the sums of some windows' patterns; computed where the patterns lie, without a loop over windows."""
+    asked = asked.of(own)
     if asked.by_value:
-        pattern = pattern * moved_norm[:, :, None]
+        pattern = pattern * moved_norm(value)[:, :, None]
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
         entropy = torch.special.entr(pattern).sum(dim=-1)
-    scratch.entropy[own] = entropy.cpu().numpy()
-    scratch.first_share[own] = pattern[..., : asked.n_first].sum(dim=-1).cpu().numpy()
-    scratch.rows[own] = pattern[:, :, list(asked.rows)].cpu().numpy()
+    _copy(scratch.entropy[own], entropy)
+    _copy(scratch.first_share[own], pattern[..., : asked.n_first].sum(dim=-1))
+    _copy(scratch.rows[own], pattern[:, :, list(asked.rows)])
     if asked.n_left_out:
         pattern = pattern.clone()
         pattern[..., : asked.n_left_out] = 0
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
-    group = torch.from_numpy(asked.group).to(pattern.device)
-    member = (group[:, None, None] == torch.arange(asked.n_groups, device=pattern.device)[:, None]).to(pattern)
-    for window, by_group in enumerate((member @ pattern).cpu().numpy(), start=own.start):
-        write_columns(scratch, window, by_group, asked, own.start)
+    if asked.n_groups:
+        _write_columns(scratch, asked, own, pattern)
     if asked.bins is not None:
-        place = torch.from_numpy(asked.bins).to(pattern.device).long()
-        counted = place >= 0
-        for window in range(len(pattern)):
-            weights = pattern[window][:, counted[window]].double()
-            total = weights.new_zeros(len(weights), asked.n_bins).index_add_(1, place[window][counted[window]], weights)
-            scratch.binned[own][window] = total.cpu().numpy()
+        place = torch.from_numpy(asked.bins).to(pattern.device).long()[:, None] + 1  # place 0: what is not counted
+        by_row = pattern.new_zeros(*pattern.shape[:3], asked.n_bins + 1, dtype=torch.float64)
+        by_row.scatter_add_(3, place.expand_as(pattern), pattern.double())  # row by row, as many threads adding to one number wait in line
+        _copy(scratch.binned[own], by_row.sum(dim=2)[..., 1:])
     if asked.coordinates is not None:
         along = torch.from_numpy(asked.coordinates).to(pattern)
-        scratch.reached[own] = (pattern @ along[:, None].transpose(-1, -2)).cpu().numpy()
+        _copy(scratch.reached[own], pattern @ along[:, None].mT)
+
+
+def _write_columns(scratch: Scratch, asked: Asked, own: slice, pattern: Tensor) -> None:
+    """Write what each key receives from each column's groups, and each run of keys from each group."""
+    group, column_of = (torch.from_numpy(each).to(pattern.device) for each in (asked.group, asked.column_of))
+    asks = group[:, None] == torch.arange(asked.n_groups, device=pattern.device)[:, None]
+    by_group = asks[:, None].to(pattern) @ pattern
+    adds = column_of == torch.arange(asked.n_columns, device=pattern.device)[:, None]
+    _copy(scratch.columns[own], adds.to(pattern) @ by_group)
+    if asked.runs is not None:
+        start, stop = torch.from_numpy(asked.runs).to(pattern.device)[..., None].unbind(dim=2)
+        key = torch.arange(pattern.shape[-1], device=pattern.device)
+        _copy(scratch.on_runs[own], by_group @ ((start <= key) & (key < stop))[:, None].to(pattern).mT)
+
+
+def _copy(place: np.ndarray, values: Tensor) -> None:
+    """Write a tensor of any device into an array, with no other array between."""
+    torch.from_numpy(place).copy_(values)

@@ -274,9 +274,9 @@ def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: 
     return scratch.of_layer(layer)
 
 
-def write_columns(scratch: Scratch, window: int, by_group: Float[np.ndarray, "head group key"], asked: Asked, first: int = 0) -> None:
-    """Write a window's columns and their sums over runs of keys, from the columns of each group; `asked` begins at window `first`."""
+def write_columns(scratch: Scratch, window: int, by_group: Float[np.ndarray, "head group key"], asked: Asked) -> None:
+    """Write a window's columns and their sums over runs of keys, from the columns of each group."""
     np.add.at(scratch.columns[window].swapaxes(0, 1), asked.column_of, by_group.swapaxes(0, 1))
     if asked.runs is not None:
-        for run, (start, stop) in enumerate(asked.runs[window - first]):
+        for run, (start, stop) in enumerate(asked.runs[window]):
             scratch.on_runs[window, ..., run] = by_group[..., start:stop].sum(axis=-1)

@@ -181,12 +181,16 @@ def received(columns: Columns, groups: Groups) -> Float[np.ndarray, "window head
     return np.concatenate([by_segment.sum(axis=2, keepdims=True), by_segment[:, :, 1:], last[:, :, None]], axis=2)
 
 
-def on_waves(keys: Float[np.ndarray, "window head asked key"], known: Labels) -> Float[np.ndarray, "window asked wave rotation head"]:
+def on_waves(keys: Float[np.ndarray, "window head asked key"], known: Labels) -> Float[np.ndarray, "window asked wave head"]:
+    """The attention on each wave, the labels as they are."""
+    return np.matmul(keys, known.rotated[:, 0, None].astype(keys.dtype).swapaxes(-1, -2)).transpose(0, 2, 3, 1)
+
+
+def on_rotated_waves(keys: Float[np.ndarray, "window head key"], known: Labels) -> Float[np.ndarray, "window wave rotation head"]:
     """The attention on each wave, for each rotation of the labels."""
     flat = known.rotated.reshape(len(known.rotated), -1, known.rotated.shape[-1])
-    found = np.matmul(keys, flat[:, None].astype(keys.dtype).swapaxes(-1, -2))
-    found = found.reshape(*keys.shape[:3], *known.rotated.shape[1:3])
-    return found.transpose(0, 2, 4, 3, 1)
+    sums = np.matmul(flat.astype(keys.dtype), keys.swapaxes(-1, -2))
+    return sums.reshape(len(keys), *known.rotated.shape[1:3], keys.shape[1]).swapaxes(1, 2)
 
 
 def by_phase(keys: Float[np.ndarray, "window head asked key"], known: Labels) -> Float[np.ndarray, "window asked phase head"]:
