@@ -8,6 +8,8 @@ from jaxtyping import install_import_hook
 
 os.environ["HEARTLENS_NO_LANDMARK_CACHE"] = "1"  # also for the processes that tests start: every test delineates anew
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # steps so small cost more when threads share them, on busy machines many times as much
+
 # An int is a float to beartype as it is to mypy, so that `rate_hz=125` is as good as 125.0.
 hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))").hook
 KERNELS = ("heartlens.engine.kernels", "heartlens.engine.step_kernel")

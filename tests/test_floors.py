@@ -7,25 +7,30 @@ import sys
 from pathlib import Path
 
 import pytest
+from planted import model_of, random_state
+
+from heartlens.analyses.head_scan import HeadScan
+from heartlens.analysis import run
+from heartlens.signals.simulate import simulated
+from heartlens.store import write_summary
 
 PACKAGE = Path(__file__).parents[1] / "heartlens"
 
 FLOORS = (  # lowest first; a module imports lower floors and its own room
     ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample", "cache", "whole"),
-    ("signals", "checkpoints", "converters", "models", "provenance"),
+    ("signals", "checkpoints", "converters", "provenance"),
+    ("engine",),
+    ("models",),
     ("measures",),
     ("analysis", "gather", "scale", "store", "partial", "figures", "report"),
     ("training",),
     ("cli", "session", "merge"),
     ("analyses",),
-    ("paper", "app"),
+    ("paper",),
 )
-WHOLE_FLOORS = (0, 3, 5)  # the words, the frame and the doors are one room each
+WHOLE_FLOORS = (0, 5, 7)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
-    ("models", "checkpoints"): "loading is reading a checkpoint ...",
-    ("models", "converters"): "... and converting it",
     ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
-    ("provenance", "models.origin"): "what a result says of its weights; without torch",
     ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
     ("converters.__main__", "signals"): "... on simulated windows ...",
     ("converters.__main__", "provenance"): "... with versions ...",
@@ -34,8 +39,10 @@ EXCEPTIONS = {  # importer -> imported: why
     ("", "*"): "the front door: every public name, imported when first asked for",
 }
 DOORS = {
-    "torch": ("models", "converters", "checkpoints", "training"),
-    "transformer_lens": ("models", "converters", "checkpoints", "training"),
+    "torch": ("engine", "models", "converters", "checkpoints", "training"),
+    "transformer_lens": ("engine", "models", "converters", "checkpoints", "training"),
+    "numba": ("engine",),
+    "llvmlite": ("engine",),
     "matplotlib": ("figures",),
     "dask": ("scale",),
     "distributed": ("scale",),
@@ -157,7 +164,31 @@ def test_names_say_what():
     ],
     ids=["import", "reading a result", "--help", "a refused command"],
 )
-def test_starting_up_imports_neither_torch_nor_transformer_lens(started):
-    code = f"{started}\nimport sys\nassert not {{'torch', 'transformer_lens', 'dask'}} & set(sys.modules)"
+def test_starting_up_imports_no_heavy_package(started):
+    assert_imports_none(list(DOORS), started)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A summary's file."""
+    model, windows = model_of(random_state()), simulated("ecg", 2, 1)
+    path = tmp_path_factory.mktemp("stored") / "summary.nc"
+    write_summary(run(HeadScan(n_twins=0, n_permutations=99), model, windows), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("used", "doors"),
+    [("summary", []), ("hl.HeadScan().findings(summary)", []), ("hl.HeadScan().plot(summary)", ["matplotlib"])],
+    ids=["read", "said", "drawn"],
+)
+def test_a_stored_result_is_read_said_and_drawn_without_what_measured_it(stored, used, doors):
+    """But for dask, which xarray itself imports where it is installed, to ask it whether an array is one of its own."""
+    reading = f"import heartlens as hl\nfrom heartlens.store import read_summary\nsummary = read_summary({str(stored)!r})\n"
+    assert_imports_none([heavy for heavy in DOORS if heavy not in ("dask", *doors)], reading + used)
+
+
+def assert_imports_none(packages, code):
+    code = f"{code}\nimport sys\nassert not set({packages!r}) & set(sys.modules), set({packages!r}) & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

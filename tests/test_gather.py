@@ -13,7 +13,8 @@ from planted import model_of, random_state
 from heartlens import store
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import finished, measure, n_sample, run, started, summarize
-from heartlens.gather import Gathered, Gathering, Open, Total, gathered, one_after_the_other
+from heartlens.gather import Gathered, Gathering, Open, Total, gathered
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.sample import RecordingSample, Sample
 from heartlens.signals.simulate import simulated
@@ -44,7 +45,7 @@ def in_parts(monkeypatch):
 @pytest.fixture(scope="module")
 def each(model, windows):
     """What is gathered of each recording."""
-    gathering, parts = started(SCAN, model, Given(windows), Given(windows).names())
+    gathering, parts = started(SCAN, subject_of(model), Given(windows), Given(windows).names())
     return list(gathering.recordings(parts))
 
 
@@ -91,7 +92,7 @@ def test_a_stop_at_any_part_and_going_on_gives_the_same_bits(model, windows, in_
     names = Given(windows).names()
     whole = gathered(each)
     for n_done in (1, 2, 3, 5, 7, 14):  # of three parts each
-        gathering, parts = started(SCAN, model, Given(windows), names)
+        gathering, parts = started(SCAN, subject_of(model), Given(windows), names)
         total, opened = Total(Gathered()), Open()
 
         def limited(parts=parts, n_done=n_done):
@@ -107,7 +108,7 @@ def test_a_stop_at_any_part_and_going_on_gives_the_same_bits(model, windows, in_
         store.write_gathered(total.value, opened, {}, tmp_path / "partial.nc")
         before, opened, _ = store.read_gathered(tmp_path / "partial.nc")
         assert (before.n_recordings, opened.n_parts) == divmod(n_done, 3)
-        gathering, parts = started(SCAN, model, Given(windows), names[before.n_recordings :])
+        gathering, parts = started(SCAN, subject_of(model), Given(windows), names[before.n_recordings :])
         same(gathered([before, *gathering.recordings(parts, opened)]), whole)
 
 
@@ -146,7 +147,7 @@ def test_the_windows_in_memory_do_not_grow_with_the_recordings(model, monkeypatc
     for n_names in (20, 60):
         alive.clear()
         most.append([0])
-        gathering = Gathering(Counting(most[-1], alive), model, 4, False, False, one_after_the_other)
+        gathering = Gathering(Counting(most[-1], alive), subject_of(model), 4, False, False, map)
         total = Total(Gathered())
         for recording in gathering.recordings(ahead(Endless(n_names), n_workers=0)):
             total.add(recording)
@@ -168,7 +169,7 @@ def refusing(windows, bad, at_end=False):
 @pytest.mark.parametrize("at_end", [False, True])
 def test_a_bad_recording_is_counted_and_leaves_nothing(model, windows, each, in_parts, at_end):
     names = Given(windows).names()
-    gathering, _ = started(SCAN, model, Given(windows), names)
+    gathering, _ = started(SCAN, subject_of(model), Given(windows), names)
     total = gathered(list(gathering.recordings(refusing(windows, names[2], at_end))))
     good = gathered(each[:2] + each[3:])
     xr.testing.assert_identical(total.tally.sums, good.tally.sums)
@@ -181,15 +182,15 @@ def test_a_bad_recording_is_counted_and_leaves_nothing(model, windows, each, in_
 
 def test_nothing_usable_is_refused(model):
     parts = [Part(name, None, f"{name}: broken", True, "file that cannot be read") for name in "ab"]
-    gathering = Gathering(SCAN, model, n_sample(SCAN), False, False, one_after_the_other)
+    gathering = Gathering(SCAN, subject_of(model), n_sample(SCAN), False, False, map)
     with pytest.raises(Refusal, match=r"^a: broken \(and 1 more files without a usable window\)$"):
-        finished(SCAN, model, gathered(list(gathering.recordings(parts))))
+        finished(SCAN, subject_of(model), gathered(list(gathering.recordings(parts))))
 
 
 def test_other_kinds_of_signal_are_refused(model, windows):
     pulse = simulated("ppg", n_records=1, windows_per_record=1)
     parts = [Part("a", windows[:1], is_last=True), Part("b", pulse, is_last=True)]
-    gathering = Gathering(SCAN, model, 1, True, False, one_after_the_other)
+    gathering = Gathering(SCAN, subject_of(model), 1, True, False, map)
     with pytest.raises(Refusal, match="windows of ecg and ppg cannot be mixed"):
         list(gathering.recordings(parts))
     with pytest.raises(Refusal, match="planted reads ECG, the windows are PPG"):

@@ -19,6 +19,7 @@ from heartlens.analysis import n_sample, started
 from heartlens.cli import run_command
 from heartlens.gather import gathered
 from heartlens.models.load import load
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.source import Simulated
 from heartlens.store import read_summary
@@ -51,7 +52,7 @@ def work(model):
 @pytest.fixture(scope="module")
 def whole(model):
     """What one process gathers."""
-    gathering, parts = started(SCAN, model, PEOPLE, PEOPLE.names())
+    gathering, parts = started(SCAN, subject_of(model), PEOPLE, PEOPLE.names())
     return gathered(list(gathering.recordings(parts)))
 
 

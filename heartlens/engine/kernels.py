@@ -271,18 +271,29 @@ def attention_sums(  # type: ignore[no-untyped-def]
                     for j in range(n_left_out, n):
                         own[j] += weight[j] * factor
                 if bins.shape[0] > 0:
-                    place, total_of = bins[w, t], binned[w, h]
-                    for j in range(n_left_out, n):
-                        if place[j] >= 0:
-                            total_of[place[j]] += np.float64(weight[j] * factor)
+                    _add_to_bins(weight, n_left_out, n, factor, bins[w, t], binned[w, h])
                 for c in range(n_coordinates):
-                    reach, along = ZERO, coordinate[w, c]
-                    for j in range(n_left_out, n):
-                        reach += weight[j] * along[j]
-                    reached[w, h, t, c] = reach * factor
+                    reached[w, h, t, c] = _along(weight, n_left_out, n, coordinate[w, c]) * factor
             _gather(by_group, extent, column_of, column[w, h])
             if runs.shape[0] > 0:
                 _sum_runs(by_group, extent, runs[w], on_runs[w, h])
+
+
+@compiled
+def _add_to_bins(weight, first, n, factor, place, total):  # type: ignore[no-untyped-def]
+    """Add the weights of the keys `first` to `n` to the totals of their bins."""
+    for j in range(first, n):
+        if place[j] >= 0:
+            total[place[j]] += np.float64(weight[j] * factor)
+
+
+@compiled
+def _along(weight, first, n, coordinate):  # type: ignore[no-untyped-def]
+    """The sum of weight times coordinate over the keys `first` to `n`."""
+    total = ZERO
+    for j in range(first, n):
+        total += weight[j] * coordinate[j]
+    return total
 
 
 @compiled

@@ -137,8 +137,16 @@ class Engine(Protocol):
     name: str
     model: Any
     sizes: Sizes
-    device: torch.device
-    dtype: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is now."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's precision now."""
+        ...
 
     def embed(self, tokens: Tokens) -> Stream:
         """The stream before the first block. Refuses a model that this engine does not compute exactly (any more)."""

@@ -14,11 +14,11 @@ every_engine = pytest.mark.parametrize("name", ["fused", "torch", "hooked"])
 
 
 def asked(tokens, by_value=False):
-    """Every row whole; two groups of asking tokens, in turn, and the first token in none."""
+    """Every row whole; two groups of asking tokens, in turn, a column each, and the first token in none."""
     n_windows, n_time = tokens.shape
     group = np.tile(np.arange(n_time) % 2, (n_windows, 1)).astype(np.int32)
     group[:, 0] = -1
-    return Asked(group, 2, rows=tuple(range(n_time)), by_value=by_value)
+    return Asked(group, np.arange(2, dtype=np.int32), rows=tuple(range(n_time)), by_value=by_value)
 
 
 def attention(engine, tokens, last_block_unmasked=False):

@@ -27,13 +27,17 @@ def test_results_and_their_order_do_not_depend_on_the_number_of_workers(n_worker
 def test_so_many_chunks_are_worked_on_at_once_and_each_on_one_thread():
     """The first three wait for each other; were it fewer at once, the barrier would break."""
     together, before = threading.Barrier(3), torch.get_num_threads()
+    torch.set_num_threads(2)
 
     def work(chunk):
         together.wait(timeout=60)
         return torch.get_num_threads()
 
-    assert list(on_chunks(work, range(3), 3)) == [1, 1, 1]
-    assert torch.get_num_threads() == before
+    try:
+        assert list(on_chunks(work, range(3), 3)) == [1, 1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_chunks_are_not_asked_for_long_before_they_are_worked_on():

@@ -48,15 +48,6 @@ def fine_tuned_base():
     return str(path)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Steps so small cost more when they are shared, on busy machines many times as much."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @cache
 def windows():
     return simulated("ecg", n_records=3, windows_per_record=2)

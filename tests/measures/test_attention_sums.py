@@ -63,17 +63,19 @@ def loops(windows, pattern, accept):
 
 
 def columns_of(windows, pattern, groups, runs):
-    """What each group gives to each key and each run of keys, and what the last token gives, by loops."""
+    """What each segment gives to each key, each group to each run of keys, and what the last token gives, by loops."""
     n_windows, n_heads = pattern.shape[:2]
-    by_group = np.zeros((n_windows, n_heads, groups.n_groups, N_TIME))
+    by_group = np.zeros((n_windows, n_heads, len(groups.segment_of), N_TIME))
     for window, head, query, key in np.ndindex(pattern.shape):
         if groups.of_query[window, query] >= 0:
             by_group[window, head, groups.of_query[window, query], key] += pattern[window, head, query, key]
-    on_runs = np.zeros((n_windows, n_heads, groups.n_groups, runs.edges.shape[1] - 1))
+    by_segment = np.zeros((n_windows, n_heads, groups.n_segments, N_TIME))
+    for group, segment in enumerate(groups.segment_of):
+        by_segment[:, :, segment] += by_group[:, :, group]
+    on_runs = np.zeros((n_windows, n_heads, len(groups.segment_of), runs.edges.shape[1]))
     for window, head, group, run in np.ndindex(on_runs.shape):
-        start, stop = runs.edges[window, run : run + 2]
-        on_runs[window, head, group, run] = sum(by_group[window, head, group, key] for key in range(start, stop))
-    return measures.Columns(by_group, on_runs, pattern[:, :, -1])
+        on_runs[window, head, group, run] = sum(by_group[window, head, group, key] for key in range(*runs.edges[window, run]))
+    return measures.Columns(by_segment, on_runs, pattern[:, :, -1])
 
 
 @pytest.fixture
@@ -194,7 +196,7 @@ def test_even_columns_are_those_of_attention_spread_evenly(windows, is_causal, n
     groups = measures.groups_of(windows, n_sink)
     runs = measures.runs_of(measures.labels(windows, n_rotations=1, n_phases=N_PHASES, n_sink=n_sink), groups, N_LAGS)
     expected, columns = columns_of(windows, even, groups, runs), measures.even_columns(groups, runs, is_causal, n_sink)
-    for name in ("by_group", "on_runs", "last"):
+    for name in ("by_segment", "on_runs", "last"):
         assert getattr(columns, name) == pytest.approx(getattr(expected, name), abs=1e-12), name
 
 

@@ -6,6 +6,7 @@ import pytest
 from heartlens.measures.rhythm import rhythm_of, rhythms_of
 from heartlens.models.interventions.continuation import continued, uniforms
 from heartlens.models.planted import CopiesValue, planted
+from heartlens.models.subject import subject_of
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 
@@ -76,6 +77,6 @@ def test_a_planted_copier_goes_on_with_what_it_saw():
     """A copied token is e^20 likelier than any other, so every token is the one a cycle before it."""
     windows = regular("ppg", 1, periodic=True)
     model = planted({(1, 3): CopiesValue(margin=20.0)}, windows)
-    made = continued(model, windows.tokens[:, :400], uniforms(windows.identity, 1, 100, seed=0))[0, 0, 0]
+    made = continued(subject_of(model), windows.tokens[:, :400], uniforms(windows.identity, 1, 100, seed=0))[0, 0, 0]
     assert np.array_equal(made, windows.tokens[0, 400:])
     assert rhythms_of(np.stack([made, made]), "ppg")[:, 1] == pytest.approx(44 / 50)

@@ -68,7 +68,7 @@ def test_a_token_is_drawn_with_its_probability(model):
 def test_refusals(model):
     drawn = uniforms(WINDOWS.identity, 1, N_NEW, seed=0)
     with pytest.raises(Refusal, match="generates nothing"):
-        continued(planted({(1, 3): Raises(6.0, "P")}, regular("ecg", 2)), WINDOWS.tokens[:, :9], drawn)
+        continued(subject_of(planted({(1, 3): Raises(6.0, "P")}, regular("ecg", 2))), WINDOWS.tokens[:, :9], drawn)
     for n_prompt in (0, 496):
         with pytest.raises(Refusal, match=f"{n_prompt} tokens and 5 new ones do not fit; legal: .* 500 at most"):
             continued(subject_of(model), WINDOWS.tokens[:, :n_prompt], drawn)

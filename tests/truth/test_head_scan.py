@@ -23,7 +23,7 @@ SCAN = HeadScan(n_permutations=1999, n_twins=20, twin_windows=1)
 QUICK = HeadScan(n_permutations=99, n_twins=2, twin_windows=1)
 P_HEAD, SINK_HEAD, AHEAD_HEAD = (1, 3), (0, 2), (1, 6)
 EVERY = {"query", "wave", "layer", "head"}
-PER_HEAD = ("share", "even_share", "lift", "lift_low", "lift_high", "p_value", "q_value", "auc", "null_high", "survives")
+PER_HEAD = ("share", "even_share", "lift", "lift_low", "lift_high", "p_value", "q_value", "null_high", "survives")
 
 
 def in_wave(wave):
@@ -228,6 +228,7 @@ def test_the_summary_has_what_is_promised(kind):
     summary = run(QUICK, model, simulated(kind, 2, 1))
     for name in PER_HEAD:
         assert set(summary[name].dims) == EVERY, name
+    assert set(summary["auc"].dims) == EVERY - {"query"}  # over all asking tokens
     assert summary["survives"].dtype == bool
     assert summary["wave"].values.tolist() == waves
     assert {"all", "last"} <= set(summary["query"].values.tolist())

@@ -155,7 +155,8 @@ class Effects:
 
 def estimated_effects(engine: Engine, clean: Tokens, corrupt: Tokens, value: Value, n_steps: int) -> tuple[Effects, Effects]:
     """The estimates of all effects by integrated gradients, and by the gradient at the clean activations alone."""
-    engine = TorchEngine(engine.model) if engine.name == "fused" else engine  # the compiled kernel has no gradients
+    if engine.name == "fused":  # the compiled kernel has no gradients
+        engine = TorchEngine(engine.model)
     places = torch.tensor([0.0, *((step + 0.5) / n_steps for step in range(n_steps))]).to(engine.device, engine.dtype)
     with torch.no_grad():
         x = engine.embed(clean)

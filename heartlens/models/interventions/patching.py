@@ -22,7 +22,6 @@ INPUTS = ("Q", "K", "V")
 SAME = 1e-3  # of the readout, or of 1 where it is smaller: how far rounding may bring two ways to the same number apart
 
 At = Bool[np.ndarray, "window time"]
-READS = ("logit", "probability", "nats")
 
 
 @dataclass(frozen=True)
