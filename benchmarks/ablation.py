@@ -39,7 +39,7 @@ def rows(setting: Setting) -> Iterator[Row]:
         f"zero ablation of each of {n_heads} heads, all logits",
         f"{1000 * taken['sweep'] / len(tokens):.0f} ms CPU a window",
         against,
-        f"{at_most(MOST_FORWARDS, forwards)} (SDPA)",
+        at_most(MOST_FORWARDS, forwards, " SDPA forwards"),
     )
     yield Row("  largest difference of a logit from hooked runs", f"{difference:.1e}", "", at_most(MOST_DIFFERENCE, difference))
 

@@ -41,7 +41,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     for name, seconds in taken.items():
         ratios = {other: seconds / taken[other] for other in SHORT if other != name}
         against = ", ".join(f"{ratio:.2f} of {SHORT[other]}" for other, ratio in ratios.items())
-        target = ", ".join(f"{at_most(limit, ratios[other])} ({SHORT[other]})" for other, limit in LIMITS.get(name, {}).items())
+        target = ", ".join(at_most(limit, ratios[other], f" of {SHORT[other]}") for other, limit in LIMITS.get(name, {}).items())
         yield Row(name, f"{1000 * seconds / n_windows:.1f} ms CPU a window", against, target)
 
 

@@ -37,6 +37,7 @@ def _rows(setting: Setting, prompt: np.ndarray, n_new: int, label: str, least: f
         drawn["ours"] = generated(setting.model, prompt, n_new, seed=0)[0, 0].tolist()
 
     generated(setting.model, prompt, 3, seed=0)
+    generated(setting.model, prompt, 3, seed=0, n_samples=N_SAMPLES)
     published_tokens(loop, prompt[0], 1, 0)
     many: Work = partial(generated, setting.model, prompt, n_new, seed=0, n_samples=N_SAMPLES)
     taken = medians({"loop": looped, "ours": ours, "many": many}, min(3, setting.n_rounds), warm_up=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-WIDTHS = (62, 24, 62, 40)
+WIDTHS = (58, 24, 66, 68)
 COLUMNS = ("what", "measured", "against", "target")
 
 
