@@ -1,54 +1,57 @@
-"""How fast is generation, against the published loop in the same run?
+"""Generation against the published loop: 400 tokens after a context of 100, and single tokens past 500, where each is a full pass.
 
-400 tokens after a context of 100, and single tokens past 500, where every step is a full pass: CPU and wall seconds of this process, with 1
-and 2 threads, loading and compiling not counted. Several samples at once are given per token of one sample.
-`python benchmarks/generation.py [CHECKPOINT]`.
+One thread; loading and compiling are not counted. Several samples at once are given per token of one sample.
 """
 
-import sys
-import time
-import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 
-import torch
+import numpy as np
+from setting import Setting
+from table import Row, at_least
+from timing import Work, medians, one_core
 
-import heartlens as hl
+from heartlens.converters.published import Published, published_tokens
 from heartlens.engine.generation import generated
-from heartlens.models.load import read
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from published_loop import Published, published_tokens
-
-N_PROMPT, N_NEW, N_PAST, N_SAMPLES = 100, 400, 10, 16
+N_PROMPT, N_SAMPLES = 100, 16
+LEAST_FROM_PROMPT, LEAST_PAST = 40, 4
 
 
-def timed(work: Callable[[], object]) -> tuple[object, float, float]:
-    """What `work` gives, and its CPU and wall seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    return result, time.process_time() - cpu, time.perf_counter() - wall
+def rows(setting: Setting) -> Iterator[Row]:
+    """CPU time a token, and how many times faster it is than the loop's."""
+    windows = setting.windows(1)
+    n_new, n_past = (20, 2) if setting.is_quick else (400, 10)
+    with one_core():
+        yield from _rows(setting, windows.tokens[:, :N_PROMPT], n_new, f"{n_new} tokens after {N_PROMPT}", LEAST_FROM_PROMPT)
+        yield from _rows(setting, windows.tokens, n_past, f"a token past {windows.tokens.shape[1]}", LEAST_PAST)
 
 
-def main() -> None:
-    """Print the table."""
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    name = (sys.argv[1:] or ["ecg"])[0]
-    (state, origin), model = read(name), hl.load(name)
-    published, tokens = Published(state), hl.simulated(origin.kind, 1, 1, seed=0).tokens
-    for n_threads in (1, 2):
-        torch.set_num_threads(n_threads)
-        generated(model, tokens[:, :N_PROMPT], 3, seed=0)
-        for label, prompt, n_new in (("from 100", tokens[:, :N_PROMPT], N_NEW), ("past 500", tokens, N_PAST)):
-            theirs, their_cpu, their_wall = timed(lambda: published_tokens(published, prompt[0], n_new, 0))  # noqa: B023
-            ours, cpu, wall = timed(lambda: generated(model, prompt, n_new, seed=0))  # noqa: B023
-            _, many_cpu, _ = timed(lambda: generated(model, prompt, n_new, seed=0, n_samples=N_SAMPLES))  # noqa: B023
-            same = "the same" if ours[0, 0].tolist() == theirs else "OTHER"  # type: ignore[index]
-            each, many, theirs_each = 1000 * cpu / n_new, 1000 * many_cpu / n_new / N_SAMPLES, 1000 * their_cpu / n_new
-            print(f"{n_threads} threads, {n_new} tokens {label}: published {their_cpu:.2f} s CPU, {their_wall:.2f} s wall; ", end="")
-            print(f"ours {cpu:.3f} and {wall:.3f}: {their_cpu / cpu:.1f} and {their_wall / wall:.1f} times faster, {same} tokens")
-            print(f"  ms CPU a token: published {theirs_each:.2f}, ours {each:.3f}, each of {N_SAMPLES} samples {many:.3f}")
+def _rows(setting: Setting, prompt: np.ndarray, n_new: int, label: str, least: float) -> Iterator[Row]:
+    loop, drawn = Published(setting.state), dict[str, list[int]]()
 
+    def looped() -> None:
+        drawn["loop"] = published_tokens(loop, prompt[0], n_new, 0)
 
-if __name__ == "__main__":
-    main()
+    def ours() -> None:
+        drawn["ours"] = generated(setting.model, prompt, n_new, seed=0)[0, 0].tolist()
+
+    generated(setting.model, prompt, 3, seed=0)
+    generated(setting.model, prompt, 3, seed=0, n_samples=N_SAMPLES)
+    published_tokens(loop, prompt[0], 1, 0)
+    many: Work = partial(generated, setting.model, prompt, n_new, seed=0, n_samples=N_SAMPLES)
+    taken = medians({"loop": looped, "ours": ours, "many": many}, min(3, setting.n_rounds), warm_up=False)
+    cpu_ms = {name: 1000 * each.cpu_s / n_new for name, each in taken.items()}
+    same = "the same tokens" if drawn["ours"] == drawn["loop"] else "OTHER TOKENS"
+    faster = cpu_ms["loop"] / cpu_ms["ours"]
+    yield Row(f"published loop, {label}", f"{cpu_ms['loop']:.2f} ms CPU a token")
+    yield Row(
+        f"generation, {label}",
+        f"{cpu_ms['ours']:.3f} ms CPU a token",
+        f"{faster:.1f} times faster than the loop; {same}",
+        at_least(least, faster, " times"),
+    )
+    of_many = cpu_ms["many"] / N_SAMPLES
+    yield Row(
+        f"generation, {label}, each of {N_SAMPLES} samples", f"{of_many:.3f} ms CPU a token", f"{cpu_ms['loop'] / of_many:.1f} times faster"
+    )

@@ -1,55 +1,57 @@
-"""How long does a full patching map take: every head at every wave, the stream by level, paths, controls, over 8 pairs?
+"""A full patching map: every head at every wave, the stream by level, wave and cycle, the control, over 8 pairs. All cores.
 
-`python benchmarks/patching.py [CHECKPOINT] [WINDOWS]`, on simulated recordings. Compared with the same map of heads by wave made of plain
-TransformerLens runs, one hooked run for each head and wave, of which a few are timed. Wall and CPU seconds of this process.
+Against the same map of heads by wave made of hooked TransformerLens runs, one for each head and wave, of which one is timed.
 """
 
-import sys
-import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from setting import Setting
+from table import Row, at_most
+from timing import Work, medians
 
 import heartlens as hl
 from heartlens.analyses.patching import Patching
-from heartlens.analyses.patching_pairs import able_for, pairs_of
+from heartlens.analyses.patching_pairs import Pairs, able_for, pairs_of
 from heartlens.analysis import fold, silent
 from heartlens.models import hooks
 from heartlens.models.edit import patched
 from heartlens.models.subject import subject_of
 
-TIMED = 4  # hooked runs
+COUNTERFACTUAL, MOST_S = "irregular", 15
 
 
-def hooked_s(model, pairs):
-    """CPU seconds of one hooked run over all pairs, the median of TIMED."""
+def rows(setting: Setting) -> Iterator[Row]:
+    """Wall and CPU time of the map."""
+    model, n_pairs = hl.load(setting.tuned), 2 if setting.is_quick else 8
+    windows = setting.windows(2 * n_pairs)
+    windows = windows[able_for(windows, COUNTERFACTUAL)][:n_pairs]
+    analysis, subject = Patching(n_twins=0, base="none", counterfactual=COUNTERFACTUAL), subject_of(model)
+    n_places = fold(analysis, subject, windows[:2], silent).sums.sizes["place"]
+    works: dict[str, Work] = {
+        "map": lambda: fold(analysis, subject, windows, silent),
+        "hooked": _hooked_run(model, pairs_of(windows, COUNTERFACTUAL, 0, with_control=False)),
+    }
+    taken = medians(works, 1 if setting.is_quick else 3, warm_up=False)
+    n_runs = model.cfg.n_layers * model.cfg.n_heads * n_places
+    faster = n_runs * taken["hooked"].cpu_s / taken["map"].cpu_s
+    yield Row(
+        f"patching map of {model.origin.checkpoint}, {len(windows)} pairs",
+        f"{taken['map'].wall_s:.1f} s wall, {taken['map'].cpu_s:.1f} s CPU",
+        f"{faster:.0f} times less CPU than {n_runs} hooked runs (one timed)",
+        at_most(MOST_S, taken["map"].wall_s, " s wall"),
+    )
+
+
+def _hooked_run(model: Any, pairs: Pairs) -> Work:
+    """One hooked run over all pairs: one head's activation put into the counterfactual's run at one wave."""
     clean, corrupt = (torch.from_numpy(side.tokens.astype(np.int64)) for side in (pairs.clean, pairs.corrupt))
-    name = hooks.z(4)
-    known, times = hooks.activations(model, clean, [name]), []
-    for head in range(TIMED):
-        start = time.process_time()
-        with torch.inference_mode(), patched(model, known, heads=[(4, head)], at=pairs.clean.inside("QRS")):
+    known, where = hooks.activations(model, clean, [hooks.z(0)]), pairs.clean.inside("QRS")
+
+    def run() -> None:
+        with torch.inference_mode(), patched(model, known, heads=[(0, 0)], at=where):
             model(corrupt)
-        times.append(time.process_time() - start)
-    return float(np.median(times))
 
-
-def main():
-    name, n_windows = (sys.argv[1:] + ["ecg-af", "8"][len(sys.argv) - 1 :])[:2]
-    model = hl.load(name)
-    windows = hl.simulated(model.origin.kind, n_records=2 * int(n_windows), windows_per_record=1)
-    windows = windows[able_for(windows, "irregular")][: int(n_windows)]
-    analysis = Patching(n_twins=0, base="none")
-    wall, cpu = time.perf_counter(), time.process_time()
-    tally = fold(analysis, subject_of(model), windows, silent)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    n_maps = model.cfg.n_layers * model.cfg.n_heads * tally.sums.sizes["place"]
-    plain = n_maps * hooked_s(model, pairs_of(windows, "irregular", 0, with_control=False))
-    print(f"{model.origin.checkpoint}, {len(windows)} pairs, {n_maps} heads at places; stream by level, wave and cycle; control")
-    print(f"heartlens, all of it              {wall:7.1f} s wall {cpu:7.1f} s CPU")
-    print(f"hooked runs, heads at places only                {plain:7.1f} s CPU ({n_maps} runs, {TIMED} timed)")
-    print(f"ratio                             {plain / cpu:7.1f}")
-
-
-if __name__ == "__main__":
-    main()
+    return run

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from heartlens.engine import LayerSums
 
 ALPHA = 0.05
-ROUNDING = 2.0**-20  # of the sums, in attention: they are float32, and digits beyond its own rounding would only fill the disk
+ROUNDING = 2.0**-18  # of the sums, in attention: they are float32, and digits beyond its own rounding would only fill the disk
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each

@@ -5,10 +5,10 @@ import pytest
 import torch
 from originals import tiny_state
 from planted import model_of, random_state
-from published_loop import Published, published_tokens
 
 import heartlens as hl
 from heartlens.converters.hooked import hooked_model
+from heartlens.converters.published import Published, published_tokens
 from heartlens.engine import engine_of
 from heartlens.engine.batched import TorchEngine
 from heartlens.engine.fused import FusedEngine
