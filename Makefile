@@ -1,4 +1,4 @@
-# `make scan` and `make test`: both make .venv with the tested versions first. Nothing but Python >= 3.11 is needed.
+# `make scan`, `make test` and `make bench` make .venv with the tested versions first. Nothing but Python >= 3.11 is needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test test-bridge embedded embedded-ecg embedded-ppg clean
+.PHONY: scan test test-bridge bench embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -18,6 +18,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# Speed, memory and sizes in one table (docs/benchmarks.md); best on a machine that does nothing else. `make bench BENCH=--quick` for a first look.
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 # TransformerLens 4 in an environment of its own (docs/transformer_lens_4.md): what exists on a TransformerBridge, tested there.
 TL4 := .venv-tl4/bin
