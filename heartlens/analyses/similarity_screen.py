@@ -98,17 +98,19 @@ class SimilarityScreen:
 
 
 def similarity_screen(
-    subject: Any, tokens: UInt8[np.ndarray, " time"], reference: int, others: Sequence[int]
+    model: Any, tokens: UInt8[np.ndarray, " time"], reference: int, others: Sequence[int]
 ) -> Float[xr.DataArray, "level other"]:
     """The published similarity screen: cosine of raw residual vectors between the token `reference` and each of `others`, by level.
 
     Tokens count from 1, as on the screen; refuses those outside the window.
     """
     from heartlens.models.residual import level_names, residual_by_level
+    from heartlens.models.subject import subject_of
 
     for place in (reference, *others):
         if not 1 <= place <= len(tokens):
             raise Refusal(f"token {place} is not in the window; tokens count from 1 to {len(tokens)}")
+    subject = subject_of(model)
     unit = of_unit_length(residual_by_level(subject, tokens[None])[:, 0])
     cosine = unit[:, [place - 1 for place in others]] @ unit[:, reference - 1, :, None]
     return xr.DataArray(
