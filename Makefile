@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test test-bridge embedded embedded-ecg embedded-ppg clean
+.PHONY: scan test test-bridge bench embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -18,6 +18,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# For a machine that does nothing else. `make bench ARGS=--quick`, `make bench ARGS="--only generation memory"`.
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 # TransformerLens 4 in an environment of its own (docs/transformer_lens_4.md): what exists on a TransformerBridge, tested there.
 TL4 := .venv-tl4/bin
