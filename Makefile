@@ -19,9 +19,9 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-# Speed, memory and sizes in one table (docs/benchmarks.md); best on a machine that does nothing else. `make bench BENCH=--quick` for a first look.
+# For a machine that does nothing else. `make bench ARGS=--quick`, `make bench ARGS="--only generation memory"`.
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/bench.py $(BENCH)
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 # TransformerLens 4 in an environment of its own (docs/transformer_lens_4.md): what exists on a TransformerBridge, tested there.
 TL4 := .venv-tl4/bin
