@@ -21,7 +21,7 @@ from heartlens.measures import attention as measures
 from heartlens.measures.resample import interval_over_records, q_values, rotation_p_values, upper_quantile
 from heartlens.options import check
 from heartlens.signals.fine import fine_waves
-from heartlens.tally import Tally, by_record
+from heartlens.tally import Tally, by_record, rounded
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from heartlens.engine import LayerSums
 
 ALPHA = 0.05
-ROUNDING = 2.0**-18  # of the sums, in attention: they are float32, and digits beyond its own rounding would only fill the disk
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each
@@ -104,7 +103,7 @@ class HeadScan(Twinned):
         for sums in subject.engine.sums(subject.tokens(windows.tokens), asked, last_block_unmasked=is_published):
             even = evens[not is_published or sums.layer < subject.sizes.n_layers - 1]
             layer, lift = self._layer(sums, even, groups, runs, known, windows)
-            layers.append({name: by_record(values, windows.record) for name, values in layer.items()})
+            layers.append({name: by_record(rounded(values), windows.record) for name, values in layer.items()})
             lifts.append(lift)
         sample = xr.Dataset() if self.is_twin else _example(windows, np.stack(lifts, axis=1))
         return Tally(self._named(layers, known, windows, subject.sizes.n_heads), sample)
@@ -128,7 +127,7 @@ class HeadScan(Twinned):
         """One layer's sums by window, and each key's lift for the example: what it receives over its even share."""
         last = measures.without_sink(sums.rows[:, :, 0], self.sink_tokens) if self.exclude_sink else sums.rows[:, :, 0]
         fallen = self._fallen(measures.Columns(sums.columns, sums.on_runs, last), groups, runs, known)
-        by_window = {name: np.rint(fallen[name] / ROUNDING) * ROUNDING for name in AXES_OF if name in fallen}
+        by_window = {name: fallen[name] for name in AXES_OF if name in fallen}
         by_window |= {f"even_{name}": even[name][..., 0] for name in by_window}
         if self.is_twin:
             return by_window, np.empty(0)

@@ -111,8 +111,12 @@ def test_on_waves(windows, known, groups, columns):
     def cells(window, query, key):
         return [(rotated[window, turn, key], turn) for turn in range(4) if rotated[window, turn, key] >= 0]
 
-    fallen = measures.on_waves(measures.received(columns, groups), known)  # window asked wave rotation head
-    same(fallen.transpose(0, 4, 1, 2, 3), loops(windows, make_pattern(), cells))
+    total, keys = loops(windows, make_pattern(), cells), measures.received(columns, groups)
+    fallen = measures.on_waves(keys, known)  # window asked wave head
+    same(fallen.transpose(0, 3, 1, 2), {place[:-1]: value for place, value in total.items() if place[-1] == 0})
+    of_all = measures.on_rotated_waves(keys[:, :, ASKED.index("all")], known)  # window wave rotation head
+    expected = {(window, head, *cell): value for (window, head, kind, *cell), value in total.items() if ASKED[kind] == "all"}
+    same(of_all.transpose(0, 3, 1, 2), expected)
 
 
 def test_by_phase(windows, known, groups, columns):
