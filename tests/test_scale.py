@@ -46,7 +46,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def work(model):
-    return scale.Work(SCAN, "ecg-sim", False, model.origin, PEOPLE, False, False, n_sample(SCAN))
+    return scale.Work(SCAN, "ecg-sim", False, model.origin, PEOPLE, False, False, n_sample(SCAN), "auto")
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from heartlens.engine import LayerSums
 
 ALPHA = 0.05
-ROUNDING = 2.0**-18  # of the sums, in attention: they are float32, and digits beyond its own rounding would only fill the disk
+ROUNDING = 2.0**-23  # of a window's sums: what float32 rounds would only fill the disk, and such numbers add to the same bits in any order
+ROUNDING_TOKENS = 2.0**-10  # of a window's effective tokens, up to 500 of each token that asks
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each
@@ -128,10 +129,10 @@ class HeadScan(Twinned):
         """One layer's sums by window, and each key's lift for the example: what it receives over its even share."""
         last = measures.without_sink(sums.rows[:, :, 0], self.sink_tokens) if self.exclude_sink else sums.rows[:, :, 0]
         fallen = self._fallen(measures.Columns(sums.columns, sums.on_runs, last), groups, runs, known)
-        by_window = {name: np.rint(fallen[name] / ROUNDING) * ROUNDING for name in AXES_OF if name in fallen}
+        by_window = {name: fallen[name] for name in AXES_OF if name in fallen}
         by_window |= {f"even_{name}": even[name][..., 0] for name in by_window}
         if self.is_twin:
-            return by_window, np.empty(0)
+            return _rounded(by_window), np.empty(0)
         drawn = self._queries(windows).index(self.example_query)
         lift = _over_even(fallen["keys"][:, :, drawn], even["keys"][:, :, drawn])
         usable = (even["keys"][:, 0, 0] > 0) & ~np.isnan(windows.position)
@@ -143,7 +144,7 @@ class HeadScan(Twinned):
             "sink_share": _over_asked(sums.first_share.astype(np.float64), is_asking),
             "effective_tokens": _over_asked(np.exp(sums.entropy.astype(np.float64)), is_asking),
         }
-        return by_window, lift
+        return _rounded(by_window), lift
 
     def _named(self, layers: list[Arrays], known: measures.Labels, windows: Windows, n_heads: int) -> xr.Dataset:
         """The sums under their axes."""
@@ -240,6 +241,12 @@ def _means(sums: xr.Dataset) -> xr.Dataset:
 def _largest_lift(twin: Tally) -> np.ndarray:
     """The largest lift any head of a twin has, by wave; NaN where the twin's windows have no such wave."""
     return _mean_shares(twin.sums, ("share",))["lift"].sel(query="all").max(("layer", "head")).values
+
+
+def _rounded(by_window: Arrays) -> Arrays:
+    """The sums, each to its rounding."""
+    units = {name: ROUNDING_TOKENS if name == "effective_tokens" else ROUNDING for name in by_window}
+    return {name: np.rint(sums / units[name]) * units[name] for name, sums in by_window.items()}
 
 
 def _over_even(keys: np.ndarray, even: np.ndarray) -> np.ndarray:
