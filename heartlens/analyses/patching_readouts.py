@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import unknown
 from heartlens.signals.counterfactuals.waves import runs
 from heartlens.windows import Windows
 
@@ -35,12 +35,11 @@ def readout_of(subject: Any, windows: Windows, name: str) -> Any:
 
 def legal_readouts(subject: Any, windows: Windows) -> tuple[str, ...]:
     """The readouts that a checkpoint has an output for. Refuses a task head of several outputs."""
-    task = subject.origin.task
-    if task is None:
+    from heartlens.models.subject import BEAT, TOKEN
+
+    if subject.answers == TOKEN:
         return ("cross_entropy", *(f"cross_entropy_{wave}" for wave in windows.waves))
-    if subject.sizes.d_vocab_out != 1:
-        raise Refusal(f"this task head has {subject.sizes.d_vocab_out} outputs; patching reads task heads of one output, or base models")
-    return ("beat_probability",) if "every" in str(task) else ("af_logit",)
+    return ("beat_probability",) if subject.answers == BEAT else ("af_logit",)
 
 
 def unit_of(readout: str) -> str:

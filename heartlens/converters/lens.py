@@ -82,6 +82,11 @@ def embedding(model: HookedTransformer, tokens: Int[Tensor, "window time"]) -> F
     return embedded + model.hook_pos_embed(model.pos_embed(tokens))
 
 
+def epsilon(model: HookedTransformer) -> float:
+    """What a model's norms add to the variance."""
+    return float(model.ln_final.original_component.eps if BRIDGED else model.ln_final.eps)
+
+
 def stream_after(block: Any, stream: Float[Tensor, "window time d_model"]) -> Float[Tensor, "window time d_model"]:
     """The stream after a block of either kind of model; hooks in it act."""
     return block(stream)[0] if BRIDGED else block(stream)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
+from heartlens.converters.lens import epsilon, parameters
 from heartlens.engine import Engine, Mixed, Parts, Stream
 from heartlens.engine.batched import TorchEngine
 from heartlens.models.interventions.replacement import activations_of_parts
@@ -67,17 +68,17 @@ def _linear(
     engine: Engine, stream: Stream, token: Tokens | None
 ) -> tuple[Float[Tensor, "window time d_model"], Float[Tensor, "window time"]]:
     """The vector whose product with what is added to the stream is what that adds to `read`, and what is there without any stream."""
-    model = engine.model
-    norm, columns, bias = model.ln_final, model.W_U.double(), model.b_U.double()
+    weights = parameters(engine.model)
+    columns, bias = weights["unembed.W_U"].double(), weights["unembed.b_U"].double()
     if token is None:
         vector, constant = columns[:, 0].expand_as(stream), bias[0].expand(stream.shape[:2])
     else:
         vector = (columns - columns.mean(dim=-1, keepdim=True)).T[token]
         constant = (bias - bias.mean())[token]
-    if hasattr(norm, "b"):
-        constant = constant + vector @ norm.b.double()
-        vector = vector * norm.w.double()
-    scaled = vector / (stream.var(dim=-1, correction=0, keepdim=True) + norm.cfg.eps).sqrt()
+    if "ln_final.b" in weights:
+        constant = constant + vector @ weights["ln_final.b"].double()
+        vector = vector * weights["ln_final.w"].double()
+    scaled = vector / (stream.var(dim=-1, correction=0, keepdim=True) + epsilon(engine.model)).sqrt()
     return scaled - scaled.mean(dim=-1, keepdim=True), constant
 
 
