@@ -138,7 +138,7 @@ def runs_of(known: Labels, groups: Groups, n_lags: int) -> Runs:
     is_counted = is_start & (wave >= 0) & (known.cycle >= 0)
     n_runs = int(is_counted.sum(axis=1).max())
     edges = np.zeros((len(wave), n_runs, 2), np.int32)
-    lag_of = np.zeros((len(wave), groups.n_cycles, n_runs, n_waves, n_lags), np.float32)
+    lag_of = np.zeros((len(wave), groups.n_cycles, n_runs, n_waves, n_lags))  # float64, so that the number of cycles rounds nothing
     for window in range(len(wave)):
         every_edge, starts = np.append(np.flatnonzero(is_start[window]), n_time), np.flatnonzero(is_counted[window])
         edges[window, : len(starts), 0] = starts

@@ -106,17 +106,22 @@ def test_received(windows, groups, columns):
 
 
 def test_on_waves(windows, known, groups, columns):
+    def cells(window, query, key):
+        return [(windows.wave[window, key],)] if windows.wave[window, key] >= 0 else []
+
+    fallen = measures.on_waves(measures.received(columns, groups), known)  # window asked wave head
+    same(fallen.transpose(0, 3, 1, 2), loops(windows, make_pattern(), cells))
+
+
+def test_on_rotated_waves(windows, known, groups, columns):
     rotated = measures.rotated(windows, [turn / 4 for turn in range(4)])
 
     def cells(window, query, key):
         return [(rotated[window, turn, key], turn) for turn in range(4) if rotated[window, turn, key] >= 0]
 
-    total, keys = loops(windows, make_pattern(), cells), measures.received(columns, groups)
-    fallen = measures.on_waves(keys, known)  # window asked wave head
-    same(fallen.transpose(0, 3, 1, 2), {place[:-1]: value for place, value in total.items() if place[-1] == 0})
-    of_all = measures.on_rotated_waves(keys[:, :, ASKED.index("all")], known)  # window wave rotation head
-    expected = {(window, head, *cell): value for (window, head, kind, *cell), value in total.items() if ASKED[kind] == "all"}
-    same(of_all.transpose(0, 3, 1, 2), expected)
+    fallen = measures.on_rotated_waves(measures.received(columns, groups)[:, :, 0], known)  # window wave rotation head
+    of_all = {place: value for place, value in loops(windows, make_pattern(), cells).items() if place[2] == 0}
+    same(fallen.transpose(0, 3, 1, 2)[:, :, None], of_all)
 
 
 def test_by_phase(windows, known, groups, columns):

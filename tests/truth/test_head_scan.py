@@ -62,8 +62,9 @@ def test_even_attention_has_lift_one_everywhere(even):
 
 
 def test_even_attention_is_never_significant(even):
-    assert (even["p_value"].sel(query="all") > 0.99).all()
-    assert even["p_value"].drop_sel(query="all").isnull().all()  # of asking tokens of one kind alone nothing is tested
+    tested, other_kinds = even["p_value"].sel(query="all"), even["p_value"].drop_sel(query="all")
+    assert (tested > 0.99).all()
+    assert other_kinds.isnull().all()  # nothing is tested of asking tokens of one kind
     assert not (even["q_value"] < 0.05).any()
     assert not even["survives"].any()
     assert even["auc"].values == pytest.approx(0.5)  # what float32 rounds off must not rank the keys
