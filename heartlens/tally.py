@@ -93,7 +93,7 @@ def by_record(values: Shaped[np.ndarray, "window ..."], record: Shaped[np.ndarra
     return total
 
 
-def rounded(values: Float[np.ndarray, "..."], n_bits: int = 22) -> Float[np.ndarray, "..."]:
+def rounded(values: Float[np.ndarray, "..."], n_bits: int = 21) -> Float[np.ndarray, "..."]:
     """The values to `n_bits` binary digits: float32 sums hold no more, and few digits add up exactly and take little room on disk."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     return np.ldexp(np.rint(np.ldexp(mantissa, n_bits)), exponent - n_bits)
