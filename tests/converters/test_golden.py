@@ -7,6 +7,7 @@ import torch
 from heartlens.checkpoints.registry import CHECKPOINTS
 from heartlens.converters.bridge import converted_model
 from heartlens.converters.certificate import hooked_forward
+from heartlens.converters.lens import BRIDGED
 from heartlens.engine import engine_of
 from heartlens.models.load import read
 from heartlens.signals.tokens import tokenise
@@ -65,7 +66,7 @@ def test_outputs_attention_and_residual_stream(case):
         assert (gap / np.linalg.norm(expected, axis=-1)).max() < 1e-4
 
 
-@pytest.mark.parametrize("engine", ["fused", "torch"])
+@pytest.mark.parametrize("engine", ["hooked"] if BRIDGED else ["fused", "torch", "hooked"])
 def test_attention_and_outputs_of_the_engines(case, engine):
     model, golden = case
     engine = engine_of(model, engine)
