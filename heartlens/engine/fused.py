@@ -113,16 +113,16 @@ class FusedEngine(TorchEngine):
             with torch.inference_mode():
                 block = _Block(self.model, layer)
                 for w, window in enumerate(x):
-                    one, (query, key, value) = slice(w, w + 1), block.read(window)
+                    own, (query, key, value) = slice(w, w + 1), block.read(window)
                     importance = self._moved_norms(value, layer) if asked.by_value else NOTHING
-                    bins = NO_BINS if asked.bins is None else asked.bins[one]
-                    coordinates = NOTHING if asked.coordinates is None else asked.coordinates[one]
-                    runs = NO_RUNS if asked.runs is None else asked.runs[one]
+                    bins = NO_BINS if asked.bins is None else asked.bins[own]
+                    coordinates = NOTHING if asked.coordinates is None else asked.coordinates[own]
+                    runs = NO_RUNS if asked.runs is None else asked.runs[own]
                     self._kernels.attention_sums(
                         *(query, key, value, n_time, is_causal),
-                        *(asked.group[one], asked.column_of, runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
-                        *(z.numpy(), scratch.columns[one], scratch.on_runs[one], scratch.entropy[one], scratch.first_share[one]),
-                        *(scratch.binned[one], scratch.reached[one], scratch.rows[one]),
+                        *(asked.group[own], asked.column_of, runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
+                        *(z.numpy(), scratch.columns[own], scratch.on_runs[own], scratch.entropy[own], scratch.first_share[own]),
+                        *(scratch.binned[own], scratch.reached[own], scratch.rows[own]),
                     )
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0])[1]
@@ -144,9 +144,9 @@ class FusedEngine(TorchEngine):
             with torch.inference_mode():
                 block = _Block(self.model, layer)
                 for w, window in enumerate(x):
-                    one = slice(w, w + 1)
+                    own = slice(w, w + 1)
                     rows = (n_time, n_time - n_rows, is_causal)
-                    self._kernels.attention_patterns(*block.read(window), *rows, z.numpy(), pattern[one], entropy[one])
+                    self._kernels.attention_patterns(*block.read(window), *rows, z.numpy(), pattern[own], entropy[own])
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0])[1]
             yield LayerAttention(layer, pattern, entropy)

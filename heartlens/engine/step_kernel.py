@@ -184,9 +184,9 @@ def _normed(x, norm, d_model, eps, normed):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _sum(one, other, total):  # type: ignore[no-untyped-def]
+def _sum(left, right, total):  # type: ignore[no-untyped-def]
     for j in range(whole(len(total))):
-        total[j] = one[j] + other[j]
+        total[j] = left[j] + right[j]
 
 
 @compiled

@@ -93,8 +93,8 @@ class Files:
     @cached_property
     def found(self) -> dict[str, Found]:
         """The files by the names of their recordings. Searched for once: a copy on another process has the same."""
-        found = find(self.paths)
-        return dict(zip(distinct_names([each.path for each in found]), found, strict=True))
+        files = find(self.paths)
+        return dict(zip(distinct_names([file.path for file in files]), files, strict=True))
 
     @property
     def _choice(self) -> Choice:
