@@ -168,11 +168,9 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
         return gathering.recordings(parts, opened, on_part)
     from heartlens import scale
 
-    checkpoint, origin = _given(options.checkpoint), run.subject.origin
+    checkpoint, origin, engine = _given(options.checkpoint), run.subject.origin, run.subject.engine.name
     n_sample = frame.n_sample(run.analysis)
-    work = scale.Work(
-        run.analysis, checkpoint, options.published_only, origin, run.source, options.force, options.strict, n_sample, options.engine
-    )
+    work = scale.Work(run.analysis, checkpoint, options.published_only, origin, run.source, options.force, options.strict, n_sample, engine)
     return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
 
 

@@ -1,10 +1,13 @@
-"""The compiled kernels, loaded once in a process: from the disk cache, or compiled anew, which takes seconds and is said.
+"""The compiled kernels, loaded once in a process from numba's disk cache; where they are not there, another process compiles them first,
+which takes seconds and is said.
 
-numba keeps compiled code beside the source or, where that folder is read-only, in the user's cache; NUMBA_CACHE_DIR names another.
+No process runs what it compiled itself: numba optimises a function otherwise beside the functions that it compiles with it than it does
+alone, so the first run on a machine would differ from all later ones in the last bits. numba keeps compiled code beside the source or,
+where that folder is read-only, in the user's cache; NUMBA_CACHE_DIR names another.
 """
 
+import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -14,8 +17,8 @@ import numpy as np
 
 from heartlens.refusal import Refusal
 
-PATIENCE_S = 1.5  # loading from the cache takes less
 SAID = "heartlens: compiling the attention kernel for this processor, once (about 10 s); later runs find it in the cache"
+COMPILES = "numba:compile"  # the event that numba tells of when it compiles, not when it loads
 
 
 @cache
@@ -30,21 +33,61 @@ def step_kernel() -> ModuleType:
     return _compiled("heartlens.engine.step_kernel", _warm_step)
 
 
+def compile_all() -> None:
+    """Compile every kernel into the disk cache."""
+    _warm(import_module("heartlens.engine.kernels"))
+    _warm_step(import_module("heartlens.engine.step_kernel"))
+
+
+class _NotCached(Exception):
+    """A kernel would have to be compiled."""
+
+
 def _compiled(name: str, warm: Callable[[ModuleType], None]) -> ModuleType:
-    timer = threading.Timer(PATIENCE_S, lambda: print(SAID, file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
     try:
         module = import_module(name)
-        warm(module)
+        try:
+            _loaded(module, warm)
+        except _NotCached:
+            print(SAID, file=sys.stderr, flush=True)
+            _compile_elsewhere()
+            _loaded(module, warm)
     except Refusal:
         raise
+    except _NotCached:
+        raise _refusal("numba's cache does not keep it") from None
     except Exception as error:  # numba's own errors have no common class, and LLVM's are OSErrors
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
-        raise Refusal(f"the attention kernel cannot be compiled or kept ({reason}); give --engine torch, or NUMBA_CACHE_DIR") from error
-    finally:
-        timer.cancel()
+        raise _refusal(str(error).strip() or type(error).__name__) from error
     return module
+
+
+def _loaded(module: ModuleType, warm: Callable[[ModuleType], None]) -> None:
+    """Have every kernel loaded; raises `_NotCached` where numba would compile."""
+    from numba.core.event import Listener, install_listener
+
+    class Refusing(Listener):  # type: ignore[misc]
+        def on_start(self, event: object) -> None:
+            raise _NotCached
+
+        def on_end(self, event: object) -> None:
+            """A compilation that was stopped ends here too."""
+
+    with install_listener(COMPILES, Refusing()):
+        warm(module)
+
+
+def _compile_elsewhere() -> None:
+    child = [sys.executable, "-c", "from heartlens.engine.compiled import compile_all; compile_all()"]
+    ended = subprocess.run(child, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise _refusal(
+            ended.stderr.strip().splitlines()[-1] if ended.stderr.strip() else f"the process that compiles ended with {ended.returncode}"
+        )
+
+
+def _refusal(reason: str) -> Refusal:
+    line = reason.splitlines()[0][:160]
+    return Refusal(f"the attention kernel cannot be compiled or kept ({line}); give --engine torch, or NUMBA_CACHE_DIR")
 
 
 def _warm(module: ModuleType) -> None:

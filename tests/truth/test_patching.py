@@ -188,7 +188,7 @@ def test_pairs_that_do_not_fit_are_refused(other, said):
     ],
 )
 def test_a_readout_without_its_output_is_refused(task, readout, legal):
-    model = flagging()
+    model = flagging() if task else model_of(random_state())
     model.origin = replace(model.origin, task=task)
     with pytest.raises(Refusal, match=f"legal: {legal}"):
         replace(QUICK, readout=readout).measure(model, WINDOWS[:1])
