@@ -14,7 +14,7 @@ from timing import Work, medians
 
 import heartlens as hl
 from heartlens.analyses.patching import Patching
-from heartlens.analyses.patching_pairs import Pairs, able_for, pairs_of
+from heartlens.analyses.patching.pairs import Pairs, able_for, pairs_of
 from heartlens.analysis import fold, silent
 from heartlens.models import hooks
 from heartlens.models.edit import patched

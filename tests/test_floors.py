@@ -121,15 +121,10 @@ def test_heavy_packages_are_imported_only_behind_their_doors(heavy):
 
 
 def test_analyses_never_import_each_other():
-    """`head_scan_figure` belongs to `head_scan`: the shortest name that a file's own begins with."""
-    names = sorted(name.split(".")[1] for name in MODULES if name.startswith("analyses.") and name.count(".") == 1)
-
-    def family(name):
-        return next(owner for owner in names if name == owner or name.startswith(f"{owner}_"))
-
-    for name in names:
-        found = [other.split(".")[1] for other in imported_modules(f"analyses.{name}") if other.startswith("analyses.")]
-        assert {family(other) for other in found} <= {family(name)}, name
+    for name in MODULES:
+        if name.startswith("analyses."):
+            package = ".".join(name.split(".")[:2])
+            assert [other for other in imported_modules(name) if within(other, "analyses") and not within(other, package)] == []
 
 
 def test_names_say_what():

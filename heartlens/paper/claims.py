@@ -10,7 +10,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from heartlens.analyses import attention_cycles_words, attention_shift_words, homonyms_words
+from heartlens.analyses.attention_cycles import words as attention_cycles_words
+from heartlens.analyses.attention_shift import words as attention_shift_words
+from heartlens.analyses.homonyms import words as homonyms_words
 from heartlens.axes import head_label
 
 YES, PARTLY, NO, NOT_TESTED = "yes", "partly", "no", "not tested"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from heartlens.analyses.ablation_summary import _matched
-from heartlens.analyses.ablation_tests import Records, effects_of, intact_of
-from heartlens.analyses.ablation_tests import tested as outcome  # pytest would take the name for a test
+from heartlens.analyses.ablation.summary import _matched
+from heartlens.analyses.ablation.tests import Records, effects_of, intact_of
+from heartlens.analyses.ablation.tests import tested as outcome  # pytest would take the name for a test
 
 RNG = np.random.default_rng(0)
 NAMES = ("af_logit", "af_probability")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heartlens.analyses.circuit_summary import summarized
+from heartlens.analyses.circuit.summary import summarized
 
 TESTED = np.array([1, 2, 1, 2, 0])  # windows; the last record was searched
 OFF_NONE = np.array([10.0, 30, 20, 40, 0])

@@ -7,7 +7,7 @@ import pytest
 from counterfacts import ECG, PPG
 
 from heartlens.analyses.patching import Patching
-from heartlens.analyses.patching_pairs import EDITS, able_for, pairs_of
+from heartlens.analyses.patching.pairs import EDITS, able_for, pairs_of
 
 CASES = [(name, windows) for name, edit in EDITS.items() for windows in (ECG, PPG) if windows.kind in edit.kinds]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heartlens.analyses.patching_summary import summarized
+from heartlens.analyses.patching.summary import summarized
 
 RNG = np.random.default_rng(0)
 WHOLE = np.array([1.0, -1, 2, -2, 3, 1, -1, 1, 2, 2, -3, 1])  # of either sign

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heartlens.analyses.reliance_arms import FACTORS, P_WAVES, RHYTHMS, WITH_P
-from heartlens.analyses.reliance_summary import summarized
+from heartlens.analyses.reliance.arms import FACTORS, P_WAVES, RHYTHMS, WITH_P
+from heartlens.analyses.reliance.summary import summarized
 
 P_WAVE = FACTORS["ecg"].index("p_wave")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from heartlens.analyses.ablation import Ablation
-from heartlens.analyses.ablation_figure import deciding
+from heartlens.analyses.ablation.figure import deciding
 from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.converters.hooked import hooked_model
 from heartlens.models.planted import CopiesValue, Raises, planted, planted_state, silenced

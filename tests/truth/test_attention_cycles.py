@@ -8,8 +8,8 @@ import xarray as xr
 from planted import model_of, random_state
 
 from heartlens.analyses.attention_cycles import AttentionCycles
-from heartlens.analyses.attention_cycles_summary import summary_of
-from heartlens.analyses.attention_cycles_words import broadening
+from heartlens.analyses.attention_cycles.summary import summary_of
+from heartlens.analyses.attention_cycles.words import broadening
 from heartlens.analysis import run
 from heartlens.axes import CONTEXT
 from heartlens.measures import cycles

@@ -8,7 +8,7 @@ from planted import model_of, random_state
 from scipy import stats
 
 from heartlens.analyses.attribution import Attribution
-from heartlens.analyses.attribution_outputs import asked
+from heartlens.analyses.attribution.outputs import asked
 from heartlens.analysis import fold, run, silent
 from heartlens.axes import CONTEXT
 from heartlens.models.origin import Origin

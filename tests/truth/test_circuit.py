@@ -9,8 +9,8 @@ from planted import model_of, random_state
 
 from heartlens import figures
 from heartlens.analyses.circuit import Circuit
-from heartlens.analyses.circuit_search import evenly_split
-from heartlens.analyses.circuit_words import holds
+from heartlens.analyses.circuit.search import evenly_split
+from heartlens.analyses.circuit.words import holds
 from heartlens.analysis import run
 from heartlens.measures.circuit import harm, nested, pruned
 from heartlens.models.interventions.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from heartlens.analyses.continuation import Continuation
-from heartlens.analyses.continuation_sums import READOUTS, read
+from heartlens.analyses.continuation.sums import READOUTS, read
 from heartlens.analysis import fold, run, silent
 from heartlens.models.planted import CopiesValue, Raises, planted
 from heartlens.models.subject import subject_of

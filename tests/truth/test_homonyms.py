@@ -11,7 +11,7 @@ from scipy import stats
 
 from heartlens import figures
 from heartlens.analyses.homonyms import POSITION, Homonyms
-from heartlens.analyses.homonyms_means import per_record, shuffle_p_values, with_interval
+from heartlens.analyses.homonyms.means import per_record, shuffle_p_values, with_interval
 from heartlens.analyses.similarity_screen import SimilarityScreen, similarity_screen
 from heartlens.analysis import fold, run, silent
 from heartlens.axes import CONTEXT

@@ -8,7 +8,7 @@ import torch
 from planted import model_of, random_state
 
 from heartlens.analyses.patching import Patching
-from heartlens.analyses.patching_readouts import readout_of
+from heartlens.analyses.patching.readouts import readout_of
 from heartlens.analysis import fold, measure, silent, summarize
 from heartlens.axes import CONTEXT
 from heartlens.converters.hooked import hooked_model

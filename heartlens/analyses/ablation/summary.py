@@ -1,0 +1,150 @@
+"""The numbers of an ablation: effects of heads, MLPs and layers with tests, controls and twins, wave ratios and curves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.ablation.tests import Records, Tested, effects_of, intact_of, tested
+from heartlens.measures.paired import nearest, ratio_of_effects, settled
+from heartlens.measures.resample import q_values, upper_quantile
+
+if TYPE_CHECKING:
+    from heartlens.analyses.ablation import Ablation
+
+ALPHA = 0.05
+TESTED = {  # the sums of each kind of part: what its effects' names begin with, and their axes
+    "ablated": ("", ("how", "layer", "head")),
+    "mlp_ablated": ("mlp_", ("how", "layer")),
+    "layer_ablated": ("layer_", ("how", "layer")),
+    "cumulative_layers": ("layers_removed_", ("end", "n_layers_removed")),
+    "cumulative_heads": ("heads_removed_", ("n_heads_removed",)),
+}
+CALLED = {"effect": "effect", "low": "effect_low", "high": "effect_high", "p_value": "p_value"}
+
+
+def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], options: "Ablation") -> xr.Dataset:
+    """The summary of the sums by record."""
+    records, notes = _records(sums, options)
+    places = {
+        axis: sums[axis] for axis in ("how", "layer", "head", "end", "n_layers_removed", "n_heads_removed", "rank") if axis in sums.coords
+    }
+    summary = xr.Dataset(coords={**places, "readout": list(records.readouts), "twin": list(twins)})
+    for name, (prefix, axes) in TESTED.items():
+        if name in sums:
+            found = tested(_variants(sums[name], axes, records), records)
+            shape = tuple(sums.sizes[axis] for axis in axes)
+            summary = summary.assign(_placed(prefix, axes, shape, found.found))
+            if name == "ablated":
+                summary = summary.assign(_controlled(sums, twins, found, records, options))
+    summary = summary.assign({name: ("readout", values) for name, values in intact_of(records).items()})
+    summary["n_records_with"] = ("readout", records.n_with)
+    if "cross_entropy" in records.names:
+        summary = summary.assign(_wave_ratios(sums, records))
+    counted = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum()), "n_labelled": records.n_labelled}
+    return summary.assign_attrs(sums.attrs, **counted, label_notes="\n".join(notes))
+
+
+def _records(sums: xr.Dataset, options: "Ablation") -> tuple[Records, tuple[str, ...]]:
+    """The records as they are tested, with their labels, and notes of labels that match nothing."""
+    intact, bottom = (sums[name].transpose("record", "readout").values for name in ("intact", "bottom"))
+    names = tuple(map(str, sums["readout"].values))
+    given: dict[str, Any] = {"threshold": options.threshold, "seed": options.seed, "n_permutations": options.n_permutations}
+    if not options.labels:
+        return Records(names, intact, bottom, None, **given), ()
+    positive, notes = labels_of(list(map(str, sums["record"].values)), options)
+    names += tuple(f"{names[0]}_{label}" for label in options.classes.split(","))
+    intact, bottom = (_by_class(values, positive) for values in (intact, bottom))
+    return Records(names, intact, bottom, positive, **given), notes
+
+
+def labels_of(records: list[str], options: "Ablation") -> tuple[np.ndarray, tuple[str, ...]]:
+    """1 for a record with what the task head detects, 0 without, -1 where no label tells; and notes of what does not match."""
+    from heartlens.training.labels import read_record_labels
+
+    left_out = tuple(name.strip() for name in options.leave_out.split(",") if name.strip())
+    labels = read_record_labels(Path(options.labels), records, tuple(options.classes.split(",")), left_out, partial=True)
+    return np.array([labels.of.get(record, -1) for record in records]), labels.notes
+
+
+def _by_class(values: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Sums (record, ..., readout), beside them those of the first readout for the records of either class alone."""
+    of_class = [np.where((positive == label).reshape(-1, *(1,) * (values.ndim - 2)), values[..., 0], 0.0) for label in (0, 1)]
+    return np.concatenate([values, np.stack(of_class, axis=-1)], axis=-1)
+
+
+def _variants(sums: xr.DataArray, axes: tuple[str, ...], records: Records) -> np.ndarray:
+    """The sums as (record, variant, readout)."""
+    values = sums.transpose("record", *axes, "readout").values
+    flat = values.reshape(len(values), -1, values.shape[-1])
+    return flat if records.positive is None else _by_class(flat, records.positive)
+
+
+def _placed(prefix: str, axes: tuple[str, ...], shape: tuple[int, ...], found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Tests of variants under their axes, readouts first, with q-values over all of them (not of what was taken away cumulatively)."""
+    placed = {f"{prefix}{CALLED[name]}": _reshaped(values, axes, shape) for name, values in found.items()}
+    if "removed" in prefix:
+        return {name: pair for name, pair in placed.items() if not name.endswith("p_value")}
+    return placed | {f"{prefix}q_value": _reshaped(q_values(found["p_value"]), axes, shape)}
+
+
+def _reshaped(values: np.ndarray, axes: tuple[str, ...], shape: tuple[int, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    return ("readout", *axes), np.moveaxis(values, -1, 0).reshape(-1, *shape)
+
+
+def _controlled(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], found: Tested, records: Records, options: "Ablation") -> dict[str, Any]:
+    """What each head's effect is held against: heads of matched norm, and twins; and what matters."""
+    axes = TESTED["ablated"][1]
+    shape = tuple(sums.sizes[axis] for axis in axes)
+    norm = (sums["norm"].sum("record") / sums["n_windows"].sum()).transpose("layer", "head").values
+    excess = found.excess(_matched(norm.ravel(), options.n_matched, shape[0]))
+    largest = np.array([_largest(twin, records) for twin in twins.values()]).reshape(len(twins), shape[0], len(records.readouts))
+    q_value = q_values(found.found["p_value"])
+    up = (found.found["low"] > 0) & (excess["excess_low"] > 0)
+    down = (found.found["high"] < 0) & (excess["excess_high"] < 0)
+    placed = {name: _reshaped(values, axes, shape) for name, values in excess.items()}
+    placed["matters"] = _reshaped((q_value < ALPHA) & (up | down), axes, shape)
+    return placed | {
+        "null_high": (("readout", "how"), upper_quantile(largest).T),
+        "twin_effect": (("twin", "how", "readout"), largest),
+        "norm": (("layer", "head"), norm),
+    }
+
+
+def _matched(norm: np.ndarray, n_matched: int, n_hows: int) -> np.ndarray:
+    """For each variant (how, head) the variants of the same how whose heads have the nearest norms, the head itself left out."""
+    return np.concatenate([nearest(norm, n_matched) + how * len(norm) for how in range(n_hows)])
+
+
+def _largest(twin: xr.Dataset, records: Records) -> np.ndarray:
+    """A twin's largest absolute effect of any head, (how, readout); a readout of one class takes that of all records."""
+    names = tuple(map(str, twin["readout"].values))
+    intact, bottom = (twin[name].transpose("record", "readout").values for name in ("intact", "bottom"))
+    of_twin = Records(names, intact, bottom, None, records.threshold, records.seed, records.n_permutations)
+    ablated = twin["ablated"].transpose("record", "how", "layer", "head", "readout").values
+    effect = np.abs(effects_of(ablated.reshape(len(ablated), -1, len(names)), of_twin))
+    by_how = np.fmax.reduce(effect.reshape(twin.sizes["how"], -1, effect.shape[1]), axis=1)
+    column = {name: by_how[:, place] for place, name in enumerate(of_twin.readouts)}
+    unknown = np.full(len(by_how), np.nan)
+    of_classes = {name: column[names[0]] for name in records.names if name not in names}
+    return np.stack([(column | of_classes).get(name, unknown) for name in records.readouts], axis=1)
+
+
+def _wave_ratios(sums: xr.Dataset, records: Records) -> dict[str, Any]:
+    """The effect on the cross-entropy inside each wave over that outside it, by head, with its interval."""
+    axes = TESTED["ablated"][1]
+    shape = tuple(sums.sizes[axis] for axis in axes)
+    ablated = _variants(sums["ablated"], axes, records)
+    change = settled(ablated, np.broadcast_to(records.intact[:, None], ablated.shape))
+    every = records.names.index("cross_entropy")
+    waves = [wave for wave in sums.attrs["waves"].split(",") if f"cross_entropy_{wave}" in records.names]
+    inside = [records.names.index(f"cross_entropy_{wave}") for wave in waves]
+    pairs = []
+    for values in (change, np.broadcast_to(records.bottom[:, None], change.shape)):
+        within = values[..., inside]
+        pairs.append(np.stack([within, values[..., [every]] - within]))
+    found = zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(*pairs, seed=records.seed), strict=True)
+    placed = {name: (("wave", *axes), np.moveaxis(values, -1, 0).reshape(-1, *shape)) for name, values in found}
+    return placed | {"wave": waves}

@@ -1,0 +1,162 @@
+"""Does attention look at similar points of earlier cycles, and does it broaden with depth? For every layer and head, in cycles.
+
+`distance = position(query) - position(key)` in cycles; `lag = round(distance)`. `share_by_lag` is the part of a token's attention at each
+lag, averaged over a record's asking tokens, then over records. `same_phase_share`: of the attention half a cycle back and further, the
+part within `phase_width / 2` cycle of the asking token's own phase; its lift compares with attention spread evenly. A head *holds* if its
+lift exceeds the rotated-phase null (the same width around every other phase difference, record by record; q < 0.05 over all heads) and the
+lower bound of its interval over records the 95 % quantile of the weight-randomised twins' largest. Broadening: the slope of effective
+tokens (exp of a row's entropy) over layers, and every step from one layer to the next, with intervals over records.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.attention_cycles.summary import summary_of
+from heartlens.analysis import Twinned
+from heartlens.axes import CONTEXT
+from heartlens.findings import Findings
+from heartlens.measures import cycles
+from heartlens.options import check
+from heartlens.refusal import Refusal
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+    from heartlens.engine import LayerSums
+    from heartlens.models.subject import Subject
+
+AXES_OF = {"share": ("head", "distance"), "cycles_top": ("head",), "cycles_bottom": ("head",), "sink_share": ("head",)}
+AXES_OF |= {"effective_tokens": ("head",)}
+
+
+@dataclass(frozen=True)
+class AttentionCycles(Twinned):
+    """The options of attention over prior cycles."""
+
+    weights: Annotated[
+        Literal["attention", "value", "rollout"],
+        "attention: as it is; value: times the norm of what the value moves; rollout: through all layers so far, heads averaged",
+    ] = "attention"
+    exclude_sink: Annotated[bool, "leave the sink out of shares and distances (never of sink-share and effective-tokens)"] = True
+    sink_tokens: Annotated[int, "how many first tokens count as the sink"] = 1
+    n_lags: Annotated[int, "cycles looked back, the present one included"] = 9
+    phase_width: Annotated[float, "cycles around the asking token's phase that count as the same phase"] = 0.2
+    asking_token: Annotated[int, "whose attention is drawn on the example, counted from 1 as in the paper"] = CONTEXT
+    n_permutations: Annotated[int, "draws of the phase null"] = 9999
+    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    at_once: ClassVar[int] = 8  # windows: no attention is stored
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"sink_tokens": (1, 100), "n_lags": (2, 50), "phase_width": (0.04, 0.92)}
+        legal |= {"asking_token": (1, CONTEXT), "n_permutations": (99, 999_999)}
+        check(self, legal | {"n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+
+    @property
+    def half_width(self) -> int:
+        """Bins to both sides of a phase difference that count as the same."""
+        return int((self.phase_width * cycles.N_PER_CYCLE - 1) / 2 + 1e-9)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of every head's attention by distance in cycles, on the sink, and its breadth."""
+        from heartlens.models.subject import subject_of
+
+        n_sink = self.sink_tokens if self.exclude_sink else 0
+        is_asking = ~np.isnan(windows.position) & (np.arange(CONTEXT) >= n_sink)
+        bins = np.where(is_asking[:, :, None], cycles.distances(windows, self.n_lags, n_sink), cycles.NOT_COUNTED).astype(np.int16)
+        layers, rows = [], []
+        for sums in self._layers(subject_of(model), windows, bins, n_sink):
+            top, bottom = cycles.looked_back(sums.reached, windows, is_asking)
+            by_window = {"share": sums.binned, "cycles_top": top, "cycles_bottom": bottom}
+            by_window |= {"sink_share": _over_asked(sums.first_share, is_asking)}
+            by_window |= {"effective_tokens": _over_asked(np.exp(sums.entropy.astype(np.float64)), is_asking)}
+            layers.append({name: by_record(each, windows.record) for name, each in by_window.items()})
+            rows.append(sums.rows[:, :, 0])
+        even_share = by_record(cycles.even_by_distance(bins, self.n_lags, n_sink), windows.record)
+        return Tally(self._named(layers, even_share, is_asking, windows), _example(windows, np.stack(rows, axis=1)))
+
+    def _layers(self, subject: "Subject", windows: Windows, bins: np.ndarray, n_sink: int) -> Iterator["LayerSums"]:
+        """Each layer's sums, of attention weighted as it is to be."""
+        from heartlens.engine import Asked
+        from heartlens.engine.protocol import sums_of_pattern
+
+        asked = Asked(
+            np.full(windows.tokens.shape, -1, np.int32),
+            np.empty(0, np.int32),
+            n_left_out=n_sink,
+            n_first=self.sink_tokens,
+            bins=bins,
+            n_bins=cycles.n_bins(self.n_lags),
+            coordinates=cycles.coordinates(windows),
+            rows=(self.asking_token - 1,),
+            by_value=self.weights == "value",
+        )
+        tokens = subject.tokens(windows.tokens)
+        if self.weights != "rollout":
+            yield from subject.engine.sums(tokens, asked)
+            return
+        rollout = None
+        for layer in subject.engine.attention(tokens):
+            rollout = cycles.rolled_out(layer.pattern, rollout)
+            yield sums_of_pattern(rollout, asked, layer.layer)
+
+    def _named(self, layers: list[dict[str, np.ndarray]], even_share: np.ndarray, is_asking: np.ndarray, windows: Windows) -> xr.Dataset:
+        sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in AXES_OF.items()}
+        counts = {
+            "even_share": (("record", "distance"), even_share),
+            "n_asked": (("record",), by_record(is_asking.sum(axis=-1), windows.record)),
+            "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
+        }
+        places = {
+            "layer": np.arange(len(layers)),
+            "head": np.arange(layers[0]["sink_share"].shape[-1]),
+            "record": windows.records,
+            "distance": np.arange(cycles.n_bins(self.n_lags)) / cycles.N_PER_CYCLE,
+        }
+        return xr.Dataset(sums | counts, coords=places, attrs={"kind": windows.kind}).transpose("record", ...)
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Shares by lag, same-phase lifts, breadth by layer, with intervals, p- and q-values; see the module's first lines."""
+        if not float(tally.sums["n_asked"].sum()):
+            raise Refusal("no token's place in the cycle is known; give records with landmarks, or --landmarks detected")
+        summary = summary_of(tally.sums, {name: twin.sums for name, twin in twins.items()}, self)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """One window under the attention of a token, lift by distance and layer, same-phase lift by head, and breadth by layer."""
+        from heartlens.analyses.attention_cycles.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """What holds of both claims, in words."""
+        from heartlens.analyses.attention_cycles.words import say
+
+        return say(summary)
+
+
+def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The sum over asking tokens: (window, head, query) -> (window, head)."""
+    return np.einsum("bhq,bq->bh", values.astype(np.float64), asked)
+
+
+def _example(windows: Windows, row: np.ndarray) -> xr.Dataset:
+    """The window of smallest identity with the attention of the token that is drawn."""
+    first = int(np.argmin(windows.identity))
+    return xr.Dataset(
+        {
+            "token": (("example", "time"), windows.tokens[[first]]),
+            "token_wave": (("example", "time"), windows.wave[[first]]),
+            "token_attention": (("example", "layer", "head", "time"), row[[first]].astype(np.float32)),
+            "identity": (("example",), windows.identity[[first]]),
+            "example_record": (("example",), windows.record[[first]]),
+            "example_start_s": (("example",), windows.start_s[[first]]),
+        }
+    )

@@ -1,0 +1,179 @@
+"""What does fine-tuning change? The attention of a fine-tuned model minus its base's, signed, and what the moved attention falls on.
+
+`shift` is the change of the part of a row that falls on a wave: the last token's row, or the mean of all asking tokens' rows; mean over a
+record's windows, then over records. `gained = sum of the positive changes` of a row, `lost` that of the negative ones (equal, as rows sum
+to 1). `effect` is the change on cycles with a feature minus that on cycles without it, in even shares (`measures/shift.py`), freed from
+recency. Features: `irregular` (interval off its neighbours, `measures/irregularity.py`) and, in the ECG, `no_p`. A head
+*survives* if q < 0.05 (two-sided; shifts against rotated wave labels, effects against shuffled cycles; Benjamini-Hochberg over all heads
+that changed) and its 95 % interval over records lies beyond `null_high` on either side: the 95 % quantile, over twins whose weights were
+changed at random as much, of a twin's largest absolute value. `layer_...` is the same of the mean over heads, as in the paper's figure.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.attention_shift.sums import EDGES, FEATURES, asked, keys_of, mean_row, of_keys, of_layer, of_windows
+from heartlens.analysis import Twinned
+from heartlens.axes import KINDS
+from heartlens.findings import Findings
+from heartlens.options import check
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+PARTS = ("Q", "K", "V", "O")
+N_EXAMPLES = 8  # windows kept whole
+Arrays = dict[str, np.ndarray]
+
+AXES_OF = {  # every sum is kept by record; the other axes of each
+    "base_share": ("layer", "wave", "head"),
+    "shift": ("layer", "wave", "rotation", "head"),
+    "gained": ("layer", "head"),
+    "lost": ("layer", "head"),
+    "sink_shift": ("layer", "head"),
+    "shift_by_irregularity": ("layer", "irregularity", "head"),
+    "shift_by_lag": ("layer", "lag", "head"),
+    "contrast": ("layer", "feature", "shuffle", "head"),
+    "even_share": ("wave",),
+    "even_by_irregularity": ("irregularity",),
+    "n_tokens": ("irregularity",),
+    "even_by_lag": ("lag",),
+    "even_contrast": ("feature", "shuffle", "lag"),
+    "n_contrast": ("feature",),
+    "total_irregularity": (),
+    "n_cycles": (),
+    "n_rows": (),
+    "n_windows": (),
+    "weight_change": ("layer", "head", "part"),
+    "tensor_change": ("tensor",),
+}
+
+
+@dataclass(frozen=True)
+class AttentionShift(Twinned):
+    """The options of an attention shift."""
+
+    base: Annotated[str, "the base checkpoint: a name or a file; auto: what the registry says the model was fine-tuned from"] = "auto"
+    row: Annotated[
+        Literal["auto", "last", "all"],
+        "who asks: the last token, or all whose cycle is known; auto: last for a task head that reads it, else all",
+    ] = "auto"
+    interval: Annotated[Literal["before", "after"], "a beat is as irregular as the interval before it, or after it"] = "before"
+    irregular_from: Annotated[float, "a beat is irregular above this irregularity, if above its window's median too (0: that alone)"] = 0.1
+    n_lags: Annotated[int, "cycles looked back, the window's last one included; farther ones count as the last"] = 16
+    n_rotations: Annotated[int, "rotations of the wave labels in the null of the waves, the unrotated one included"] = 20
+    n_shuffles: Annotated[int, "shuffles of a window's cycles in the null of the features, the unshuffled one included"] = 20
+    n_permutations: Annotated[int, "draws of both nulls"] = 9999
+    n_twins: Annotated[int, "twins: the base, changed at random as much as fine-tuning changed it"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on; on few the twins' limit is wide"] = 32
+    seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+
+    def __post_init__(self) -> None:
+        legal = {"n_lags": (2, 50), "n_rotations": (1, 200), "n_shuffles": (1, 1000), "n_permutations": (99, 999_999)}
+        check(self, legal | {"n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31), "irregular_from": (0, 10)})
+
+    def for_twins(self) -> "AttentionShift":
+        """The measurement of a twin, of which only the observed values are needed: nothing is rotated or shuffled."""
+        return replace(self, n_rotations=1, n_shuffles=1)
+
+    def twins(self, subject: Any) -> Iterable[tuple[str, Any]]:
+        """The base, its changed tensors moved at random as far as fine-tuning moved them."""
+        from heartlens.models.changes import base_beside
+        from heartlens.models.nulls.perturbed import perturbed
+
+        base = base_beside(subject, self.base)
+        return ((name, subject.beside(twin)) for name, twin in perturbed(subject.model, base.model, self.n_twins, self.seed))
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of the changes of every head's attention, and how much its weights changed."""
+        from heartlens.models.changes import base_beside, head_changes, tensor_changes
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        base, row = base_beside(subject, self.base), self._row(subject)
+        asks = asked(windows, row)
+        keys = keys_of(windows, asks, self.interval, self.irregular_from, self.n_rotations, self.n_shuffles, self.n_lags)
+        layers, moved = [], []
+        n_rows, tokens = asks.shape[1], subject.tokens(windows.tokens)
+        pairs = zip(*(each.engine.attention(tokens, n_rows=n_rows) for each in (subject, base)), strict=True)
+        for tuned, before in pairs:
+            change = tuned.pattern - before.pattern
+            moved.append(mean_row(change, asks))
+            layers.append(of_layer(change, moved[-1], mean_row(before.pattern, asks), asks, keys))
+        sums = {name: np.stack([layer[name] for layer in layers], axis=1) for name in layers[0]} | of_windows(keys, asks)
+        tensors = tensor_changes(subject.model, base.model)
+        weights = {"weight_change": head_changes(subject.model, base.model), "tensor_change": np.array(list(tensors.values()))}
+        sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
+        named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
+        named = named.assign_attrs(kind=windows.kind, row=row, **_origin(base))
+        return Tally(named, _examples(windows, np.stack(moved, axis=1), keys.irregularity))
+
+    def _row(self, subject: Any) -> str:
+        """Who asks: the last token where a task head reads it alone, else all."""
+        task = subject.origin.task
+        return self.row if self.row != "auto" else "all" if task is None or "beat" in task else "last"
+
+    def _named(self, sums: Arrays, windows: Windows, tensors: list[str]) -> xr.Dataset:
+        """The sums under their axes."""
+        n_layers, n_heads = sums["gained"].shape[1:]
+        places = {
+            "layer": np.arange(n_layers),
+            "head": np.arange(n_heads),
+            "record": windows.records,
+            "wave": list(KINDS[windows.kind].waves),
+            "rotation": np.arange(self.n_rotations) / self.n_rotations,
+            "irregularity": list(EDGES),
+            "lag": np.arange(self.n_lags),
+            "feature": list(FEATURES[windows.kind]),
+            "shuffle": np.arange(self.n_shuffles),
+            "part": list(PARTS),
+            "tensor": tensors,
+        }
+        return xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places)
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Shifts, effects, intervals, p- and q-values and what survives; see the module's first lines."""
+        from heartlens.analyses.attention_shift.summary import summarized
+
+        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """Where weights and attention changed, on which waves and on which cycles it falls, and one window."""
+        from heartlens.analyses.attention_shift.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """What changed and where attention went, in words."""
+        from heartlens.analyses.attention_shift.words import say
+
+        return say(summary)
+
+
+def _origin(base: Any) -> dict[str, str]:
+    return {"base_checkpoint": base.origin.checkpoint, "base_fingerprint": base.origin.fingerprint}
+
+
+def _examples(windows: Windows, moved: np.ndarray, found: np.ndarray) -> xr.Dataset:
+    """The windows of smallest identity with the change of their row, by head and as the paper draws it: the mean over heads."""
+    first = np.argsort(windows.identity)[:N_EXAMPLES]
+    return xr.Dataset(
+        {
+            "token": (("example", "time"), windows.tokens[first]),
+            "token_wave": (("example", "time"), windows.wave[first]),
+            "token_irregularity": (("example", "time"), of_keys(found, windows.cycle)[first]),
+            "row_shift": (("example", "layer", "time"), moved[first].mean(axis=2).astype(np.float32)),
+            "row_shift_by_head": (("example", "layer", "head", "time"), moved[first].astype(np.float32)),
+            "identity": (("example",), windows.identity[first]),
+            "example_record": (("example",), windows.record[first]),
+            "example_start_s": (("example",), windows.start_s[first]),
+        },
+        attrs={"n_examples": N_EXAMPLES},
+    )

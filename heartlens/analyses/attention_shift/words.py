@@ -1,0 +1,178 @@
+"""What fine-tuning changed, in words: which weights, how much attention moved, what it falls on, and what to doubt."""
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.attention_shift.methods import NAMES, cautions, methods
+from heartlens.axes import head_label
+from heartlens.findings import Findings
+from heartlens.wording import interval, number, plain
+
+COLUMNS = ("where", "what", "change", "95 % interval", "p", "q", "largest of twins (95 %)")
+RHYTHMS = ("regular", "irregular")
+UNITS = {"shift": "of a row", "effect": "even shares"}
+
+
+def say(summary: xr.Dataset) -> Findings:
+    """The findings; every number is in the summary."""
+    attrs = summary.attrs
+    return Findings(
+        title=f"Attention shift from {attrs['base_checkpoint']} to {attrs.get('checkpoint', 'a model')}",
+        question="What did fine-tuning change, where did attention move, and does it move to irregular beats?",
+        verdict=(_tensors(summary), *_moved(summary), *_waves(summary), *_features(summary), _rhythms(summary)),
+        columns=COLUMNS,
+        rows=_rows(summary),
+        cautions=cautions(summary),
+        methods=methods(summary),
+    )
+
+
+def _tensors(summary: xr.Dataset) -> str:
+    """Which tensors changed, by the part of the model they belong to."""
+    change = summary["tensor_change"]
+    names = [str(name) for name in change["tensor"].values]
+    places = {_place(name): [] for name in names}  # type: dict[str, list[float]]
+    for name, value in zip(names, change.values, strict=True):
+        places[_place(name)].append(float(value))
+    changed = [f"{place} ({_percent(values)})" for place, values in places.items() if np.nanmax([0, *values]) > 0]
+    kept = [place for place, values in places.items() if not np.isnan(values).any() and max(values) == 0]
+    replaced = sorted({_place(name) for name in names if np.isnan(float(change.sel(tensor=name)))})
+    said = f"Changed weights: {', '.join(changed) or 'none'}; not one number changed in {', '.join(_ranges(kept)) or 'nothing'}"
+    return said + (f"; another {' and '.join(replaced)}." if replaced else ".")
+
+
+def _place(tensor: str) -> str:
+    parts = tensor.split(".")
+    return f"block {int(parts[1]) + 1}" if parts[0] == "blocks" else parts[0]
+
+
+def _ranges(places: list[str]) -> list[str]:
+    """Blocks in a row as one: ["block 1", "block 2", "ln_f"] -> ["blocks 1-2", "ln_f"]."""
+    blocks = [int(place.split()[1]) for place in places if place.startswith("block ")]
+    others = [place for place in places if not place.startswith("block ")]
+    if len(blocks) > 1 and blocks == list(range(blocks[0], blocks[-1] + 1)):
+        return [*others, f"blocks {blocks[0]}-{blocks[-1]}"]
+    return [*others, *(f"block {block}" for block in blocks)]
+
+
+def _percent(values: list[float]) -> str:
+    low, high = np.nanmin(values), np.nanmax(values)
+    return f"{100 * low:.3g} to {100 * high:.3g} % a tensor" if np.isfinite(high) else "from 0"
+
+
+def _changed_layers(summary: xr.Dataset) -> list[int]:
+    return [int(layer) for layer in summary["layer"].values if (summary["gained"] + summary["lost"]).sel(layer=layer).max() > 0]
+
+
+def _moved(summary: xr.Dataset) -> tuple[str, ...]:
+    """How much attention moved, and how much of it to the sink, for each layer that changed."""
+    layers = _changed_layers(summary)
+    if not layers:
+        return ("No attention moved: in every layer and head the shift is exactly 0.",)
+    return tuple(_moved_in(summary.sel(layer=layer), layer) for layer in layers)
+
+
+def _moved_in(here: xr.Dataset, layer: int) -> str:
+    gained, sink = here["gained"], here["sink_shift"]
+    most = int(gained.argmax("head"))
+    return (
+        f"Layer {layer + 1}: {100 * float(gained.mean()):.0f} % of a row's attention moved (mean over heads; least "
+        f"{100 * float(gained.min()):.0f} %, most {100 * float(gained[most]):.0f} % in {head_label(layer, most)}); "
+        f"as much was lost as gained. The sink's share changed by {100 * float(sink.mean()):+.1f} points."
+    )
+
+
+def _waves(summary: xr.Dataset) -> tuple[str, ...]:
+    return tuple(_of(summary.sel(wave=wave), "shift", plain(wave)) for wave in summary["wave"].values)
+
+
+def _features(summary: xr.Dataset) -> tuple[str, ...]:
+    """What each feature draws, and the answer to the paper's claim."""
+    if not _changed_layers(summary):
+        return ("Attention to irregular beats: no; nothing moved.",)
+    found = [_of(summary.sel(feature=name), "effect", NAMES[str(name)]) for name in summary["feature"].values]
+    verdict, why = claim(summary.sel(feature="irregular"))
+    return (*found, f"Does attention move to irregular beats? {verdict.capitalize()}. {why}")
+
+
+def claim(effect: xr.Dataset) -> tuple[str, str]:
+    """Does attention move to irregular beats? yes, partly, no or not tested, and why; the mean over heads decides, as in the paper.
+
+    `effect` is the summary at the feature `irregular`.
+    """
+    heads, means = (effect[name].where(effect[f"{name}_survives"]) for name in ("effect", "layer_effect"))
+    up, down = int((heads > 0).sum()), int((heads < 0).sum())
+    each = f"single heads that survive: {up} towards them, {down} away from them."
+    if bool(effect["effect_low"].isnull().all()):
+        return "not tested", "Fewer than two records show beats of both kinds, or nothing changed."
+    if bool((means < 0).any()):
+        return "no", f"The mean over heads moves away from them; {each}"
+    if bool((means > 0).any()):
+        return "yes", f"The mean over heads moves to them and survives all controls; {each}"
+    return "partly" if up else "no", f"The mean over heads does not survive the controls; {each}"
+
+
+def _of(here: xr.Dataset, name: str, what: str) -> str:
+    """The means over heads of the changed layers, and the heads that survive, for a wave or a feature."""
+    if here[name].isnull().all():
+        return f"{what}: not tested; no record has both." if name == "effect" else f"{what}: no record has this wave."
+    means = "; ".join(_mean_over_heads(here.sel(layer=layer), name, layer) for layer in _changed_layers(here))
+    survive = [(int(layer), int(head)) for layer, head in np.argwhere(here[f"{name}_survives"].transpose("layer", "head").values)]
+    survive.sort(key=lambda one: -abs(float(here[name].sel(layer=one[0], head=one[1]))))
+    heads = ", ".join(f"{head_label(*one)} {number(here[name].sel(layer=one[0], head=one[1]), '+.3f')}" for one in survive)
+    return f"{what}: {means or 'nothing changed'}. " + (f"Survive: {heads}." if heads else "No single head survives.")
+
+
+def _mean_over_heads(here: xr.Dataset, name: str, layer: int) -> str:
+    full = f"layer_{name}"
+    held = "survives" if bool(here[f"{full}_survives"]) else "does not survive"
+    low, high, p, limit = (float(here[f"{full}_{key}"]) for key in ("low", "high", "p_value", "null_high"))
+    return (
+        f"mean over heads of layer {layer + 1} {number(here[full], '+.3f')} {UNITS[name]} ({interval(low, high, '+.3f')}), p {p:.4f}, "
+        f"twins reach {number(limit, '.3f')}: {held}"
+    )
+
+
+def _rhythms(summary: xr.Dataset) -> str:
+    """How much moves in records of regular and of irregular rhythm."""
+    layers = _changed_layers(summary)
+    gained = summary["gained_by_rhythm"]
+    if not layers or gained.isnull().all("layer").any():
+        return "Regular against irregular records: not compared."
+    moved, *onto = (
+        [float(values.sel(rhythm=rhythm, layer=layers).mean()) for rhythm in RHYTHMS]
+        for values in (gained, *(summary["shift_by_rhythm"].sel(wave=wave) for wave in summary["wave"].values))
+    )
+    effect = [float(summary["effect_by_rhythm"].sel(rhythm=rhythm, feature="irregular", layer=layers).mean()) for rhythm in RHYTHMS]
+    waves = "".join(
+        f", {wave.replace('_', ' ')} {a:+.3f} and {b:+.3f}" for wave, (a, b) in zip(map(str, summary["wave"].values), onto, strict=True)
+    )
+    return (
+        f"The less and the more irregular half of the records, means over heads: moved {100 * moved[0]:.1f} % and {100 * moved[1]:.1f} %"
+        f"{waves}; irregular cycles {effect[0]:+.3f} and {effect[1]:+.3f} even shares."
+    )
+
+
+def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    """What survives, heads and means over heads, by kind of change, the largest first."""
+    found = []
+    for name, axis in (("shift", "wave"), ("effect", "feature")):
+        for full, label in ((f"layer_{name}", _layer_label), (name, head_label)):
+            places = summary[f"{full}_survives"].transpose(axis, "layer", ...)
+            survive = [tuple(map(int, place)) for place in np.argwhere(places.values)]
+            survive.sort(key=lambda place: -abs(float(summary[full].transpose(axis, "layer", ...).values[place])))
+            found += [_row(summary, full, axis, place, label(*place[1:])) for place in survive]
+    return tuple(found)
+
+
+def _layer_label(layer: int) -> str:
+    return f"L{layer + 1}, mean"
+
+
+def _row(summary: xr.Dataset, name: str, axis: str, place: tuple[int, ...], label: str) -> tuple[str, ...]:
+    keys = ("", "_low", "_high", "_p_value", "_q_value", "_null_high")
+    value, low, high, p, q, limit = (float(summary[f"{name}{key}"].transpose(axis, "layer", ...).values[place]) for key in keys)
+    what = str(summary[axis].values[place[0]])
+    unit = UNITS[name.removeprefix("layer_")]
+    named = NAMES.get(what, plain(what))
+    return (label, named, f"{value:+.3f} {unit}", interval(low, high, "+.3f"), f"{p:.4f}", f"{q:.4f}", number(limit, ".3f"))

@@ -1,0 +1,182 @@
+"""Which parts of the model make its output? Exact direct attribution, the logit lens by level, and patching against its estimate.
+
+*Direct*: with each token's final LayerNorm scale as it is, the logit is a sum of terms: embedding, position, every head, attention bias and
+MLP, and a constant; compared with the model's output at run time. Read is a task head's logit (at its token; at beats and elsewhere), or
+the true next token's logit less the mean logit, by the wave it lies in. Mean over a record's tokens, then over records. A part *survives*
+if q < 0.05 (sign flips over records; Benjamini-Hochberg over all parts and outputs) and its interval over records lies beyond `null_high`,
+the 95 % quantile of weight-randomised twins' largest. `variation`: the part of the differences between records' outputs that a term makes
+(they sum to 1). *Patching*: each part's activation replaced by that in a window of another record, `sum of signed changes / sum of |whole
+change|`; exact, and estimated by integrated gradients (`attribution`) and by one gradient, with the rank agreement over heads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.attribution.outputs import Asked, asked
+from heartlens.analysis import Twinned
+from heartlens.findings import Findings
+from heartlens.options import check
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+Arrays = dict[str, np.ndarray]
+
+AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
+    "direct": ("output", "layer", "head"),
+    "direct_mlp": ("output", "layer"),
+    "direct_attention_bias": ("output", "layer"),
+    "direct_embedding": ("output",),
+    "direct_position": ("output",),
+    "direct_constant": ("output",),
+    "n_tokens": ("output",),
+    "lens_logit": ("output", "level"),
+    "lens_cross_entropy": ("level",),
+    **{f"{how}_patching": ("layer", "head") for how in ("activation", "attribution", "gradient")},
+    **{f"{how}_patching_mlp": ("layer",) for how in ("activation", "attribution", "gradient")},
+    "patched_difference": (),
+    "n_pairs": (),
+    "n_windows": (),
+}
+
+
+@dataclass(frozen=True)
+class Attribution(Twinned):
+    """The options of an attribution. `pairs` is none: the tokens that are patched into each window, by its identity."""
+
+    patch_windows: Annotated[int, "windows that are patched, those of smallest identity (0: none)"] = 64
+    n_steps: Annotated[int, "gradients between clean and corrupt in the estimate of patching"] = 4
+    n_permutations: Annotated[int, "draws of the sign flips"] = 9999
+    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    pairs: Mapping[str, np.ndarray] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"patch_windows": (0, 1_000_000), "n_steps": (1, 1000), "n_permutations": (99, 999_999)}
+        check(self, legal | {"n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+
+    def prepared(self, model: Any, windows: Windows) -> "Attribution":
+        """The same, knowing which windows are patched with which of another record; with one record none is.
+
+        Unprepared, every window is patched with its own tokens in reverse order.
+        """
+        from heartlens.models.interventions.replacement import partners
+
+        if len(windows.records) < 2 or not self.patch_windows:
+            return replace(self, pairs={})
+        chosen = windows[np.argsort(windows.identity)[: self.patch_windows]]
+        partner = windows.tokens[partners(chosen, windows)]
+        return replace(self, pairs=dict(zip(map(str, chosen.identity), partner, strict=True)))
+
+    def for_twins(self) -> "Attribution":
+        """The measurement of a twin, of which only the direct attribution is needed."""
+        return replace(self, patch_windows=0)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of every part's direct attribution, the lens, and the effects of patching."""
+        from heartlens.models.interventions.attribution import direct_terms, lens, tokens_of
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        what = asked(subject, windows)
+        tokens, token = tokens_of(subject.engine, windows.tokens), None if what.token is None else tokens_of(subject.engine, what.token)
+        terms = {name: _read_at(what.inside, term.cpu().numpy()) for name, term in direct_terms(subject.engine, tokens, token).items()}
+        seen = lens(subject.engine, tokens, token)
+        sums = terms | {
+            "n_tokens": what.inside.sum(axis=-1),
+            "lens_logit": np.einsum("bot,blt->bol", what.inside, seen.logit.double().cpu().numpy()),
+            "lens_cross_entropy": seen.nats.double().cpu().numpy(),
+            "n_windows": np.ones(len(windows)),
+            **self._patched(subject, windows, what),
+        }
+        named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, what, windows)
+        return Tally(named, _example(windows, seen.line.float().cpu().numpy()))
+
+    def _patched(self, subject: Any, windows: Windows, what: Asked) -> Arrays:
+        """The sums of patching by window; 0 for windows that are not patched."""
+        n_layers, n_heads = subject.sizes.n_layers, subject.sizes.n_heads
+        sizes = {"layer": n_layers, "head": n_heads}
+        sums = {name: np.zeros((len(windows), *(sizes[axis] for axis in axes))) for name, axes in AXES_OF.items() if "patch" in name}
+        sums["n_pairs"] = np.zeros(len(windows))
+        for window, identity in enumerate(map(str, windows.identity)):
+            partner = windows.tokens[window, ::-1].copy() if self.pairs is None else self.pairs.get(identity)
+            if partner is not None and self.patch_windows:
+                for name, value in self._pair(subject, windows.tokens[window], partner, what, window).items():
+                    sums[name][window] = value
+        return sums
+
+    def _pair(self, subject: Any, clean: np.ndarray, corrupt: np.ndarray, what: Asked, window: int) -> Arrays:
+        """The effects of one window's parts, towards (+) or away from what the whole partner does to the output."""
+        from heartlens.models.interventions.attribution import estimated_effects, exact_effects, tokens_of, value_of, whole_effect
+
+        value = value_of(None if what.token is None else tokens_of(subject.engine, what.token[[window]]), what.value[[window]])
+        pair = (tokens_of(subject.engine, clean[None]), tokens_of(subject.engine, corrupt[None]))
+        whole = float(whole_effect(subject.engine, *pair, value))
+        estimated = zip(("attribution", "gradient"), estimated_effects(subject.engine, *pair, value, self.n_steps), strict=True)
+        found = {"activation": exact_effects(subject.engine, *pair, value), **dict(estimated)}
+        sums = {"patched_difference": np.array(abs(whole)), "n_pairs": np.array(1.0)}
+        for name, effects in found.items():
+            for part, of in (("", effects.heads), ("_mlp", effects.mlps)):
+                sums[f"{name}_patching{part}"] = np.sign(whole) * of[0].double().cpu().numpy()
+        return sums
+
+    def _named(self, sums: Arrays, what: Asked, windows: Windows) -> xr.Dataset:
+        """The sums under their axes."""
+        from heartlens.models.residual import level_names
+
+        n_layers, n_heads = sums["direct"].shape[2:]
+        places = {
+            "record": windows.records,
+            "output": list(what.names),
+            "layer": np.arange(n_layers),
+            "head": np.arange(n_heads),
+            "level": level_names(n_layers),
+        }
+        attrs = {"kind": windows.kind, "reads": "next token" if what.token is not None else "task head"}
+        return xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=attrs)
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Direct attributions, their share of the variation, the lens and patching; with intervals, nulls and what survives."""
+        from heartlens.analyses.attribution.summary import summarized
+
+        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """Direct attribution and patching by head, the lens by level, and a window as the lens shows it."""
+        from heartlens.analyses.attribution.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """Which parts make the output, in words."""
+        from heartlens.analyses.attribution.words import say
+
+        return say(summary)
+
+
+def _read_at(inside: np.ndarray, term: np.ndarray) -> np.ndarray:
+    """The sum of a term over the tokens each output is read at: (window, time, ...) -> (window, output, ...)."""
+    return np.einsum("bot,bt...->bo...", inside.astype(float), term)
+
+
+def _example(windows: Windows, line: np.ndarray) -> xr.Dataset:
+    """The window of smallest identity as the lens shows it at every level."""
+    first = [int(np.argmin(windows.identity))]
+    return xr.Dataset(
+        {
+            "token": (("example", "time"), windows.tokens[first]),
+            "token_wave": (("example", "time"), windows.wave[first]),
+            "lens_line": (("example", "level", "time"), line[first].astype(np.float32)),
+            "identity": (("example",), windows.identity[first]),
+            "example_record": (("example",), windows.record[first]),
+            "example_start_s": (("example",), windows.start_s[first]),
+        }
+    )

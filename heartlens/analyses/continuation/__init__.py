@@ -1,0 +1,91 @@
+"""Which heads, MLPs and layers keep the rhythm of what a next-token model generates?
+
+Each window's first `n_prompt` tokens are continued until the window is full, intact and with each part replaced, with the same random
+numbers. Of the new tokens alone: heart rate (60 over the median interval of detected beats), period (autocorrelation, no beats needed),
+their absolute error against the window's real rest, and the share of continuations that repeat at all or that *keep* rate or period (within
+10 % of the real rest's; one without any keeps none). `effect` = ratio of sums over records, ablated - intact; p: records' two versions
+swapped, two-sided; q: Benjamini-Hochberg over heads x readouts. A head *matters* if q < 0.05 and the 95 % intervals over records of its
+effect and of `excess`, beyond the mean effect of the `n_matched` heads nearest in norm of z W_O, lie on the same side of 0, and the effect
+outside that of the null: the intact model with other random numbers. How: mean over a sample at the same place of the window; zero;
+resample: another record's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import xarray as xr
+
+from heartlens.analyses.continuation.sums import sample_of, sums_of
+from heartlens.findings import Findings
+from heartlens.options import check
+from heartlens.refusal import Refusal, unknown
+from heartlens.tally import Tally
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+HOWS = ("mean", "zero", "resample")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The options of a continuation. `reference` and `others` are what `prepared` finds: activations, and real windows to compare with."""
+
+    how: Annotated[str, f"what replaces an activation: {', '.join(HOWS)}"] = "mean"
+    n_prompt: Annotated[int, "tokens that are continued until the window of 500 is full"] = 250
+    n_draws: Annotated[int, "continuations of each window and variant"] = 4
+    n_reference: Annotated[int, "windows, evenly over records, that means, resamples and others' rhythms are taken from"] = 16
+    n_matched: Annotated[int, "heads of the nearest output norm whose mean effect is each head's control"] = 3
+    n_permutations: Annotated[int, "draws of each null"] = 9999
+    seed: Annotated[int, "seed of continuations, intervals and p-values"] = 0
+    reference: Any = field(default=None, compare=False, repr=False)
+    others: Windows | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"n_prompt": (100, 400), "n_draws": (1, 1000), "n_reference": (1, 10_000)}
+        check(self, legal | {"n_matched": (1, 100), "n_permutations": (99, 999_999), "seed": (0, 2**31)})
+        if self.how not in HOWS:
+            raise unknown("how", self.how, HOWS)
+
+    def prepared(self, model: Any, windows: Windows) -> "Continuation":
+        """With the activations on a sample of all windows, and that sample's windows. Refuses a task head, and to resample one record."""
+        from heartlens.models.interventions.ablations import reference_of
+        from heartlens.models.interventions.continuation import refuse_task_head
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        refuse_task_head(subject)
+        if self.how == "resample" and len(windows.records) < 2:
+            raise Refusal("resample takes another record's activation, and there is one record; give more, or --how mean")
+        sample = windows.spread(self.n_reference)
+        return replace(self, reference=None if self.how == "zero" else reference_of(subject, sample), others=sample)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of every readout of what each variant generates. Unprepared: `zero` alone, without others."""
+        from heartlens.models.interventions.continuation import variants_continued
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        made = variants_continued(subject, windows, self.how, self.reference, self.n_prompt, self.n_draws, self.seed)
+        return Tally(sums_of(self, subject, windows, made), sample_of(subject, windows, made))
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Effects, intervals, p- and q-values, controls, and what matters; see the module's first lines."""
+        from heartlens.analyses.continuation.summary import summarized
+
+        summary = summarized(tally.sums, self)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """Which heads matter for the rhythm, how far beyond their controls, and what one window's continuations look like."""
+        from heartlens.analyses.continuation.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """Which parts keep the rhythm, in words."""
+        from heartlens.analyses.continuation.words import say
+
+        return say(summary)

@@ -1,0 +1,149 @@
+"""Do tokens of equal value (homonyms) come apart by cycle phase with depth? Level by level, against shuffled labels and random weights.
+
+Pairs are two tokens of one window with equal values from different cycles. Two labels: `slope` (the signal rises or falls; the paper's) and
+`phase` (which part of the cycle). `effect = cosine_within - cosine_between`, pairs of the same label against pairs of different ones, less
+its mean when labels are shuffled within a value. A level *holds* if q < 0.05 against these shuffles (Benjamini-Hochberg over levels x
+labels) and the lower bound of the effect's 95 % interval over records exceeds 0 and the 95 % quantile of weight-randomised twins. Also
+silhouette, nearest-neighbour purity, and a linear probe trained on other records. Per-record ratios of sums, then their mean over records.
+After HeartGPT, arXiv 2407.20775.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from heartlens.analyses.homonyms.means import growth, means, per_record, shuffle_p_values
+from heartlens.analyses.homonyms.sample import pictured, probed, sample_of
+from heartlens.analysis import Twinned
+from heartlens.findings import Findings
+from heartlens.measures import homonyms as measures
+from heartlens.measures.resample import q_values, upper_quantile
+from heartlens.options import check
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+ALPHA = 0.05
+TWIN_SHUFFLES = 5  # enough for the mean under shuffled labels
+POSITION = "position alone"  # a level of the tally: the position embedding without tokens
+Arrays = dict[str, np.ndarray]
+
+AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
+    **dict.fromkeys(measures.COUNTED_BY, ("label", "level", "shuffle")),
+    **dict.fromkeys(measures.COUNTED_BY.values(), ("label", "shuffle")),
+    "cosine_random": ("level",),
+    "n_random": (),
+    "n_windows": (),
+}
+
+
+@dataclass(frozen=True)
+class Homonyms(Twinned):
+    """The options of a comparison of homonyms."""
+
+    vectors: Annotated[
+        Literal["raw", "centred", "normed"],
+        "raw: the residual stream, as published; centred: less its mean over the window; normed: as a LayerNorm without weights leaves it",
+    ] = "raw"
+    n_phases: Annotated[int, "parts of the cycle"] = 4
+    flat_slope: Annotated[float, "tokens from one token to the next: what moves less is flat, neither rising nor falling"] = 0.25
+    n_shuffles: Annotated[int, "shuffles of the labels within a value, the unshuffled one included"] = 20
+    n_sampled: Annotated[int, "tokens kept for the probe and the picture (0: neither is made)"] = 3000
+    n_permutations: Annotated[int, "draws of the shuffle null"] = 9999
+    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    plane: Annotated[Literal["pca", "tsne"], "the picture of one value's tokens: principal components, or t-SNE of near neighbours"] = "pca"
+    seed: Annotated[int, "seed of shuffles, twins, intervals, p-values and t-SNE"] = 0
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"n_phases": (2, 20), "flat_slope": (0, 50), "n_shuffles": (2, 200)}
+        legal |= {"n_sampled": (0, 100_000), "n_permutations": (99, 999_999), "n_twins": (0, 10_000)}
+        check(self, legal | {"twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+
+    def for_twins(self) -> "Homonyms":
+        """The measurement of a twin, of which only the effect is needed: fewer shuffles, and no token is kept."""
+        return replace(self, n_shuffles=min(self.n_shuffles, TWIN_SHUFFLES), n_sampled=0)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of cosines, silhouettes and purity by level, label and shuffle; and a sample of tokens."""
+        from heartlens.models.residual import level_names, position_embedding, residual_by_level
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        vectors = self._seen(residual_by_level(subject, windows.tokens))
+        position = self._seen(position_embedding(subject, windows.tokens.shape[1])[None, None])
+        labels = measures.labels(windows, n_phases=self.n_phases, flat=self.flat_slope)
+        unit = [measures.of_unit_length(np.concatenate([vectors[:, one], position[:, 0]])) for one in range(len(windows))]
+        sums = [self._window(unit[one], windows[one : one + 1], [label[one] for label in labels.values()]) for one in range(len(windows))]
+        names = level_names(subject.sizes.n_layers)
+        return Tally(self._named(sums, [*names, POSITION], windows), sample_of(windows, vectors, labels, names, self.n_sampled))
+
+    def _seen(self, vectors: Float[np.ndarray, "level window time d_model"]) -> Float[np.ndarray, "level window time d_model"]:
+        """The vectors as `vectors` asks for them."""
+        if self.vectors == "raw":
+            return vectors
+        axis = -1 if self.vectors == "normed" else -2
+        centred = vectors - vectors.mean(axis=axis, keepdims=True)
+        return centred if self.vectors == "centred" else centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+
+    def _window(self, unit: measures.Vectors, window: Windows, labels: list[np.ndarray]) -> Arrays:
+        """One window's sums: (label, level, shuffle), the numbers (label, shuffle)."""
+        token, cycle = window.tokens[0], window.cycle[0]
+        rng = np.random.default_rng([self.seed, int(window.identity[0], 16)])
+        found = []
+        for label in labels:
+            drawn = measures.shuffled(token, cycle, label, self.n_shuffles, rng)
+            found.append(measures.pair_sums(unit, measures.paired(token, cycle, label), drawn))
+        cosine, n_pairs = measures.apart_sums(unit, cycle)
+        sums = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        return sums | {"cosine_random": cosine, "n_random": np.array(n_pairs), "n_windows": np.array(1)}
+
+    def _named(self, sums: list[Arrays], levels: list[str], windows: Windows) -> xr.Dataset:
+        """The sums under their axes."""
+        summed = {
+            name: (("record", *axes), by_record(np.stack([one[name] for one in sums]), windows.record)) for name, axes in AXES_OF.items()
+        }
+        places = {"record": windows.records, "level": levels, "label": list(measures.LABELS), "shuffle": np.arange(self.n_shuffles)}
+        return xr.Dataset(summed, coords=places, attrs={"kind": windows.kind})
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Means over records with intervals and nulls, the effect with its p- and q-values, its growth, and which levels hold."""
+        ratios = per_record(tally.sums)
+        levels = ratios.sel(level=[level for level in ratios["level"].values if level != POSITION])
+        summary = means(levels, self.seed).assign(growth(levels["effect"].isel(shuffle=0, drop=True), self.seed))
+        alone = ratios.sel(level=POSITION, drop=True).isel(shuffle=0, drop=True).mean("record")
+        summary = summary.assign({f"position_{name}": alone[name] for name in (*measures.COUNTED_BY, "effect")})
+        summary = self._tested(summary, levels["effect"], twins)
+        probe = probed(tally.sample, summary, self.n_shuffles, self.seed)
+        summary = xr.merge([summary, probe, pictured(tally.sample, self.plane, self.seed)], join="exact", combine_attrs="override")
+        counts = {"n_records": tally.sums.sizes["record"], "n_windows": int(tally.sums["n_windows"].sum())}
+        return summary.assign_attrs(tally.sums.attrs | counts)
+
+    def _tested(self, summary: xr.Dataset, effect: xr.DataArray, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """The summary with p- and q-values, the twins' effect, and which levels hold."""
+        p_value = shuffle_p_values(effect, self.seed, self.n_permutations)
+        found = [per_record(twin.sums)["effect"].isel(shuffle=0).mean("record").transpose("level", "label") for twin in twins.values()]
+        by_twin = np.stack([one.sel(level=summary["level"]).values for one in found]) if found else np.empty((0, *p_value.shape))
+        tested = {"p_value": p_value, "q_value": q_values(p_value), "null_high": upper_quantile(by_twin)}
+        summary = summary.assign({name: (("level", "label"), values) for name, values in tested.items()})
+        beats = (summary["effect_low"] > 0) & (summary["effect_low"] > summary["null_high"])
+        summary["holds"] = (summary["q_value"] < ALPHA) & beats
+        return summary.assign_coords(twin=list(twins)).assign(twin_effect=(("twin", "level", "label"), by_twin))
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """Cosines by level, silhouette, purity and probe by level, and the sampled homonyms in the plane of their main components."""
+        from heartlens.analyses.homonyms.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """At which levels homonyms come apart, in words."""
+        from heartlens.analyses.homonyms.words import say
+
+        return say(summary)

@@ -1,0 +1,155 @@
+"""Which heads carry what a recording differs in from its counterfactual? Activation patching, by head, by wave, by level and along paths.
+
+Each window and its counterfactual (no P wave, another rhythm ...) run; the activation of one is put into the run of the other, and what
+the readout then does is compared with the whole difference. `denoise`: clean activations into the counterfactual's run; `noise`: the other
+way. With D_r the whole difference of record r, from run to source, an effect is `sum_r sign(D_r) (patched - run)_r / sum_r |D_r|`: 1 is
+all of it. `effect`: a head's output, at all tokens or a wave's; `stream`: the whole stream, by level and wave; `stream_back`: by cycles
+before the window's last; `direct`: a head's change to the final norm alone; `path`: from each head into query, key or value of one
+receiver alone (path patching, Wang et al. 2022). `control_effect`: heads under an edit that changes as much elsewhere. `cross_model`: how
+much of a fine-tuned logit each part of the last block made, in logits (models/difference.py).
+A head *survives* if q < 0.05 (records' signs flipped; Benjamini-Hochberg over all that is tested), its 95 % interval over records lies
+beyond `null_high` (95 % quantile of weight-randomised twins' largest, over the mean |D_r|), and that of effect minus control leaves out 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+
+from heartlens.analyses.patching.cross import SIDES, base_for, swapped_parts
+from heartlens.analyses.patching.effects import PARTS, effects, example, head_named
+from heartlens.analyses.patching.pairs import Pairs, able_for, pairs_of
+from heartlens.analyses.patching.readouts import readout_of
+from heartlens.analysis import Twinned
+from heartlens.findings import Findings
+from heartlens.options import check
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+Arrays = dict[str, np.ndarray]
+
+AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
+    "effect": ("layer", "head", "place"),
+    "direct": ("layer", "head"),
+    "stream": ("level", "place"),
+    "stream_back": ("level", "lag"),
+    "path": ("part", "layer", "head"),
+    "control_effect": ("layer", "head"),
+    "control": (),
+    "cross_model": ("side", "swapped"),
+    "base_logit": ("side",),
+    "clean": (),
+    "corrupt": (),
+    "n_unchanged": (),
+    "n_pairs": (),
+    "n_windows": (),
+}
+OF_BASE = ("cross_model", "base_logit")  # only where there is a base
+OF_TWINS = ("effect", "clean", "corrupt", "n_unchanged", "n_pairs", "n_windows")
+
+
+@dataclass(frozen=True)
+class Patching(Twinned):
+    """The options of a patching. `is_twin`: only what twins are compared by."""
+
+    counterfactual: Annotated[
+        Literal["irregular", "regular", "gradual", "early_beat", "late_beat", "without_p", "flattened_T", "flattened_notch", "noisy_waves"],
+        "what the recording is compared with: itself with other intervals, a beat moved by half its room, no such wave, noise of 10 dB",
+    ] = "irregular"
+    readout: Annotated[str, "af_logit, beat_probability, cross_entropy or cross_entropy_WAVE; auto: the checkpoint's first"] = "auto"
+    direction: Annotated[
+        Literal["denoise", "noise"], "denoise: clean activations into the counterfactual's run; noise: the other way round"
+    ] = "denoise"
+    receiver: Annotated[str, "also the paths into this head from every head of earlier layers, such as L8H5 (none: no paths)"] = "none"
+    base: Annotated[str, "the base of a fine-tuned checkpoint, swapped in part by part; auto: what the registry says; none: none"] = "auto"
+    n_lags: Annotated[int, "cycles looked back, the window's last one included; farther ones count as the last"] = 8
+    n_permutations: Annotated[int, "draws of the sign flips"] = 9999
+    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    seed: Annotated[int, "seed of counterfactuals, twins, intervals and p-values"] = 0
+    is_twin: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"n_lags": (2, 50), "n_permutations": (99, 999_999), "n_twins": (0, 10_000)}
+        check(self, legal | {"twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+        if self.receiver != "none":
+            head_named(self.receiver)
+
+    def for_twins(self) -> "Patching":
+        """The measurement of a twin, of which only whole heads are needed."""
+        return replace(self, is_twin=True)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of the effects of patching between each and its counterfactual.
+
+        Windows that lack the landmarks for it are counted, and add nothing else.
+        """
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        able = able_for(windows, self.counterfactual) & readout_of(subject, windows, self.readout).weight.any(axis=1)
+        if not able.any():
+            return self._tally(subject, windows, {}, able)
+        pairs = pairs_of(windows[able], self.counterfactual, self.seed, with_control=not self.is_twin)
+        return self._tally(subject, windows, effects(subject, pairs, self), able, pairs)
+
+    def measure_pairs(self, model: Any, clean: Windows, corrupt: Windows) -> Tally:
+        """The same between one's own pairs, window for window, without a control. Refuses sides that do not fit each other."""
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        pairs = Pairs(clean, corrupt)
+        return self._tally(subject, clean, effects(subject, pairs, self), np.ones(len(clean), bool), pairs)
+
+    def _tally(self, subject: Any, windows: Windows, found: Arrays, able: Bool[np.ndarray, " window"], pairs: Pairs | None = None) -> Tally:
+        """The sums under their axes, 0 for windows that were not patched."""
+        from heartlens.models.residual import level_names
+
+        places: dict[str, Any] = {
+            "record": windows.records,
+            "layer": np.arange(subject.sizes.n_layers),
+            "head": np.arange(subject.sizes.n_heads),
+            "place": ["all"] if self.is_twin else [*windows.waves, "no wave", "all"],
+            "level": level_names(subject.sizes.n_layers),
+            "lag": np.arange(self.n_lags),
+            "part": list(PARTS),
+            "side": list(SIDES),
+            "swapped": swapped_parts(subject),
+        }
+        has_base = not self.is_twin and base_for(subject, self.base) is not None
+        names = OF_TWINS if self.is_twin else tuple(name for name in AXES_OF if has_base or name not in OF_BASE)
+        values = {name: np.zeros((len(windows), *(len(places[axis]) for axis in AXES_OF[name]))) for name in names}
+        for name, of_able in (found | {"n_pairs": np.ones(int(able.sum()))}).items():
+            values[name][able] = of_able
+        values["n_windows"][:] = 1
+        attrs = {"kind": windows.kind, "readout": readout_of(subject, windows, self.readout).name}
+        attrs |= {"counterfactual": self.counterfactual, "direction": self.direction, "receiver": self.receiver}
+        sums = {name: (("record", *AXES_OF[name]), by_record(values[name], windows.record)) for name in names}
+        used = {"record"}.union(*(AXES_OF[name] for name in names))
+        named = xr.Dataset(sums, coords={axis: place for axis, place in places.items() if axis in used}, attrs=attrs)
+        return Tally(named, xr.Dataset() if pairs is None else example(pairs))
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Effects as parts of the whole difference, with intervals, nulls, controls and what survives."""
+        from heartlens.analyses.patching.summary import summarized
+
+        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """Effects by head, by wave and by level, and one pair."""
+        from heartlens.analyses.patching.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """Which heads carry the difference, in words."""
+        from heartlens.analyses.patching.words import say
+
+        return say(summary)

@@ -1,0 +1,169 @@
+"""What does an AF detector rely on: the irregular rhythm, the absence of P waves, or both together? And which heads carry each part?
+
+Every window is made anew with its P waves present or removed and its intervals regular or irregular (`signals/counterfactuals`), mean rate
+and all else kept, and read by the task head at the last token. `effect` of a factor: the difference of logits that it makes (formulas:
+`arms`), mean over a record's windows, then over records. A factor *survives* if q < 0.05 (two-sided sign flips of records;
+Benjamini-Hochberg over the factors), its interval over records lies beyond `null_high`, the 95 % quantile of the weight-randomised twins'
+absolute effects, and `excess`, the effect less that of its sham, has an interval on the same side of 0. `head_effect`: the part of it that
+arises when one head alone mixes what it mixes in the other arm (`models/head_swap`); it survives as a factor does, but for twins. Heads'
+parts need not add up.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import xarray as xr
+
+from heartlens.analyses.reliance import arms as design
+from heartlens.analysis import Twinned
+from heartlens.findings import Findings
+from heartlens.options import check
+from heartlens.refusal import Refusal
+from heartlens.signals import counterfactuals as cf
+from heartlens.tally import Tally, by_record
+from heartlens.windows import Windows
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+Arrays = dict[str, np.ndarray]
+
+AXES_OF = {  # every sum is kept by record; the other axes of each
+    "logit": ("p_wave", "rhythm"),
+    "n_arms": ("p_wave", "rhythm"),
+    "head_effect": ("factor", "layer", "head"),
+    "head_sham": ("factor", "layer", "head"),
+    "head_whole": ("factor",),
+    "n_swapped": ("factor",),
+    "n_left_out": (),
+    "n_windows": (),
+}
+
+
+@dataclass(frozen=True)
+class Reliance(Twinned):
+    """The options of a reliance. `swapped` is none: the identities of the windows whose heads are swapped (None: all)."""
+
+    swap_windows: Annotated[int, "windows whose heads are swapped between arms, evenly over records (0: none)"] = 32
+    n_permutations: Annotated[int, "draws of the sign flips"] = 9999
+    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
+    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    seed: Annotated[int, "seed of the irregular intervals, twins, intervals and p-values"] = 0
+    swapped: frozenset[str] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        legal: dict[str, tuple[float, float]] = {"swap_windows": (0, 1_000_000), "n_permutations": (99, 999_999)}
+        check(self, legal | {"n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+
+    def prepared(self, model: Any, windows: Windows) -> "Reliance":
+        """The same, knowing whose heads are swapped."""
+        able = windows[cf.can_be_warped(windows)]
+        return replace(self, swapped=frozenset(map(str, able.spread(self.swap_windows).identity)))
+
+    def for_twins(self) -> "Reliance":
+        """The measurement of a twin, whose heads are of no interest."""
+        return replace(self, swap_windows=0)
+
+    def measure(self, model: Any, windows: Windows) -> Tally:
+        """The sums over `windows`, by record, of the logit in every arm, and of what each head carries of the effects."""
+        from heartlens.models.interventions.head_swap import refuse_without_last_logit
+        from heartlens.models.subject import subject_of
+
+        subject = subject_of(model)
+        refuse_without_last_logit(subject)
+        able, shows_p = cf.can_be_warped(windows), design.shows_p(windows)
+        sums = self._nothing(subject, windows) | {"n_left_out": (~able).astype(float), "n_windows": np.ones(len(windows))}
+        examples = []
+        for chosen, which in ((able & shows_p, design.WITH_P), (able & ~shows_p, design.WITHOUT_P)):
+            if chosen.any():
+                made = design.arms(windows[chosen], which, self.seed)
+                self._measure_arms(subject, made, np.flatnonzero(chosen), self._is_swapped(windows[chosen]), sums)
+                examples.append(_example(windows[chosen], made))
+        found = {name: by_record(value, windows.record) for name, value in sums.items()}
+        return Tally(self._named(found, windows), min(examples, key=lambda one: str(one["identity"].values[0]), default=xr.Dataset()))
+
+    def _measure_arms(self, subject: Any, made: dict[design.Arm, Windows], place: np.ndarray, swapped: np.ndarray, sums: Arrays) -> None:
+        """Put the logits of the arms, and what heads carry where they are swapped, in the windows' places."""
+        from heartlens.models.interventions.head_swap import last_logits
+
+        logits = np.split(last_logits(subject.engine, np.concatenate([each.tokens for each in made.values()])), len(made))
+        values = dict(zip(made, logits, strict=True))
+        sums["logit"][place] = design.as_grid(values)
+        sums["n_arms"][place] = design.as_grid({arm: np.ones(len(place)) for arm in made})
+        if swapped.any():
+            self._swap(subject, {arm: each[swapped] for arm, each in made.items()}, place[swapped], sums)
+
+    def _swap(self, subject: Any, made: dict[design.Arm, Windows], place: np.ndarray, sums: Arrays) -> None:
+        """Add what each head carries from one arm into another."""
+        from heartlens.models.interventions.head_swap import carried_by_head
+
+        kind = next(iter(made.values())).kind
+        factors = design.FACTORS[kind]
+        for (*source, p_wave, rhythm), weights in design.swaps(kind, with_p=("removed", "regular") in made).items():
+            carried = carried_by_head(subject.engine, made[p_wave, rhythm].tokens, made[source[0], source[1]].tokens)
+            for (of, factor), part in weights.items():
+                sums[f"head_{of}"][place, factors.index(factor)] += part * carried
+                sums["n_swapped"][place, factors.index(factor)] = 1.0
+        for index, factor in enumerate(factors):
+            weight = design.contrast(kind, factor, "effect").values
+            sums["head_whole"][place, index] = (sums["logit"][place] * weight).sum(axis=(1, 2)) * sums["n_swapped"][place, index]
+
+    def _is_swapped(self, windows: Windows) -> np.ndarray:
+        return np.array([self.swapped is None or name in self.swapped for name in map(str, windows.identity)])
+
+    def _nothing(self, subject: Any, windows: Windows) -> Arrays:
+        sizes = {"p_wave": len(design.P_WAVES), "rhythm": len(design.RHYTHMS), "factor": len(design.FACTORS[windows.kind])}
+        sizes |= {"layer": subject.sizes.n_layers, "head": subject.sizes.n_heads}
+        return {name: np.zeros((len(windows), *(sizes[axis] for axis in axes))) for name, axes in AXES_OF.items()}
+
+    def _named(self, sums: Arrays, windows: Windows) -> xr.Dataset:
+        """The sums under their axes."""
+        n_layers, n_heads = sums["head_effect"].shape[2:]
+        places = {
+            "record": windows.records,
+            "p_wave": list(design.P_WAVES),
+            "rhythm": list(design.RHYTHMS),
+            "factor": list(design.FACTORS[windows.kind]),
+            "layer": np.arange(n_layers),
+            "head": np.arange(n_heads),
+        }
+        named = {name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}
+        return xr.Dataset(named, coords=places, attrs={"kind": windows.kind})
+
+    def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
+        """Logits by arm, effects, what heads carry; with intervals, p- and q-values, shams, rivals, twins and what survives."""
+        from heartlens.analyses.reliance.summary import summarized
+
+        if not float(tally.sums["n_arms"].sum()):
+            raise Refusal(f"no window's rhythm can be changed: {cf.UNABLE}; give recordings with landmarks, or --landmarks detected")
+        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
+        """The logit in the 2 x 2, the effects beside their controls, what each head carries, and one window in its arms."""
+        from heartlens.analyses.reliance.figure import draw
+
+        return draw(summary)
+
+    def findings(self, summary: xr.Dataset) -> Findings:
+        """How much of the logit is rhythm, how much P wave, in words."""
+        from heartlens.analyses.reliance.words import say
+
+        return say(summary)
+
+
+def _example(windows: Windows, made: dict[design.Arm, Windows]) -> xr.Dataset:
+    """The window of smallest identity in all its arms; all 0 in those that it has not."""
+    first = [int(np.argmin(windows.identity))]
+    tokens = design.as_grid({arm: each.tokens[first] for arm, each in made.items()})
+    return xr.Dataset(
+        {
+            "token": (("example", "p_wave", "rhythm", "time"), tokens),
+            "identity": (("example",), windows.identity[first]),
+            "example_record": (("example",), windows.record[first]),
+            "example_start_s": (("example",), windows.start_s[first]),
+        },
+        coords={"p_wave": list(design.P_WAVES), "rhythm": list(design.RHYTHMS)},
+    )

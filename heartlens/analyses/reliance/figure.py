@@ -1,0 +1,81 @@
+"""The figure of a reliance: the 2 x 2 of logits, each effect beside its controls, what each head carries, and one window in its arms."""
+
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from heartlens import figures
+from heartlens.analyses.reliance.words import NAMES, RIVALS
+from heartlens.axes import KINDS
+
+RHYTHMS = ["regular", "irregular"]
+LINES = {"present": "P waves present", "removed": "P waves removed", "none": "no P wave of its own"}
+
+
+def draw(summary: xr.Dataset) -> figures.Page:
+    """The page."""
+    with figures.style():
+        page = figures.page(figures.PAGE_MM, 170)
+        top, maps, window = cast(Any, page.subfigures(3, 1, height_ratios=(10, 9, 9)))
+        cells, effects = top.subplots(1, 2, width_ratios=(1, 1.7))
+        _cells(cells, summary)
+        _effects(effects, summary)
+        _heads(maps, summary)
+        _arms(window, summary)
+        figures.caption(page, summary.attrs, "filled or framed: survives all controls")
+    return page
+
+
+def _cells(axes: Any, summary: xr.Dataset) -> None:
+    """The mean logit in each arm, a line for each state of the P wave."""
+    for (name, label), colour in zip(LINES.items(), figures.PALETTE, strict=False):
+        here = summary.sel(p_wave=name, rhythm=RHYTHMS)
+        if here["logit"].notnull().all():
+            mean, low, high = (here[f"logit{end}"].values for end in ("", "_low", "_high"))
+            figures.interval_line(axes, np.arange(2), mean, low, high, label, colour)
+    axes.set_xticks([0, 1], RHYTHMS)
+    axes.set(xlim=(-0.3, 1.3), xlabel="intervals", ylabel="logit at the last token")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _effects(axes: Any, summary: xr.Dataset) -> None:
+    """Each factor's effect, its sham's and its rival's."""
+    factors = list(map(str, summary["factor"].values))
+    place = np.arange(len(factors), dtype=float)
+    for here, limit in zip(place, summary["null_high"].values, strict=True):
+        figures.limits(axes, float(limit), (here - 0.15, here + 0.5))
+    for of, colour, aside in zip(("effect", "sham", "rival"), figures.PALETTE, (0, 0.18, 0.36), strict=False):
+        middle, low, high = (summary[f"{of}{end}"].values for end in ("", "_low", "_high"))
+        marked = summary["survives"].values if of == "effect" else np.zeros(len(factors), bool)
+        name = {"effect": "effect", "sham": "sham edit", "rival": "another real edit"}[of]
+        figures.marked_intervals(axes, place + aside, middle, low, high, marked, colour=colour, name=name)
+    labels = [f"{NAMES[factor]}\n({RIVALS[factor]})" for factor in factors]
+    axes.set_xticks(place + 0.18, labels)
+    axes.set(xlim=(-0.4, len(factors) - 0.2), ylabel="change of the logit")
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _heads(part: Any, summary: xr.Dataset) -> None:
+    """What each head carries of each effect."""
+    factors = list(map(str, summary["factor"].values))
+    for axes, factor in zip(part.subplots(1, len(factors), squeeze=False)[0], factors, strict=True):
+        here = summary.sel(factor=factor).transpose("layer", "head", ...)
+        image = figures.signed_map(axes, here["head_effect"].values, here["head_survives"].values)
+        axes.set(title=f"{NAMES[factor]} ({float(here['head_whole']):+.2f})", xlabel="head", ylabel="layer")
+        part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, label="carried (logit)", pad=0.02)
+
+
+def _arms(part: Any, summary: xr.Dataset) -> None:
+    """One window in the arms of the 2 x 2 that it has."""
+    here = summary.isel(example=0)
+    measured = [(p_wave, rhythm) for p_wave in LINES for rhythm in RHYTHMS if here["token"].sel(p_wave=p_wave, rhythm=rhythm).max() > 0]
+    time_s = np.arange(here.sizes["time"]) / KINDS[summary.attrs["kind"]].rate_hz
+    panels = part.subplots(2, -(-len(measured) // 2), sharex=True, sharey=True, squeeze=False)
+    for axes, (p_wave, rhythm) in zip(panels.T.flat, measured, strict=False):
+        figures.trace(axes, time_s, here["token"].sel(p_wave=p_wave, rhythm=rhythm).values)
+        axes.set_title(f"{rhythm}, {LINES[p_wave]}", loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel("time (s)")
+    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on"
+    panels[-1, 0].set_xlabel(f"time (s)   [{where}]")

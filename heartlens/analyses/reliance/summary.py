@@ -1,0 +1,100 @@
+"""The numbers of a reliance: logits by arm, effects of the factors beside their shams, rivals and twins, and what each head carries."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from heartlens.analyses.reliance.arms import KINDS_OF, contrast
+from heartlens.measures.paired import sign_flip_p_values
+from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
+
+ALPHA = 0.05
+ByRecord = Float[np.ndarray, "record *what"]
+Numbers = dict[str, np.ndarray]
+
+
+def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_permutations: int) -> xr.Dataset:
+    """The summary of the sums by record."""
+    logit = sums["logit"] / sums["n_arms"].where(sums["n_arms"] > 0)
+    effects = {of: _effects(sums, of) for of in KINDS_OF}
+    found = _tested(effects["effect"].values, seed, n_permutations)
+    summary = xr.Dataset({name: ("factor", values) for name, values in _named(found, "effect").items()}, coords={"factor": sums["factor"]})
+    for of in ("sham", "rival"):
+        summary = summary.assign({name: ("factor", values) for name, values in _named(_estimate(effects[of].values, seed), of).items()})
+    excess = _named(_estimate((effects["effect"] - effects["sham"]).values, seed), "excess")
+    summary = summary.assign({name: ("factor", values) for name, values in excess.items()})
+    summary = summary.assign(_against_twins(summary, twins))
+    cells = _named(_estimate(logit.transpose("record", "p_wave", "rhythm").values, seed), "logit")
+    summary = summary.assign({name: (("p_wave", "rhythm"), values) for name, values in cells.items()})
+    summary = summary.assign(_heads(sums, seed, n_permutations))
+    summary["record_effect"] = effects["effect"].transpose("record", "factor")
+    summary["record_logit"] = _as_it_is(sums)
+    summary["n_left_out"] = sums["n_left_out"]
+    summary["n_records_with"] = effects["effect"].notnull().sum("record")
+    counts = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum())}
+    return summary.assign_coords(twin=list(twins)).assign_attrs(sums.attrs, **counts)
+
+
+def _effects(sums: xr.Dataset, of: str) -> xr.DataArray:
+    """Each record's mean effect of each factor (or of its sham, its rival); NaN where it has none of the arms."""
+    mean = sums["logit"] / sums["n_arms"].where(sums["n_arms"] > 0)
+    factors = [str(name) for name in sums["factor"].values]
+    weights = [contrast(sums.attrs["kind"], factor, of) for factor in factors]
+    found = [(mean * weight.where(weight != 0)).where(weight != 0, 0.0).sum(("p_wave", "rhythm"), skipna=False) for weight in weights]
+    return xr.concat(found, dim=sums["factor"]).transpose("record", "factor")
+
+
+def _as_it_is(sums: xr.Dataset) -> xr.DataArray:
+    """Each record's mean logit with nothing changed; NaN where every window was left out."""
+    own = sums[["logit", "n_arms"]].sel(rhythm="as_it_is", drop=True).sum("p_wave")
+    return own["logit"] / own["n_arms"].where(own["n_arms"] > 0)
+
+
+def _estimate(values: ByRecord, seed: int) -> Numbers:
+    """The mean over the records that have a say, and its interval; NaN without one, and the interval with fewer than two."""
+    known = np.isfinite(values)
+    top = np.where(known, values, 0.0)
+    mean = np.divide(top.sum(axis=0), known.sum(axis=0), out=np.full(values.shape[1:], np.nan), where=known.any(axis=0))
+    low, high = interval_over_records(top, known.astype(float), seed=seed)
+    return {"": mean, "_low": low, "_high": high}
+
+
+def _tested(values: ByRecord, seed: int, n_permutations: int) -> Numbers:
+    """The estimate with the two-sided p of drawing each record's sign at random, and its q over all of `values`; NaN below two records."""
+    p_value = sign_flip_p_values(values, seed=seed, n_permutations=n_permutations)
+    return {**_estimate(values, seed), "_p_value": p_value, "_q_value": q_values(p_value)}
+
+
+def _named(numbers: Numbers, name: str) -> Numbers:
+    """`effect`, `effect_low`, ...; p and q values by these names alone where they are of the effect."""
+    return {key[1:] if name == "effect" and key.endswith("_value") else f"{name}{key}": values for key, values in numbers.items()}
+
+
+def _against_twins(summary: xr.Dataset, twins: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
+    """The twins' effects, the limit that they set (where no twin saw such windows, the largest of the others'), and what survives."""
+    n_factors = summary.sizes["factor"]
+    of_twins = np.array([_estimate(_effects(twin, "effect").values, 0)[""] for twin in twins.values()]).reshape(len(twins), n_factors)
+    limit = xr.DataArray(upper_quantile(np.abs(of_twins)), dims="factor")
+    limit = limit.fillna(limit.max())
+    up, down = ((summary[f"effect_{end}"] * sign > limit) for end, sign in (("low", 1), ("high", -1)))
+    more = (up & (summary["excess_low"] > 0)) | (down & (summary["excess_high"] < 0))
+    survives = (summary["q_value"] < ALPHA) & more
+    return {"twin_effect": xr.DataArray(of_twins, dims=("twin", "factor")), "null_high": limit, "survives": survives}
+
+
+def _heads(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, xr.DataArray]:
+    """What each head carries of each factor's effect and of its sham, tested over all heads and factors, and its share of the effect."""
+    axes = ("factor", "layer", "head")
+    n_swapped = sums["n_swapped"].where(sums["n_swapped"] > 0)
+    carried, sham, whole = (sums[f"head_{of}"] / n_swapped for of in ("effect", "sham", "whole"))
+    found = _tested(carried.transpose("record", *axes).values, seed, n_permutations)
+    excess = _estimate((carried - sham).transpose("record", *axes).values, seed)
+    named = {f"head_{name}": xr.DataArray(values, dims=axes) for name, values in _named(found, "effect").items()}
+    named |= {f"head_{name}": xr.DataArray(values, dims=axes) for name, values in _named(excess, "excess").items()}
+    own = {"head_sham": sham.mean("record"), "head_whole": whole.mean("record"), "n_swapped": sums["n_swapped"].sum("record")}
+    share = named["head_effect"] / own["head_whole"]
+    up = (named["head_effect_low"] > 0) & (named["head_excess_low"] > 0)
+    down = (named["head_effect_high"] < 0) & (named["head_excess_high"] < 0)
+    return {**named, **own, "head_share": share, "head_survives": (named["head_q_value"] < ALPHA) & (up | down)}
