@@ -6,7 +6,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import xarray as xr
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
+MODEL, INITIAL = "model", "random"  # names among the tallies on the twins' windows: the model's own, and how those of initial models begin
 
 
 @runtime_checkable
@@ -47,21 +49,47 @@ class Prepares(Protocol):
 
 
 class Twinned:
-    """What an analysis derives from whose findings `n_twins` other models must not show, each measured on `twin_windows` windows."""
+    """What an analysis derives from whose findings `n_twins` other models must not show.
+
+    Model and twins are compared on the same `twin_windows` windows, evenly over persons, by the same statistic.
+    """
 
     n_twins: int
     twin_windows: int
     seed: int
+    n_initial: ClassVar[int] = 1  # freshly initialised models, shown for comparison
 
     def for_twins(self) -> Any:
         """The measurement of a twin: the same, unless an analysis needs less of it."""
         return self
 
     def twins(self, subject: Any) -> Iterable[tuple[str, Any]]:
-        """Weight-randomised twins by name, half with random, half with shuffled weights; each only good until the next is asked for."""
+        """Twins by name, the model's weights in random order; each only good until the next is asked for."""
         from heartlens.models.nulls.twins import twins
 
         return ((name, subject.beside(twin)) for name, twin in twins(subject.model, self.n_twins, self.seed))
+
+    def initial(self, subject: Any) -> Iterable[tuple[str, Any]]:
+        """Freshly initialised models by name; each only good until the next is asked for."""
+        from heartlens.models.nulls.twins import initial
+
+        return ((name, subject.beside(model)) for name, model in initial(subject.model, self.n_initial, self.seed))
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The tallies on the twins' windows: the model's own (None where no twins were measured), the twins', and of initial models."""
+
+    model: Tally | None
+    twins: dict[str, Tally]
+    initial: dict[str, Tally]
+
+
+def beside(tallies: Mapping[str, Tally]) -> Beside:
+    """What `summarize` is given as `twins`, sorted by what it is of."""
+    initial = {name: tally for name, tally in tallies.items() if name.startswith(INITIAL)}
+    twins = {name: tally for name, tally in tallies.items() if name != MODEL and name not in initial}
+    return Beside(tallies.get(MODEL), twins, initial)
 
 
 @dataclass(frozen=True)
@@ -145,8 +173,11 @@ def finished(analysis: Analysis, subject: Any, total: Gathered, progress: Progre
 
 
 def _of_twins(analysis: Twinned, subject: Any, few: Windows, show: Progress) -> dict[str, Tally]:
-    named = show("twins", analysis.twins(subject), analysis.n_twins)
-    return {name: fold(analysis.for_twins(), twin, few, silent) for name, twin in named}
+    if not analysis.n_twins:
+        return {}
+    measured = analysis.for_twins()
+    models = chain([(MODEL, subject)], analysis.initial(subject), show("twins", analysis.twins(subject), analysis.n_twins))
+    return {name: fold(measured, model, few, silent) for name, model in models}
 
 
 def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress) -> Tally:

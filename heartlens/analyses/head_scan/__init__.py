@@ -1,10 +1,11 @@
 """Which heads attend to which wave? For every layer and head, the attention that falls on each wave against what even attention gives.
 
-`share` is the part of an asking token's attention that falls on a wave, averaged over a record's asking tokens, then over records;
-`even_share` the same for attention spread evenly over the tokens causality allows; `lift = share / even_share`. A head *survives* at a
-wave if its lift holds against the phase null (all wave labels rotated within the cycle, record by record; q < 0.05 by Benjamini-Hochberg
-over heads x waves) and the lower bound of its 95 % interval over records exceeds `null_high`: the 95 % quantile, over weight-randomised
-twins, of the largest lift any of a twin's heads has for that wave. Random models have significant "P-wave heads" too.
+`share` is the part of an asking token's attention that falls on a wave, averaged over a record's asking tokens, then over units (persons;
+recordings where persons are not known); `even_share` the same for attention spread evenly over the tokens causality allows;
+`lift = share / even_share`. The claim *attends* is decided for every head and wave (`inference/verdict.py`): a yes needs a lift whose 95 %
+interval lies above 1, q < 0.05 against the phase null (all wave labels rotated within the cycle, record by record; Benjamini-Hochberg over
+heads x waves), and among twins, models with the same weights in random order, a p-value of at most 0.05: on the same windows, the lower
+bound of the head's lift against the largest lower bound of any of a twin's heads at any wave.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 import xarray as xr
 
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
+from heartlens.inference.intervals import ratio_interval
+from heartlens.inference.verdict import Among, Claim, decide, reach
 from heartlens.measures import attention as measures
-from heartlens.measures.resample import interval_over_records, q_values, rotation_p_values, upper_quantile
+from heartlens.measures.resample import q_values, rotation_p_values
 from heartlens.options import check
 from heartlens.signals.fine import fine_waves
 from heartlens.tally import Tally, by_record, rounded
@@ -29,7 +32,14 @@ if TYPE_CHECKING:
 
     from heartlens.engine import LayerSums
 
-ALPHA = 0.05
+ATTENDS = Claim(
+    "attends",
+    "the head attends to the wave more than rotated waves, the spread between persons and models that learnt nothing explain",
+    unit="lift",
+    null=1.0,
+    smallest=0.25,
+    family="all heads and waves",
+)
 Arrays = dict[str, np.ndarray]
 
 AXES_OF = {  # every sum is kept by layer and record; the other axes of each
@@ -63,8 +73,8 @@ class HeadScan(Twinned):
     n_phases: Annotated[int, "bins of the cycle"] = 25
     n_rotations: Annotated[int, "rotations of the wave labels in the phase null, the unrotated one included"] = 20
     n_permutations: Annotated[int, "draws of the phase null"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
-    twin_windows: Annotated[int, "windows each twin is scanned on"] = 8
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 59
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
     is_twin: bool = field(default=False, repr=False)
     at_once: ClassVar[int] = 8  # windows: no attention is stored, and with more the sums' bookkeeping costs less
@@ -174,23 +184,31 @@ class HeadScan(Twinned):
         return list(measures.asked_kinds(windows.kind))[: 1 if self.is_twin else None]
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Shares, lifts, intervals, p- and q-values and what survives; see the module's first lines."""
+        """Shares, lifts, intervals, p- and q-values and what is concluded; see the module's first lines."""
         summary = _means(tally.sums)
-        low, high = interval_over_records(*_shares(tally.sums, ("query", "wave")), seed=self.seed)
-        p_value = np.full(low.shape, np.nan)  # of asking tokens of one kind alone nothing is tested
+        every = ("query", "wave", "layer", "head")
+        low, high = ratio_interval(*_shares(tally.sums, ("query", "wave")))
+        p_value = np.full(low.shape, np.nan)  # nothing is tested of asking tokens of one kind
         all_kinds = list(summary["query"].values).index("all")
         rotated = _shares(tally.sums, ("rotation", "wave"))
         p_value[all_kinds] = rotation_p_values(*rotated, seed=self.seed, n_permutations=self.n_permutations)
-        largest = np.stack([_largest_lift(twin) for twin in twins.values()]) if twins else np.empty((0, summary.sizes["wave"]))
-        null_high = np.full(low.shape, np.nan)
-        null_high[all_kinds] = upper_quantile(largest)[:, None, None]
-        every = ("query", "wave", "layer", "head")
-        tested = {"lift_low": low, "lift_high": high, "p_value": p_value, "q_value": q_values(p_value), "null_high": null_high}
+        tested = {"lift_low": low, "lift_high": high, "p_value": p_value, "q_value": q_values(p_value)}
         summary = summary.assign({name: (every, values) for name, values in tested.items()})
-        summary["survives"] = (summary.q_value < ALPHA) & (summary.lift_low > summary.null_high)
-        summary["twin_lift"] = (("twin", "wave"), largest)
+        other = beside(twins)
+        low_on_twin_windows = _low(other.model or tally)
+        among = Among(
+            reach(ATTENDS, low_on_twin_windows, np.inf),
+            xr.DataArray([float(reach(ATTENDS, _low(twin), np.inf).max()) for twin in other.twins.values()], dims="twin"),
+            _carriers((other.model or tally).sums).sel(query="all", drop=True),
+        )
+        effect = (summary["lift"], summary["lift_low"], summary["lift_high"], summary["n_records"])
+        summary = summary.assign(decide(ATTENDS, *effect, q_value=summary["q_value"], twins=among))
+        summary["lift_low_on_twin_windows"] = low_on_twin_windows
+        for name, models in (("twin", other.twins), ("initial", other.initial)):
+            largest = np.stack([_largest_lift(model) for model in models.values()]) if models else np.empty((0, summary.sizes["wave"]))
+            summary = summary.assign({f"{name}_lift": ((name, "wave"), largest)}).assign_coords({name: list(models)})
         summary = summary.assign_attrs(example_query=self.example_query)
-        return xr.merge([summary.assign_coords(twin=list(twins)), tally.sample], join="exact", combine_attrs="override")
+        return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Lift maps by wave with what survives marked, phase profiles of the strongest heads, and one window under the strongest head."""
@@ -231,9 +249,20 @@ def _means(sums: xr.Dataset) -> xr.Dataset:
     mean["auc"] = (sums["auc"] / sums["auc_windows"].where(sums["auc_windows"] > 0)).mean("record")
     mean |= {name: (sums[name] * per_token).mean("record") for name in ("sink_share", "effective_tokens")}
     mean["wave_by_phase"] = (sums["n_tokens"] / sums["n_tokens"].sum("phase").where(lambda n: n > 0)).mean("record")
-    mean["n_records"] = (sums["n_asked"] * (sums["even_share"].isel(layer=0, drop=True) > 0)).astype(bool).sum("record")
+    mean["n_records"] = _carriers(sums)
     summary = xr.Dataset(mean, attrs=sums.attrs).transpose("query", "wave", "layer", "head", ...)
     return summary.assign_attrs(n_records=sums.sizes["record"], n_windows=int(sums["n_windows"].sum()))
+
+
+def _carriers(sums: xr.Dataset) -> xr.DataArray:
+    """How many units have a wave and such asking tokens: (query, wave)."""
+    return (sums["n_asked"] * (sums["even_share"].isel(layer=0, drop=True) > 0)).astype(bool).sum("record")
+
+
+def _low(tally: Tally) -> xr.DataArray:
+    """The lower bound of each head's lift: (wave, layer, head), of asking tokens of all kinds."""
+    low, _ = ratio_interval(*_shares(tally.sums.sel(query=["all"]), ("query", "wave")))
+    return xr.DataArray(low[0], dims=("wave", "layer", "head"), coords={"wave": tally.sums["wave"]})
 
 
 def _largest_lift(twin: Tally) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The figure of a head scan: what survives, where in the cycle the strongest heads look, and one window under the strongest of them."""
+"""The figure of a head scan: what heads attend to, where in the cycle the strongest look, and one window under the strongest of them."""
 
 from typing import Any, cast
 
@@ -7,7 +7,10 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import KINDS, head_label
+from heartlens.inference.verdict import is_yes
 from heartlens.wording import plain
+
+ATTENDS = "attends"
 
 
 def draw(summary: xr.Dataset) -> figures.Page:
@@ -20,13 +23,13 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _maps(maps, scan)
         _profiles(profile.subplots(), scan, heads)
         _window(window, scan, best(scan, heads))
-        figures.caption(page, summary.attrs, "framed: survives all controls")
+        figures.caption(page, summary.attrs, "framed: attends to the wave (verdict yes)")
     return page
 
 
 def strongest(scan: xr.Dataset) -> dict[str, tuple[int, int]]:
-    """The head (layer, head) of largest lift for each wave that was measured; one that survives comes before any that does not."""
-    strength = scan["lift"].where(scan["survives"], scan["lift"] * 1e-6).transpose("wave", "layer", "head")
+    """The head (layer, head) of largest lift for each wave that was measured; one whose verdict is yes comes before any other."""
+    strength = scan["lift"].where(is_yes(scan, ATTENDS), scan["lift"] * 1e-6).transpose("wave", "layer", "head")
     found = {}
     for wave, here in zip(map(str, scan["wave"].values), strength.values, strict=True):
         if np.isfinite(here).any():
@@ -38,7 +41,7 @@ def strongest(scan: xr.Dataset) -> dict[str, tuple[int, int]]:
 def best(scan: xr.Dataset, heads: dict[str, tuple[int, int]]) -> tuple[int, int]:
     """The strongest head of all."""
     lift = {wave: float(scan["lift"].sel(wave=wave, layer=layer, head=head)) for wave, (layer, head) in heads.items()}
-    survivors = {wave: value for wave, value in lift.items() if scan["survives"].sel(wave=wave).any()}
+    survivors = {wave: value for wave, value in lift.items() if is_yes(scan, ATTENDS).sel(wave=wave).any()}
     return heads[max(survivors or lift, key=lambda wave: lift[wave])] if lift else (0, 0)
 
 
@@ -47,7 +50,7 @@ def _maps(part: Any, scan: xr.Dataset) -> None:
     panels = part.subplots(1, scan.sizes["wave"], sharey=True, squeeze=False)[0]
     for axes, wave in zip(panels, scan["wave"].values, strict=True):
         here = scan.sel(wave=wave).transpose("layer", "head", ...)
-        image = figures.head_map(axes, here["lift"].values, here["survives"].values, limit)
+        image = figures.head_map(axes, here["lift"].values, is_yes(here, ATTENDS).values, limit)
         axes.set_title(plain(wave))
         axes.set_xlabel("head")
     panels[0].set_ylabel("layer")

@@ -1,8 +1,8 @@
-"""Weight-randomised twins: the model's architecture with weights that learnt nothing. What a twin also shows is no finding.
+"""Models that learnt nothing, of the model's architecture. What a twin also shows is no finding.
 
-`random`: drawn anew as the original is initialised (normal with SD 0.02, biases 0, LayerNorm 1 and 0). `shuffled`: each tensor's own
-entries in random order, so that every tensor keeps its distribution of values but not its structure. Reading: Adebayo et al. 2018,
-"Sanity checks for saliency maps".
+*Twins*: each tensor's own entries in random order; every tensor keeps its distribution of values but not its structure. Twins decide.
+*Initial* models are drawn anew as the original was initialised (normal with SD 0.02, biases 0, LayerNorm 1 and 0): their attention is
+almost even, so they decide nothing and are shown for comparison. Reading: Adebayo et al. 2018, "Sanity checks for saliency maps".
 """
 
 from collections.abc import Callable, Iterator
@@ -16,17 +16,25 @@ INITIAL_SD = 0.02
 
 
 def twins(model: HookedTransformer, n_twins: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
-    """`n_twins` twins by name, random and shuffled in turn. Each is only good until the next is asked for: they share one model."""
-    twin = copied(model)
-    kinds: tuple[tuple[str, Callable[..., Tensor]], ...] = (("random", _drawn), ("shuffled", _shuffled))
-    for index in range(n_twins):
-        name, weights = kinds[index % 2]
+    """`n_twins` twins by name. Each is only good until the next is asked for: they share one model."""
+    return _models(model, "shuffled", _shuffled, n_twins, seed)
+
+
+def initial(model: HookedTransformer, n_models: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
+    """`n_models` freshly initialised models by name. Each is only good until the next is asked for."""
+    return _models(model, "random", _drawn, n_models, seed)
+
+
+def _models(
+    model: HookedTransformer, kind: str, weights: Callable[..., Tensor], n_models: int, seed: int
+) -> Iterator[tuple[str, HookedTransformer]]:
+    changed, originals = copied(model), parameters(model)
+    for index in range(n_models):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         with torch.no_grad():
-            originals = parameters(model)
-            for tensor_name, changed in parameters(twin).items():
-                changed.copy_(weights(tensor_name, originals[tensor_name], generator))
-        yield f"{name} {index // 2}", twin
+            for tensor_name, tensor in parameters(changed).items():
+                tensor.copy_(weights(tensor_name, originals[tensor_name], generator))
+        yield f"{kind} {index}", changed
 
 
 def _drawn(name: str, original: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,55 @@
+"""What models that learnt nothing reach: the limit that twins set, the p-value they give, and how much both depend on which were drawn.
+
+Twins are exchangeable with the model, were there nothing to find, for a statistic taken on the same windows in the same way: then the
+rank of the model's value among theirs is uniform, and a p-value is that rank (conformal prediction, Vovk 2005; Phipson & Smyth 2010). Of a
+search over heads, waves or levels a twin gives its largest value over all that was searched.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+ALPHA = 0.05
+N_REDRAWS = 400  # sets of twins, drawn with replacement, that tell how near the border a count is
+BORDER = (0.05, 0.95)
+
+Twins = Float[np.ndarray, " twin"]
+Values = Float[np.ndarray, "*statistic"]
+
+
+def twin_p_value(values: Values, largest: Twins) -> Values:
+    """The p-value of each value among the largest of the twins: how many reach it, itself counted. NaN without twins or a value.
+
+    >>> twin_p_value(np.array([0.5, 2.0]), np.array([0.0, 1.0, 1.0]))
+    array([0.75, 0.25])
+    """
+    known = np.sort(largest[~np.isnan(largest)])
+    n_reaching = len(known) - np.searchsorted(known, values, side="left")
+    p_value = (1.0 + n_reaching) / (1 + len(known))
+    return np.where(np.isnan(values) | (len(known) == 0), np.nan, p_value)
+
+
+def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
+    """What a value must exceed for a p-value of at most `alpha`; infinite where the twins are too few for one, NaN without any.
+
+    >>> twin_limit(np.arange(59.0)), twin_limit(np.arange(5.0))
+    (56.0, inf)
+    """
+    known = np.sort(largest[~np.isnan(largest)])
+    rank = int(np.ceil(round((1 - alpha) * (len(known) + 1), 9)))
+    if not len(known):
+        return float("nan")
+    return float(known[rank - 1]) if rank <= len(known) else float("inf")
+
+
+def count_range(count: Callable[[float], int], largest: Twins, seed: int = 0) -> tuple[int, int]:
+    """How many pass, from the 5 % to the 95 % quantile over redrawn twins: `count` is asked with the limit that each set of twins gives."""
+    known = largest[~np.isnan(largest)]
+    if not len(known):
+        return 0, 0
+    drawn = np.random.default_rng(seed).choice(known, (N_REDRAWS, len(known)))
+    limits, index = np.unique([twin_limit(each) for each in drawn], return_inverse=True)
+    counts = np.array([count(float(limit)) for limit in limits])[index]
+    low, high = np.quantile(counts, BORDER, method="nearest")
+    return int(low), int(high)

@@ -1,0 +1,175 @@
+"""What is concluded. The only place that decides: everything else estimates, draws or phrases.
+
+A claim is of one effect: that it lies beyond a null value. It is answered
+
+- *not tested* where fewer than LEAST_UNITS units (persons; recordings where persons are not known) have a say, or one of the demands below
+  was not measured (twins, where the claim is judged against them);
+- *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: q < ALPHA in its
+  family, a p-value of at most ALPHA among twins, and an interval beyond the null value of the effect less each of its controls;
+- *no* where the interval lies within the smallest effect of interest;
+- *not shown* else.
+
+*partly* is the answer to a claim that consists of named parts, some of which are yes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from heartlens.inference.nulls import ALPHA, count_range, twin_limit, twin_p_value
+
+LEAST_UNITS = 8  # with fewer, no interval was shown to cover (docs/calibration.md)
+YES, NO, PARTLY, NOT_SHOWN, NOT_TESTED = "yes", "no", "partly", "not shown", "not tested"
+ANSWERS = (YES, PARTLY, NO, NOT_SHOWN, NOT_TESTED)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is asked of an effect, and by which rule it is answered.
+
+    `text` is the claim in words, `unit` that of the effect, `null` its value where there is nothing, `smallest` the smallest effect of
+    interest (as far from 0, or for a ratio the value itself), `family` all that was searched, `either` whether both signs count.
+    """
+
+    name: str
+    text: str
+    unit: str
+    smallest: float
+    family: str
+    null: float = 0.0
+    either: bool = False
+
+
+@dataclass(frozen=True)
+class Among:
+    """A model's values and those of twins, the same statistic on the same windows: of each twin the largest over all that was searched."""
+
+    values: xr.DataArray
+    largest: xr.DataArray
+    n_units: Any = None
+
+
+def decide(
+    claim: Claim,
+    effect: xr.DataArray,
+    low: xr.DataArray,
+    high: xr.DataArray,
+    n_units: Any,
+    *,
+    q_value: xr.DataArray | None = None,
+    twins: Among | None = None,
+    controls: Sequence[tuple[xr.DataArray, xr.DataArray]] = (),
+) -> xr.Dataset:
+    """The answers to a claim, one for each effect, with what decided them: variables that begin with the claim's name.
+
+    `_verdict` is an answer of ANSWERS, `_twin_p` the p-value among twins and `_limit` what the value on the twins' windows must exceed.
+    `controls` are the intervals of the effect less each of its controls. The verdict's attributes are the claim, its rule and, where twins
+    decide, `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
+    """
+    name = claim.name
+    beyond = _beyond(claim, low, high)
+    shown = beyond
+    for control_low, control_high in controls:
+        shown = shown & (_sign(claim, effect) == _side(control_low, control_high))
+    if q_value is not None:
+        shown = shown & (q_value < ALPHA)
+    enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
+    if q_value is not None:
+        enough = enough & q_value.notnull()
+    decided = {}
+    attrs: dict[str, Any] = {
+        "claim": claim.text,
+        "unit": claim.unit,
+        "family": claim.family,
+        "null": claim.null,
+        "smallest": claim.smallest,
+    }
+    passed = shown
+    if twins is not None:
+        largest = np.asarray(twins.largest.values, float)
+        p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
+        enough = enough & p_value.notnull()
+        if twins.n_units is not None:
+            enough = enough & (xr.zeros_like(effect) + twins.n_units >= LEAST_UNITS)
+        passed = shown & (p_value <= ALPHA)
+        decided = {f"{name}_twin_p": p_value, f"{name}_limit": xr.DataArray(twin_limit(largest))}
+        candidates = (shown & enough) & xr.ones_like(p_value, dtype=bool)
+        candidate_values = twins.values.where(candidates, -np.inf).values
+        attrs["n_yes_redrawn"] = list(count_range(lambda limit: int((candidate_values > limit).sum()), largest))
+        attrs["n_twins"] = len(largest)
+    within = _within(claim, low, high)
+    verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))
+    verdict = xr.apply_ufunc(np.where, enough, verdict, NOT_TESTED).transpose(*effect.dims, ...)
+    return xr.Dataset({f"{name}_verdict": verdict.assign_attrs(attrs), **decided})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One answer with what it rests on; `parts` are the answers to named parts of the claim."""
+
+    claim: Claim
+    answer: str
+    effect: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    n_units: int = 0
+    parts: Mapping[str, str] | None = None
+
+
+def verdict_of(claim: Claim, summary: xr.Dataset, effect: str, **where: Any) -> Verdict:
+    """The one answer that a summary holds at `where`, with the effect called `effect` and its interval."""
+    at = summary.sel(**where)
+    low, high = (float(at[f"{effect}_{end}"]) for end in ("low", "high"))
+    n_units = int(summary.attrs.get("n_units", summary.attrs["n_records"]))
+    return Verdict(claim, str(at[f"{claim.name}_verdict"].values), float(at[effect]), low, high, n_units)
+
+
+def whole(parts: Mapping[str, str]) -> str:
+    """The answer to a claim that consists of named parts: what all of them say; *partly* where some are yes.
+
+    >>> whole({"P": "yes", "T": "no"}), whole({"P": "not shown", "T": "no"}), whole({"P": "no", "T": "no"})
+    ('partly', 'not shown', 'no')
+    """
+    answers = set(parts.values())
+    if len(answers) == 1:
+        return answers.pop()
+    if YES in answers or PARTLY in answers:
+        return PARTLY
+    return NOT_SHOWN if answers - {NOT_TESTED} else NOT_TESTED
+
+
+def is_yes(summary: xr.Dataset, name: str) -> xr.DataArray:
+    """Where the answer to the claim of this name is yes."""
+    return summary[f"{name}_verdict"] == YES
+
+
+def _beyond(claim: Claim, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+    """Whether the interval lies beyond the null value, on the side or sides that the claim is about."""
+    return (low > claim.null) | ((high < claim.null) & claim.either)
+
+
+def _within(claim: Claim, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+    """Whether the interval lies within the smallest effect of interest: an effect as large is ruled out."""
+    if claim.either:
+        return (low > claim.null - claim.smallest) & (high < claim.null + claim.smallest)
+    return high < claim.null + claim.smallest
+
+
+def _sign(claim: Claim, effect: xr.DataArray) -> xr.DataArray:
+    return (effect > claim.null).astype(int) - (effect < claim.null).astype(int)
+
+
+def _side(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+    """1 where the interval lies above 0, -1 where below, 0 where it holds 0."""
+    return (low > 0).astype(int) - (high < 0).astype(int)
+
+
+def reach(claim: Claim, low: Any, high: Any) -> Any:
+    """How far the whole interval lies beyond the null value, on the side that the claim is about; negative where it holds the null value.
+
+    The statistic by which a model is compared with twins: it takes the uncertainty of both into account.
+    """
+    return np.fmax(low - claim.null, claim.null - high) if claim.either else low - claim.null
