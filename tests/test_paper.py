@@ -19,8 +19,8 @@ from heartlens.paper.plan import Job
 from heartlens.signals.simulate.regular import regular
 
 WINDOWS = regular("ecg", 8)
-SCAN = HeadScan(variant="published", fine=True, n_twins=20, twin_windows=1)
-CYCLES = AttentionCycles(n_permutations=999, n_twins=20, twin_windows=1)
+SCAN = HeadScan(variant="published", fine=True, n_twins=20, twin_windows=8)
+CYCLES = AttentionCycles(n_permutations=999, n_twins=20, twin_windows=8)
 P_HEAD = (1, 4)  # of the last layer, as the paper's ECG head 5
 
 
@@ -51,7 +51,7 @@ def test_a_head_the_model_has_not_is_not_tested(found):
 
 def test_a_head_that_prefers_another_wave_is_partly_right(found):
     scan = found["planted", "scan"].copy(deep=True)
-    scan["survives"].loc[{"query": "all", "wave": "T", "layer": 1, "head": P_HEAD[1]}] = True
+    scan["attends_verdict"].loc[{"query": "all", "wave": "T", "layer": 1, "head": P_HEAD[1]}] = "yes"
     assert named(scan, P_HEAD[1], "T").verdict == "partly"
 
 

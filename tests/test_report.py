@@ -65,7 +65,7 @@ def test_it_names_what_it_was_measured_on(page):
 
 
 def test_it_says_how_many_were_tested(page):
-    assert "0 of 12 tested (4 heads x 3 waves) survive all controls, measured on 2 windows of 2 simulated records." in page
+    assert "Of 12 questions (4 heads x 3 waves): 12 not tested" in page
 
 
 def test_it_says_simulated_of_simulated_signals_only(page, nasty_page):
@@ -82,10 +82,10 @@ def test_it_says_what_to_doubt(nasty_page):
 
 def test_survivors_are_a_table(model, windows):
     summary = run(SCAN, model, windows)
-    summary["survives"].loc[{"query": "all", "wave": "QRS", "layer": 1, "head": 0}] = True
+    summary["attends_verdict"].loc[{"query": "all", "wave": "QRS", "layer": 1, "head": 0}] = "yes"
     page = page_of(summary)
     row = re.search(r"<tbody><tr>(.*?)</tr></tbody>", page)
     cells = re.findall(r"<td>(.*?)</td>", row[1])
     lift = float(summary["lift"].sel(query="all", wave="QRS", layer=1, head=0))
-    assert cells[:3] == ["L2H1", "QRS", f"{lift:.2f}"]
+    assert cells[:4] == ["L2H1", "QRS", "yes", f"{lift:.2f}"]
     assert len(cells) == page.count('<th scope="col">')

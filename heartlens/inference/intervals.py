@@ -24,7 +24,7 @@ def ratio_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[S
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = top.sum(axis=0) / whole
         influence = (top - ratio * bottom) / (ratio * whole) / (1 - bottom / whole)
-        reach = _quantile(_carriers(bottom) - 1, level) * np.sqrt(np.where(bottom > 0, influence**2, 0.0).sum(axis=0))
+        reach = _quantile(_carriers(bottom), level) * np.sqrt(np.where(bottom > 0, influence**2, 0.0).sum(axis=0))
         low, high = ratio * np.exp(-reach), ratio * np.exp(reach)
     is_nothing, is_known = (whole > 0) & (top.sum(axis=0) == 0), _carriers(bottom) >= 2
     low, high = np.where(is_nothing, 0.0, low), np.where(is_nothing, np.inf, high)
@@ -34,11 +34,11 @@ def ratio_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[S
 def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
     """The interval (low, high) of the mean over the units whose value is a number; NaN with fewer than two of them."""
     is_given = np.isfinite(values)
-    n_units = is_given.sum(axis=0)
+    n_units = np.asarray(is_given.sum(axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(is_given, values, 0.0).sum(axis=0) / n_units
         variance = np.where(is_given, (values - mean) ** 2, 0.0).sum(axis=0) / (n_units - 1)
-        reach = _quantile(n_units - 1, level) * np.sqrt(variance / n_units)
+        reach = _quantile(n_units, level) * np.sqrt(variance / n_units)
     is_known = n_units >= 2
     return np.where(is_known, mean - reach, np.nan), np.where(is_known, mean + reach, np.nan)
 
@@ -47,8 +47,8 @@ def _carriers(bottom: ByUnit) -> Int[np.ndarray, "*statistic"]:
     return np.asarray((bottom > 0).sum(axis=0))
 
 
-def _quantile(degrees: Int[np.ndarray, "*statistic"], level: float) -> Statistic:
-    """The quantile of Student's t that leaves out half of what is beyond `level` on each side."""
+def _quantile(n_units: Int[np.ndarray, "*statistic"], level: float) -> Statistic:
+    """The quantile of Student's t, of one degree of freedom less than there are units, beyond which lies half of what `level` leaves."""
     from scipy.stats import t
 
-    return np.asarray(t.ppf(0.5 + level / 2, np.maximum(degrees, 1)))
+    return np.asarray(t.ppf(0.5 + level / 2, np.maximum(n_units - 1, 1)))

@@ -57,8 +57,8 @@ def decide(
     effect: xr.DataArray,
     low: xr.DataArray,
     high: xr.DataArray,
-    n_units: Any,
     *,
+    n_units: Any,
     q_value: xr.DataArray | None = None,
     twins: Among | None = None,
     controls: Sequence[tuple[xr.DataArray, xr.DataArray]] = (),
@@ -139,6 +139,15 @@ def whole(parts: Mapping[str, str]) -> str:
     if YES in answers or PARTLY in answers:
         return PARTLY
     return NOT_SHOWN if answers - {NOT_TESTED} else NOT_TESTED
+
+
+def towards(answer: str, effect: float, sign: int = 1) -> str:
+    """The answer to a claim of one direction, given that to the claim of either: an effect shown in the other direction is a *no*.
+
+    >>> towards("yes", 0.4), towards("yes", -0.4), towards("not shown", 0.4)
+    ('yes', 'no', 'not shown')
+    """
+    return NO if answer == YES and effect * sign < 0 else answer
 
 
 def is_yes(summary: xr.Dataset, name: str) -> xr.DataArray:

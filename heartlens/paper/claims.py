@@ -1,6 +1,6 @@
-"""The paper's claims, each judged on stored summaries alone: what holds, by how much, against which null, over how many records.
+"""The paper's claims, each read off stored summaries alone: the verdict, by how much, against which null, over how many records.
 
-A verdict is yes, partly, no or not tested. None is the paper's own: the rules are written here, and a summary decides.
+None of the rules is the paper's own: `inference/verdict.py` decides, and this module names which verdicts answer which claim.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,8 +14,8 @@ from heartlens.analyses.attention_cycles import words as attention_cycles_words
 from heartlens.analyses.attention_shift import words as attention_shift_words
 from heartlens.analyses.homonyms import words as homonyms_words
 from heartlens.axes import head_label
+from heartlens.inference.verdict import NOT_TESTED, PARTLY, YES, is_yes, whole
 
-YES, PARTLY, NO, NOT_TESTED = "yes", "partly", "no", "not tested"
 Summaries = Mapping[str, xr.Dataset]
 
 
@@ -42,47 +42,44 @@ class Claim:
 def aggregation(job: str, found: Summaries) -> Judged:
     """The last layer, summed over its heads: same-phase lift over earlier cycles."""
     here = found[job].isel(layer=-1)
-    verdict, why = attention_cycles_words.last_layer(found[job])
-    holds = int(found[job]["holds"].sum())
+    why, verdict = attention_cycles_words.last_layer(found[job]), str(here["layer_same_phase_verdict"].values)
+    heads = is_yes(found[job], "same_phase")
     effect = _with_interval(here, "layer_same_phase_lift")
-    null = f"phase rotated: q {float(here['layer_q_value']):.4f}; twins reach {float(here['layer_null_high']):.2f}"
-    return Judged(verdict, f"same-phase lift {effect}", null, f"{why} {holds} of {found[job]['holds'].size} single heads do.")
+    null = f"phase rotated: q {float(here['layer_q_value']):.4f}; p among twins {float(here['layer_same_phase_twin_p']):.3f}"
+    return Judged(verdict, f"same-phase lift {effect}", null, f"{why} {int(heads.sum())} of {heads.size} single heads do.")
 
 
 def broadening(job: str, found: Summaries) -> Judged:
     """Effective tokens over layers."""
-    verdict, why = attention_cycles_words.broadening(found[job])
+    verdict, why = attention_cycles_words.broadens(found[job]), attention_cycles_words.broadening(found[job])
     twins = found[job]["twin_slope"].values
     null = f"twins' slopes {twins.min():.2f} to {twins.max():.2f}" if len(twins) else "no twins"
     return Judged(verdict, f"{_with_interval(found[job], 'slope')} tokens a layer", null, why)
 
 
 def homonyms(job: str, label: str, found: Summaries) -> Judged:
-    """Homonyms at the last level: yes if they come apart there beyond all controls and more than at the embedding."""
+    """Homonyms: they come apart at the last level, and more than at the embedding."""
     summary = found[job].sel(label=label)
     last = summary.isel(level=-1)
-    if np.isnan(float(last["effect_low"])):
-        verdict = NOT_TESTED
-    elif bool(last["holds"]):
-        verdict = YES if float(summary["growth_low"]) > 0 else PARTLY
-    else:
-        verdict = PARTLY if bool(summary["holds"].any()) else NO
-    null = f"labels shuffled within a value: q {float(last['q_value']):.4f}; twins reach {float(last['null_high']):.3f}"
+    verdict = whole({"apart in the last block": str(last["apart_verdict"].values), "grows": str(summary["grows_verdict"].values)})
+    twins = f"p among twins {float(last['apart_twin_p']):.3f}, of growth {float(summary['grows_twin_p']):.3f}"
+    null = f"labels shuffled within a value: q {float(last['q_value']):.4f}; {twins}"
     effect = f"cosine within less between, less shuffled, last block: {_with_interval(last, 'effect', 3)}"
     return Judged(verdict, effect, null, " ".join(homonyms_words.of_label(summary, label)))
 
 
 def named_head(job: str, causal: str, head: int, wave: str, found: Summaries) -> Judged:
-    """A head of the last layer at its wave: yes if it survives there, and nowhere more; partly if it survives but prefers another wave."""
+    """A head of the last layer at its wave: it attends to it, and to no wave more."""
     if head >= found[job].sizes["head"]:
         return Judged(NOT_TESTED, "", "", f"This model has {found[job].sizes['head']} heads a layer.")
     scan = found[job].sel(query="all").isel(layer=-1)
     lifts = scan["lift"].sel(head=head)
     here = scan.sel(head=head, wave=wave)
-    if not np.isfinite(float(here["lift_low"])):
-        return Judged(NOT_TESTED, "", "", "No record, or only one, has this wave.")
+    if lifts.isnull().all():
+        return Judged(NOT_TESTED, "", "", "No record has this wave.")
     best = str(lifts["wave"].values[int(np.nanargmax(lifts.values))])
-    verdict = NO if not bool(here["survives"]) else YES if best == wave else PARTLY
+    verdict = str(here["attends_verdict"].values)
+    verdict = PARTLY if verdict == YES and best != wave else verdict
     rank = 1 + int((found[job].sel(query="all", wave=wave)["lift"] > float(here["lift"])).sum())
     masked = found[causal].sel(query="all", wave=wave, head=head).isel(layer=-1) if causal in found else None
     n_heads = found[job].sizes["layer"] * found[job].sizes["head"]
@@ -90,7 +87,7 @@ def named_head(job: str, causal: str, head: int, wave: str, found: Summaries) ->
     why += f" AUC {float(here['auc']):.2f}."
     if masked is not None:
         why += f" With the causal mask kept: lift {_with_interval(masked, 'lift')}, AUC {float(masked['auc']):.2f}."
-    null = f"phase rotated: q {float(here['q_value']):.4f}; twins reach {float(here['null_high']):.2f}"
+    null = f"phase rotated: q {float(here['q_value']):.4f}; p among twins {float(here['attends_twin_p']):.3f}"
     return Judged(verdict, f"{head_label(int(found[job]['layer'][-1]), head)} lift {_with_interval(here, 'lift')}", null, why)
 
 
@@ -98,9 +95,8 @@ def shifted(job: str, found: Summaries) -> Judged:
     """After fine-tuning, the last layer's attention on cycles of irregular interval, mean over heads."""
     summary = found[job]
     here = summary.sel(feature="irregular").isel(layer=-1)
-    verdict, why = attention_shift_words.claim(summary.sel(feature="irregular"))
-    limit = float(here["layer_effect_null_high"])
-    null = f"cycles shuffled: q {float(here['layer_effect_q_value']):.4f}; perturbed twins reach {limit:.2f}"
+    verdict, why = attention_shift_words.claim(summary), attention_shift_words.why(summary)
+    null = f"cycles shuffled: q {float(here['layer_effect_q_value']):.4f}; p among twins {float(here['layer_effect_twin_p']):.3f}"
     lost = float(summary["lost"].isel(layer=-1).mean() / (summary["gained"] + summary["lost"]).isel(layer=-1).mean())
     return Judged(verdict, f"{_with_interval(here, 'layer_effect')} even shares", null, f"{why} {100 * lost:.0f} % of the change is loss.")
 

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from heartlens import store
 from heartlens.findings import Findings
-from heartlens.paper.claims import CLAIMS, NOT_TESTED, Claim, Judged
+from heartlens.inference.verdict import NOT_TESTED
+from heartlens.paper.claims import CLAIMS, Claim, Judged
 from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS
 from heartlens.paper.measure import SUMMARY, Bench
 from heartlens.paper.plan import Job

@@ -12,6 +12,7 @@ from heartlens.analyses.attention_shift import AttentionShift
 from heartlens.analysis import fold, measure, run, silent, summarize
 from heartlens.axes import CONTEXT
 from heartlens.converters.sizes import Sizes
+from heartlens.inference.verdict import is_yes
 from heartlens.measures.irregularity import above_median, irregularity, whole
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Wave, planted, planted_state
@@ -27,7 +28,7 @@ P_HEAD = (1, 3)
 P_SHARE = ((TOKEN % 80 >= 8) & (TOKEN % 80 <= 16)).mean()  # of regular ECG windows' last rows, evenly spread
 FLAG = 100  # the token value that marks a beat
 STRENGTH = 2.0  # flagged keys get exp(STRENGTH) times the attention of the others
-QUICK = AttentionShift(n_permutations=999, n_twins=20, twin_windows=1, n_shuffles=20, n_rotations=20)
+QUICK = AttentionShift(n_permutations=999, n_twins=20, twin_windows=16, n_shuffles=20, n_rotations=20)
 
 
 def stored(state, tmp_path):
@@ -73,7 +74,7 @@ def test_identical_checkpoints_have_a_shift_of_exactly_zero(tmp_path):
     summary = run(analysis, model_of(random_state()), simulated("ecg", 3, 1, "ectopy"))
     for name in ("shift", "gained", "lost", "sink_shift", "row_shift_by_head", "weight_change", "tensor_change", "effect"):
         assert (summary[name].fillna(0) == 0).all(), name
-    assert not summary["shift_survives"].any()
+    assert not is_yes(summary, "shift").any()
     assert summary["shift_q_value"].isnull().all()  # nothing to test
     verdict = " ".join(analysis.findings(summary).verdict)
     assert "Changed weights: none" in verdict
@@ -91,7 +92,7 @@ def test_a_planted_wave_is_found_and_no_other(even_base):
     assert here["gained"].item() == pytest.approx(1 - P_SHARE, rel=1e-5)
     assert here["lost"].item() == pytest.approx(1 - P_SHARE, rel=1e-5)
     assert here["sink_shift"].item() == pytest.approx(-1 / CONTEXT, rel=1e-4)
-    survive = summary["shift_survives"]
+    survive = is_yes(summary, "shift")
     assert survive.sel(wave="P", layer=1, head=3).item()
     assert survive.sel(wave="P").sum() == 1
     assert "P: mean over heads of layer 2" in " ".join(QUICK.findings(summary).verdict)
@@ -104,7 +105,7 @@ def test_what_is_lost_is_negative_and_found(tmp_path):
     summary = run(replace(QUICK, base=base, row="last"), tuned, WINDOWS)
     here = summary.sel(layer=1, head=3, wave="P")
     assert here["shift"].item() == pytest.approx(P_SHARE - 1, rel=1e-5)
-    assert here["shift_survives"].item()
+    assert here["shift_verdict"].item() == "yes"
     assert here["shift_high"].item() < 0
 
 
@@ -136,7 +137,7 @@ def of_irregular(tmp_path_factory):
     windows = simulated("ecg", 10, 2, "ectopy")
     windows = flagged(windows, irregular(windows))
     base = stored(flagging_state(0.0), tmp_path_factory.mktemp("base"))
-    analysis = replace(QUICK, base=base, row="last", twin_windows=6)  # enough that some show irregular beats
+    analysis = replace(QUICK, base=base, row="last", twin_windows=20)
     return analysis, windows, measure(analysis, model_of(flagging_state(STRENGTH)), windows)
 
 
@@ -156,9 +157,9 @@ def test_a_head_that_moves_to_irregular_beats_is_found(of_irregular):
     assert found == pytest.approx(np.mean([np.mean(values) for values in raw.values()]), rel=1e-4)
     here = summary.sel(feature="irregular", layer=0, head=0)
     assert here["effect"].item() == pytest.approx(found, rel=0.25)
-    assert here["effect_survives"].item()
-    assert summary.sel(feature="irregular", layer=0)["layer_effect_survives"].item()
-    assert "irregular beats? Yes" in " ".join(analysis.findings(summary).verdict)
+    assert here["effect_verdict"].item() == "yes"
+    assert summary.sel(feature="irregular", layer=0)["layer_effect_verdict"].item() == "yes"
+    assert "irregular beats? yes" in " ".join(analysis.findings(summary).verdict)
 
 
 def test_the_same_head_on_shuffled_beats_is_no_finding(of_irregular):
@@ -169,8 +170,8 @@ def test_the_same_head_on_shuffled_beats_is_no_finding(of_irregular):
     other = flagged(windows, drawn)
     tally = fold(analysis, subject_of(model_of(flagging_state(STRENGTH))), other, silent)
     summary = analysis.summarize(tally, measured.twins)
-    assert not summary["effect_survives"].any()
-    assert "irregular beats? No" in " ".join(analysis.findings(summary).verdict)
+    assert not is_yes(summary, "effect").any()
+    assert "irregular beats? yes" not in " ".join(analysis.findings(summary).verdict)
 
 
 def test_what_a_twin_also_shows_does_not_survive(of_irregular):
@@ -178,21 +179,21 @@ def test_what_a_twin_also_shows_does_not_survive(of_irregular):
     twins = {f"as good {index}": measured.tally for index in range(20)}
     summary = analysis.summarize(measured.tally, twins)
     assert summary["effect_q_value"].sel(feature="irregular", layer=0, head=0).item() < 0.05
-    assert not summary["effect_survives"].any()
+    assert not is_yes(summary, "effect").any()
 
 
 def test_twins_without_irregular_beats_are_no_limit(of_irregular):
     analysis, _, measured = of_irregular
     blind = {name: Tally(twin.sums.assign(n_contrast=0 * twin.sums["n_contrast"]), twin.sample) for name, twin in measured.twins.items()}
     summary = analysis.summarize(measured.tally, blind)
-    assert summary["effect_null_high"].sel(feature="irregular").isnull().all()
-    assert not summary["effect_survives"].any()
+    assert summary["effect_twin_p"].sel(feature="irregular").isnull().all()
+    assert not is_yes(summary, "effect").any()
     assert any("rests on 0 records" in caution for caution in analysis.findings(summary).cautions)
 
 
 def test_one_record_survives_nothing(of_irregular, even_base):
     summary = run(replace(QUICK, base=even_base, n_twins=1), planted({P_HEAD: Wave("P")}, WINDOWS), WINDOWS[:1])
-    assert not summary["shift_survives"].any()
+    assert not is_yes(summary, "shift").any()
     assert any("one record" in caution for caution in QUICK.findings(summary).cautions)
 
 
@@ -201,16 +202,16 @@ def test_the_summary_has_what_is_promised(kind, tmp_path):
     vocabulary = {"ecg": 101, "ppg": 102}[kind]
     analysis = replace(QUICK, base=stored(random_state(vocabulary=vocabulary, seed=1), tmp_path), n_twins=0)
     summary = run(analysis, model_of(random_state(vocabulary=vocabulary), kind), simulated(kind, 2, 1, "af"))
-    for name in ("shift", "shift_low", "shift_q_value", "shift_survives", "base_share", "tuned_share"):
+    for name in ("shift", "shift_low", "shift_q_value", "shift_verdict", "base_share", "tuned_share"):
         assert set(summary[name].dims) == {"layer", "head", "wave"}, name
-    for name in ("effect", "effect_low", "effect_p_value", "effect_survives", "effect_with_recency"):
+    for name in ("effect", "effect_low", "effect_p_value", "effect_verdict", "effect_with_recency"):
         assert set(summary[name].dims) == {"layer", "head", "feature"}, name
     assert summary["feature"].values.tolist() == {"ecg": ["irregular", "no_p"], "ppg": ["irregular"]}[kind]
     assert set(summary["row_shift"].dims) == {"example", "layer", "time"}
     assert summary["row_shift"].values == pytest.approx(summary["row_shift_by_head"].mean("head").values, abs=1e-6)
     assert {"base_checkpoint", "base_fingerprint", "row", "n_records", "git_commit"} <= set(summary.attrs)
     np.testing.assert_allclose(summary["gained"], summary["lost"], atol=1e-6)
-    assert not summary["shift_survives"].any()  # no twins, no limit
+    assert (summary["shift_verdict"] == "not tested").all()  # no twins
     analysis.plot(summary)
     analysis.findings(summary)
 

@@ -2,10 +2,11 @@
 
 `distance = position(query) - position(key)` in cycles; `lag = round(distance)`. `share_by_lag` is the part of a token's attention at each
 lag, averaged over a record's asking tokens, then over records. `same_phase_share`: of the attention half a cycle back and further, the
-part within `phase_width / 2` cycle of the asking token's own phase; its lift compares with attention spread evenly. A head *holds* if its
-lift exceeds the rotated-phase null (the same width around every other phase difference, record by record; q < 0.05 over all heads) and the
-lower bound of its interval over records the 95 % quantile of the weight-randomised twins' largest. Broadening: the slope of effective
-tokens (exp of a row's entropy) over layers, and every step from one layer to the next, with intervals over records.
+part within `phase_width / 2` cycle of the asking token's own phase; its lift compares with attention spread evenly. What is concluded is
+decided by `inference/verdict.py`, for every head and for every layer summed over its heads, against the rotated-phase null (the same width
+around every other phase difference, record by record) and twins. Broadening has two parts: effective tokens (exp of a row's entropy) grow
+with depth, by their slope over layers, and they grow at every step; both more than those of twins on the same windows, because the scale of
+the weights alone gives a curve.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.attention_cycles.summary import summary_of
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import cycles
@@ -49,9 +50,9 @@ class AttentionCycles(Twinned):
     phase_width: Annotated[float, "cycles around the asking token's phase that count as the same phase"] = 0.2
     asking_token: Annotated[int, "whose attention is drawn on the example, counted from 1 as in the paper"] = CONTEXT
     n_permutations: Annotated[int, "draws of the phase null"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
-    seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 59
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
+    seed: Annotated[int, "seed of twins and p-values"] = 0
     at_once: ClassVar[int] = 8  # windows: no attention is stored
 
     def __post_init__(self) -> None:
@@ -123,10 +124,10 @@ class AttentionCycles(Twinned):
         return xr.Dataset(sums | counts, coords=places, attrs={"kind": windows.kind}).transpose("record", ...)
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Shares by lag, same-phase lifts, breadth by layer, with intervals, p- and q-values; see the module's first lines."""
+        """Shares by lag, same-phase lifts, breadth by layer, with intervals and verdicts; see the module's first lines."""
         if not float(tally.sums["n_asked"].sum()):
             raise Refusal("no token's place in the cycle is known; give records with landmarks, or --landmarks detected")
-        summary = summary_of(tally.sums, {name: twin.sums for name, twin in twins.items()}, self)
+        summary = summary_of(tally.sums, beside(twins), self)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":

@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import KINDS
+from heartlens.inference.verdict import is_yes
 
 
 def draw(summary: xr.Dataset) -> figures.Page:
@@ -19,7 +20,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
         maps, breadth = bottom.subplots(1, 2, width_ratios=(1, 1.6))
         _heads(bottom, maps, summary)
         _breadth(breadth, summary)
-        figures.caption(page, summary.attrs, "framed: holds")
+        figures.caption(page, summary.attrs, "framed: looks at its own phase (verdict yes)")
     return page
 
 
@@ -50,7 +51,7 @@ def _distances(part: Any, summary: xr.Dataset) -> None:
 def _heads(part: Any, axes: Any, summary: xr.Dataset) -> None:
     here = summary.transpose("layer", "head", ...)
     limit = max(2.0, float(np.ceil(here["same_phase_lift"].fillna(1).max())))
-    image = figures.head_map(axes, here["same_phase_lift"].values, here["holds"].values, limit)
+    image = figures.head_map(axes, here["same_phase_lift"].values, is_yes(here, "same_phase").values, limit)
     axes.set(xlabel="head", ylabel="layer", title="same phase, earlier cycles")
     _ticks(part.colorbar(image, ax=axes, label="lift", shrink=0.8), limit)
 
@@ -67,5 +68,7 @@ def _breadth(axes: Any, summary: xr.Dataset) -> None:
         axes.plot(layer, head, ".", color="0.7", markersize=3)
     mean, low, high = (summary[f"layer_effective_tokens{end}"].values for end in ("", "_low", "_high"))
     figures.interval_line(axes, layer, mean, low, high, "mean of heads")
+    for number, twin in enumerate(summary["twin_effective_tokens"].values):
+        axes.plot(layer, twin, "-", color="0.6", linewidth=0.4, label="twins" if number == 0 else None)
     axes.set(xlabel="layer", ylabel="effective tokens", xticks=layer, ylim=(0, None))
     axes.legend(frameon=False)

@@ -1,27 +1,60 @@
-"""The summary of attention over prior cycles: ratios of the sums, with intervals over records, nulls and twins."""
+"""The summary of attention over prior cycles: ratios of the sums, with intervals, nulls, twins, and what is concluded."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from heartlens.analysis import Beside
+from heartlens.inference.intervals import mean_interval, ratio_interval
+from heartlens.inference.verdict import Among, Claim, decide, reach
 from heartlens.measures import cycles
-from heartlens.measures.resample import ByRotation, interval_over_records, q_values, rotation_p_values, upper_quantile
+from heartlens.measures.resample import ByRotation, q_values, rotation_p_values
+from heartlens.tally import Tally
 
-ALPHA = 0.05
 PER_HEAD = ("layer", "head")
+SAME_PHASE = Claim(
+    "same_phase",
+    "the head looks at its own phase of earlier cycles more than rotated phases, the spread between persons and twins explain",
+    unit="lift",
+    null=1.0,
+    smallest=0.25,
+    family="all heads",
+)
+OF_LAYER = replace(SAME_PHASE, text=SAME_PHASE.text.replace("the head", "the layer, summed over its heads,"), family="all layers")
+SLOPE = Claim(
+    "slope",
+    "effective tokens grow with depth, more than those of twins",
+    unit="tokens a layer",
+    smallest=1.0,
+    family="one curve",
+)
+EVERY_STEP = Claim(
+    "every_step",
+    "effective tokens grow at every step from a layer to the next, the smallest step more than that of twins",
+    unit="tokens",
+    smallest=0.0,
+    family="one curve",
+)
 
 
-def summary_of(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], options: Any) -> xr.Dataset:
+def summary_of(sums: xr.Dataset, other: Beside, options: Any) -> xr.Dataset:
     """Everything but the example; `options` are those of AttentionCycles."""
-    sums = sums.isel(record=np.flatnonzero(sums["n_asked"] > 0))
-    summary = _shares(sums)
-    summary = summary.assign(_same_phase(sums, twins, options))
-    by_layer = _same_phase(_of_layers(sums), {name: _of_layers(twin) for name, twin in twins.items()}, options)
-    summary = summary.assign({f"layer_{name}": ("layer", values[:, 0]) for name, (axes, values) in by_layer.items() if axes == PER_HEAD})
-    summary = summary.assign(_breadth(sums, twins, options.seed))
+    sums = _asked(sums)
+    model, twins = _asked((other.model or Tally(sums)).sums), {name: _asked(twin.sums) for name, twin in other.twins.items()}
+    summary = _shares(sums).assign(_same_phase(SAME_PHASE, sums, model, list(twins.values()), options).data_vars)
+    layers = _same_phase(OF_LAYER, _of_layers(sums), _of_layers(model), [_of_layers(twin) for twin in twins.values()], options)
+    layers = layers.isel(head=0, drop=True).drop_vars("twin_lift")
+    summary = summary.assign({f"layer_{name}": values for name, values in layers.items()})
+    summary = summary.assign(_breadth(sums, model, list(twins.values())).data_vars)
+    summary = summary.assign_coords(twin=list(twins), step_to=np.arange(1, sums.sizes["layer"]))
     return summary.assign_attrs(sums.attrs, n_records=sums.sizes["record"], n_windows=int(sums["n_windows"].sum()))
+
+
+def _asked(sums: xr.Dataset) -> xr.Dataset:
+    """The sums of the records that have asking tokens."""
+    return sums.isel(record=np.flatnonzero(sums["n_asked"] > 0))
 
 
 def _shares(sums: xr.Dataset) -> xr.Dataset:
@@ -39,14 +72,16 @@ def _shares(sums: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(mean, coords=places)
 
 
-def _same_phase(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], options: Any) -> dict[str, Any]:
-    """The share of earlier cycles' attention that falls on the asking token's phase: effect, interval, null, twins."""
+def _same_phase(claim: Claim, sums: xr.Dataset, model: xr.Dataset, twins: list[xr.Dataset], options: Any) -> xr.Dataset:
+    """The share of earlier cycles' attention that falls on the asking token's phase: effect, interval, null, verdict.
+
+    `model` are the model's own sums on the twins' windows.
+    """
     share, even = _bands(sums, options.half_width)
-    low, high = interval_over_records(share[:, 0], even[:, 0], seed=options.seed)
+    low, high = ratio_interval(share[:, 0], even[:, 0])
     p_value = rotation_p_values(share, even, seed=options.seed, n_permutations=options.n_permutations)
-    q_value = q_values(p_value)
-    largest = np.array([np.fmax.reduce(_lift(*_bands(twin, options.half_width)), axis=None) for twin in twins.values()])
-    null_high = float(upper_quantile(largest))
+    on_twin_windows = _low_of(model, options.half_width)
+    largest = np.array([np.fmax.reduce(_lift(*_bands(twin, options.half_width)), axis=None) for twin in twins])
     arrays = {
         "same_phase_share": share[:, 0].mean(0),
         "same_phase_share_null": even[:, 0].mean(0),
@@ -54,11 +89,22 @@ def _same_phase(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], options: Any)
         "same_phase_lift_low": low,
         "same_phase_lift_high": high,
         "p_value": p_value,
-        "q_value": q_value,
-        "null_high": np.full_like(p_value, null_high),
-        "holds": (q_value < ALPHA) & (low > null_high),
+        "q_value": q_values(p_value),
+        "same_phase_lift_low_on_twin_windows": on_twin_windows,
     }
-    return {name: (PER_HEAD, values) for name, values in arrays.items()} | {"twin_lift": (("twin",), largest)}
+    found = xr.Dataset({name: (PER_HEAD, values) for name, values in arrays.items()} | {"twin_lift": (("twin",), largest)})
+    n_units = xr.DataArray((even[:, 0] > 0).sum(axis=0), dims=PER_HEAD)
+    reached = xr.DataArray([float(np.fmax.reduce(reach(claim, _low_of(twin, options.half_width), np.inf), axis=None)) for twin in twins])
+    n_twin_units = int((_bands(model, options.half_width)[1][:, 0] > 0).any(axis=(1, 2)).sum())
+    among = Among(xr.DataArray(reach(claim, on_twin_windows, np.inf), dims=PER_HEAD), reached, n_twin_units)
+    effect = (found["same_phase_lift"], found["same_phase_lift_low"], found["same_phase_lift_high"])
+    return found.assign(decide(claim, *effect, n_units=n_units, q_value=found["q_value"], twins=among).data_vars)
+
+
+def _low_of(sums: xr.Dataset, half_width: int) -> np.ndarray:
+    """The lower bound of the same-phase lift, by layer and head."""
+    share, even = _bands(sums, half_width)
+    return ratio_interval(share[:, 0], even[:, 0])[0]
 
 
 def _of_layers(sums: xr.Dataset) -> xr.Dataset:
@@ -87,26 +133,42 @@ def _lift(share: ByRotation, even: ByRotation) -> np.ndarray:
     return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
 
 
-def _breadth(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int) -> dict[str, Any]:
-    """Effective tokens by layer, their steps and their slope, each with an interval over records; the slope beside the twins'."""
+def _breadth(sums: xr.Dataset, model: xr.Dataset, twins: list[xr.Dataset]) -> xr.Dataset:
+    """Effective tokens by layer, their steps and their slope, with intervals; whether they grow, and at every step."""
     curve = _curves(sums)
-    steps, slope = np.diff(curve, axis=1), _slopes(curve)
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     for name, values, axes in (
         ("layer_effective_tokens", curve, ("layer",)),
-        ("step", steps, ("step_to",)),
-        ("slope", slope, ()),
+        ("step", np.diff(curve, axis=1), ("step_to",)),
+        ("slope", _slopes(curve), ()),
     ):
-        low, high = interval_over_records(values, np.ones_like(values), seed=seed)
-        found |= {name: (axes, values.mean(0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
-    found["twin_slope"] = (("twin",), np.array([_slopes(_curves(twin)).mean() for twin in twins.values()]))
-    return found | {"step_to": np.arange(1, curve.shape[1]), "twin": list(twins)}
+        low, high = mean_interval(values)
+        measured |= {name: (axes, values.mean(0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
+    measured["twin_slope"] = (("twin",), np.array([_slopes(_curves(twin)).mean() for twin in twins]))
+    measured["twin_effective_tokens"] = (("twin", "layer"), np.array([_curves(twin).mean(0) for twin in twins]).reshape(-1, curve.shape[1]))
+    breadth = xr.Dataset(measured)
+    if curve.shape[1] < 2:
+        return breadth
+    smallest = {f"smallest_step{end}": breadth[f"step{end}"].min("step_to", skipna=False) for end in ("", "_low", "_high")}
+    breadth, n_model = breadth.assign(smallest), model.sizes["record"]
+    for claim, effect, low_of in ((SLOPE, "slope", _slope_low), (EVERY_STEP, "smallest_step", _smallest_step_low)):
+        among = Among(xr.DataArray(low_of(model)), xr.DataArray([low_of(twin) for twin in twins], dims="twin"), n_model)
+        interval = [breadth[f"{effect}{end}"] for end in ("", "_low", "_high")]
+        breadth = breadth.assign(decide(claim, *interval, n_units=len(curve), twins=among).data_vars)
+    return breadth
+
+
+def _slope_low(sums: xr.Dataset) -> float:
+    return float(mean_interval(_slopes(_curves(sums)))[0])
+
+
+def _smallest_step_low(sums: xr.Dataset) -> float:
+    return float(mean_interval(np.diff(_curves(sums), axis=1))[0].min())
 
 
 def _curves(sums: xr.Dataset) -> np.ndarray:
-    """Effective tokens by record and layer, mean over heads, of the records that were asked."""
-    asked = sums.isel(record=np.flatnonzero(sums["n_asked"] > 0))
-    return _per_token(asked, "effective_tokens").mean("head").transpose("record", "layer").values
+    """Effective tokens by record and layer, mean over heads."""
+    return _per_token(sums, "effective_tokens").mean("head").transpose("record", "layer").values
 
 
 def _slopes(curve: np.ndarray) -> np.ndarray:

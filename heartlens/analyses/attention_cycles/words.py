@@ -7,9 +7,14 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
+from heartlens.inference.verdict import LEAST_UNITS, is_yes, whole
 from heartlens.wording import interval
 
-COLUMNS = ("head", "same-phase lift", "95 % interval", "same-phase share", "even share", "p", "q", "cycles looked back", "holds")
+COLUMNS = ("head", "same-phase lift", "95 % interval", "same-phase share", "even share", "p", "q", "cycles looked back", "verdict")
+NUMBERS = (
+    *("same_phase_lift", "same_phase_lift_low", "same_phase_lift_high", "same_phase_share", "same_phase_share_null"),
+    *("p_value", "q_value", "cycles_looked_back"),
+)
 N_ROWS = 12
 
 
@@ -18,7 +23,7 @@ def say(summary: xr.Dataset) -> Findings:
     return Findings(
         title=f"Attention over prior cycles, {summary.attrs.get('checkpoint', 'a model')}",
         question="Does attention look at similar points of earlier cycles, and does it gradually broaden with depth?",
-        verdict=(_same_phase(summary), last_layer(summary)[1], _by_layer(summary), broadening(summary)[1], _sink(summary)),
+        verdict=(_same_phase(summary), last_layer(summary), _by_layer(summary), broadening(summary), _sink(summary)),
         columns=COLUMNS,
         rows=tuple(_row(summary, *head) for head in _strongest(summary)),
         cautions=_cautions(summary),
@@ -26,51 +31,50 @@ def say(summary: xr.Dataset) -> Findings:
     )
 
 
-def broadening(summary: xr.Dataset) -> tuple[str, str]:
-    """Whether attention gradually broadens with depth: yes, partly (broader, but not at every step) or no; and why."""
-    slope, low, high = (float(summary[name]) for name in ("slope", "slope_low", "slope_high"))
-    narrower = [_step(summary, int(at)) for at in summary["step_to"].values if float(summary["step_high"].sel(step_to=at)) < 0]
+def broadens(summary: xr.Dataset) -> str:
+    """Whether attention gradually broadens with depth: the answer to both parts of the claim."""
+    return whole({part: str(summary[f"{part}_verdict"].values) for part in ("slope", "every_step") if f"{part}_verdict" in summary})
+
+
+def broadening(summary: xr.Dataset) -> str:
+    """Whether attention gradually broadens with depth, in words."""
     curve = " ".join(f"{value:.0f}" for value in summary["layer_effective_tokens"].values)
-    twins = summary["twin_slope"].values
-    told = f"effective tokens by layer {curve}; slope {slope:.2f} tokens a layer ({interval(low, high)})"
-    told += f", twins {twins.min():.2f} to {twins.max():.2f}" if len(twins) else ""
-    if np.isnan(low):
-        return "not tested", f"Broadening: not tested, {told}."
-    if low <= 0:
-        return "no", f"Attention does not broaden with depth: {told}."
-    if narrower:
-        return "partly", f"Attention is broader in late layers, but not gradually: {told}; it narrows at {', '.join(narrower)}."
-    return "yes", f"Attention gradually broadens with depth: {told}; no step narrows."
+    if "slope_verdict" not in summary:
+        return f"Broadening: not tested, the model has one layer ({curve} effective tokens)."
+    slope, twins = summary["slope_verdict"], summary["twin_slope"].values
+    grows = f"Growth with depth: {slope.item()}; slope {_interval(summary, 'slope')} tokens a layer"
+    grows += f", twins {twins.min():.2f} to {twins.max():.2f} (p {float(summary['slope_twin_p']):.3f})" if len(twins) else ", no twins"
+    steps = f"At every step: {summary['every_step_verdict'].item()}; the smallest step is {_interval(summary, 'smallest_step', '.1f')}"
+    return f"Attention gradually broadens with depth: {broadens(summary)}. Effective tokens by layer {curve}. {grows}. {steps} tokens."
 
 
-def _step(summary: xr.Dataset, at: int) -> str:
-    here = summary.sel(step_to=at)
-    return f"layer {at + 1} ({float(here['step']):.1f}, {interval(float(here['step_low']), float(here['step_high']))})"
+def _interval(summary: xr.Dataset, name: str, form: str = ".2f") -> str:
+    value, low, high = (float(summary[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    return f"{value:{form}} ({interval(low, high, form)})"
 
 
 def _same_phase(summary: xr.Dataset) -> str:
-    holds = summary["holds"].values
+    is_shown = is_yes(summary, "same_phase").transpose("layer", "head").values
     data = "simulated records" if summary.attrs.get("data_is_simulated") else "records"
     counted = f"measured on {summary.attrs['n_windows']} windows of {summary.attrs['n_records']} {data}"
-    named = ", ".join(f"{head_label(*head)} {_lift(summary, *head)}" for head in _strongest(summary) if holds[head])
-    by_null = int((summary["q_value"] < 0.05).sum())
-    told = f"{int(holds.sum())} of {holds.size} heads look at their own phase of earlier cycles beyond all controls, {counted}"
-    return f"{told} ({by_null} by the phase null alone)" + (f": lift {named}." if named else ".")
+    named = ", ".join(f"{head_label(*head)} {_lift(summary, *head)}" for head in _strongest(summary) if is_shown[head])
+    low, high = summary["same_phase_verdict"].attrs.get("n_yes_redrawn", (0, 0))
+    text = f"{int(is_shown.sum())} of {is_shown.size} heads look at their own phase of earlier cycles ({low} to {high} with other twins)"
+    return f"{text}, {counted}" + (f": lift {named}." if named else ".")
 
 
-def last_layer(summary: xr.Dataset) -> tuple[str, str]:
-    """Whether the last layer, summed over its heads, looks at the same phase of earlier cycles: yes, or no; and the numbers."""
-    here = {str(name): float(values) for name, values in summary.isel(layer=-1).data_vars.items() if values.ndim == 0}
-    lift = f"{here['layer_same_phase_lift']:.2f}"
-    told = f"lift {lift} ({interval(here['layer_same_phase_lift_low'], here['layer_same_phase_lift_high'])})"
-    told = f"Last layer, summed over heads: {told}, q {here['layer_q_value']:.4f}, twins reach {here['layer_null_high']:.2f}"
-    if np.isnan(here["layer_same_phase_lift_low"]):
-        return "not tested", f"{told}; without an interval it is not tested."
-    return ("yes", f"{told}: it looks at its own phase.") if here["layer_holds"] else ("no", f"{told}: not beyond all controls.")
+def last_layer(summary: xr.Dataset) -> str:
+    """Whether the last layer, summed over its heads, looks at the same phase of earlier cycles, in words."""
+    last = summary.isel(layer=-1)
+    return (
+        f"The last layer, summed over heads, looks at its own phase: {last['layer_same_phase_verdict'].item()}; "
+        f"lift {_interval(last, 'layer_same_phase_lift')}, q {float(last['layer_q_value']):.4f}, "
+        f"p among twins {float(last['layer_same_phase_twin_p']):.3f}."
+    )
 
 
 def _by_layer(summary: xr.Dataset) -> str:
-    count = " ".join(str(int(value)) for value in summary["holds"].sum("head").values)
+    count = " ".join(str(int(value)) for value in is_yes(summary, "same_phase").sum("head").values)
     mean = " ".join(f"{value:.2f}" for value in summary["same_phase_lift"].mean("head").values)
     back = " ".join(f"{value:.1f}" for value in summary["cycles_looked_back"].mean("head").values)
     return f"By layer, from the first: {count} such heads; mean same-phase lift {mean}; {back} cycles looked back."
@@ -81,9 +85,10 @@ def _sink(summary: xr.Dataset) -> str:
 
 
 def _strongest(summary: xr.Dataset) -> list[tuple[int, int]]:
-    """The heads (layer, head) of largest lift, those that hold first."""
+    """The heads (layer, head) of largest lift, those whose verdict is yes first."""
     lift = summary["same_phase_lift"].transpose("layer", "head").values
-    order = np.lexsort([-np.nan_to_num(lift).ravel(), ~summary["holds"].transpose("layer", "head").values.ravel()])[:N_ROWS]
+    is_shown = is_yes(summary, "same_phase").transpose("layer", "head").values
+    order = np.lexsort([-np.nan_to_num(lift).ravel(), ~is_shown.ravel()])[:N_ROWS]
     return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, lift.shape), strict=True)]
 
 
@@ -93,7 +98,8 @@ def _lift(summary: xr.Dataset, layer: int, head: int) -> str:
 
 
 def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
-    here = {str(name): float(values) for name, values in summary.sel(layer=layer, head=head).data_vars.items() if values.ndim == 0}
+    one_head = summary.sel(layer=layer, head=head)
+    here = {name: float(one_head[name]) for name in NUMBERS}
     return (
         head_label(layer, head),
         f"{here['same_phase_lift']:.2f}",
@@ -103,7 +109,7 @@ def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
         f"{here['p_value']:.4f}",
         f"{here['q_value']:.4f}",
         f"{here['cycles_looked_back']:.1f}",
-        "yes" if here["holds"] else "no",
+        str(one_head["same_phase_verdict"].values),
     )
 
 
@@ -125,8 +131,11 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "around the asking token's phase; even share: the same for attention spread evenly; lift: their ratio, sums over records.",
         f"p: the same band around a random phase difference, records independently, {options.get('n_permutations')} times, one-sided; "
         "q: Benjamini-Hochberg over all heads.",
-        "Holds: q < 0.05 and the lower bound of the 95 % interval (BCa over records) above "
-        f"{float(summary['null_high'].values.flat[0]):.2f}, the 95 % quantile over weight-randomised twins of their largest lift.",
+        "Interval: 95 %, t interval of the logarithm of the lift, leverage-corrected (HC3); of slope and steps: t interval.",
+        f"Twins: {summary.sizes.get('twin', 0)} models with the same weights in random order, compared with the model on the same "
+        f"{options.get('twin_windows')} windows by the interval's lower end, of a twin the largest of any head (or layer).",
+        "Yes: the interval lies above 1 (slope, step: above 0), q < 0.05 and p among twins at most 0.05. Not tested: fewer than "
+        f"{LEAST_UNITS} records, or no twins.",
         "Effective tokens: exp of an attention row's entropy; a layer's curve is the mean over heads; slope: least squares over layers.",
-        "Broadens gradually: the slope's interval lies above 0 and no step's interval lies below 0. Layers are numbered from 1.",
+        "Gradual broadening has two parts, slope and every step; partly: one of them. Layers are numbered from 1.",
     )

@@ -3,21 +3,20 @@
 `shift` is the change of the part of a row that falls on a wave: the last token's row, or the mean of all asking tokens' rows; mean over a
 record's windows, then over records. `gained = sum of the positive changes` of a row, `lost` that of the negative ones (equal, as rows sum
 to 1). `effect` is the change on cycles with a feature minus that on cycles without it, in even shares (`measures/shift.py`), freed from
-recency. Features: `irregular` (interval off its neighbours, `measures/irregularity.py`) and, in the ECG, `no_p`. A head
-*survives* if q < 0.05 (two-sided; shifts against rotated wave labels, effects against shuffled cycles; Benjamini-Hochberg over all heads
-that changed) and its 95 % interval over records lies beyond `null_high` on either side: the 95 % quantile, over twins whose weights were
-changed at random as much, of a twin's largest absolute value. `layer_...` is the same of the mean over heads, as in the paper's figure.
+recency. Features: `irregular` (interval off its neighbours, `measures/irregularity.py`) and, in the ECG, `no_p`. What is concluded is
+decided by `inference/verdict.py`, for every head that changed and for every layer's mean over heads, as in the paper's figure: against a
+null (shifts: rotated wave labels; effects: shuffled cycles) and against twins, the base with its weights changed at random as much.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 
 from heartlens.analyses.attention_shift.sums import EDGES, FEATURES, asked, keys_of, mean_row, of_keys, of_layer, of_windows
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.axes import KINDS
 from heartlens.findings import Findings
 from heartlens.options import check
@@ -70,9 +69,11 @@ class AttentionShift(Twinned):
     n_rotations: Annotated[int, "rotations of the wave labels in the null of the waves, the unrotated one included"] = 20
     n_shuffles: Annotated[int, "shuffles of a window's cycles in the null of the features, the unshuffled one included"] = 20
     n_permutations: Annotated[int, "draws of both nulls"] = 9999
-    n_twins: Annotated[int, "twins: the base, changed at random as much as fine-tuning changed it"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on; on few the twins' limit is wide"] = 32
-    seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    n_twins: Annotated[int, "twins: the base, changed at random as much as fine-tuning changed it"] = 59
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
+    seed: Annotated[int, "seed of twins and p-values"] = 0
+
+    n_initial: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         legal = {"n_lags": (2, 50), "n_rotations": (1, 200), "n_shuffles": (1, 1000), "n_permutations": (99, 999_999)}
@@ -138,10 +139,10 @@ class AttentionShift(Twinned):
         return xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places)
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Shifts, effects, intervals, p- and q-values and what survives; see the module's first lines."""
+        """Shifts, effects, intervals, p- and q-values and verdicts; see the module's first lines."""
         from heartlens.analyses.attention_shift.summary import summarized
 
-        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        summary = summarized(tally.sums, beside(twins), self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":

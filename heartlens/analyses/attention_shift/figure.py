@@ -36,7 +36,7 @@ def caption(summary: xr.Dataset) -> str:
     data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
     pair = f"{attrs.get('checkpoint', 'model')} minus {attrs['base_checkpoint']}"
     counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
-    return f"{pair} · {counted} · filled: survives all controls; grey: reached by random changes"
+    return f"{pair} · {counted} · filled: shown to change (verdict yes); grey: where an interval must end beyond"
 
 
 def _top(part: Any, summary: xr.Dataset, layer: int) -> None:
@@ -73,8 +73,8 @@ def _effects(part: Any, here: xr.Dataset) -> None:
     for axes, feature in zip(panels, map(str, here["feature"].values), strict=False):
         one = here.sel(feature=feature)
         n_heads = one.sizes["head"]
-        figures.limits(axes, float(one["effect_null_high"].isel(head=0)), (-0.5, n_heads - 0.25))
-        figures.limits(axes, float(one["layer_effect_null_high"]), (n_heads - 0.25, n_heads + 1))
+        figures.limits(axes, float(one["effect_limit"]), (-0.5, n_heads - 0.25))
+        figures.limits(axes, float(one["layer_effect_limit"]), (n_heads - 0.25, n_heads + 1))
         _points(axes, one, "effect", _places(one), figures.PALETTE[0], None)
         axes.set_title(NAMES[feature])
         _by_head(axes, one, "effect (even shares)")
@@ -95,9 +95,9 @@ def _bins(axes: Any, here: xr.Dataset) -> None:
 
 def _points(axes: Any, here: xr.Dataset, name: str, x: np.ndarray, colour: str, label: str | None) -> None:
     """A value of each head, and at the end that of their mean."""
-    parts = (np.append(here[f"{name}{key}"].values, here[f"layer_{name}{key}"].values) for key in ("", "_low", "_high", "_survives"))
-    middle, low, high, survives = parts
-    figures.marked_intervals(axes, x, middle, low, high, survives.astype(bool), colour=colour, name=label)
+    parts = (np.append(here[f"{name}{key}"].values, here[f"layer_{name}{key}"].values) for key in ("", "_low", "_high", "_verdict"))
+    middle, low, high, verdict = parts
+    figures.marked_intervals(axes, x, middle, low, high, verdict == "yes", colour=colour, name=label)
 
 
 def _places(here: xr.Dataset) -> np.ndarray:

@@ -43,8 +43,9 @@ def methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"p: two-sided; shifts: wave labels rotated within the cycle by one of {options.get('n_rotations')} fractions; effects: which "
         f"cycles have the feature shuffled within each window, {options.get('n_shuffles')} shuffles; records independently, "
         f"{options.get('n_permutations')} times. q: Benjamini-Hochberg over all heads that changed x waves, or x features.",
-        f"Interval: 95 %, BCa bootstrap over records. Twins: {summary.sizes.get('twin', 0)} copies of the base with every changed tensor "
-        f"changed at random by the same norm, each on {options.get('twin_windows')} windows. Survives: q < 0.05 and the interval beyond "
-        "the 95 % quantile, over twins, of the largest absolute value of any head.",
+        "Interval: 95 %, t interval over records.",
+        f"Twins: {summary.sizes.get('twin', 0)} copies of the base with every changed tensor changed at random by the same norm, compared "
+        f"with the model on the same {options.get('twin_windows')} windows by how far the interval lies from 0, of a twin the largest of "
+        "any head at any wave (or feature). Yes: the interval excludes 0, q < 0.05 and p among twins at most 0.05.",
         "Weights: |new - old| / |old|, Frobenius. Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
     )

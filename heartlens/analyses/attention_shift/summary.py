@@ -1,40 +1,61 @@
-"""The numbers of an attention shift: means over records, and what holds against its null and its twins."""
+"""The numbers of an attention shift: means over records, intervals, nulls, and what is concluded against null and twins."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
-from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
+from heartlens.analysis import Beside
+from heartlens.inference.intervals import mean_interval
+from heartlens.inference.verdict import Among, Claim, decide, reach
+from heartlens.measures.resample import q_values
 from heartlens.measures.shift import two_sided_p_values, without_recency
+from heartlens.tally import Tally
 
-ALPHA = 0.05
 RHYTHMS = ("regular", "irregular")
+SHIFT = Claim(
+    "shift",
+    "the head's attention on the wave changed more than rotated waves, the spread between persons and random changes explain",
+    unit="of a row",
+    smallest=0.02,
+    family="all waves and all heads that changed",
+    either=True,
+)
+EFFECT = Claim(
+    "effect",
+    "the head's attention moved to (or from) cycles with the feature more than shuffled cycles, persons and random changes explain",
+    unit="even shares",
+    smallest=0.1,
+    family="all features and all heads that changed",
+    either=True,
+)
 Sides = tuple[np.ndarray, np.ndarray]  # (record, draw, what, layer, head): each record's value, and 1 where it has one, else both 0
-Arrays = dict[str, np.ndarray]
 
 
-def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_permutations: int) -> xr.Dataset:
+def summarized(sums: xr.Dataset, other: Beside, seed: int, n_permutations: int) -> xr.Dataset:
     """The summary of the sums by record."""
     summary = _means(sums)
-    changed = np.asarray((summary["gained"] + summary["lost"]).transpose("layer", "head").values > 0)
-    layers = np.asarray(changed.any(axis=1, keepdims=True))
-    for name, axis, sides_of in (("shift", "wave", _shifts), ("effect", "feature", _effects)):
-        sides, of_twins = sides_of(sums), [sides_of(twin) for twin in twins.values()]
-        found = _tested(sides, of_twins, changed, seed, n_permutations)
-        means = _tested(_over_heads(sides), [_over_heads(twin) for twin in of_twins], layers, seed, n_permutations)
-        summary = summary.assign({f"{name}{key}": ((axis, "layer", "head"), values) for key, values in found.items()})
-        summary = summary.assign({f"layer_{name}{key}": ((axis, "layer"), values[..., 0]) for key, values in means.items()})
-        summary[f"twin_{name}"] = (("twin", axis), _largest(of_twins, sides, changed))
+    is_changed = np.asarray((summary["gained"] + summary["lost"]).transpose("layer", "head").values > 0)
+    layer_changed = np.asarray(is_changed.any(axis=1, keepdims=True))
+    model = (other.model or Tally(sums)).sums
+    for claim, axis, sides_of in ((SHIFT, "wave", _shifts), (EFFECT, "feature", _effects)):
+        sides, on_twin_windows, of_twins = sides_of(sums), sides_of(model), [sides_of(twin.sums) for twin in other.twins.values()]
+        tested = _tested(claim, axis, sides, on_twin_windows, of_twins, is_changed, seed, n_permutations)
+        summary = summary.assign(tested.assign_coords({axis: sums[axis]}).data_vars)
+        text, family = claim.text.replace("head's", "layer's mean"), f"all {axis}s and layers"
+        of_layer = replace(claim, name=f"layer_{claim.name}", text=text, family=family)
+        means, twin_means = (_over_heads(sides), _over_heads(on_twin_windows)), [_over_heads(twin) for twin in of_twins]
+        layers = _tested(of_layer, axis, *means, twin_means, layer_changed, seed, n_permutations).isel(head=0)
+        summary = summary.assign(layers.data_vars)
+        summary[f"twin_{claim.name}"] = (("twin", axis), _largest_mean(of_twins, sides, is_changed))
     halves = _halves(summary["record_irregularity"])
     summary["effect_by_rhythm"] = (
         ("rhythm", "feature", "layer", "head"),
         np.stack([_mean(_only(_effects(sums), half)) for half in halves]),
     )
-    few = [(twin["n_contrast"] > 0).sum("record") for twin in twins.values()][:1]  # every twin is measured on the same windows
-    summary["n_twin_records_with"] = few[0] if few else xr.zeros_like(summary["n_records_with"])
+    summary["n_twin_records_with"] = (model["n_contrast"] > 0).sum("record") if other.twins else xr.zeros_like(summary["n_records_with"])
     summary["effect_with_recency"] = (("feature", "layer", "head"), _mean(_effects(sums, is_freed=False)))
-    return summary.assign_coords(twin=list(twins))
+    return summary.assign_coords(twin=list(other.twins))
 
 
 def _means(sums: xr.Dataset) -> xr.Dataset:
@@ -114,28 +135,36 @@ def _mean(sides: Sides) -> np.ndarray:
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
 
 
-def _tested(sides: Sides, twins: list[Sides], changed: np.ndarray, seed: int, n_permutations: int) -> Arrays:
-    """Mean, interval, p, q, the twins' limit and what survives, each (what, layer, head); only heads that changed are tested, else NaN."""
-    top, bottom = (side[..., changed] for side in sides)
-    low, high = interval_over_records(top[:, 0], bottom[:, 0], seed=seed)
-    p_value = two_sided_p_values(top, bottom, seed=seed, n_permutations=n_permutations)
-    q_value = q_values(p_value)
-    limit = upper_quantile(_largest(twins, sides, changed))
-    survives = (q_value < ALPHA) & ((low > limit[:, None]) | (high < -limit[:, None]))
-    placed = {name: np.full((len(limit), *changed.shape), np.nan) for name in ("_low", "_high", "_p_value", "_q_value")}
-    for values, found in zip(placed.values(), (low, high, p_value, q_value), strict=True):
-        values[:, changed] = found
-    placed |= {
-        "_null_high": np.broadcast_to(limit[:, None, None], placed["_low"].shape).copy(),
-        "_survives": np.zeros_like(placed["_low"], bool),
-    }
-    placed["_survives"][:, changed] = survives
-    return {"": _mean(sides), **placed}
+def _tested(
+    claim: Claim, axis: str, sides: Sides, model: Sides, twins: list[Sides], is_changed: np.ndarray, seed: int, n_permutations: int
+) -> xr.Dataset:
+    """Mean, interval, p, q and verdict, each (what, layer, head); only what changed is tested. `model` is on the twins' windows."""
+    name, axes = claim.name, (axis, "layer", "head")
+    top, bottom = (side[..., is_changed] for side in sides)
+    p_value = np.full((top.shape[2], *is_changed.shape), np.nan)
+    p_value[:, is_changed] = two_sided_p_values(top, bottom, seed=seed, n_permutations=n_permutations)
+    low, high = _interval(sides, is_changed)
+    arrays = {"": _mean(sides), "_low": low, "_high": high, "_p_value": p_value, "_q_value": q_values(p_value)}
+    tested = xr.Dataset({f"{name}{end}": (axes, values) for end, values in arrays.items()})
+    n_units = xr.DataArray(sides[1][:, 0].sum(axis=0), dims=axes)
+    largest = [float(np.fmax.reduce(reach(claim, *_interval(twin, is_changed)), axis=None, initial=np.nan)) for twin in twins]
+    among = Among(
+        xr.DataArray(reach(claim, *_interval(model, is_changed)), dims=axes),
+        xr.DataArray(np.array(largest, float), dims="twin"),
+        xr.DataArray(model[1][:, 0].sum(axis=0), dims=axes),
+    )
+    effect = [tested[f"{name}{end}"] for end in ("", "_low", "_high")]
+    return tested.assign(decide(claim, *effect, n_units=n_units, q_value=tested[f"{name}_q_value"], twins=among).data_vars)
 
 
-def _largest(twins: list[Sides], sides: Sides, changed: np.ndarray) -> np.ndarray:
-    """The largest absolute value any head of a twin has, (twin, what), among heads that changed in the model; NaN where none has one."""
-    if not (twins and changed.any()):
+def _interval(sides: Sides, is_changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of the mean over the records that have a say, (what, layer, head); NaN for what did not change."""
+    values = np.where((sides[1][:, 0] > 0) & is_changed, sides[0][:, 0], np.nan)
+    return mean_interval(values)
+
+
+def _largest_mean(twins: list[Sides], sides: Sides, is_changed: np.ndarray) -> np.ndarray:
+    """The largest absolute mean any head of a twin has, (twin, what), among heads that changed in the model; NaN where none has one."""
+    if not (twins and is_changed.any()):
         return np.full((len(twins), sides[0].shape[2]), np.nan)
-    values = np.stack([np.abs(_mean(twin))[:, changed] for twin in twins])
-    return np.where(np.isnan(values).all(axis=-1), np.nan, np.nan_to_num(values).max(axis=-1))
+    return np.stack([np.fmax.reduce(np.abs(_mean(twin))[:, is_changed], axis=-1) for twin in twins])

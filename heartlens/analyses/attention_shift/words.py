@@ -6,10 +6,12 @@ import xarray as xr
 from heartlens.analyses.attention_shift.methods import NAMES, cautions, methods
 from heartlens.axes import head_label
 from heartlens.findings import Findings
+from heartlens.inference.verdict import is_yes, towards, whole
 from heartlens.wording import interval, number, plain
 
-COLUMNS = ("where", "what", "change", "95 % interval", "p", "q", "largest of twins (95 %)")
+COLUMNS = ("where", "what", "change", "95 % interval", "p", "q", "p among twins", "verdict")
 RHYTHMS = ("regular", "irregular")
+KEYS = ("", "_low", "_high", "_p_value", "_q_value", "_twin_p", "_verdict")
 UNITS = {"shift": "of a row", "effect": "even shares"}
 
 
@@ -91,45 +93,47 @@ def _features(summary: xr.Dataset) -> tuple[str, ...]:
     if not _changed_layers(summary):
         return ("Attention to irregular beats: no; nothing moved.",)
     found = [_of(summary.sel(feature=name), "effect", NAMES[str(name)]) for name in summary["feature"].values]
-    verdict, why = claim(summary.sel(feature="irregular"))
-    return (*found, f"Does attention move to irregular beats? {verdict.capitalize()}. {why}")
+    return (*found, f"Does attention move to irregular beats? {claim(summary)}: {why(summary)}")
 
 
-def claim(effect: xr.Dataset) -> tuple[str, str]:
-    """Does attention move to irregular beats? yes, partly, no or not tested, and why; the mean over heads decides, as in the paper.
+def claim(summary: xr.Dataset) -> str:
+    """Does attention move to irregular beats? The answer of the mean over heads of the layers that changed, as in the paper."""
+    irregular = summary.sel(feature="irregular")
+    return whole({f"layer {layer + 1}": _answer(irregular.sel(layer=layer), "layer_effect") for layer in _changed_layers(summary)})
 
-    `effect` is the summary at the feature `irregular`.
-    """
-    heads, means = (effect[name].where(effect[f"{name}_survives"]) for name in ("effect", "layer_effect"))
+
+def why(summary: xr.Dataset) -> str:
+    """What single heads do, beside the mean over heads."""
+    irregular = summary.sel(feature="irregular")
+    heads = irregular["effect"].where(is_yes(irregular, "effect"))
     up, down = int((heads > 0).sum()), int((heads < 0).sum())
-    each = f"single heads that survive: {up} towards them, {down} away from them."
-    if bool(effect["effect_low"].isnull().all()):
-        return "not tested", "Fewer than two records show beats of both kinds, or nothing changed."
-    if bool((means < 0).any()):
-        return "no", f"The mean over heads moves away from them; {each}"
-    if bool((means > 0).any()):
-        return "yes", f"The mean over heads moves to them and survives all controls; {each}"
-    return "partly" if up else "no", f"The mean over heads does not survive the controls; {each}"
+    return f"the mean over heads decides; of single heads {up} surely move towards them, {down} away from them."
+
+
+def _answer(here: xr.Dataset, name: str) -> str:
+    return towards(str(here[f"{name}_verdict"].values), float(here[name]))
 
 
 def _of(here: xr.Dataset, name: str, what: str) -> str:
-    """The means over heads of the changed layers, and the heads that survive, for a wave or a feature."""
+    """The means over heads of the changed layers, and the heads that are shown to change, for a wave or a feature."""
     if here[name].isnull().all():
-        return f"{what}: not tested; no record has both." if name == "effect" else f"{what}: no record has this wave."
+        return f"{what}: not tested; no record has both." if name == "effect" else f"{what}: not tested; no record has this wave."
     means = "; ".join(_mean_over_heads(here.sel(layer=layer), name, layer) for layer in _changed_layers(here))
-    survive = [(int(layer), int(head)) for layer, head in np.argwhere(here[f"{name}_survives"].transpose("layer", "head").values)]
-    survive.sort(key=lambda one: -abs(float(here[name].sel(layer=one[0], head=one[1]))))
-    heads = ", ".join(f"{head_label(*one)} {number(here[name].sel(layer=one[0], head=one[1]), '+.3f')}" for one in survive)
-    return f"{what}: {means or 'nothing changed'}. " + (f"Survive: {heads}." if heads else "No single head survives.")
+    places = [(int(layer), int(head)) for layer, head in np.argwhere(is_yes(here, name).transpose("layer", "head").values)]
+    places.sort(key=lambda place: -abs(float(here[name].sel(layer=place[0], head=place[1]))))
+    heads = ", ".join(f"{head_label(*place)} {number(here[name].sel(layer=place[0], head=place[1]), '+.3f')}" for place in places)
+    return f"{what}: {means or 'nothing changed'}. " + (
+        f"Heads shown to change: {heads}." if heads else "No single head is shown to change."
+    )
 
 
 def _mean_over_heads(here: xr.Dataset, name: str, layer: int) -> str:
     full = f"layer_{name}"
-    held = "survives" if bool(here[f"{full}_survives"]) else "does not survive"
-    low, high, p, limit = (float(here[f"{full}_{key}"]) for key in ("low", "high", "p_value", "null_high"))
+    low, high, p, twin_p = (float(here[f"{full}_{key}"]) for key in ("low", "high", "p_value", "twin_p"))
+    answer = str(here[f"{full}_verdict"].values)
     return (
         f"mean over heads of layer {layer + 1} {number(here[full], '+.3f')} {UNITS[name]} ({interval(low, high, '+.3f')}), p {p:.4f}, "
-        f"twins reach {number(limit, '.3f')}: {held}"
+        f"p among twins {twin_p:.3f}: changes, {answer}"
     )
 
 
@@ -154,15 +158,15 @@ def _rhythms(summary: xr.Dataset) -> str:
 
 
 def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
-    """What survives, heads and means over heads, by kind of change, the largest first."""
-    found = []
+    """What is shown to change, heads and means over heads, by kind of change, the largest first."""
+    rows = []
     for name, axis in (("shift", "wave"), ("effect", "feature")):
         for full, label in ((f"layer_{name}", _layer_label), (name, head_label)):
-            places = summary[f"{full}_survives"].transpose(axis, "layer", ...)
-            survive = [tuple(map(int, place)) for place in np.argwhere(places.values)]
-            survive.sort(key=lambda place: -abs(float(summary[full].transpose(axis, "layer", ...).values[place])))
-            found += [_row(summary, full, axis, place, label(*place[1:])) for place in survive]
-    return tuple(found)
+            values = summary[full].transpose(axis, "layer", ...).values
+            places = [tuple(map(int, place)) for place in np.argwhere(is_yes(summary, full).transpose(axis, "layer", ...).values)]
+            places.sort(key=lambda place: -abs(float(values[place])))
+            rows += [_row(summary, full, axis, place, label(*place[1:])) for place in places]
+    return tuple(rows)
 
 
 def _layer_label(layer: int) -> str:
@@ -170,9 +174,8 @@ def _layer_label(layer: int) -> str:
 
 
 def _row(summary: xr.Dataset, name: str, axis: str, place: tuple[int, ...], label: str) -> tuple[str, ...]:
-    keys = ("", "_low", "_high", "_p_value", "_q_value", "_null_high")
-    value, low, high, p, q, limit = (float(summary[f"{name}{key}"].transpose(axis, "layer", ...).values[place]) for key in keys)
+    at = {key: summary[f"{name}{key}"].transpose(axis, "layer", ...).values[place] for key in KEYS}
     what = str(summary[axis].values[place[0]])
     unit = UNITS[name.removeprefix("layer_")]
-    named = NAMES.get(what, plain(what))
-    return (label, named, f"{value:+.3f} {unit}", interval(low, high, "+.3f"), f"{p:.4f}", f"{q:.4f}", number(limit, ".3f"))
+    change, tested = f"{at['']:+.3f} {unit}", (f"{at['_p_value']:.4f}", f"{at['_q_value']:.4f}", f"{at['_twin_p']:.3f}")
+    return (label, NAMES.get(what, plain(what)), change, interval(at["_low"], at["_high"], "+.3f"), *tested, str(at["_verdict"]))

@@ -201,8 +201,8 @@ class HeadScan(Twinned):
             xr.DataArray([float(reach(ATTENDS, _low(twin), np.inf).max()) for twin in other.twins.values()], dims="twin"),
             _carriers((other.model or tally).sums).sel(query="all", drop=True),
         )
-        effect = (summary["lift"], summary["lift_low"], summary["lift_high"], summary["n_records"])
-        summary = summary.assign(decide(ATTENDS, *effect, q_value=summary["q_value"], twins=among))
+        effect = (summary["lift"], summary["lift_low"], summary["lift_high"])
+        summary = summary.assign(decide(ATTENDS, *effect, n_units=summary["n_records"], q_value=summary["q_value"], twins=among))
         summary["lift_low_on_twin_windows"] = low_on_twin_windows
         for name, models in (("twin", other.twins), ("initial", other.initial)):
             largest = np.stack([_largest_lift(model) for model in models.values()]) if models else np.empty((0, summary.sizes["wave"]))

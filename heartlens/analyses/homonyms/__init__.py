@@ -2,10 +2,10 @@
 
 Pairs are two tokens of one window with equal values from different cycles. Two labels: `slope` (the signal rises or falls; the paper's) and
 `phase` (which part of the cycle). `effect = cosine_within - cosine_between`, pairs of the same label against pairs of different ones, less
-its mean when labels are shuffled within a value. A level *holds* if q < 0.05 against these shuffles (Benjamini-Hochberg over levels x
-labels) and the lower bound of the effect's 95 % interval over records exceeds 0 and the 95 % quantile of weight-randomised twins. Also
-silhouette, nearest-neighbour purity, and a linear probe trained on other records. Per-record ratios of sums, then their mean over records.
-After HeartGPT, arXiv 2407.20775.
+its mean when labels are shuffled within a value. Two claims for each label, decided by `inference/verdict.py` against these shuffles and
+against twins on the same windows: homonyms come *apart* at a level (searched over levels), and the effect *grows* from the embedding to the
+last block. Also silhouette, nearest-neighbour purity, and a linear probe trained on other records. Per-record ratios of sums, then their
+mean over records. After HeartGPT, arXiv 2407.20775.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from heartlens.analyses.homonyms.means import growth, means, per_record, shuffle_p_values
+from heartlens.analyses.homonyms.means import growth, means, per_record, shuffle_p_values, with_interval
 from heartlens.analyses.homonyms.sample import pictured, probed, sample_of
-from heartlens.analysis import Twinned
+from heartlens.analysis import Beside, Twinned, beside
 from heartlens.findings import Findings
+from heartlens.inference.verdict import Among, Claim, decide
 from heartlens.measures import homonyms as measures
-from heartlens.measures.resample import q_values, upper_quantile
+from heartlens.measures.resample import q_values
 from heartlens.options import check
 from heartlens.tally import Tally, by_record
 from heartlens.windows import Windows
@@ -29,7 +30,20 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
-ALPHA = 0.05
+APART = Claim(
+    "apart",
+    "tokens of equal value come apart by the label at this level, more than shuffled labels, the spread between persons and twins explain",
+    unit="cosine",
+    smallest=0.02,
+    family="all levels, of one label",
+)
+GROWS = Claim(
+    "grows",
+    "the effect grows from the embedding to the last block, more than that of twins",
+    unit="cosine",
+    smallest=0.02,
+    family="one label",
+)
 TWIN_SHUFFLES = 5  # enough for the mean under shuffled labels
 POSITION = "position alone"  # a level of the tally: the position embedding without tokens
 Arrays = dict[str, np.ndarray]
@@ -56,8 +70,8 @@ class Homonyms(Twinned):
     n_shuffles: Annotated[int, "shuffles of the labels within a value, the unshuffled one included"] = 20
     n_sampled: Annotated[int, "tokens kept for the probe and the picture (0: neither is made)"] = 3000
     n_permutations: Annotated[int, "draws of the shuffle null"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 59
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 24
     plane: Annotated[Literal["pca", "tsne"], "the picture of one value's tokens: principal components, or t-SNE of near neighbours"] = "pca"
     seed: Annotated[int, "seed of shuffles, twins, intervals, p-values and t-SNE"] = 0
 
@@ -113,28 +127,42 @@ class Homonyms(Twinned):
         return xr.Dataset(summed, coords=places, attrs={"kind": windows.kind})
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Means over records with intervals and nulls, the effect with its p- and q-values, its growth, and which levels hold."""
+        """Means over records with intervals and nulls, the effect with its p- and q-values, its growth, and both claims decided."""
         ratios = per_record(tally.sums)
         levels = ratios.sel(level=[level for level in ratios["level"].values if level != POSITION])
-        summary = means(levels, self.seed).assign(growth(levels["effect"].isel(shuffle=0, drop=True), self.seed))
+        summary = means(levels).assign(growth(levels["effect"].isel(shuffle=0, drop=True)))
         alone = ratios.sel(level=POSITION, drop=True).isel(shuffle=0, drop=True).mean("record")
         summary = summary.assign({f"position_{name}": alone[name] for name in (*measures.COUNTED_BY, "effect")})
-        summary = self._tested(summary, levels["effect"], twins)
+        summary = self._decided(summary, levels["effect"], beside(twins))
         probe = probed(tally.sample, summary, self.n_shuffles, self.seed)
         summary = xr.merge([summary, probe, pictured(tally.sample, self.plane, self.seed)], join="exact", combine_attrs="override")
         counts = {"n_records": tally.sums.sizes["record"], "n_windows": int(tally.sums["n_windows"].sum())}
         return summary.assign_attrs(tally.sums.attrs | counts)
 
-    def _tested(self, summary: xr.Dataset, effect: xr.DataArray, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """The summary with p- and q-values, the twins' effect, and which levels hold."""
+    def _decided(self, summary: xr.Dataset, effect: xr.DataArray, other: Beside) -> xr.Dataset:
+        """The summary with p- and q-values, the twins' effects, and both claims decided for each label."""
         p_value = shuffle_p_values(effect, self.seed, self.n_permutations)
-        found = [per_record(twin.sums)["effect"].isel(shuffle=0).mean("record").transpose("level", "label") for twin in twins.values()]
-        by_twin = np.stack([one.sel(level=summary["level"]).values for one in found]) if found else np.empty((0, *p_value.shape))
-        tested = {"p_value": p_value, "q_value": q_values(p_value), "null_high": upper_quantile(by_twin)}
-        summary = summary.assign({name: (("level", "label"), values) for name, values in tested.items()})
-        beats = (summary["effect_low"] > 0) & (summary["effect_low"] > summary["null_high"])
-        summary["holds"] = (summary["q_value"] < ALPHA) & beats
-        return summary.assign_coords(twin=list(twins)).assign(twin_effect=(("twin", "level", "label"), by_twin))
+        q_value = np.stack([q_values(of_label) for of_label in p_value.T], axis=1)
+        summary = summary.assign({"p_value": (("level", "label"), p_value), "q_value": (("level", "label"), q_value)})
+        levels, n_units = summary["level"], summary["records_with_pairs"]
+        twins = [_observed(twin.sums, levels) for twin in other.twins.values()]
+        model = _observed(other.model.sums, levels) if other.model else effect.isel(shuffle=0, drop=True)
+        n_model_units = model.isel(level=0, drop=True).notnull().sum("record")
+        decided = []
+        for label in summary["label"].values:
+            at = summary.sel(label=label)
+            apart, grows = ([each(twin.sel(label=label)) for twin in (model, *twins)] for each in (_apart_low, _growth_low))
+            for claim, name, (own, *others), q in ((APART, "effect", apart, at["q_value"]), (GROWS, "growth", grows, None)):
+                largest = xr.DataArray(np.array([float(low.max()) for low in others], float), dims="twin")
+                among = Among(own, largest, n_model_units.sel(label=label))
+                value, low, high = (at[f"{name}{end}"] for end in ("", "_low", "_high"))
+                decided.append(
+                    decide(claim, value, low, high, n_units=n_units.sel(label=label), q_value=q, twins=among).expand_dims(label=[label])
+                )
+        answers = xr.merge(decided, join="outer", compat="no_conflicts", combine_attrs="override")
+        by_twin = [twin.mean("record") for twin in twins]
+        twin_effect = xr.concat(by_twin, dim="twin") if twins else xr.zeros_like(summary["effect"]).expand_dims(twin=0)
+        return summary.assign(answers.data_vars).assign(twin_effect=twin_effect).assign_coords(twin=list(other.twins))
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Cosines by level, silhouette, purity and probe by level, and the sampled homonyms in the plane of their main components."""
@@ -147,3 +175,18 @@ class Homonyms(Twinned):
         from heartlens.analyses.homonyms.words import say
 
         return say(summary)
+
+
+def _observed(sums: xr.Dataset, levels: xr.DataArray) -> xr.DataArray:
+    """Each record's effect under its own labels: (record, level, label)."""
+    return per_record(sums)["effect"].isel(shuffle=0, drop=True).sel(level=levels).transpose("record", "level", "label")
+
+
+def _apart_low(effect: xr.DataArray) -> xr.DataArray:
+    """The lower bound of a label's effect by level."""
+    return with_interval("effect", effect)["effect_low"]
+
+
+def _growth_low(effect: xr.DataArray) -> xr.DataArray:
+    """The lower bound of the growth of a label's effect from the embedding to the last block."""
+    return with_interval("growth", effect.isel(level=-1, drop=True) - effect.isel(level=0, drop=True))["growth_low"]

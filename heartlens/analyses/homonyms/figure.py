@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens import figures
+from heartlens.inference.verdict import is_yes
 
 GREYS = ("0.45", "0.7")
 MEASURED = {"silhouette": "silhouette", "purity": "neighbour purity", "probe_accuracy": "probe accuracy"}
@@ -20,7 +21,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _cosines(top, summary)
         _clusters(middle, summary)
         _planes(bottom, summary)
-        figures.caption(page, summary.attrs, "star: holds against all controls")
+        figures.caption(page, summary.attrs, "star: shown to come apart (verdict yes)")
     return page
 
 
@@ -37,7 +38,7 @@ def _cosines(part: Any, summary: xr.Dataset) -> None:
         figures.by_level(axes, lines, (*figures.PALETTE[:2], *GREYS), ("-", "-", "--", ":"))
         top = np.nanmax(np.append(here["cosine_within"].values, 0.1))
         axes.set_title(f"equal values, {SAID.get(str(label), label)}", pad=9)
-        for place in np.flatnonzero(here["holds"].values):
+        for place in np.flatnonzero(is_yes(here, "apart").values):
             axes.text(place, 1.0, "*", transform=axes.get_xaxis_transform(), ha="center", va="center")
         axes.set_ylim(min(0, axes.get_ylim()[0]), max(top + 0.25, axes.get_ylim()[1]))
         axes.legend(frameon=False, loc="upper left", ncols=2, borderaxespad=0)

@@ -7,8 +7,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from heartlens.inference.intervals import mean_interval
 from heartlens.measures.homonyms import COUNTED_BY
-from heartlens.measures.resample import interval_over_records, rotation_p_values
+from heartlens.measures.resample import rotation_p_values
 
 
 def per_record(sums: xr.Dataset) -> xr.Dataset:
@@ -24,32 +25,25 @@ def per_record(sums: xr.Dataset) -> xr.Dataset:
     return ratios.assign({f"pairs_{name}": sums[f"n_{name}"].isel(shuffle=0, drop=True) for name in ("within", "between")})
 
 
-def means(ratios: xr.Dataset, seed: int) -> xr.Dataset:
+def means(ratios: xr.Dataset) -> xr.Dataset:
     """Each statistic's mean over records with its interval, its mean under shuffled labels, and what it was taken over."""
     observed, drawn = ratios.isel(shuffle=0, drop=True), ratios.isel(shuffle=slice(1, None))
     summary = xr.Dataset({"cosine_random": observed["cosine_random"].mean("record")})
     for name in COUNTED_BY:
-        summary = summary.assign(with_interval(name, observed[name], seed))
+        summary = summary.assign(with_interval(name, observed[name]))
         summary[f"{name}_null"] = drawn[name].mean("record").mean("shuffle")
-    summary = summary.assign(with_interval("effect", observed["effect"], seed))
+    summary = summary.assign(with_interval("effect", observed["effect"]))
     summary = summary.assign({name: observed[name].sum("record") for name in ("pairs_within", "pairs_between")})
     summary["records_with_pairs"] = observed["effect"].isel(level=0, drop=True).notnull().sum("record")
     return summary.transpose("level", "label", ...)
 
 
-def with_interval(name: str, values: xr.DataArray, seed: int, over: xr.DataArray | None = None) -> dict[Hashable, Any]:
-    """The mean over records (or the ratio of means, `values` over `over`), with the ends of its interval as `_low` and `_high`.
-
-    Only records that have a value take part.
-    """
+def with_interval(name: str, values: xr.DataArray) -> dict[Hashable, Any]:
+    """The mean over the records that have a value, with the ends of its interval as `_low` and `_high`."""
     axes = ("record", *(str(axis) for axis in values.dims if axis != "record"))
     values = values.transpose(*axes)
-    known = values.notnull()
-    bottom = known.astype(float) if over is None else over.where(known, 0).transpose(*axes)
-    top = values.where(known, 0)
-    low, high = interval_over_records(top.values, bottom.values, seed=seed)
-    total = bottom.sum("record")
-    mean = top.sum("record") / total.where(total > 0)
+    mean = values.mean("record")
+    low, high = mean_interval(values.values)
     return {name: mean, f"{name}_low": mean.copy(data=low), f"{name}_high": mean.copy(data=high)}
 
 
@@ -61,12 +55,11 @@ def shuffle_p_values(effect: xr.DataArray, seed: int, n_permutations: int) -> Fl
     return rotation_p_values(top, known.astype(float).values, seed=seed, n_permutations=n_permutations)
 
 
-def growth(effect: xr.DataArray, seed: int) -> dict[Hashable, Any]:
-    """How much the effect grows from the embedding to the last block, by how much a level (least squares), and the last block's share."""
+def growth(effect: xr.DataArray) -> dict[Hashable, Any]:
+    """How much the effect grows from the embedding to the last block, by how much a level (least squares), and in the last block."""
     effect = effect.transpose("record", "label", "level")
     change = effect.diff("level")
-    whole, last = change.sum("level", skipna=False), change.isel(level=-1, drop=True)
     step = np.arange(effect.sizes["level"]) - (effect.sizes["level"] - 1) / 2
     trend = (effect * step).sum("level", skipna=False) / (step**2).sum()
-    found = with_interval("growth", whole, seed) | with_interval("trend", trend, seed)
-    return found | with_interval("last_share", last, seed, over=whole)
+    whole, last = change.sum("level", skipna=False), change.isel(level=-1, drop=True)
+    return with_interval("growth", whole) | with_interval("trend", trend) | with_interval("last_step", last)

@@ -64,7 +64,7 @@ def _probed(sample: xr.Dataset, label: str, summary: xr.Dataset, n_shuffles: int
         accuracy = np.stack([probe_accuracy(here["vector"].sel(level=level).values, drawn, record) for level in summary["level"].values])
     by_record = xr.DataArray(accuracy, dims=("level", "record", "shuffle"), coords={"level": summary["level"]})
     null = by_record.isel(shuffle=slice(1, None)).mean("record").mean("shuffle")
-    return xr.Dataset({**with_interval("probe_accuracy", by_record.isel(shuffle=0), seed), "probe_accuracy_null": null})
+    return xr.Dataset({**with_interval("probe_accuracy", by_record.isel(shuffle=0)), "probe_accuracy_null": null})
 
 
 def pictured(sample: xr.Dataset, plane: str, seed: int) -> xr.Dataset:

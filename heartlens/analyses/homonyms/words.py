@@ -6,11 +6,12 @@ import numpy as np
 import xarray as xr
 
 from heartlens.findings import Findings, doubts
+from heartlens.inference.verdict import ANSWERS, is_yes
 from heartlens.wording import interval_at, number, with_interval
 
 COLUMNS = (
-    *("label", "level", "cosine same", "cosine different", "effect", "95 % interval", "q", "twins (95 %)"),
-    *("silhouette (shuffled)", "purity (shuffled)", "probe (shuffled)", "holds"),
+    *("label", "level", "cosine same", "cosine different", "effect", "95 % interval", "q", "p among twins"),
+    *("silhouette (shuffled)", "purity (shuffled)", "probe (shuffled)", "verdict"),
 )
 SAID = {"slope": "rising against falling slope", "phase": "parts of the cycle"}
 
@@ -36,22 +37,24 @@ def _measured(summary: xr.Dataset) -> str:
 
 
 def of_label(here: xr.Dataset, label: str) -> tuple[str, ...]:
-    """The verdict on one label: does any level hold, how does the effect grow, what does a linear probe read."""
-    name, holds = SAID.get(label, label), here["holds"].values
+    """The verdicts on one label: at which levels homonyms come apart, how the effect grows, what a linear probe reads."""
+    name, answers = SAID.get(label, label), here["apart_verdict"].values
     if here["effect"].isnull().all():
-        return (f"{name.capitalize()}: no pairs of both kinds; nothing was tested.",)
-    if not holds.any():
-        return (f"{name.capitalize()}: no. At no level do homonyms come apart beyond all controls. {_largest(here)}",)
-    told = "every level" if holds.all() else _named(here["level"].values, np.flatnonzero(holds))
-    return (
-        f"{name.capitalize()}: homonyms come apart beyond all controls at {told}. {_largest(here)}",
-        _growth(here, name),
-        _probe(here, name),
+        return (f"{name.capitalize()}: not tested, no pairs of both kinds.",)
+    places = np.flatnonzero(is_yes(here, "apart").values)
+    low, high = here["apart_verdict"].attrs.get("n_yes_redrawn", (0, 0))
+    others = ", ".join(f"{int((answers == answer).sum())} {answer}" for answer in ANSWERS[1:] if (answers == answer).any())
+    levels = (
+        "at every level" if len(places) == len(answers) else f"at {_named(here['level'].values, places)}" if len(places) else "at no level"
     )
+    counts = f"{len(places)} of {len(answers)} levels yes, {low} to {high} with other twins" + (f"; {others}" if others else "")
+    return (f"{name.capitalize()}: shown to come apart {levels} ({counts}). {_largest(here)}", _growth(here, name), _probe(here, name))
 
 
 def _named(levels: np.ndarray, places: np.ndarray) -> str:
     """The levels at `places`, three and more in a row as `block 1 to block 3`."""
+    if not len(places):
+        return ""
     runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
     ends = (f"{levels[run[0]]} to {levels[run[-1]]}" if len(run) > 2 else " and ".join(levels[run]) for run in runs)
     return ", ".join(ends)
@@ -61,28 +64,14 @@ def _largest(here: xr.Dataset) -> str:
     at = here.isel(level=int(np.nanargmax(here["effect"].values)))
     within, between = (number(at[f"cosine_{name}"]) for name in ("within", "between"))
     said = f"The largest effect is {with_interval(at, 'effect')} at {at['level'].item()}: cosine {within} within, {between} between"
-    return f"{said}; twins reach {number(at['null_high'])}."
+    return f"{said}."
 
 
 def _growth(here: xr.Dataset, name: str) -> str:
     first, last = (number(here["effect"].isel(level=level)) for level in (0, -1))
-    told = f"From the embedding to the last block the effect for {name} goes from {first} to {last}"
-    if not float(here["growth_low"]) > 0:
-        return f"{told}: no growth that the records agree on (growth {with_interval(here, 'growth')})."
-    share = f"{_last_block(here)} (share of the growth made there: {with_interval(here, 'last_share')})"
-    return f"{told}, {with_interval(here, 'trend', '.3f')} a level; {share}."
-
-
-def _last_block(here: xr.Dataset) -> str:
-    """What the interval of the last block's share of the growth allows to say."""
-    low, high = float(here["last_share_low"]), float(here["last_share_high"])
-    if high < 0:
-        return "the last block takes part of it back"
-    if low > 0.5:
-        return "it is made mostly in the last block"
-    return (
-        "it is made step by step, not mostly in the last block" if high < 0.5 else "the records do not tell how much the last block makes"
-    )
+    grows = f"Growth with depth: {here['grows_verdict'].values}; from the embedding to the last block the effect for {name} goes from"
+    step = f"{with_interval(here, 'trend', '.3f')} a level, {with_interval(here, 'last_step', '.3f')} in the last block"
+    return f"{grows} {first} to {last} (growth {with_interval(here, 'growth')}; {step})."
 
 
 def _probe(here: xr.Dataset, name: str) -> str:
@@ -99,8 +88,8 @@ def _probe(here: xr.Dataset, name: str) -> str:
 def _row(at: xr.Dataset, label: str, level: str) -> tuple[str, ...]:
     beside = (f"{number(at[name])} ({number(at[f'{name}_null'])})" for name in ("silhouette", "purity", "probe_accuracy"))
     cosines = (number(at["cosine_within"]), number(at["cosine_between"]))
-    tested = (interval_at(at, "effect"), number(at["q_value"], ".4f"), number(at["null_high"], ".3f"))
-    return (label, level, *cosines, number(at["effect"], ".3f"), *tested, *beside, "yes" if at["holds"] else "no")
+    tested = (interval_at(at, "effect"), number(at["q_value"], ".4f"), number(at["apart_twin_p"], ".3f"))
+    return (label, level, *cosines, number(at["effect"], ".3f"), *tested, *beside, str(at["apart_verdict"].values))
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
@@ -126,13 +115,13 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"Slope: sign of the centred difference of the tokens smoothed over about 40 ms, without label below {options.get('flat_slope')} "
         f"tokens a sample. Phase: {options.get('n_phases')} equal parts of the cycle.",
         "Effect: cosine within less cosine between labels, less the mean of the same under shuffled labels; a value of few visits keeps "
-        "part of its labels in a shuffle, so the effect errs to the low side. Interval: 95 %, BCa bootstrap over records.",
+        "part of its labels in a shuffle, so the effect errs to the low side. Interval: 95 %, t interval over records.",
         f"Shuffled: labels among the visits to a value (its tokens of one cycle and label, which stay together) within the window, "
         f"{options.get('n_shuffles', 1) - 1} times. p: records independently, {options.get('n_permutations')} draws, one-sided. "
-        "q: Benjamini-Hochberg over levels x labels.",
-        f"Twins: {summary.sizes.get('twin', 0)} models of the same architecture, half with random, half with shuffled weights, each on "
-        f"{options.get('twin_windows')} windows. A level holds if q < 0.05 and the lower bound of its effect exceeds 0 and the 95 % "
-        "quantile of the twins' effect at that level.",
+        "q: Benjamini-Hochberg over the levels of a label.",
+        f"Twins: {summary.sizes.get('twin', 0)} models with the same weights in random order, compared with the model on the same "
+        f"{options.get('twin_windows')} windows by the interval's lower end, of a twin the largest of any level. Yes: the interval lies "
+        "above 0, q < 0.05 and p among twins at most 0.05.",
         "Silhouette: distance 1 - cosine, among pairs. Purity: how often a token's most similar partner has its label.",
         f"Probe: linear discriminant with equal priors on {options.get('n_sampled')} sampled tokens, trained on other records (5 folds), "
         "balanced accuracy by record; shuffled: labels among sampled tokens of one value, so what the value alone tells.",
