@@ -283,7 +283,8 @@ def test_records_without_a_value_take_no_part_in_a_mean():
     values = xr.DataArray([1.0, np.nan, 3.0], dims="record")
     found = with_interval("x", values)
     assert float(found["x"]) == 2
-    assert 1 <= float(found["x_low"]) <= 2 <= float(found["x_high"]) <= 3
+    assert float(found["x_high"]) - 2 == pytest.approx(12.7062, abs=1e-3)  # t of 1 degree of freedom, standard error 1
+    assert 2 - float(found["x_low"]) == pytest.approx(12.7062, abs=1e-3)
     share = with_interval("x", values, 0, over=xr.DataArray([2.0, 5.0, 6.0], dims="record"))
     assert float(share["x"]) == pytest.approx(4 / 8)
 
