@@ -115,8 +115,8 @@ def small(monkeypatch, tmp_path):
     measured = []
     own = Bench.measure
 
-    def watched(bench, job, main):
-        own(bench, job, main)
+    def watched(bench, job):
+        own(bench, job)
         measured.append((job.name, job.variant))
 
     monkeypatch.setattr(Bench, "measure", watched)

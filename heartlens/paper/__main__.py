@@ -41,16 +41,16 @@ def _run(options: Any) -> int:
     jobs = [job for job in planned(options.quick) if recordings.has(job.source)]
     if not jobs:
         raise Refusal("no set of recordings was found: " + "; ".join(f"{name}: {why}" for name, why in recordings.lost.items()))
-    seconds = dict(measure_all(bench, [*((job, job) for job in jobs), *([] if options.quick else _varied(jobs))], bar))
+    seconds = dict(measure_all(bench, [*jobs, *([] if options.quick else _varied(jobs))], bar))
     written, verdicts = write_report(bench, jobs, is_quick=options.quick)
     print("\n".join(verdicts))
     print(f"written: {written}; measured in {sum(seconds.values()) / 60:.1f} minutes", file=sys.stderr)
     return DONE
 
 
-def _varied(jobs: list[Job]) -> list[tuple[Job, Job]]:
+def _varied(jobs: list[Job]) -> list[Job]:
     changes = list(VARIANTS)[1:]
-    return [(job.varied(change), job) for job in jobs if job.name in VARIED for change in changes]
+    return [job.varied(change) for job in jobs if job.name in VARIED for change in changes]
 
 
 def _folder(given: Path | None) -> Path | None:

@@ -16,7 +16,7 @@ from heartlens.paper.data import AS_IT_IS, Recordings
 from heartlens.paper.plan import Job
 
 FORMATS = ["pdf", "png", "svg"]  # the page shows the last
-SUMMARY, TALLY, KEY = "summary.nc", "tally.nc", "job.json"
+SUMMARY, KEY = "summary.nc", "job.json"
 
 
 @dataclass(frozen=True)
@@ -39,50 +39,48 @@ class Bench:
             return None
         return store.read_summary(folder / SUMMARY)
 
-    def measure(self, job: Job, main: Job) -> None:
-        """Measure a job and store its result; a varied job is compared with the twins of `main`, as it is with its own."""
+    def measure(self, job: Job) -> None:
+        """Measure a job and store its result: model and twins, a varied job too, which has its own windows and twins."""
         subject = self.subject(job.checkpoint)
         windows = self.recordings.windows(job.source, job.variant, job.n_windows)
         folder = self.out / job.folder
+        measured = frame.measure(job.analysis, subject, windows)
+        summary = frame.summarize(job.analysis, measured)
         if job.variant == AS_IT_IS:
-            measured = frame.measure(job.analysis, subject, windows)
-            summary = frame.summarize(job.analysis, measured)
             session.write(job.analysis, session.Made(measured, summary, 0), folder, FORMATS)
         else:
-            twins = store.read_measured(self.out / main.folder / TALLY).twins
-            measured = frame.Measured(frame.fold(job.analysis, subject, windows, frame.silent), twins)
-            store.write_summary(frame.summarize(job.analysis, measured), folder / SUMMARY)
+            store.write_summary(summary, folder / SUMMARY)
         store.write_text(folder / KEY, self._key(job))
 
     def _key(self, job: Job) -> str:
         return job.key(self.subject(job.checkpoint).origin.fingerprint)
 
 
-def measure_all(bench: Bench, jobs: list[tuple[Job, Job]], show: Callable[..., Any]) -> Iterator[tuple[Job, float]]:
+def measure_all(bench: Bench, jobs: list[Job], show: Callable[..., Any]) -> Iterator[tuple[Job, float]]:
     """Measure each job that is not stored yet; each with the seconds it took."""
-    for job, main in show(jobs):
+    for job in show(jobs):
         start = time.monotonic()
         if bench.summary(job) is None:
-            bench.measure(job, main)
+            bench.measure(job)
         yield job, time.monotonic() - start
 
 
-def bar(jobs: list[tuple[Job, Job]]) -> Iterator[tuple[Job, Job]]:
+def bar(jobs: list[Job]) -> Iterator[Job]:
     """The jobs in turn, with a bar of the work done and the time left on a terminal, else a line each, on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     if not sys.stderr.isatty():
-        for number, (job, main) in enumerate(jobs, start=1):
+        for number, job in enumerate(jobs, start=1):
             print(f"{number} of {len(jobs)}: {job.name}, {job.variant}", file=sys.stderr)
-            yield job, main
+            yield job
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=sum(job.cost for job, _ in jobs))
-        for job, main in jobs:
+        task = progress.add_task("", total=sum(job.cost for job in jobs))
+        for job in jobs:
             progress.update(task, description=f"{job.name}, {job.variant}")
-            yield job, main
+            yield job
             progress.advance(task, job.cost)
 
 

@@ -15,14 +15,15 @@ from heartlens.provenance import versions
 
 ECG_WINDOWS, PPG_WINDOWS = 50, 60
 N_VARIED = 25  # windows a varied job is measured on
-QUICK_WINDOWS, QUICK_TWINS = 8, 3
+VARIED_TWINS = 39  # each varied job draws its own, on its own windows
+QUICK_WINDOWS, QUICK_TWINS = 8, 19  # the fewest with which an answer can be yes
 PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
 SCREENS = {"ecg": SimilarityScreen(458, "464,381"), "ppg": SimilarityScreen(485, "460,71")}  # the PPG's is the published one
 
 
 @dataclass(frozen=True)
 class Job:
-    """One measurement. A varied job has the name of the one it varies, whose twins it is compared with."""
+    """One measurement. A varied job has the name of the one it varies."""
 
     name: str
     analysis: Any
@@ -39,8 +40,8 @@ class Job:
     @property
     def cost(self) -> float:
         """About how long it takes, in windows."""
-        has_twins = isinstance(self.analysis, Twinned) and self.variant == AS_IT_IS
-        return self.n_windows + (self.analysis.n_twins * self.analysis.twin_windows if has_twins else 0)
+        n_twins = self.analysis.n_twins if isinstance(self.analysis, Twinned) else 0
+        return self.n_windows + n_twins * min(self.analysis.twin_windows if n_twins else 0, self.n_windows)
 
     def key(self, fingerprint: str) -> str:
         """What decides its result, but for the recordings' own content: a stored result of the same key is not measured again."""
@@ -54,7 +55,8 @@ class Job:
 
     def varied(self, variant: str) -> "Job":
         """The same, on changed data or with another seed."""
-        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed)
+        twins = {"n_twins": min(self.analysis.n_twins, VARIED_TWINS)} if isinstance(self.analysis, Twinned) else {}
+        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed, **twins)
         return replace(self, analysis=analysis, variant=variant, n_windows=min(self.n_windows, N_VARIED))
 
 
@@ -63,10 +65,10 @@ def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
     published = HeadScan(variant="published", fine=True)
     return [
         Job(f"cycles-{kind}", AttentionCycles(), kind, source, n_windows),
-        Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value", twin_windows=2), kind, source, n_windows // 2),
-        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", twin_windows=2), kind, source, n_windows // 2),
+        Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value"), kind, source, n_windows // 2),
+        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", n_twins=19, twin_windows=10), kind, source, n_windows // 2),
         Job(f"homonyms-{kind}", Homonyms(), kind, source, n_windows),
-        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", twin_windows=4), kind, source, n_windows // 2),
+        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", n_twins=19), kind, source, n_windows // 2),
         Job(f"heads-{kind}", HeadScan(fine=True), kind, source, n_windows),
         Job(f"heads-published-{kind}", published, kind, source, n_windows),
         Job(f"example-{kind}", AttentionCycles(asking_token=PAPERS_QUERY[kind], n_twins=0), kind, f"examples-{kind}", 4),
@@ -76,13 +78,13 @@ def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
 
 JOBS = (
     *_of_base("ecg", "ludb", ECG_WINDOWS),
-    Job("cycles-ecg-qtdb", AttentionCycles(twin_windows=2), "ecg", "qtdb", 33),
+    Job("cycles-ecg-qtdb", AttentionCycles(), "ecg", "qtdb", 33),
     *_of_base("ppg", "pulses", PPG_WINDOWS),
     Job("shift-ecg-af", AttentionShift(), "ecg-af", "cinc2017", 63),
     Job("shift-ppg-af", AttentionShift(), "ppg-af", "pulses", PPG_WINDOWS),
     Job("shift-ecg-af-examples", AttentionShift(n_twins=0), "ecg-af", "examples-ecg", 4),
     Job("shift-ppg-af-examples", AttentionShift(n_twins=0), "ppg-af", "examples-ppg", 4),
-    Job("shift-ppg-beat", AttentionShift(twin_windows=4), "ppg-beat", "pulses", PPG_WINDOWS // 2),
+    Job("shift-ppg-beat", AttentionShift(), "ppg-beat", "pulses", PPG_WINDOWS // 2),
 )
 
 
@@ -92,5 +94,5 @@ def planned(quick: bool) -> list[Job]:
 
 
 def _quick(job: Job) -> Job:
-    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": 1} if isinstance(job.analysis, Twinned) else {}
+    twins = {"n_twins": min(job.analysis.n_twins, QUICK_TWINS), "twin_windows": QUICK_WINDOWS} if isinstance(job.analysis, Twinned) else {}
     return replace(job, analysis=replace(job.analysis, **twins), n_windows=min(job.n_windows, QUICK_WINDOWS))
