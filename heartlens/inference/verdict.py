@@ -70,7 +70,7 @@ def decide(
 
     `_verdict` is an answer of ANSWERS, `_twin_p` the p-value among twins and `_limit` what the value on the twins' windows must exceed.
     `controls` are the intervals of the effect less each of its controls. The verdict's attributes are the claim, the name of its `effect`
-    where it has one, the fingerprint of its `rule` and, where twins decide, `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
+    where it has one, the fingerprint of its `rule` and, where twins decide, `n_yes_redrawn`: the number of yes over redrawn twins.
     """
     name = claim.name
     beyond = _beyond(claim, low, high)

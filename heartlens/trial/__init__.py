@@ -66,7 +66,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Answered:
-    """What one summary answers to one rule: whether anything is yes (or partly), whether anything was tested, and the rule's fingerprint."""
+    """What one summary answers to one rule: whether anything is yes (or partly), whether anything was tested, the rule's fingerprint."""
 
     is_yes: bool
     is_tested: bool

@@ -26,7 +26,9 @@ def _run(arguments: list[str] | None) -> int:
     parser.add_argument("checkpoint", nargs="?", default="ecg", help="whose weights are shuffled (default: ecg)")
     parser.add_argument("--analyses", nargs="+", metavar="NAME", help="only these (default: all); the others' published rates stay")
     parser.add_argument("--models", type=int, default=200, metavar="N", help="shuffled models that are judged (default: 200)")
-    parser.add_argument("--other-models", type=int, default=20, metavar="N", help="judged of each other kind that learnt nothing (default: 20)")
+    parser.add_argument(
+        "--other-models", type=int, default=20, metavar="N", help="judged of each other kind that learnt nothing (default: 20)"
+    )
     parser.add_argument("--null-sets", type=int, default=5, metavar="N", help="disjoint sets of twins (default: 5)")
     parser.add_argument("--power-models", type=int, default=60, metavar="N", help="models that each effect is put into (default: 60)")
     parser.add_argument("--persons", type=int, default=25, metavar="N", help="simulated persons (default: 25)")
@@ -48,7 +50,7 @@ def _run(arguments: list[str] | None) -> int:
     for name in chosen:
         write(published(tried[name](), options.checkpoint, corpus, sizes, pool, _say), options.out)
     if not options.analyses:
-        write(simulations.coverage(), options.out)
+        write(simulations.simulated_rows(), options.out)
     print(f"written: {options.out / 'calibration.md'}, {options.out / 'calibration.json'}")
     return DONE
 

@@ -55,8 +55,8 @@ def false_yes(pool: Pool, kind: str, n_models: int, n_sets: int) -> list[Outcome
         answers = answered(summarize(pool.analysis, _beside(measured, nulls[index % len(nulls)])))
         if not answers:
             raise Refusal(
-                f"{type(pool.analysis).__name__} has no trial: its summary has no variable that ends in {VERDICT}; decide in summarize with "
-                "heartlens.inference.verdict.decide, or list the analysis as one that decides nothing"
+                f"{type(pool.analysis).__name__} has no trial: its summary has no variable that ends in {VERDICT}; decide with "
+                "heartlens.inference.verdict.decide in summarize, or list the analysis as one that decides nothing"
             )
         for name, answer in answers.items():
             rules[name] = answer.rule
@@ -91,7 +91,7 @@ def _beside(measured: Measured, nulls: Mapping[str, Tally]) -> Measured:
 
 
 def raised(tally: Tally, top: str, bottom: str, lift: float, sd: float, rng: np.random.Generator, **where: Any) -> Tally:
-    """The tally with `top` at `where` at `lift` times `bottom`, record by record times a lognormal number of mean 1 and `sd` of the logarithm."""
+    """The tally with `top` at `where` `lift` times `bottom`, times a lognormal number for each record (mean 1, `sd` of the logarithm)."""
     sums = tally.sums.copy(deep=True)
     between = xr.DataArray(np.exp(rng.normal(-(sd**2) / 2, sd, sums.sizes["record"])), dims="record")
     even = sums[bottom].sel({axis: place for axis, place in where.items() if axis in sums[bottom].dims})

@@ -85,9 +85,7 @@ class Pool:
                 list(batch)  # the models are drawn all the same: the later ones follow from them
                 yield from read_measured(path).twins.values()
                 continue
-            tallies = [
-                fold(analysis, subject, windows, silent) for _, subject in self.progress(of_what, batch, len(numbers))
-            ]
+            tallies = [fold(analysis, subject, windows, silent) for _, subject in self.progress(of_what, batch, len(numbers))]
             if path is not None:
                 write_measured(Measured(Tally(), {str(number): tally for number, tally in zip(numbers, tallies, strict=True)}), path)
             yield from tallies

@@ -1,8 +1,8 @@
 """Models that learnt nothing, of several kinds, to be put on trial as if each were the model (`heartlens.trial`).
 
-*shuffled*: each tensor's entries in random order, as twins are. *random x S*: drawn as the original was initialised, S times as large, so that
-attention is anything from even to sharp. *rows*: each matrix's rows in random order, vectors as they are. *layers*: the trained blocks in
-random order: they still hold trained heads, so a yes of them need not be false; they are reported apart.
+*shuffled*: each tensor's entries in random order, as twins are. *random x S*: drawn as the original was initialised, S times as large, so
+that attention is anything from even to sharp. *rows*: each matrix's rows in random order, vectors as they are. *layers*: the trained blocks
+in random order: they still hold trained heads, so a yes of them need not be false; they are reported apart.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def random_models(model: HookedTransformer, n_models: int, seed: int, scale: flo
 
 
 def rows_permuted(model: HookedTransformer, n_models: int, seed: int) -> Models:
-    """`n_models` models by name, the rows of every matrix (of every head) in random order. Each is only good until the next is asked for."""
+    """`n_models` models by name, the rows of every matrix (of every head) in random order. Each is only good until the next."""
     return _rearranged(model, n_models, seed, "rows", _rows_in_random_order)
 
 
@@ -38,7 +38,11 @@ def layers_permuted(model: HookedTransformer, n_models: int, seed: int) -> Model
 
 
 def _rearranged(
-    model: HookedTransformer, n_models: int, seed: int, kind: str, rearrange: Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
+    model: HookedTransformer,
+    n_models: int,
+    seed: int,
+    kind: str,
+    rearrange: Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]],
 ) -> Models:
     changed, originals = copied(model), parameters(model)
     for index in range(n_models):
