@@ -65,7 +65,7 @@ def refuse_unfinished(analysis: Any) -> None:
         raise Refusal(f"{name} is no analysis yet, it lacks {'; '.join(lacking)}")
     if isinstance(analysis, Twinned) and not (hasattr(analysis, "n_twins") and hasattr(analysis, "twin_windows")):
         raise Refusal(f"{name} derives from Twinned but lacks the options n_twins and twin_windows; heartlens.standard.Standard has them")
-    if not (is_dataclass(analysis) and analysis.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+    if not (is_dataclass(analysis) and getattr(type(analysis), "__dataclass_params__").frozen):  # noqa: B009
         raise Refusal(f"{name} is no frozen dataclass; write @dataclass(frozen=True) before the class: its fields are the options")
 
 

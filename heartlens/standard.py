@@ -99,7 +99,7 @@ def draw(summary: xr.Dataset) -> "matplotlib.figure.Figure":
     with figures.style():
         width = figures.PAGE_MM if any(len(summary[effect].dims) > len(PER_HEAD) for effect in by_head.values()) else figures.COLUMN_MM
         page = figures.page(width, 70 * len(by_head))
-        for part, (name, effect) in zip(np.atleast_1d(page.subfigures(len(by_head), 1)), by_head.items(), strict=True):  # type: ignore[call-overload]
+        for part, (name, effect) in zip(page.subfigures(len(by_head), 1, squeeze=False)[:, 0], by_head.items(), strict=True):
             _maps(part, summary, name, effect)
         figures.caption(page, summary.attrs, "framed: verdict yes")
     return page
@@ -155,7 +155,7 @@ def _rows(summary: xr.Dataset, claim: str, effect: str) -> list[tuple[str, ...]]
     answers = summary[f"{claim}{VERDICT}"]
     null, values = answers.attrs["null"], summary[effect].transpose(*answers.dims)
     places = sorted(np.argwhere(is_yes(summary, claim).values), key=lambda place: -abs(values.values[tuple(place)] - null))
-    rows = []
+    rows = list[tuple[str, ...]]()
     for place in places:
         at = dict(zip(answers.dims, place, strict=True))
         here = summary.isel(at)

@@ -1,9 +1,9 @@
 """`python -m heartlens.analyses NAME CHECKPOINT ...`: the command of any analysis, also of one without a `__main__.py`."""
 
+import importlib
 import pkgutil
 import sys
 
-import heartlens.analyses
 from heartlens.cli import run_command
 from heartlens.exits import exit_code
 from heartlens.refusal import unknown
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _named(given: list[str]) -> str:
-    names = [module.name for module in pkgutil.iter_modules(heartlens.analyses.__path__) if module.ispkg]
+    names = [module.name for module in pkgutil.iter_modules(importlib.import_module("heartlens.analyses").__path__) if module.ispkg]
     if not given or given[0] not in names:
         raise unknown("analysis", given[0] if given else "", names)
     return given[0]

@@ -59,15 +59,10 @@ class Sizes:
 
 def analyses() -> dict[str, type]:
     """Every analysis of the package, by the name of its own package: the class has that name in CamelCase."""
-    import heartlens.analyses
-
-    found = {}
-    for module in pkgutil.iter_modules(heartlens.analyses.__path__):
-        class_name = "".join(part.capitalize() for part in module.name.split("_"))
-        package = importlib.import_module(f"heartlens.analyses.{module.name}")
-        if hasattr(package, class_name):
-            found[module.name] = getattr(package, class_name)
-    return found
+    folder = importlib.import_module("heartlens.analyses").__path__
+    names = [module.name for module in pkgutil.iter_modules(folder) if module.ispkg]
+    packages = {name: importlib.import_module(f"heartlens.analyses.{name}") for name in names}
+    return {name: getattr(package, "".join(part.capitalize() for part in name.split("_"))) for name, package in packages.items()}
 
 
 def published(analysis: Any, checkpoint: str, corpus: Corpus, sizes: Sizes, folder: Path, say: Callable[[str], None]) -> Rows:

@@ -35,7 +35,7 @@ def simulated_rows(seed: int = 0, n_studies: int = N_STUDIES) -> Rows:
     rows += [auc_coverage(rng, n_studies, n_persons) for n_persons in PERSONS[:3]]
     for name, draw in (("normal", rng.standard_normal), ("exponential", lambda size: rng.exponential(size=size) - 1)):
         for n_persons in PERSONS[:3]:
-            changed = draw((n_persons, n_studies))
+            changed = np.asarray(draw((n_persons, n_studies)))
             low, high = mean_interval(changed)
             text = f"mean of paired {name} changes, {n_persons} persons"
             rows.append(_row("mean_interval", "coverage", text, (low <= 0) & (high >= 0), seed))

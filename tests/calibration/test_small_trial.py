@@ -1,4 +1,4 @@
-"""A small trial of every analysis there is: models that learnt nothing, each judged as if it were the model, get no more yes than by chance.
+"""A small trial of every analysis: models that learnt nothing, each judged as if it were the model, get no more yes than by chance.
 
 The whole trial is `make calibrate`; docs/calibration.md has its rates.
 """
