@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from heartlens.analyses.head_scan import HeadScan
     from heartlens.analyses.homonyms import Homonyms
     from heartlens.analyses.patching import Patching
+    from heartlens.analyses.previous_beat import PreviousBeat
     from heartlens.analyses.reliance import Reliance
     from heartlens.analyses.similarity_screen import SimilarityScreen
     from heartlens.analysis import run
@@ -43,6 +44,7 @@ __all__ = [
     "HeadScan",
     "Homonyms",
     "Patching",
+    "PreviousBeat",
     "Refusal",
     "Reliance",
     "SimilarityScreen",
@@ -67,6 +69,7 @@ HOME = {  # imported when first asked for: torch and TransformerLens take second
     "HeadScan": "heartlens.analyses.head_scan",
     "Homonyms": "heartlens.analyses.homonyms",
     "Patching": "heartlens.analyses.patching",
+    "PreviousBeat": "heartlens.analyses.previous_beat",
     "Refusal": "heartlens.refusal",
     "Reliance": "heartlens.analyses.reliance",
     "SimilarityScreen": "heartlens.analyses.similarity_screen",

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import xarray as xr
 
 from heartlens.findings import Findings
-from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, refusals, refuse_mismatch
+from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, measured_chunk, refusals, refuse_mismatch
 from heartlens.provenance import inventory, provenance
 from heartlens.refusal import Refusal
 from heartlens.signals.source import Part, Source, ahead
@@ -46,6 +46,27 @@ class Prepares(Protocol):
     """
 
     def prepared(self, subject: Any, windows: Windows) -> Analysis: ...
+
+
+PARTS = {
+    "seed": "an int, that of twins and of simulated windows",
+    "measure": "(model, windows) -> Tally",
+    "summarize": "(tally, twins) -> Dataset",
+    "plot": "(summary) -> Figure; heartlens.standard.Standard has one",
+    "findings": "(summary) -> Findings; heartlens.standard.Standard has one",
+}
+
+
+def refuse_unfinished(analysis: Any) -> None:
+    """Refuse what lacks a part of an analysis, or is no frozen dataclass."""
+    name = type(analysis).__name__
+    lacking = [f"{part}: {what}" for part, what in PARTS.items() if not hasattr(analysis, part)]
+    if lacking:
+        raise Refusal(f"{name} is no analysis yet, it lacks {'; '.join(lacking)}")
+    if isinstance(analysis, Twinned) and not (hasattr(analysis, "n_twins") and hasattr(analysis, "twin_windows")):
+        raise Refusal(f"{name} derives from Twinned but lacks the options n_twins and twin_windows; heartlens.standard.Standard has them")
+    if not (is_dataclass(analysis) and getattr(type(analysis), "__dataclass_params__").frozen):  # noqa: B009
+        raise Refusal(f"{name} is no frozen dataclass; write @dataclass(frozen=True) before the class: its fields are the options")
 
 
 class Twinned:
@@ -120,6 +141,7 @@ def measure(
     """
     from heartlens.models.subject import subject_of
 
+    refuse_unfinished(analysis)
     subject, show = subject_of(model), progress or silent
     if not isinstance(data, Windows):
         names = data.names()
@@ -140,6 +162,7 @@ def started(
     """How the recordings of a source are measured, and their parts. An analysis that `Prepares` gets all of them in memory first."""
     from heartlens.engine.workers import on_chunks, workers_for
 
+    refuse_unfinished(analysis)
     parts: Iterable[Part] = ahead(source, source.names() if isinstance(analysis, Prepares) else names)
     if isinstance(analysis, Prepares):
         everything = list(parts)
@@ -186,7 +209,7 @@ def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress)
 
     ready = analysis.prepared(subject, windows) if isinstance(analysis, Prepares) else analysis
     chunks = windows.chunks(at_once(ready))
-    measured = on_chunks(partial(ready.measure, subject), chunks, workers_for(subject.engine))
+    measured = on_chunks(partial(measured_chunk, ready, subject), chunks, workers_for(subject.engine))
     tallies = progress("windows", measured, -(-len(windows) // at_once(ready)))
     total, pending = Tally(), list[Tally]()
     for tally in tallies:
@@ -200,6 +223,12 @@ def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
     """The summary, with the provenance of what was measured."""
     tally = measured.tally
     summary = analysis.summarize(tally.whole, {name: twin.whole for name, twin in measured.twins.items()})
+    if not isinstance(summary, xr.Dataset):
+        raise Refusal(f"{type(analysis).__name__}.summarize gave a {type(summary).__name__}; it must give an xarray.Dataset")
+    counted = {"n_records": tally.sums.sizes.get("record", 0)}
+    if "n_windows" in tally.sums:
+        counted["n_windows"] = int(tally.whole.sums["n_windows"].sum())
+    summary = summary.assign_attrs({**tally.sums.attrs, **counted, **summary.attrs})
     grouped = {"n_records": len(tally.members), "n_groups": len(tally.records)} if tally.is_grouped else {}
     return summary.assign_attrs({**summary.attrs, **measured.attrs, **grouped})
 

@@ -33,7 +33,10 @@ def run_command(module: str, arguments: list[str]) -> int:
 
 def _analysis_of(module: str) -> type:
     name = "".join(part.capitalize() for part in module.rsplit(".", 1)[-1].split("_"))
-    return getattr(importlib.import_module(module), name)
+    analysis = getattr(importlib.import_module(module), name, None)
+    if analysis is None:
+        raise Refusal(f"{module} has no class {name}; an analysis is called as its package, in CamelCase")
+    return analysis
 
 
 def _parse(module: str, arguments: list[str]) -> argparse.Namespace:

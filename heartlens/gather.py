@@ -13,7 +13,7 @@ from heartlens.provenance import Inventory, inventory
 from heartlens.refusal import Refusal
 from heartlens.sample import RecordingSample, Sample
 from heartlens.signals.source import BAD_FILE, NO_WINDOW, Part
-from heartlens.tally import Tally, added
+from heartlens.tally import Tally, added, checked
 from heartlens.windows import Windows
 
 CHUNK = 2  # windows at a time; with it grows the memory, not with their number
@@ -24,6 +24,11 @@ N_PENDING = 16  # recordings that are added at once: every addition copies the t
 def at_once(analysis: Any) -> int:
     """How many windows an analysis measures at a time."""
     return int(getattr(analysis, "at_once", CHUNK))
+
+
+def measured_chunk(analysis: Any, subject: Any, windows: Windows) -> Tally:
+    """The tally of one chunk. Refuses what is none."""
+    return checked(analysis.measure(subject, windows), type(analysis).__name__)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class Gathering:
             done, sample, read, sums = Open(), RecordingSample(self.n_sample), Inventory(), [Tally()]
 
     def _measure(self, step: "_Step") -> tuple[Tally, "_Step"]:
-        tally = Tally() if step.windows is None else self.analysis.measure(self.subject, step.windows)
+        tally = Tally() if step.windows is None else measured_chunk(self.analysis, self.subject, step.windows)
         return tally, replace(step, windows=None)
 
     def _steps(self, parts: Iterable[Part], opened: Open) -> Iterator["_Step"]:

@@ -17,6 +17,7 @@ import xarray as xr
 from jaxtyping import Float, Int, Shaped, UInt64
 
 from heartlens.refusal import Refusal
+from heartlens.windows import Windows
 
 N_EXAMPLES = 1  # where a sample does not say
 MOST_RECORDS, N_GROUPS = 256, 128
@@ -76,6 +77,37 @@ def added(tallies: Sequence[Tally]) -> Tally:
     members = np.unique(np.concatenate([tally.hashes for tally in counted]))
     counted = [_in_groups(tally) for tally in counted]
     return Tally(_by_name([tally.sums for tally in counted]), sample, _by_name([tally.fine for tally in counted]), members)
+
+
+def tallied(windows: Windows, axes: Sequence[str] = ("layer", "head"), **sums: Float[np.ndarray, "window ..."]) -> Tally:
+    """The tally of numbers that were measured on each window: their sums by record, with `n_windows`.
+
+    A number's further axes are the first of `axes`; places on an axis count from 0. Refuses a number with more axes than have names.
+    """
+    by_name: dict[str, tuple[tuple[str, ...], np.ndarray]] = {"n_windows": (("record",), by_record(np.ones(len(windows)), windows.record))}
+    for name, values in sums.items():
+        if values.ndim > 1 + len(axes):
+            raise Refusal(
+                f"{name} has {values.ndim - 1} axes beside the window, named are {len(axes)} ({', '.join(axes)}); name all with axes="
+            )
+        by_name[name] = ("record", *axes[: values.ndim - 1]), by_record(rounded(values), windows.record)
+    dataset = xr.Dataset(by_name, attrs={"kind": windows.kind})
+    return Tally(dataset.assign_coords({axis: np.arange(size) for axis, size in dataset.sizes.items()} | {"record": windows.records}))
+
+
+def checked(tally: object, analysis: str) -> Tally:
+    """What an analysis measured. Refuses what is no tally of sums by record, or has an axis without coordinates."""
+    if not isinstance(tally, Tally):
+        raise Refusal(f"{analysis}.measure gave a {type(tally).__name__}; it must give a Tally (heartlens.tally.tallied makes one)")
+    without = [str(axis) for axis in tally.sums.dims if axis not in tally.sums.coords]
+    if without:
+        raise Refusal(f"the axes {', '.join(without)} of {analysis}'s sums have no coordinates; parts add up by them: give every axis some")
+    unkept = [str(name) for name, values in tally.sums.items() if "record" not in values.dims]
+    if unkept:
+        raise Refusal(
+            f"the sums {', '.join(unkept)} of {analysis} are not kept by record; give each the axis record (heartlens.tally.by_record)"
+        )
+    return tally
 
 
 def counted_twice(left: Tally, right: Tally) -> list[str]:

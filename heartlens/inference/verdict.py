@@ -12,8 +12,10 @@ A claim is of one effect: that it lies beyond a null value. It is answered
 *partly* is the answer to a claim that consists of named parts, some of which are yes.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ import xarray as xr
 
 from heartlens.inference.nulls import ALPHA, count_range, twin_limit, twin_p_value
 
+RULE = 1  # raised whenever the same effects, intervals and twins may get another answer: the published trial is then of another rule
 LEAST_UNITS = 8  # with fewer, no interval was shown to cover (docs/calibration.md)
 YES, NO, PARTLY, NOT_SHOWN, NOT_TESTED = "yes", "no", "partly", "not shown", "not tested"
 ANSWERS = (YES, PARTLY, NO, NOT_SHOWN, NOT_TESTED)
@@ -66,8 +69,8 @@ def decide(
     """The answers to a claim, one for each effect, with what decided them: variables that begin with the claim's name.
 
     `_verdict` is an answer of ANSWERS, `_twin_p` the p-value among twins and `_limit` what the value on the twins' windows must exceed.
-    `controls` are the intervals of the effect less each of its controls. The verdict's attributes are the claim, its rule and, where twins
-    decide, `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
+    `controls` are the intervals of the effect less each of its controls. The verdict's attributes are the claim, the name of its `effect`
+    where it has one, the fingerprint of its `rule` and, where twins decide, `n_yes_redrawn`: the number of yes over redrawn twins.
     """
     name = claim.name
     beyond = _beyond(claim, low, high)
@@ -86,6 +89,8 @@ def decide(
         "family": claim.family,
         "null": claim.null,
         "smallest": claim.smallest,
+        "effect": str(effect.name or ""),
+        "rule": fingerprint(claim, q_value is not None, twins is not None, len(controls)),
     }
     passed = shown
     if twins is not None:
@@ -104,6 +109,12 @@ def decide(
     verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))
     verdict = xr.apply_ufunc(np.where, enough, verdict, NOT_TESTED).transpose(*effect.dims, ...)
     return xr.Dataset({f"{name}_verdict": verdict.assign_attrs(attrs), **decided})
+
+
+def fingerprint(claim: Claim, has_q_value: bool = False, has_twins: bool = False, n_controls: int = 0) -> str:
+    """16 hex digits of the rule that answers a claim: the claim, its demands, and what is the same for all claims."""
+    rule = [RULE, LEAST_UNITS, ALPHA, asdict(claim), has_q_value, has_twins, n_controls]
+    return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

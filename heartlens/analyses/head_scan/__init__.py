@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
     from heartlens.engine import LayerSums
+    from heartlens.trial import Trial
 
 ATTENDS = Claim(
     "attends",
@@ -209,6 +210,12 @@ class HeadScan(Twinned):
             summary = summary.assign({f"{name}_lift": ((name, "wave"), largest)}).assign_coords({name: list(models)})
         summary = summary.assign_attrs(example_query=self.example_query)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """A lift of 2 and of 1.5 in one head at one wave, must be found; see `heartlens.trial`."""
+        from heartlens.analyses.head_scan.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Lift maps by wave with what survives marked, phase profiles of the strongest heads, and one window under the strongest head."""

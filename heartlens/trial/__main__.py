@@ -1,0 +1,63 @@
+"""`python -m heartlens.trial` (`make calibrate`): put every verdict rule on trial; docs/calibration.md and calibration.json.
+
+What was measured is kept, so a trial that was stopped goes on, and one with a changed rule measures nothing again.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from heartlens.exits import DONE, exit_code
+from heartlens.parser import Parser
+from heartlens.refusal import unknown
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the trial; the exit code."""
+    return exit_code(lambda: _run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    from heartlens.cache import cache_folder
+    from heartlens.trial import simulations
+    from heartlens.trial.published import DECIDES_NOTHING, Corpus, Sizes, analyses, published, write
+
+    parser = Parser(prog="python -m heartlens.trial", description=__doc__, allow_abbrev=False)
+    parser.add_argument("checkpoint", nargs="?", default="ecg", help="whose weights are shuffled (default: ecg)")
+    parser.add_argument("--analyses", nargs="+", metavar="NAME", help="only these (default: all); the others' published rates stay")
+    parser.add_argument("--models", type=int, default=200, metavar="N", help="shuffled models that are judged (default: 200)")
+    parser.add_argument(
+        "--other-models", type=int, default=20, metavar="N", help="judged of each other kind that learnt nothing (default: 20)"
+    )
+    parser.add_argument("--null-sets", type=int, default=5, metavar="N", help="disjoint sets of twins (default: 5)")
+    parser.add_argument("--power-models", type=int, default=60, metavar="N", help="models that each effect is put into (default: 60)")
+    parser.add_argument("--persons", type=int, default=25, metavar="N", help="simulated persons (default: 25)")
+    parser.add_argument("--windows", type=int, default=1, metavar="N", help="windows of each person (default: 1)")
+    parser.add_argument("--pool", type=Path, metavar="FOLDER", help="where tallies are kept (default: in the user's cache)")
+    parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="where the tables go (default: docs)")
+    parser.add_argument("--simulations", action="store_true", help="only the parts that need no model")
+    options = parser.strict(arguments)
+
+    tried = {name: analysis for name, analysis in analyses().items() if name not in DECIDES_NOTHING}
+    for name in options.analyses or []:
+        if name not in tried:
+            raise unknown("analysis", name, list(tried))
+    sizes = Sizes(options.models, options.other_models, options.null_sets, options.power_models)
+    corpus = Corpus(options.persons, options.windows)
+    pool = options.pool or cache_folder() / "calibration"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    chosen = [] if options.simulations else options.analyses or list(tried)
+    for name in chosen:
+        write(published(tried[name](), options.checkpoint, corpus, sizes, pool, _say), options.out)
+    if not options.analyses:
+        write(simulations.simulated_rows(), options.out)
+    print(f"written: {options.out / 'calibration.md'}, {options.out / 'calibration.json'}")
+    return DONE
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The published trial: docs/calibration.json, and docs/calibration.md made of it.
+
+A row is of one rule, with its fingerprint, on one corpus. A new trial of an analysis replaces that analysis' rows; `stale` says which rows
+are of other rules or corpora than the code's.
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heartlens.provenance import inventory
+from heartlens.store import write_text
+from heartlens.trial import trial_of
+from heartlens.trial.judged import JUDGED_SEED, NULL_SEED, Outcome, false_yes, power
+from heartlens.trial.pool import SHUFFLED, Pool
+from heartlens.windows import Windows
+
+DECIDES_NOTHING = {"similarity_screen": "the published screen of a few tokens, drawn and not tested"}
+MOST_FALSE_YES, LEAST_UPPER = 0.05, 0.10  # of a rule's exact interval, the lower end at most the first, the upper at most the second
+NAME = "calibration"
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The windows of a trial: simulated persons, so that anybody can repeat it."""
+
+    n_persons: int = 25
+    windows_each: int = 1
+    seed: int = 0
+
+    def windows(self, kind: str) -> Windows:
+        """The windows."""
+        from heartlens.signals.simulate import simulated
+
+        return simulated(kind, self.n_persons, self.windows_each, seed=self.seed)
+
+    def described(self, kind: str) -> dict[str, Any]:
+        """What a row says of its corpus; `sha256` is of all windows."""
+        windows = self.windows(kind)
+        name = f"simulated {kind}, sinus rhythm, seed {self.seed}"
+        sha256 = f"{inventory(windows).digest:064x}"[:16]
+        return {"corpus": name, "corpus_sha256": sha256, "n_persons": self.n_persons, "n_windows": len(windows)}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many models are judged, of shuffled ones and of each other kind; how many null sets; into how many models an effect is put."""
+
+    n_models: int = 200
+    n_others: int = 20
+    n_sets: int = 5
+    n_power: int = 60
+
+
+def analyses() -> dict[str, type]:
+    """Every analysis of the package, by the name of its own package: the class has that name in CamelCase."""
+    folder = importlib.import_module("heartlens.analyses").__path__
+    names = [module.name for module in pkgutil.iter_modules(folder) if module.ispkg]
+    packages = {name: importlib.import_module(f"heartlens.analyses.{name}") for name in names}
+    return {name: getattr(package, "".join(part.capitalize() for part in name.split("_"))) for name, package in packages.items()}
+
+
+def published(analysis: Any, checkpoint: str, corpus: Corpus, sizes: Sizes, folder: Path, say: Callable[[str], None]) -> Rows:
+    """The rows of one analysis' trial."""
+    from heartlens.models.load import load
+    from heartlens.models.nulls.unlearnt import LEARNT_NOTHING
+    from heartlens.models.subject import subject_of
+
+    subject = subject_of(load(checkpoint))
+    kind = subject.kind or "ecg"
+    pool = Pool(analysis, subject, corpus.windows(kind), folder)
+    about = {"checkpoint": subject.origin.checkpoint, **corpus.described(kind), "seeds": f"judged {JUDGED_SEED}, twins from {NULL_SEED} on"}
+    rows: Rows = []
+    for models in LEARNT_NOTHING:
+        n_models, n_sets = (sizes.n_models, sizes.n_sets) if models == SHUFFLED else (sizes.n_others, 1)
+        if n_models:
+            rows += [_row(outcome, about) for outcome in false_yes(pool, models, n_models, n_sets)]
+            for row in rows[-1:]:
+                say(_line(row))
+    for outcome in power(pool, trial_of(analysis).effects, sizes.n_power, sizes.n_sets):
+        rows.append(_row(outcome, about))
+        say(_line(rows[-1]))
+    return rows
+
+
+def _row(outcome: Outcome, about: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = outcome.rate.interval
+    measured = {"n_yes": outcome.rate.n_yes, "n": outcome.rate.n, "rate": outcome.rate.value, "low": low, "high": high}
+    asked = {"what": "power", "effect": outcome.effect.text, "wanted": outcome.effect.power} if outcome.effect else {"what": "false yes"}
+    return {
+        "part": outcome.analysis,
+        "rule": outcome.rule,
+        "fingerprint": outcome.fingerprint,
+        "models": outcome.kind,
+        **asked,
+        **measured,
+        "n_not_tested": outcome.n_not_tested,
+        "n_null_sets": outcome.n_null_sets,
+        **about,
+    }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    what = f"power, {row['effect']}" if row["what"] == "power" else f"false yes, {row['models']} models"
+    return f"{row['part']} {row['rule']}: {what}: {row['n_yes']} of {row['n']}, {row['rate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+
+
+def passes(row: Mapping[str, Any]) -> bool:
+    """Whether a row reaches what is wanted of it."""
+    if row["what"] == "false yes":
+        return bool(row["low"] <= MOST_FALSE_YES and row["high"] <= LEAST_UPPER)
+    return bool(row["rate"] >= row["wanted"])
+
+
+def stored(folder: Path) -> Rows:
+    """The published rows; none where there are none yet."""
+    path = folder / f"{NAME}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+
+
+def write(rows: Rows, folder: Path) -> None:
+    """Put rows in the place of those of the same parts, and write both files."""
+    parts = {row["part"] for row in rows}
+    together = sorted([row for row in stored(folder) if row["part"] not in parts] + rows, key=lambda row: row["part"])
+    write_text(folder / f"{NAME}.json", json.dumps({"rows": together}, indent=1) + "\n")
+    write_text(folder / f"{NAME}.md", page(together))
+
+
+INTRODUCTION = """# The trial of every verdict
+
+Made by `make calibrate` (`python -m heartlens.trial`); [calibration.json](calibration.json) holds the same numbers. Intervals are exact
+(Clopper & Pearson), 95 %. A test fails where this page is of other rules or corpora than the code's.
+
+Models that learnt nothing are judged as if each were the model, as the user runs the analysis, beside twins of which none is itself judged.
+One yes anywhere in the question (any head, any wave) is one false yes. Wanted: the interval's lower end at most 5 %, its upper end at most
+10 %. *Shuffled*: the model's weights in random order. *Random x S*: drawn anew, S times as large as at the start of training. *Rows*: each
+matrix's rows in random order. *Layers*: the trained blocks in random order, whose heads did learn: shown, not counted as a failure.
+"""
+TABLES = (
+    ("false yes", "## False yes", "wanted: 5 % within the interval, at most 10 %"),
+    ("power", "## Power", "effects of known size, put into shuffled models"),
+    ("coverage", "## Coverage of 95 % intervals", "simulated persons, where a yes is possible; wanted: 93 % or more"),
+)
+NOT_COUNTED = {"layers"}
+
+
+def page(rows: Rows) -> str:
+    """The rows as a page of tables."""
+    lines = [INTRODUCTION]
+    for what, title, note in TABLES:
+        chosen = [row for row in rows if row["what"] == what]
+        if chosen:
+            lines += [
+                f"{title}\n\n{note[0].upper()}{note[1:]}.\n",
+                "| part | rule | of | rate | interval | n | reached | setting |",
+                "|---" * 8 + "|",
+            ]
+            lines += [_cells(row) for row in chosen]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _cells(row: Mapping[str, Any]) -> str:
+    of = ", ".join(filter(None, (row.get("models"), row.get("effect"), f"wanted {row['wanted']:g}" if "wanted" in row else "")))
+    reached = "-" if row.get("models") in NOT_COUNTED else "yes" if passes(row) else "**no**"
+    setting = [f"{row['n_persons']} persons, {row['n_windows']} windows, {row['corpus']}"] if "corpus" in row else []
+    setting += [f"{row['checkpoint']}, {row['n_null_sets']} sets of twins"] if "checkpoint" in row else []
+    setting += [f"seeds: {row['seeds']}"] + ([f"rule {row['fingerprint']}"] if row["fingerprint"] else [])
+    setting += [f"{row['n_not_tested']} not tested"] if row.get("n_not_tested") else []
+    cells = (
+        row["part"],
+        row["rule"],
+        of,
+        f"{row['rate']:.3f}",
+        f"{row['low']:.3f} to {row['high']:.3f}",
+        row["n"],
+        reached,
+        "; ".join(setting),
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def stale(rows: Rows, rules: Mapping[str, Mapping[str, str]], corpora: Mapping[str, str]) -> list[str]:
+    """Why rows are not of the code's rules (fingerprint by part and rule) and corpora (hash by name): one line for each reason."""
+    reasons = []
+    for part, own in rules.items():
+        published_rules = {row["rule"]: row["fingerprint"] for row in rows if row["part"] == part}
+        for name, fingerprint in own.items():
+            if published_rules.get(name) != fingerprint:
+                how = "is of another rule" if name in published_rules else "has not been tried"
+                reasons.append(f"{part} {name} {how}; run `make calibrate`")
+    for row in rows:
+        if "corpus" in row and corpora.get(row["corpus"]) != row["corpus_sha256"]:
+            reasons.append(f"{row['part']} {row['rule']} was tried on another corpus ({row['corpus']}); run `make calibrate`")
+    return list(dict.fromkeys(reasons))

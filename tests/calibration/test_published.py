@@ -1,0 +1,66 @@
+"""The published trial (docs/calibration.json, docs/calibration.md) is of the code's rules and corpora."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from planted import model_of, random_state
+from test_small_trial import TRIED, small
+
+import heartlens
+from heartlens.analysis import run
+from heartlens.signals.simulate import simulated
+from heartlens.trial import answered
+from heartlens.trial.published import Corpus, analyses, page, passes, stale, stored, write
+
+DOCS = Path(heartlens.__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def rules():
+    """The fingerprint of every rule that the code has, by the class of its analysis: read off a summary, whatever it answers."""
+    model, windows = model_of(random_state()), simulated("ecg", n_records=2, windows_per_record=1)
+    summaries = {name: run(replace(small(analyses()[name]), n_twins=1), model, windows) for name in TRIED}
+    return {analyses()[name].__name__: {rule: each.rule for rule, each in answered(summary).items()} for name, summary in summaries.items()}
+
+
+@pytest.fixture(scope="module")
+def corpora():
+    described = [Corpus().described(kind) for kind in ("ecg", "ppg")]
+    return {each["corpus"]: each["corpus_sha256"] for each in described}
+
+
+def test_the_published_trial_is_of_the_codes_rules_and_corpora(rules, corpora):
+    assert stale(stored(DOCS), rules, corpora) == []
+
+
+def test_the_page_is_made_of_the_numbers():
+    assert (DOCS / "calibration.md").read_text(encoding="utf-8") == page(stored(DOCS))
+
+
+ROW = {"part": "Scan", "rule": "attends", "fingerprint": "a1", "what": "false yes", "models": "shuffled", "n_yes": 3, "n": 60, "rate": 0.05}
+ROW |= {"low": 0.01, "high": 0.14, "corpus": "simulated ecg", "corpus_sha256": "f0", "n_persons": 25, "n_windows": 25, "seeds": "1"}
+
+
+def test_another_rule_another_corpus_and_an_untried_rule_are_stale():
+    corpora = {"simulated ecg": "f0"}
+    assert stale([ROW], {"Scan": {"attends": "a1"}}, corpora) == []
+    assert stale([ROW], {"Scan": {"attends": "a2"}}, corpora) == ["Scan attends is of another rule; run `make calibrate`"]
+    assert stale([ROW], {"Scan": {"attends": "a1", "moves": "b1"}}, corpora) == ["Scan moves has not been tried; run `make calibrate`"]
+    assert "another corpus" in stale([ROW], {}, {"simulated ecg": "f1"})[0]
+    assert "another corpus" in stale([ROW], {}, {})[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_passed"), [(0.01, 0.09, True), (0.01, 0.14, False), (0.051, 0.09, False)], ids=["both", "upper end", "lower end"]
+)
+def test_a_false_yes_rate_must_reach_both_ends(low, high, is_passed):
+    assert passes(ROW | {"low": low, "high": high}) == is_passed
+
+
+def test_a_new_trial_replaces_the_rows_of_its_own_parts(tmp_path):
+    other = ROW | {"part": "Other"}
+    write([ROW, other], tmp_path)
+    write([ROW | {"n_yes": 0}], tmp_path)
+    assert [(row["part"], row["n_yes"]) for row in stored(tmp_path)] == [("Other", 3), ("Scan", 0)]
+    assert (tmp_path / "calibration.md").read_text(encoding="utf-8") == page(stored(tmp_path))
