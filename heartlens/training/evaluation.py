@@ -48,11 +48,6 @@ class Ranking:
     rule: str = "all records were scored by one model"
     scored: tuple[tuple[Int64[np.ndarray, " chosen"], Float[np.ndarray, "chosen output"]], ...] = ()
 
-    @property
-    def is_of_pairs(self) -> bool:
-        """Whether each record was left out alone, so that AUCs are of models of their own, trained without a pair of records."""
-        return self.rule == PAIRS
-
 
 FOLDS = "within each fold, whose records one model scored; the mean over the folds with both classes, weighted by their pairs"
 PAIRS = "leave-pair-out, since each record was left out alone: for every pair compared a model was trained without both"
@@ -64,7 +59,8 @@ def window_figures(
 ) -> Figures:
     """The figures of a task with a target a window, of windows and of records; AUCs compare what `ranking` says.
 
-    Where each record was left out alone no calibration error is given: that record's own class shifts the score it gets.
+    Of scores by several models no calibration error is given: leaving a record out shifts the scores it gets away from its own class, so
+    that the pooled scores of noise look worse calibrated than one model's (0.14 instead of 0.08, 20 records in five folds).
     """
     target, record = examples.target[:, 0], examples.record
     scored = ranking.scored or ((np.arange(len(record)), probability),)
@@ -90,7 +86,7 @@ def window_figures(
                 score[i], is_positive[i], BINS
             ),
         }
-        if ranking.is_of_pairs:
+        if ranking.scored:
             del statistics["calibration error"]
         figures |= {f"{unit} {name}": figure(each, owner, is_positive.astype(int), seed) for name, each in statistics.items()}
     return figures

@@ -36,9 +36,9 @@ def summary_of(
     steps = np.array(progressed.losses, float)
     data: dict[str, Any] = {each: (("source", "figure"), table[..., place]) for place, each in enumerate(("estimate", "low", "high"))}
     if drawn:
-        empty = np.concatenate([np.full((2, BINS), np.nan), np.zeros((1, BINS))])  # where calibration is not to be had (`Ranking`)
+        empty = np.concatenate([np.full((2, BINS), np.nan), np.zeros((1, BINS))])  # of several models (`window_figures`)
         curves = [
-            empty if verdict.ranking.is_of_pairs else calibration(verdict.probability[..., 0].ravel(), (examples.target == 1).ravel())
+            empty if verdict.ranking.scored else calibration(verdict.probability[..., 0].ravel(), (examples.target == 1).ravel())
             for verdict in drawn
         ]
         data["calibration"] = (("source", "part", "bin"), np.stack(curves))
@@ -97,13 +97,14 @@ METHODS = (
     "when training stopped and the threshold",
     "intervals: 95 %, bias-corrected and accelerated bootstrap over records, resampled within their class",
     "record figures judge the mean probability of a record's windows; event figures match one to one within 0.15 s",
-    "accuracy at 0.5 and the calibration show whether a probability can be taken at its word",
+    "accuracy at 0.5, the Brier score and the calibration show whether a probability can be taken at its word; calibration is of one model's "
+    "probabilities only, not of several folds'",
 )
 
 
 def _sentences(summary: xr.Dataset) -> list[str]:
     main = next(name for name in ("window AUC", "event f1") if name in summary["figure"].values)
-    wanted = (main, "record AUC", "record accuracy at 0.5", "record calibration error")
+    wanted = (main, "record AUC", "record accuracy at 0.5", "record Brier")
     names = [name for name in wanted if name in summary["figure"].values]
     lines = []
     for source in summary["source"].values:

@@ -115,12 +115,13 @@ def test_an_auc_within_models_is_the_weighted_mean_of_theirs():
     assert one(twice) == pytest.approx(detection.auc(score[twice], positive[record[twice]]))
 
 
-def test_left_out_alone_no_calibration_is_told():
-    examples, judged = noise(0, "records")
+@pytest.mark.parametrize(("folds", "rule"), [("5", "within each fold"), ("records", "leave-pair-out")])
+def test_of_several_models_no_calibration_is_told(folds, rule):
+    examples, judged = noise(0, folds)
     figures = window_figures(judged.probability[:, 0], judged.threshold, examples, 0, judged.ranking)
     assert "record AUC" in figures
     assert not any("calibration" in name for name in figures)
-    assert "leave-pair-out" in judged.ranking.rule
+    assert rule in judged.ranking.rule
     assert np.isfinite(figures["record AUC"].low)
 
 
