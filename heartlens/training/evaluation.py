@@ -136,8 +136,7 @@ def _of_several(
     called, n_classes = probability.argmax(axis=1), probability.shape[1]
     _, first, place = np.unique(record, return_index=True, return_inverse=True)
     aucs = [
-        auc_within([(place[which], score[:, each]) for which, score in scored], target[first] == each, record)
-        for each in range(n_classes)
+        auc_within([(place[which], score[:, each]) for which, score in scored], target[first] == each, record) for each in range(n_classes)
     ]
 
     def over_classes(of_class: Callable[[int, np.ndarray], float]) -> Statistic:

@@ -133,15 +133,20 @@ def _verdicts(judged: Judged | None, trainer: Trainer, validation: list[str], tu
     """Of all windows out of fold; without folds, of the final model on all windows, its figures those of the validation records."""
     examples, seed = trainer.examples, trainer.options.seed
     if judged is not None:
-        return [Verdict(OUT_OF_FOLD, figures_of(judged.probability, judged.threshold, examples, seed, judged.ranking), judged.probability, judged.ranking)]
+        return [
+            Verdict(
+                OUT_OF_FOLD,
+                figures_of(judged.probability, judged.threshold, examples, seed, judged.ranking),
+                judged.probability,
+                judged.ranking,
+            )
+        ]
     said, held = trainer.said(tuned, np.arange(len(examples))), examples.where(validation)
     of_held = figures_of(said[held], np.full(len(held), threshold), examples.of(held), seed)
     return [Verdict("validation records (they chose stop and threshold)", of_held, said)]
 
 
-def figures_of(
-    probability: Probability, threshold: np.ndarray, examples: Examples, seed: int, ranking: Ranking = ONE_MODEL
-) -> Figures:
+def figures_of(probability: Probability, threshold: np.ndarray, examples: Examples, seed: int, ranking: Ranking = ONE_MODEL) -> Figures:
     """The figures that fit the task."""
     if examples.last_only:
         return window_figures(probability[:, 0], threshold, examples, seed, ranking)

@@ -97,8 +97,8 @@ METHODS = (
     "when training stopped and the threshold",
     "intervals: 95 %, bias-corrected and accelerated bootstrap over records, resampled within their class",
     "record figures judge the mean probability of a record's windows; event figures match one to one within 0.15 s",
-    "accuracy at 0.5, the Brier score and the calibration show whether a probability can be taken at its word; calibration is of one model's "
-    "probabilities only, not of several folds'",
+    "accuracy at 0.5, the Brier score and the calibration show whether a probability can be taken at its word; calibration is given for "
+    "the probabilities of one model, not for those of several folds' models together",
 )
 
 
@@ -119,8 +119,8 @@ def _cautions(summary: xr.Dataset) -> list[str]:
         lines.append(f"{summary.attrs['n_records']} records only: the intervals are wide for that reason")
     if PAIRS in summary.attrs["auc_rules"]:
         lines.append(
-            "each record was left out alone: a model that learnt nothing is then wrong more often than right, so that accuracies, sensitivity "
-            "and specificity are too low; the AUC is not, and --folds 5 has neither fault"
+            "each record was left out alone: a model that learnt nothing is then wrong more often than right, so that accuracy, "
+            "sensitivity and specificity are too low; the AUC is not"
         )
     if summary.attrs["data_is_simulated"]:
         lines.append("measured on simulated signals: nothing is said of people")

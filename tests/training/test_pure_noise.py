@@ -14,7 +14,6 @@ from heartlens.training.finetune import Finetune, Tuned
 from heartlens.training.judged import Trainer, compared_pairs, cross_validated
 from heartlens.training.run_folder import Progressed, RunFolder
 
-
 PROGRESSED = Progressed()
 
 
@@ -54,7 +53,7 @@ def noise(seed, folds, n=20, n_windows=2):
 
 def aucs(examples, judged):
     """By the ranking, by window; and of pooled scores."""
-    names, first, place = np.unique(examples.record, return_index=True, return_inverse=True)
+    _, first, place = np.unique(examples.record, return_index=True, return_inverse=True)
     scored = [(place[which], said[:, 0]) for which, said in judged.ranking.scored]
     everyone = np.arange(len(examples))
     positive = examples.target[:, 0] == 1
