@@ -2,7 +2,7 @@
 
 `effect = (sum over records of the readout ablated - intact) / (sum of what it is divided by)`: nats a token, a logit a window, missed
 beats a true beat (`models/readouts.py`); for AUC, F1 and calibration the difference of the two. `wave_ratio`: effect on the cross-entropy
-inside a wave over that outside it. A head *matters* if q < 0.05 (records' changes with random signs, two-sided; Benjamini-Hochberg over
+inside a wave over that outside it. A head *matters* if q < 0.05 (changes by record, `inference/paired.py`; Benjamini-Hochberg over
 heads x readouts x hows) and the 95 % intervals over records of its effect and of `excess`, the effect less the mean one of the `n_matched`
 heads that add as much to the stream (the nearest norms of z W_O), lie on the same side of 0. `null_high`, the 95 % quantile over
 weight-randomised twins of a twin's largest effect, stands beside and decides nothing: who predicts nothing may lose any number. Layers

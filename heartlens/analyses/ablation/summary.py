@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.ablation.tests import Records, Tested, effects_of, intact_of, tested
-from heartlens.measures.paired import nearest, ratio_of_effects, settled
+from heartlens.inference.paired import nearest, ratio_of_effects, settled
 from heartlens.measures.resample import q_values, upper_quantile
 
 if TYPE_CHECKING:
@@ -145,6 +145,6 @@ def _wave_ratios(sums: xr.Dataset, records: Records) -> dict[str, Any]:
     for values in (change, np.broadcast_to(records.bottom[:, None], change.shape)):
         within = values[..., inside]
         pairs.append(np.stack([within, values[..., [every]] - within]))
-    found = zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(*pairs, seed=records.seed), strict=True)
+    found = zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(*pairs), strict=True)
     placed = {name: (("wave", *axes), np.moveaxis(values, -1, 0).reshape(-1, *shape)) for name, values in found}
     return placed | {"wave": waves}

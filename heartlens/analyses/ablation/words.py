@@ -168,18 +168,19 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     matched = options.get("n_matched", 3)
     return (
         "Effect: sums over records, ablated minus intact, over what the readout is divided by (tokens, windows, true beats); of AUC, F1 "
-        "and calibration the difference. Interval: 95 %, BCa over records (AUC and the like: resampled within their label).",
+        "and calibration the difference. Interval: 95 %, BCa over records (AUC and the like: jackknife within their label, Student's t).",
         f"How: zero; mean of {options.get('n_reference', 16)} reference windows at the same place; resample: a reference window's of "
         "another record; mean-by-phase: their mean at the same phase of the cycle.",
-        "p: each record's change with a random sign (AUC, F1: its two versions swapped), two-sided; q: Benjamini-Hochberg over heads x "
+        "p: of a mean the larger one of random signs and of a t-test that allows for skewness (AUC, F1: versions of records swapped), "
+        "two-sided; q: Benjamini-Hochberg over heads x "
         "readouts x hows (MLPs and layers each by themselves).",
         f"Controls: the mean effect of the {matched} heads whose output norm |z W_O| on the same windows is nearest; excess: the effect "
         "beyond it.",
         "Matters: q < 0.05, and the intervals of the effect and of the excess on the same side of 0. Twins: the 95 % quantile, over models "
         "of random or shuffled weights, of a twin's largest absolute effect; it decides nothing, since a model that predicts nothing may "
         "lose or gain any number.",
-        "Wave ratio: effect on the cross-entropy for each predicted token inside a wave over that for each one outside; not given where "
-        "the interval of the latter holds 0. Interval: percentiles over resampled records.",
+        "Wave ratio: effect on the cross-entropy for each predicted token inside a wave over that for each one outside. Interval: "
+        "Fieller's (1954); unbounded where the latter may be 0.",
         f"Records are called positive from a mean probability of {options.get('threshold', 0.5):g} on. Layers and heads are numbered "
         "from 1.",
     )
