@@ -101,9 +101,9 @@ def auc(score: Pair, positive: Bool[np.ndarray, " record"]) -> Merit:
     return merit
 
 
-def auc_step(positive: Bool[np.ndarray, " record"]) -> float:
+def auc_step(positive: Bool[np.ndarray, " record"], negative: Bool[np.ndarray, " record"]) -> float:
     """What one pair of a positive and a negative record is worth in an AUC; 0 where there is no pair."""
-    n_pairs = int(positive.sum()) * int((~positive).sum())
+    n_pairs = int(positive.sum()) * int(negative.sum())
     return 1 / n_pairs if n_pairs else 0.0
 
 

@@ -70,26 +70,24 @@ def window_figures(
     names, first, place = np.unique(record, return_index=True, return_inverse=True)
     by_window = [(place[which], score[:, 0]) for which, score in scored]
     by_record = [(np.unique(owner), detection.by_record(score, owner)[1]) for owner, score in by_window]
+    aucs = [auc_within(compared, positive[first], owner) for compared, owner in ((by_window, record), (by_record, names))]
+    of_windows = _of_two(probability[:, 0], positive, threshold, record, aucs[0], seed)
     mean, mean_threshold = (detection.by_record(values, record)[1] for values in (probability[:, 0], threshold))
-    figures = {}
-    for unit, score, is_positive, limit, owner, compared in (
-        ("window", probability[:, 0], positive, threshold, record, by_window),
-        ("record", mean, positive[first], mean_threshold, names, by_record),
-    ):
-        above = (score >= limit).astype(float)  # each window against the threshold of its own fold
-        statistics: dict[str, Statistic] = {
-            "AUC": auc_within(compared, positive[first], owner),
-            **{name: _rate(name, above, is_positive, 0.5) for name in ("sensitivity", "specificity", "f1", "accuracy")},
-            "accuracy at 0.5": _rate("accuracy", score, is_positive, 0.5),
-            "Brier": lambda i, score=score, is_positive=is_positive: detection.brier(score[i], is_positive[i]),
-            "calibration error": lambda i, score=score, is_positive=is_positive: detection.expected_calibration_error(
-                score[i], is_positive[i], BINS
-            ),
-        }
-        if ranking.scored:
-            del statistics["calibration error"]
-        figures |= {f"{unit} {name}": figure(each, owner, is_positive.astype(int), seed) for name, each in statistics.items()}
-    return figures
+    of_records = _of_two(mean, positive[first], mean_threshold, names, aucs[1], seed)
+    figures = {f"{unit} {name}": value for unit, of in (("window", of_windows), ("record", of_records)) for name, value in of.items()}
+    return {name: value for name, value in figures.items() if not (ranking.scored and "calibration" in name)}
+
+
+def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, record: np.ndarray, auc: Statistic, seed: int) -> Figures:
+    above = (score >= threshold).astype(float)  # each window against the threshold of its own fold
+    statistics: dict[str, Statistic] = {
+        "AUC": auc,
+        **{name: _rate(name, above, positive, 0.5) for name in ("sensitivity", "specificity", "f1", "accuracy")},
+        "accuracy at 0.5": _rate("accuracy", score, positive, 0.5),
+        "Brier": lambda i: detection.brier(score[i], positive[i]),
+        "calibration error": lambda i: detection.expected_calibration_error(score[i], positive[i], BINS),
+    }
+    return {name: figure(statistic, record, positive.astype(int), seed) for name, statistic in statistics.items()}
 
 
 def auc_within(

@@ -123,7 +123,7 @@ def test_the_interval_of_a_difference_of_means_is_welchs():
 
 def test_a_figure_that_no_record_moves_may_still_be_a_step_off():
     same = np.stack([SCORE[0]] * 2)
-    step = auc_step(POSITIVE)
+    step = auc_step(POSITIVE, ~POSITIVE)
     assert step == 1 / (8 * 16)
     found = change(auc(same, POSITIVE), DRAWS, step)
     assert (found.low, found.high, found.p_value) == (-step, step, 1)
@@ -139,7 +139,7 @@ def test_the_interval_of_a_change_of_auc_covers_it(n, shared):
     covered = []
     for common, *own in rng.normal(size=(400, 3, sum(n))):
         score = np.sqrt(shared) * common + np.sqrt(1 - shared) * np.stack(own) + apart[:, None] * positive
-        found = change(auc(score, positive), drawn, auc_step(positive))
+        found = change(auc(score, positive), drawn, auc_step(positive, ~positive))
         covered.append(found.low <= 0.80 - 0.87 <= found.high)
     assert np.mean(covered) >= 0.93 - 0.025
 

@@ -106,9 +106,9 @@ def tested(ablated: np.ndarray, records: Records) -> Tested:
     low, high = interval_over_records(change, bottom, seed=records.seed)
     p_value = paired.p_values_of_change(change, seed=records.seed, n_permutations=records.n_permutations)
     plain = (over(change.sum(axis=0), bottom.sum(axis=0)), low, high, np.where(np.isnan(low), np.nan, p_value))
-    step = {f"{records.names[0].split('_')[0]}_auc": paired.auc_step(records.positive[records.chosen] == 1)} if records.merits[1:] else {}
+    step = 0.0 if records.positive is None else paired.auc_step(records.positive == 1, records.positive == 0)
     changes = [
-        [paired.change(records.merit(name, variant), records.draws, step.get(name, 0.0)) for name in records.merits]
+        [paired.change(records.merit(name, variant), records.draws, step if name.endswith("_auc") else 0.0) for name in records.merits]
         for variant in np.moveaxis(ablated, 1, 0)
     ]
     merits = (np.array([[getattr(one, name) for one in row] for row in changes]).reshape(len(changes), -1) for name in NAMES)
