@@ -41,6 +41,7 @@ AXES = {
     "swapped": "what of the last block is the base's or the fine-tuned model's: a head, the attention's bias, MLP, final norm",
     "d_model": "a coordinate of the residual stream",
     "how": "what replaces an activation that is taken away: zero, its mean, another record's, its mean at the same phase",
+    "reference": "a batch of windows that replacing activations are taken from; no two batches share a record",
     "readout": "what a model's outputs say: nats, amplitude error, a logit, an AUC, missed beats (models/readouts.py)",
     "end": "from which end layers are taken away one after the other: first, last",
     "n_layers_removed": "how many layers are taken away at once",

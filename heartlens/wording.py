@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-NO_INTERVAL, NOT_MEASURED = "no interval", "not measured"
+NO_INTERVAL, NOT_MEASURED, UNBOUNDED = "no interval", "not measured", "unbounded"
 
 
 def number(value: Any, form: str = ".2f") -> str:
@@ -18,9 +18,11 @@ def number(value: Any, form: str = ".2f") -> str:
 def interval(low: Any, high: Any, form: str = ".2f") -> str:
     """An interval.
 
-    >>> interval(0.1, 0.25), interval(float("nan"), float("nan"))
-    ('0.10 to 0.25', 'no interval')
+    >>> interval(0.1, 0.25), interval(float("nan"), float("nan")), interval(-math.inf, math.inf)
+    ('0.10 to 0.25', 'no interval', 'unbounded')
     """
+    if math.isinf(float(low)) and math.isinf(float(high)):
+        return UNBOUNDED
     return NO_INTERVAL if math.isnan(float(low)) else f"{float(low):{form}} to {float(high):{form}}"
 
 

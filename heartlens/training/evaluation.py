@@ -2,13 +2,17 @@
 
 A record's probability is the mean of its windows'. The threshold is never chosen on what it is judged by. With more than two classes,
 AUC and F1 are means over classes, each against the rest.
+
+An AUC compares scores of one model only. Scores of different folds' models have different offsets: a model that was trained without a
+positive record has seen fewer positives and gives lower scores, so that pooled scores of pure noise have an AUC far below 0.5 (Parker,
+Gunter & Bedo 2007; Airola et al. 2011). A `Ranking` says which scores are compared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 
 from heartlens.measures import detection
 from heartlens.training.examples import Examples
@@ -30,26 +34,54 @@ class Figure:
 
 
 Figures = dict[str, Figure]
+Statistic = Callable[[np.ndarray], float]  # of the indices of windows
 Threshold = Float[np.ndarray, " window"]  # of the fold that each window was judged in
 
 
-def window_figures(probability: Float[np.ndarray, "window output"], threshold: Threshold, examples: Examples, seed: int) -> Figures:
-    """The figures of a task with a target a window, of windows and of records."""
+@dataclass(frozen=True)
+class Ranking:
+    """Which scores AUCs compare, and the `rule` in words: for each model the windows that it scored and did not see, and their scores.
+
+    Without `scored`, all scores are of one model.
+    """
+
+    rule: str = "all records were scored by one model"
+    scored: tuple[tuple[Int64[np.ndarray, " chosen"], Float[np.ndarray, "chosen output"]], ...] = ()
+
+
+FOLDS = "within each fold, whose records one model scored; the mean over the folds with both classes, weighted by their pairs"
+PAIRS = "leave-pair-out, since each record was left out alone: for every pair compared a model was trained without both"
+ONE_MODEL = Ranking()
+
+
+def window_figures(
+    probability: Float[np.ndarray, "window output"], threshold: Threshold, examples: Examples, seed: int, ranking: Ranking = ONE_MODEL
+) -> Figures:
+    """The figures of a task with a target a window, of windows and of records; AUCs compare what `ranking` says.
+
+    Of scores by several models no calibration error is given: leaving a record out shifts the scores it gets away from its own class, so
+    that the pooled scores of noise look worse calibrated than one model's (0.14 instead of 0.08, 20 records in five folds).
+    """
     target, record = examples.target[:, 0], examples.record
+    scored = ranking.scored or ((np.arange(len(record)), probability),)
     if len(examples.classes) > 2:
-        return _of_several(probability, target, record, seed)
-    score, positive = probability[:, 0], target == 1
-    figures = {f"window {name}": value for name, value in _of_two(score, positive, threshold, record, seed).items()}
-    names, first = np.unique(record, return_index=True)
-    mean, mean_threshold = (detection.by_record(values, record)[1] for values in (score, threshold))
-    by_record = _of_two(mean, positive[first], mean_threshold, names, seed)
-    return figures | {f"record {name}": value for name, value in by_record.items()}
+        return _of_several(probability, target, record, scored, seed)
+    positive = target == 1
+    names, first, place = np.unique(record, return_index=True, return_inverse=True)
+    by_window = [(place[which], score[:, 0]) for which, score in scored]
+    by_record = [(np.unique(owner), detection.by_record(score, owner)[1]) for owner, score in by_window]
+    aucs = [auc_within(compared, positive[first], owner) for compared, owner in ((by_window, record), (by_record, names))]
+    of_windows = _of_two(probability[:, 0], positive, threshold, record, aucs[0], seed)
+    mean, mean_threshold = (detection.by_record(values, record)[1] for values in (probability[:, 0], threshold))
+    of_records = _of_two(mean, positive[first], mean_threshold, names, aucs[1], seed)
+    figures = {f"{unit} {name}": value for unit, of in (("window", of_windows), ("record", of_records)) for name, value in of.items()}
+    return {name: value for name, value in figures.items() if not (ranking.scored and "calibration" in name)}
 
 
-def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, record: np.ndarray, seed: int) -> Figures:
+def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, record: np.ndarray, auc: Statistic, seed: int) -> Figures:
     above = (score >= threshold).astype(float)  # each window against the threshold of its own fold
-    statistics: dict[str, Callable[[np.ndarray], float]] = {
-        "AUC": lambda i: detection.auc(score[i], positive[i]),
+    statistics: dict[str, Statistic] = {
+        "AUC": auc,
         **{name: _rate(name, above, positive, 0.5) for name in ("sensitivity", "specificity", "f1", "accuracy")},
         "accuracy at 0.5": _rate("accuracy", score, positive, 0.5),
         "Brier": lambda i: detection.brier(score[i], positive[i]),
@@ -58,25 +90,65 @@ def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, reco
     return {name: figure(statistic, record, positive.astype(int), seed) for name, statistic in statistics.items()}
 
 
-def _rate(name: str, score: np.ndarray, positive: np.ndarray, threshold: float) -> Callable[[np.ndarray], float]:
+def auc_within(
+    scored: Sequence[tuple[Int64[np.ndarray, " score"], Float[np.ndarray, " score"]]],
+    positive: Bool[np.ndarray, " record"],
+    record: Shaped[np.ndarray, " window"],
+) -> Statistic:
+    """The share of pairs of a positive and a negative record's scores, both of one model, that the positive's wins (ties half).
+
+    `scored` has for each model the places of the records (in the sorted names) and their scores. The statistic is of indices of windows;
+    a record that a resample holds twice counts twice. NaN where nothing is compared.
+    """
+    _, place = np.unique(record, return_inverse=True)
+    n_windows = np.bincount(place)
+    row_of, column_of = np.cumsum(positive) - 1, np.cumsum(~positive) - 1
+    won, compared = np.zeros((2, int(positive.sum()), int((~positive).sum())))
+    for owner, score in scored:
+        column, against = column_of[owner[~positive[owner]]], score[~positive[owner]]
+        for each in np.unique(owner[positive[owner]]):
+            own = score[owner == each][:, None]
+            wins = ((own > against) + (own == against) / 2).sum(axis=0)
+            won[row_of[each]] += np.bincount(column, wins, won.shape[1])
+            compared[row_of[each]] += np.bincount(column, minlength=won.shape[1]) * len(own)
+
+    def auc(i: np.ndarray) -> float:
+        times = np.bincount(place[i], minlength=len(n_windows)) / n_windows
+        n_pairs = times[positive] @ compared @ times[~positive]
+        return float(times[positive] @ won @ times[~positive] / n_pairs) if n_pairs else float("nan")
+
+    return auc
+
+
+def _rate(name: str, score: np.ndarray, positive: np.ndarray, threshold: float) -> Statistic:
     return lambda i: float(getattr(detection.rates(score[i], positive[i], threshold), name))
 
 
-def _of_several(probability: np.ndarray, target: Int64[np.ndarray, " window"], record: np.ndarray, seed: int) -> Figures:
+def _of_several(
+    probability: np.ndarray,
+    target: Int64[np.ndarray, " window"],
+    record: np.ndarray,
+    scored: Sequence[tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> Figures:
     called, n_classes = probability.argmax(axis=1), probability.shape[1]
+    _, first, place = np.unique(record, return_index=True, return_inverse=True)
+    aucs = [
+        auc_within([(place[which], score[:, each]) for which, score in scored], target[first] == each, record) for each in range(n_classes)
+    ]
 
-    def over_classes(of_class: Callable[[int, np.ndarray], float]) -> Callable[[np.ndarray], float]:
+    def over_classes(of_class: Callable[[int, np.ndarray], float]) -> Statistic:
         return lambda i: float(np.mean([of_class(each, i) for each in range(n_classes)]))
 
-    statistics: dict[str, Callable[[np.ndarray], float]] = {
-        "AUC": over_classes(lambda each, i: detection.auc(probability[i, each], target[i] == each)),
+    statistics: dict[str, Statistic] = {
+        "AUC": over_classes(lambda each, i: aucs[each](i)),
         "f1": over_classes(lambda each, i: detection.rates((called[i] == each).astype(float), target[i] == each, 0.5).f1),
         "accuracy": lambda i: float((called[i] == target[i]).mean()),
     }
     return {f"window {name}": figure(statistic, record, target, seed) for name, statistic in statistics.items()}
 
 
-def figure(statistic: Callable[[np.ndarray], float], record: Shaped[np.ndarray, " window"], label: np.ndarray | None, seed: int) -> Figure:
+def figure(statistic: Statistic, record: Shaped[np.ndarray, " window"], label: np.ndarray | None, seed: int) -> Figure:
     """A statistic of windows, given by their indices, with its interval."""
     low, high = detection.record_interval(statistic, record, label, seed=seed, n_resamples=RESAMPLES)
     return Figure(statistic(np.arange(len(record))), low, high)

@@ -28,7 +28,7 @@ from heartlens.training import finetune
 from heartlens.training.beats import event_figures
 from heartlens.training.card import tuned_card
 from heartlens.training.command import accelerator, add_data, add_run, options_of, reporter
-from heartlens.training.evaluation import Figures, window_figures
+from heartlens.training.evaluation import ONE_MODEL, Figures, Ranking, window_figures
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Finetune, Probability
 from heartlens.training.finetune_report import Verdict, findings, plot, summary_of
@@ -133,16 +133,23 @@ def _verdicts(judged: Judged | None, trainer: Trainer, validation: list[str], tu
     """Of all windows out of fold; without folds, of the final model on all windows, its figures those of the validation records."""
     examples, seed = trainer.examples, trainer.options.seed
     if judged is not None:
-        return [Verdict(OUT_OF_FOLD, figures_of(judged.probability, judged.threshold, examples, seed), judged.probability)]
+        return [
+            Verdict(
+                OUT_OF_FOLD,
+                figures_of(judged.probability, judged.threshold, examples, seed, judged.ranking),
+                judged.probability,
+                judged.ranking,
+            )
+        ]
     said, held = trainer.said(tuned, np.arange(len(examples))), examples.where(validation)
     of_held = figures_of(said[held], np.full(len(held), threshold), examples.of(held), seed)
     return [Verdict("validation records (they chose stop and threshold)", of_held, said)]
 
 
-def figures_of(probability: Probability, threshold: np.ndarray, examples: Examples, seed: int) -> Figures:
+def figures_of(probability: Probability, threshold: np.ndarray, examples: Examples, seed: int, ranking: Ranking = ONE_MODEL) -> Figures:
     """The figures that fit the task."""
     if examples.last_only:
-        return window_figures(probability[:, 0], threshold, examples, seed)
+        return window_figures(probability[:, 0], threshold, examples, seed, ranking)
     return event_figures(probability[..., 0], threshold=threshold, examples=examples, seed=seed)
 
 

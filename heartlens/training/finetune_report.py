@@ -9,7 +9,7 @@ import xarray as xr
 from heartlens import figures
 from heartlens.findings import Findings
 from heartlens.provenance import versions
-from heartlens.training.evaluation import Figures, calibration
+from heartlens.training.evaluation import BINS, ONE_MODEL, PAIRS, Figures, Ranking, calibration
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Finetune, Probability
 from heartlens.training.run_folder import Progressed
@@ -17,11 +17,12 @@ from heartlens.training.run_folder import Progressed
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of all windows by one source (the folds' models, a released checkpoint), and the figures of that."""
+    """What is said of all windows by one source (the folds' models, a released checkpoint), the figures of that, and what AUCs compare."""
 
     source: str
     figures: Figures
     probability: Probability
+    ranking: Ranking = ONE_MODEL
 
 
 def summary_of(
@@ -35,7 +36,11 @@ def summary_of(
     steps = np.array(progressed.losses, float)
     data: dict[str, Any] = {each: (("source", "figure"), table[..., place]) for place, each in enumerate(("estimate", "low", "high"))}
     if drawn:
-        curves = [calibration(verdict.probability[..., 0].ravel(), (examples.target == 1).ravel()) for verdict in drawn]
+        empty = np.concatenate([np.full((2, BINS), np.nan), np.zeros((1, BINS))])  # of several models (`window_figures`)
+        curves = [
+            empty if verdict.ranking.scored else calibration(verdict.probability[..., 0].ravel(), (examples.target == 1).ravel())
+            for verdict in drawn
+        ]
         data["calibration"] = (("source", "part", "bin"), np.stack(curves))
     data |= {name: (("step",), steps[:, place]) for place, name in ((2, "train_loss"), (3, "validation_loss"))}
     coordinates = {"source": sources, "figure": names, "step": steps[:, 0], "part": ["predicted", "observed", "count"]}
@@ -47,6 +52,7 @@ def summary_of(
         "n_records": len(examples.records),
         "n_windows": len(examples),
         "data_sources": examples.source,
+        "auc_rules": "\n".join(f"AUC, {verdict.source}: {verdict.ranking.rule}" for verdict in verdicts) if examples.last_only else "",
         "data_is_simulated": int(examples.source.startswith("simulated")),
         "versions": str(versions()),
     }
@@ -63,7 +69,7 @@ def plot(summary: xr.Dataset) -> figures.Page:
         figures.curves(left, summary["step"].values, curves, "step", "loss (nats)")
         if "calibration" in summary:
             points = {str(source): summary["calibration"].sel(source=source).values for source in summary["source"].values}
-            figures.reliability(right, points)
+            figures.reliability(right, {source: curve for source, curve in points.items() if curve[2].any()})
         else:
             right.set_axis_off()
     return page
@@ -82,7 +88,7 @@ def findings(summary: xr.Dataset) -> Findings:
         columns=("figure", *map(str, summary["source"].values)),
         rows=tuple(rows),
         cautions=tuple(_cautions(summary)),
-        methods=METHODS,
+        methods=(*METHODS, *filter(None, str(summary.attrs["auc_rules"]).splitlines())),
     )
 
 
@@ -91,13 +97,14 @@ METHODS = (
     "when training stopped and the threshold",
     "intervals: 95 %, bias-corrected and accelerated bootstrap over records, resampled within their class",
     "record figures judge the mean probability of a record's windows; event figures match one to one within 0.15 s",
-    "accuracy at 0.5 and the calibration show whether a probability can be taken at its word",
+    "accuracy at 0.5, the Brier score and the calibration show whether a probability can be taken at its word; calibration is given for "
+    "the probabilities of one model, not for those of several folds' models together",
 )
 
 
 def _sentences(summary: xr.Dataset) -> list[str]:
     main = next(name for name in ("window AUC", "event f1") if name in summary["figure"].values)
-    wanted = (main, "record AUC", "record accuracy at 0.5", "record calibration error")
+    wanted = (main, "record AUC", "record accuracy at 0.5", "record Brier")
     names = [name for name in wanted if name in summary["figure"].values]
     lines = []
     for source in summary["source"].values:
@@ -110,6 +117,11 @@ def _cautions(summary: xr.Dataset) -> list[str]:
     lines = ["not a medical device; figures hold for recordings like these"]
     if summary.attrs["n_records"] < 100:
         lines.append(f"{summary.attrs['n_records']} records only: the intervals are wide for that reason")
+    if PAIRS in summary.attrs["auc_rules"]:
+        lines.append(
+            "each record was left out alone: a model that learnt nothing is then wrong more often than right, so that accuracy, "
+            "sensitivity and specificity are too low; the AUC is not"
+        )
     if summary.attrs["data_is_simulated"]:
         lines.append("measured on simulated signals: nothing is said of people")
     return lines

@@ -1,7 +1,13 @@
-"""Cross-validation: what is said of every window by a model that never saw its record, and the threshold its validation records chose."""
+"""Cross-validation: what is said of every window by a model that never saw its record, and the threshold its validation records chose.
 
-from collections.abc import Iterator
+AUCs compare scores of one model only (`evaluation.Ranking`): those of one fold. Where no fold has two classes (each record left out alone)
+further models are trained, each without a pair of records of two classes (leave-pair-out, Airola et al. 2011): every record of the larger
+class is compared with at least one of the smaller, and with as many as about one further training a record allows.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,6 +18,7 @@ from heartlens.converters.sizes import sizes_of
 from heartlens.measures.detection import best_threshold
 from heartlens.refusal import Refusal
 from heartlens.training.beats import best_event_threshold
+from heartlens.training.evaluation import FOLDS, PAIRS, Ranking
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Finetune, Probability, Tuned, fit, predict
 from heartlens.training.folds import folds
@@ -22,10 +29,11 @@ from heartlens.training.tasks import trained_from
 
 @dataclass(frozen=True)
 class Judged:
-    """Probabilities of all windows, the threshold of each (NaN with several classes), and how each fold's training went."""
+    """Probabilities of all windows, the threshold of each (NaN with several classes), what AUCs compare, and how each training went."""
 
     probability: Probability
     threshold: Float[np.ndarray, " window"]
+    ranking: Ranking
     trainings: tuple[Progressed, ...]
 
 
@@ -72,21 +80,43 @@ def n_folds(options: Finetune, n_records: int) -> int:
 def cross_validated(trainer: Trainer, report: Report) -> Judged:
     """Every window judged by the model of the fold that left its record out."""
     examples = trainer.examples
+    class_of = examples.class_of_record()
     outputs = 1 if len(examples.classes) == 2 else len(examples.classes)
     probability = np.full((len(examples), examples.target.shape[1], outputs), np.nan, np.float32)
     threshold = np.full(len(examples), np.nan)
-    trainings = []
-    for which, tuned in _each_fold(trainer, report):
-        probability[which], threshold[which] = trainer.said(tuned, which), trainer.threshold(tuned)
+    trainings, by_fold, by_pair = [], [], []
+    left_out = folds(class_of, n_folds(trainer.options, len(class_of)), trainer.options.seed)
+    for which, made, tuned in _each_without(trainer, "folds", left_out, report):
+        probability[which], threshold[which] = made.said(tuned, which), made.threshold(tuned)
         trainings.append(tuned.progressed)
-    return Judged(probability, threshold, tuple(trainings))
+        by_fold.append((which, probability[which, 0]))
+    if not examples.last_only or any(len({class_of[record] for record in fold}) > 1 for fold in left_out):
+        return Judged(probability, threshold, Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
+    for which, made, tuned in _each_without(trainer, "pairs", compared_pairs(class_of, trainer.options.seed), report):
+        trainings.append(tuned.progressed)
+        by_pair.append((which, made.said(tuned, which)[:, 0]))
+    return Judged(probability, threshold, Ranking(PAIRS, tuple(by_pair)), tuple(trainings))
 
 
-def _each_fold(trainer: Trainer, report: Report) -> Iterator[tuple[np.ndarray, Tuned]]:
-    class_of = trainer.examples.class_of_record()
-    dealt = folds(class_of, n_folds(trainer.options, len(class_of)), trainer.options.seed)
-    for number, left_out in enumerate(dealt, 1):
-        folder = RunFolder(trainer.folder.path / "folds" / str(number))
+def compared_pairs(class_of: Mapping[str, int], seed: int) -> list[list[str]]:
+    """Pairs of records of two classes. Each record of either class's larger side is in at least one; about as many pairs as records."""
+    rng = np.random.default_rng((seed, 5))
+    labels = sorted(set(class_of.values()))
+    by_label = [rng.permutation([record for record in class_of if class_of[record] == label]).tolist() for label in labels]
+    sides = [sorted(both, key=len) for both in combinations(by_label, 2)]
+    n_rounds = max(1, len(class_of) // sum(len(larger) for _, larger in sides))
+    return [
+        [smaller[(place + turn) % len(smaller)], record]
+        for smaller, larger in sides
+        for turn in range(min(n_rounds, len(smaller)))
+        for place, record in enumerate(larger)
+    ]
+
+
+def _each_without(trainer: Trainer, name: str, left_out: list[list[str]], report: Report) -> Iterator[tuple[np.ndarray, Trainer, Tuned]]:
+    """For each set of records that is left out: its windows, and a trainer with its own seed and what it trained without them."""
+    for number, records in enumerate(left_out, 1):
+        folder = RunFolder(trainer.folder.path / name / str(number))
         seeded = replace(trainer, options=replace(trainer.options, seed=trainer.options.seed + number))
-        rest = [record for record in class_of if record not in set(left_out)]
-        yield trainer.examples.where(left_out), seeded.tuned(rest, folder, report)
+        rest = [record for record in trainer.examples.class_of_record() if record not in set(records)]
+        yield trainer.examples.where(records), seeded, seeded.tuned(rest, folder, report)

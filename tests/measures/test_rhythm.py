@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
-from heartlens.measures.rhythm import rhythm_of, rhythms_of
+from heartlens.axes import KINDS
+from heartlens.measures.rhythm import _period_s, rhythm_of, rhythms_of, slowest_bpm
 from heartlens.models.interventions.continuation import continued, uniforms
 from heartlens.models.planted import CopiesValue, planted
 from heartlens.models.subject import subject_of
@@ -64,6 +66,47 @@ def test_periods_are_those_of_legal_heart_rates():
     """At 300 a minute the first legal multiple is found; at 24.5 a minute none."""
     assert rhythm_of(bumps(*((10 + 20 * n, 90) for n in range(24))), "ecg").period_s == pytest.approx(0.4)
     assert np.isnan(rhythm_of(bumps((100, 90), (345, 90)), "ecg").period_s)
+    assert rhythm_of(bumps(*((10 + 195 * n, 90) for n in range(3))), "ecg").period_s == pytest.approx(1.95)  # 31 a minute
+    assert rhythm_of(bumps(*((10 + 26 * n, 90) for n in range(18))), "ecg").period_s == pytest.approx(0.26)  # 231 a minute
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_tokens", "bpm"), [("ecg", 500, 30), ("ecg", 250, 60), ("ecg", 100, 150), ("ppg", 250, 30), ("ppg", 100, 75)]
+)
+def test_a_stretch_tells_the_slowest_rate_that_it_can_show(kind, n_tokens, bpm):
+    """2.5 periods of 60 a minute are 2.5 s."""
+    assert slowest_bpm(n_tokens, kind) == bpm
+    silent = str(rhythm_of(np.zeros(n_tokens, np.uint8), kind))
+    assert ("stretch too short for slower than" in silent) == (bpm > 30)
+
+
+NOISES = {
+    **{f"of phi {phi}": ([1.0], [1.0, -phi]) for phi in (0.0, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)},
+    "pink": ([0.049922035, -0.095993537, 0.050612699, -0.004408786], [1.0, -2.494956002, 2.017265875, -0.522189400]),  # Kellet's filter
+}
+
+
+@pytest.mark.parametrize(("kind", "n_tokens"), [("ecg", 250), ("ecg", 500), ("ppg", 100), ("ppg", 250), ("ppg", 500)])
+@pytest.mark.parametrize("noise", list(NOISES))
+def test_noise_does_not_repeat_whatever_its_correlation(noise, kind, n_tokens):
+    """At most 5 % of stretches; of 300 this allows 20 to a share of 5 %, of which more occur once in 12 such tests."""
+    white = np.random.default_rng(0).normal(size=(300, 2000 + n_tokens))
+    signal = lfilter(*NOISES[noise], white, axis=1)[:, 2000:]
+    low, high = (end(axis=1, keepdims=True) for end in (signal.min, signal.max))
+    tokens = np.round(100 * (signal - low) / (high - low)).astype(np.uint8)
+    periods = [_period_s(stretch.astype(float), KINDS[kind].rate_hz) for stretch in tokens]
+    assert np.isfinite(periods).mean() <= 0.05
+
+
+@pytest.mark.parametrize("kind", ["ecg", "ppg"])
+def test_hearts_do(kind):
+    """Of stretches of half a window that hold 2.5 beats or more."""
+    windows = simulated(kind, 40, 1, seed=1)
+    interval_s = (499 / np.ptp(windows.position, axis=1)) / windows.rate_hz
+    seen = interval_s < 60 / slowest_bpm(250, kind)
+    periods = rhythms_of(windows.tokens[seen, 250:], kind)[:, 1]
+    assert seen.sum() > 25
+    assert (np.abs(periods / interval_s[seen] - 1) < 0.1).mean() >= 0.95
 
 
 def test_what_does_not_repeat_has_no_rhythm():
@@ -77,6 +120,6 @@ def test_a_planted_copier_goes_on_with_what_it_saw():
     """A copied token is e^20 likelier than any other, so every token is the one a cycle before it."""
     windows = regular("ppg", 1, periodic=True)
     model = planted({(1, 3): CopiesValue(margin=20.0)}, windows)
-    made = continued(subject_of(model), windows.tokens[:, :400], uniforms(windows.identity, 1, 100, seed=0))[0, 0, 0]
-    assert np.array_equal(made, windows.tokens[0, 400:])
+    made = continued(subject_of(model), windows.tokens[:, :380], uniforms(windows.identity, 1, 120, seed=0))[0, 0, 0]
+    assert np.array_equal(made, windows.tokens[0, 380:])
     assert rhythms_of(np.stack([made, made]), "ppg")[:, 1] == pytest.approx(44 / 50)

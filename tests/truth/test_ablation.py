@@ -178,7 +178,7 @@ def said(tally, intact, ablated):
     for name, values in (("intact", intact), ("ablated", intact), ("mlp_ablated", intact), ("layer_ablated", intact)):
         place = sums[name].sel(readout="af_probability")
         sums[name].loc[{"readout": "af_probability"}] = np.broadcast_to(np.reshape(values, (12, *(1,) * (place.ndim - 1))), place.shape)
-    sums["ablated"].loc[{"readout": "af_probability", "layer": 0, "head": 2}] = np.reshape(ablated, (12, 1))
+    sums["ablated"].loc[{"readout": "af_probability", "layer": 0, "head": 2}] = np.reshape(ablated, (12, 1, 1))
     return Tally(sums)
 
 

@@ -18,7 +18,7 @@ from heartlens.tally import Tally
 
 COPIER = (1, 3)
 WINDOWS = regular("ppg", 12, periodic=True)  # a cycle of 44 tokens, 0.88 s
-QUICK = Continuation(how="zero", n_prompt=400, n_draws=2, n_permutations=999)
+QUICK = Continuation(how="zero", n_prompt=380, n_draws=2, n_permutations=999)
 
 
 @pytest.fixture(scope="module")

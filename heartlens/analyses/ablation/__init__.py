@@ -2,12 +2,14 @@
 
 `effect = (sum over records of the readout ablated - intact) / (sum of what it is divided by)`: nats a token, a logit a window, missed
 beats a true beat (`models/readouts.py`); for AUC, F1 and calibration the difference of the two. `wave_ratio`: effect on the cross-entropy
-inside a wave over that outside it. A head *matters* if q < 0.05 (records' changes with random signs, two-sided; Benjamini-Hochberg over
+inside a wave over that outside it. A head *matters* if q < 0.05 (changes by record, `inference/paired.py`; Benjamini-Hochberg over
 heads x readouts x hows) and the 95 % intervals over records of its effect and of `excess`, the effect less the mean one of the `n_matched`
 heads that add as much to the stream (the nearest norms of z W_O), lie on the same side of 0. `null_high`, the 95 % quantile over
 weight-randomised twins of a twin's largest effect, stands beside and decides nothing: who predicts nothing may lose any number. Layers
-taken away from either end, and heads by their effect on a sample, give the curves. How: zero; mean over a sample at the same place of the
-window; resample: another record's; mean-by-phase.
+taken away from either end, and heads by their effect on a sample, give the curves (of the AUC, where there are labels). How: zero; mean
+over reference windows at the same place of the window; resample: another record's; mean-by-phase. All is measured with `n_references`
+batches of reference windows in turn; effects are means over them, and intervals hold what another draw of batches changes
+(`summary.over_draws`).
 """
 
 from collections.abc import Mapping
@@ -33,10 +35,11 @@ PARTS = ("heads", "mlp", "layer")
 
 @dataclass(frozen=True)
 class Ablation(Twinned):
-    """The options of an ablation. `reference` and `ranking` are what `prepared` finds; `parts` what is taken away alone."""
+    """The options of an ablation. `references` and `ranking` are what `prepared` finds; `parts` what is taken away alone."""
 
     how: Annotated[str, f"what replaces an activation: {', '.join(HOWS)}, or several with commas between"] = "zero,mean,resample"
-    n_reference: Annotated[int, "windows, evenly over records, that means and resamples are taken from"] = 16
+    n_references: Annotated[int, "batches of windows that means and resamples are taken from in turn, each of other records"] = 4
+    n_reference: Annotated[int, "windows of each batch, evenly over its records"] = 16
     cumulative: Annotated[bool, "take layers and heads away cumulatively too, in the last way of --how"] = True
     n_matched: Annotated[int, "heads of the nearest output norm whose mean effect is each head's control"] = 3
     labels: Annotated[str, "a CSV of record,label: how AUC, sensitivity, specificity, F1 and calibration of records change"] = ""
@@ -47,12 +50,17 @@ class Ablation(Twinned):
     n_twins: Annotated[int, "weight-randomised twins"] = 20
     twin_windows: Annotated[int, "windows each twin is measured on; on few the twins' limit is wide"] = 4
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
-    reference: Any = field(default=None, compare=False, repr=False)
+    references: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     ranking: tuple[tuple[int, int], ...] = ()
     parts: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
-        legal: dict[str, tuple[float, float]] = {"n_reference": (1, 10_000), "n_matched": (1, 100), "threshold": (0, 1)}
+        legal: dict[str, tuple[float, float]] = {
+            "n_reference": (1, 10_000),
+            "n_references": (1, 100),
+            "n_matched": (1, 100),
+            "threshold": (0, 1),
+        }
         legal |= {"n_permutations": (99, 999_999), "n_twins": (0, 10_000), "seed": (0, 2**31)}
         check(self, legal | {"twin_windows": (2 if "resample" in self.hows else 1, 1_000_000)})  # resample takes another record's
         for how in self.hows:
@@ -69,9 +77,9 @@ class Ablation(Twinned):
         return tuple(one.strip() for one in self.how.split(","))
 
     def prepared(self, model: Any, windows: Windows) -> "Ablation":
-        """With the activations on a sample of all windows, and the order in which heads are taken away as found on that sample."""
+        """With the activations on batches of windows, and the order in which heads are taken away as found on a sample of all."""
         from heartlens.analyses.ablation.summary import labels_of
-        from heartlens.models.interventions.ablations import reference_of
+        from heartlens.models.interventions.ablations import reference_batches, reference_of
         from heartlens.models.subject import subject_of
 
         subject = subject_of(model)
@@ -82,14 +90,15 @@ class Ablation(Twinned):
         if "resample" in self.hows and len(windows.records) < 2:
             others = ",".join(how for how in self.hows if how != "resample") or "zero,mean"
             raise Refusal(f"resample takes another record's activation, and there is one record; give more, or --how {others}")
-        sample = windows.spread(self.n_reference)
-        needs_sample = any(how != "zero" for how in self.hows)
-        ready = replace(self, reference=reference_of(subject, sample) if needs_sample else None)
-        return replace(ready, ranking=strongest_first(ready, subject, sample)) if self.cumulative else ready
+        ready = self
+        if any(how != "zero" for how in self.hows):
+            batches = reference_batches(windows, self.n_references, self.n_reference, self.seed)
+            ready = replace(self, references=tuple(reference_of(subject, batch) for batch in batches))
+        return replace(ready, ranking=strongest_first(ready, subject, windows.spread(self.n_reference))) if self.cumulative else ready
 
     def for_twins(self) -> "Ablation":
-        """The measurement of a twin: heads alone, none cumulatively; labels are of records."""
-        return replace(self, cumulative=False, labels="", parts=PARTS[:1])
+        """The measurement of a twin: heads alone, none cumulatively, one batch of references; labels are of records."""
+        return replace(self, cumulative=False, labels="", parts=PARTS[:1], n_references=1)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every readout with nothing and with each part taken away. Unprepared: `zero` alone.

@@ -32,6 +32,11 @@ def deciding(summary: xr.Dataset) -> str:
     return "beat_f1" if "beat_f1" in names else names[0]
 
 
+def of_curves(summary: xr.Dataset) -> str:
+    """The readout that curves are of: the AUC where there are labels, since a mean logit over both classes may stay where it was."""
+    return next((str(name) for name in summary["readout"].values if str(name).endswith("_auc")), deciding(summary))
+
+
 def strongest(summary: xr.Dataset, readout: str, n_heads: int) -> list[tuple[int, int]]:
     """The heads (layer, head) of largest absolute effect on a readout in any way of taking away, those that matter first."""
     here = summary.sel(readout=readout).transpose("how", "layer", "head", ...)
@@ -92,8 +97,9 @@ def _parts(axes: Any, here: xr.Dataset) -> None:
 
 
 def _curves(part: Any, summary: xr.Dataset) -> None:
-    """What the deciding readout becomes as layers go from either end, and heads by their rank."""
-    here = summary.sel(readout=deciding(summary))
+    """What the AUC, or without labels the deciding readout, becomes as layers go from either end, and heads by their rank."""
+    name = of_curves(summary)
+    here = summary.sel(readout=name)
     panels = part.subplots(1, 2, sharey=True)
     for end, colour in zip(map(str, here["end"].values), figures.PALETTE, strict=False):
         _curve(panels[0], here.sel(end=end), "layers_removed", here["n_layers_removed"].values, f"from the {end} on", colour)
@@ -101,7 +107,7 @@ def _curves(part: Any, summary: xr.Dataset) -> None:
     if "heads_removed_effect" in here:
         _curve(panels[1], here, "heads_removed", here["n_heads_removed"].values, "by rank", figures.PALETTE[2])
     how = str(summary["how"].values[-1])
-    panels[0].set(xlabel=f"layers taken away ({how})", ylabel=f"change of {plain(deciding(summary))}")
+    panels[0].set(xlabel=f"layers taken away ({how})", ylabel=f"change of {plain(name)}")
     panels[1].set(xlabel=f"heads taken away, by rank on a sample ({how})")
 
 

@@ -1,4 +1,7 @@
-"""The numbers of an ablation: effects of heads, MLPs and layers with tests, controls and twins, wave ratios and curves."""
+"""The numbers of an ablation: effects of heads, MLPs and layers with tests, controls and twins, wave ratios and curves.
+
+Records are resampled with the mean over the batches of reference windows (`tests.py`); what the batches differ by is added (`over_draws`).
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from heartlens.analyses.ablation.tests import Records, Tested, effects_of, intact_of, tested
-from heartlens.measures.paired import nearest, ratio_of_effects, settled
+from heartlens.inference.paired import nearest, ratio_of_effects, settled
 from heartlens.measures.resample import q_values, upper_quantile
 
 if TYPE_CHECKING:
     from heartlens.analyses.ablation import Ablation
 
 ALPHA = 0.05
+Statistic = Float[np.ndarray, "*statistic"]
+ByReference = Float[np.ndarray, "reference *statistic"]
 TESTED = {  # the sums of each kind of part: what its effects' names begin with, and their axes
     "ablated": ("", ("how", "layer", "head")),
     "mlp_ablated": ("mlp_", ("how", "layer")),
@@ -27,6 +33,8 @@ CALLED = {"effect": "effect", "low": "effect_low", "high": "effect_high", "p_val
 
 def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], options: "Ablation") -> xr.Dataset:
     """The summary of the sums by record."""
+    by_reference = sums.expand_dims("reference") if "reference" not in sums.dims else sums
+    sums = by_reference.mean("reference") if "reference" in sums.dims else sums
     records, notes = _records(sums, options)
     places = {
         axis: sums[axis] for axis in ("how", "layer", "head", "end", "n_layers_removed", "n_heads_removed", "rank") if axis in sums.coords
@@ -35,16 +43,39 @@ def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], options: "Abla
     for name, (prefix, axes) in TESTED.items():
         if name in sums:
             found = tested(_variants(sums[name], axes, records), records)
+            drawn = np.stack(
+                [effects_of(_variants(batch, axes, records), records) for batch in by_reference[name].transpose("reference", ...)]
+            )
+            found.found["low"], found.found["high"] = over_draws(found.found["effect"], found.found["low"], found.found["high"], drawn)
             shape = tuple(sums.sizes[axis] for axis in axes)
             summary = summary.assign(_placed(prefix, axes, shape, found.found))
             if name == "ablated":
-                summary = summary.assign(_controlled(sums, twins, found, records, options))
+                summary = summary.assign(_controlled(sums, twins, found, drawn, records, options))
     summary = summary.assign({name: ("readout", values) for name, values in intact_of(records).items()})
     summary["n_records_with"] = ("readout", records.n_with)
     if "cross_entropy" in records.names:
         summary = summary.assign(_wave_ratios(sums, records))
-    counted = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum()), "n_labelled": records.n_labelled}
+    counted = {
+        "n_records": sums.sizes["record"],
+        "n_references": by_reference.sizes["reference"],
+        "n_windows": int(sums["n_windows"].sum()),
+        "n_labelled": records.n_labelled,
+    }
     return summary.assign_attrs(sums.attrs, **counted, label_notes="\n".join(notes))
+
+
+def over_draws(effect: Statistic, low: Statistic, high: Statistic, drawn: ByReference) -> tuple[Statistic, Statistic]:
+    """The interval (low, high) over records, widened by what batches of references differ by; `drawn` are the effects with each batch.
+
+    The margins of the two levels, squared, are added (Graybill & Wang 1980); that of the batches is Student's t times their standard error.
+    Of one batch the interval stays as it is: it is then of these reference windows alone.
+    """
+    from scipy.stats import t as student
+
+    if len(drawn) < 2:
+        return low, high
+    margin = student.ppf(0.975, len(drawn) - 1) * drawn.std(axis=0, ddof=1) / np.sqrt(len(drawn))
+    return effect - np.hypot(effect - low, margin), effect + np.hypot(high - effect, margin)
 
 
 def _records(sums: xr.Dataset, options: "Ablation") -> tuple[Records, tuple[str, ...]]:
@@ -94,12 +125,17 @@ def _reshaped(values: np.ndarray, axes: tuple[str, ...], shape: tuple[int, ...])
     return ("readout", *axes), np.moveaxis(values, -1, 0).reshape(-1, *shape)
 
 
-def _controlled(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], found: Tested, records: Records, options: "Ablation") -> dict[str, Any]:
+def _controlled(
+    sums: xr.Dataset, twins: Mapping[str, xr.Dataset], found: Tested, drawn: np.ndarray, records: Records, options: "Ablation"
+) -> dict[str, Any]:
     """What each head's effect is held against: heads of matched norm, and twins; and what matters."""
     axes = TESTED["ablated"][1]
     shape = tuple(sums.sizes[axis] for axis in axes)
     norm = (sums["norm"].sum("record") / sums["n_windows"].sum()).transpose("layer", "head").values
-    excess = found.excess(_matched(norm.ravel(), options.n_matched, shape[0]))
+    control = _matched(norm.ravel(), options.n_matched, shape[0])
+    excess = found.excess(control)
+    drawn_excess = drawn - drawn[:, control].mean(axis=2)
+    excess["excess_low"], excess["excess_high"] = over_draws(excess["excess"], excess["excess_low"], excess["excess_high"], drawn_excess)
     largest = np.array([_largest(twin, records) for twin in twins.values()]).reshape(len(twins), shape[0], len(records.readouts))
     q_value = q_values(found.found["p_value"])
     up = (found.found["low"] > 0) & (excess["excess_low"] > 0)
@@ -120,6 +156,7 @@ def _matched(norm: np.ndarray, n_matched: int, n_hows: int) -> np.ndarray:
 
 def _largest(twin: xr.Dataset, records: Records) -> np.ndarray:
     """A twin's largest absolute effect of any head, (how, readout); a readout of one class takes that of all records."""
+    twin = twin.mean("reference") if "reference" in twin.dims else twin
     names = tuple(map(str, twin["readout"].values))
     intact, bottom = (twin[name].transpose("record", "readout").values for name in ("intact", "bottom"))
     of_twin = Records(names, intact, bottom, None, records.threshold, records.seed, records.n_permutations)
@@ -145,6 +182,6 @@ def _wave_ratios(sums: xr.Dataset, records: Records) -> dict[str, Any]:
     for values in (change, np.broadcast_to(records.bottom[:, None], change.shape)):
         within = values[..., inside]
         pairs.append(np.stack([within, values[..., [every]] - within]))
-    found = zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(*pairs, seed=records.seed), strict=True)
+    found = zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(*pairs), strict=True)
     placed = {name: (("wave", *axes), np.moveaxis(values, -1, 0).reshape(-1, *shape)) for name, values in found}
     return placed | {"wave": waves}

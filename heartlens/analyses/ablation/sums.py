@@ -1,4 +1,8 @@
-"""The sums of an ablation, by record: each readout with nothing taken away, with each part alone, and with more and more parts."""
+"""The sums of an ablation, by record: each readout with nothing taken away, with each part alone, and with more and more parts.
+
+What is taken away is replaced by activations of several batches of windows in turn, the axis `reference`, so that what another draw of
+these windows changes can be told. Of `zero`, which takes none, every batch has the same sums.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +24,11 @@ Arrays = dict[str, np.ndarray]
 AXES_OF = {  # every sum is kept by record; the other axes of each
     "intact": ("readout",),
     "bottom": ("readout",),
-    "heads": ("how", "readout", "layer", "head"),
-    "mlp": ("how", "readout", "layer"),
-    "layer": ("how", "readout", "layer"),
-    "cumulative_layers": ("readout", "end", "n_layers_removed"),
-    "cumulative_heads": ("readout", "n_heads_removed"),
+    "heads": ("reference", "how", "readout", "layer", "head"),
+    "mlp": ("reference", "how", "readout", "layer"),
+    "layer": ("reference", "how", "readout", "layer"),
+    "cumulative_layers": ("reference", "readout", "end", "n_layers_removed"),
+    "cumulative_heads": ("reference", "readout", "n_heads_removed"),
     "norm": ("layer", "head"),
     "n_windows": (),
 }
@@ -37,13 +41,22 @@ def sums_of(ablation: "Ablation", subject: Any, windows: Windows) -> xr.Dataset:
     from heartlens.models.readouts import readouts_of
 
     intact, bottom = intact_readings(subject, windows)
-    values = {how: values_of(subject, how, ablation.reference, windows) for how in ablation.hows}
-    single = [single_readings(subject, windows, values[how], ablation.parts) for how in ablation.hows]
-    arrays = {part: np.stack([one[part] for one in single], axis=1) for part in ablation.parts}
+    references = ablation.references or (None,)
+    alone, curves = [], []
+    for how in ablation.hows:
+        made = []
+        for reference in references[:1] if how == "zero" else references:
+            values = values_of(subject, how, reference, windows)
+            made.append(single_readings(subject, windows, values, ablation.parts))
+            if ablation.cumulative and how == ablation.hows[-1]:
+                curves.append(_cumulative(ablation, subject, windows, values))
+        alone.append(_by_reference(made, len(references)))
+    arrays = {part: np.stack([made[part] for made in alone], axis=2) for part in ablation.parts}
     arrays |= {"intact": intact, "bottom": bottom, "norm": added_norms(subject, windows), "n_windows": np.ones(len(windows))}
-    arrays |= _cumulative(ablation, subject, windows, values[ablation.hows[-1]]) if ablation.cumulative else {}
+    arrays |= _by_reference(curves, len(references)) if curves else {}
     places = {
         "readout": list(readouts_of(subject, windows)),
+        "reference": np.arange(len(references)),
         "how": list(ablation.hows),
         "layer": np.arange(subject.sizes.n_layers),
         "head": np.arange(subject.sizes.n_heads),
@@ -55,13 +68,19 @@ def sums_of(ablation: "Ablation", subject: Any, windows: Windows) -> xr.Dataset:
     return xr.Dataset(named, coords=places, attrs={"kind": windows.kind, "answers": subject.answers, "waves": ",".join(windows.waves)})
 
 
+def _by_reference(made: list[Arrays], n_references: int) -> Arrays:
+    """Arrays (window, reference, ...) of those of each reference; of a single one n times the same."""
+    stacked = {name: np.stack([arrays[name] for arrays in made], axis=1) for name in made[0]}
+    return {name: np.repeat(array, n_references // len(made), axis=1) for name, array in stacked.items()}
+
+
 def strongest_first(ablation: "Ablation", subject: Any, sample: Windows) -> tuple[tuple[int, int], ...]:
     """The heads (layer, head) by their absolute effect on the first readout over the sample, in the last way of taking away."""
     from heartlens.engine.workers import on_chunks, workers_for
     from heartlens.models.interventions.ablations import intact_readings, single_readings, values_of
 
     def effect_on(windows: Windows) -> np.ndarray:
-        values = values_of(subject, ablation.hows[-1], ablation.reference, windows)
+        values = values_of(subject, ablation.hows[-1], ablation.references[0] if ablation.references else None, windows)
         without = single_readings(subject, windows, values, ("heads",))["heads"][:, 0]
         return (without - intact_readings(subject, windows)[0][:, :1, None]).sum(axis=0)
 

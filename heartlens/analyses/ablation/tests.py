@@ -1,7 +1,7 @@
 """What taking parts away does to every readout: effect, 95 % interval over records, p-value and the excess over a control. Arrays only.
 
 Readouts whose bottom nothing changes (nats a token, misses a beat) are ratios of sums, tested all at once; AUC, F1 and calibration, into
-which records go as a whole, are tested one by one (`measures/paired.py`).
+which records go as a whole, are tested one by one (`inference/paired.py`).
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from heartlens.measures import paired
+from heartlens.inference import paired
 from heartlens.measures.resample import interval_over_records, over
 
 Arrays = dict[str, np.ndarray]
@@ -104,9 +104,13 @@ def tested(ablated: np.ndarray, records: Records) -> Tested:
     change = paired.settled(ablated, np.broadcast_to(records.intact[:, None], ablated.shape))
     bottom = np.broadcast_to(records.bottom[:, None], change.shape)
     low, high = interval_over_records(change, bottom, seed=records.seed)
-    p_value = paired.sign_flip_p_values(change, seed=records.seed, n_permutations=records.n_permutations)
+    p_value = paired.p_values_of_change(change, seed=records.seed, n_permutations=records.n_permutations)
     plain = (over(change.sum(axis=0), bottom.sum(axis=0)), low, high, np.where(np.isnan(low), np.nan, p_value))
-    changes = [[paired.change(records.merit(name, one), records.draws) for name in records.merits] for one in np.moveaxis(ablated, 1, 0)]
+    step = 0.0 if records.positive is None else paired.auc_step(records.positive == 1, records.positive == 0)
+    changes = [
+        [paired.change(records.merit(name, variant), records.draws, step if name.endswith("_auc") else 0.0) for name in records.merits]
+        for variant in np.moveaxis(ablated, 1, 0)
+    ]
     merits = (np.array([[getattr(one, name) for one in row] for row in changes]).reshape(len(changes), -1) for name in NAMES)
     drawn = [[one.drawn for one in row] for row in changes]
     shape = (len(changes), len(records.merits), len(records.draws.weights) if records.merits else 1)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from heartlens.analyses.ablation.figure import deciding, strongest
+from heartlens.analyses.ablation.figure import deciding, of_curves, strongest
 from heartlens.axes import head_label
 from heartlens.findings import FEW_RECORDS, Findings, doubts
 from heartlens.wording import interval, plain, with_interval
@@ -104,19 +104,20 @@ def _of_parts(summary: xr.Dataset) -> str:
 
 def _curves(summary: xr.Dataset) -> tuple[str, ...]:
     """What is left when layers go from either end, and how few heads make up half of what all do."""
-    here = summary.sel(readout=deciding(summary))
+    name = of_curves(summary)
+    here = summary.sel(readout=name)
     if "layers_removed_effect" not in here:
         return ()
     found = []
     for end in map(str, here["end"].values):
         values = " ".join(f"{value:+.2f}" for value in here["layers_removed_effect"].sel(end=end).values)
-        found.append(f"Layers taken away from the {end} on, change of {plain(deciding(summary))}: {values}.")
+        found.append(f"Layers taken away from the {end} on, change of {plain(name)}: {values}.")
     if "heads_removed_effect" in here:
         values = ", ".join(
             f"{int(n)}: {float(here['heads_removed_effect'].sel(n_heads_removed=n)):+.2f}" for n in here["n_heads_removed"].values
         )
         first = ", ".join(map(str, summary["rank"].values[:8]))
-        found.append(f"Heads taken away by rank ({first}, ...): {values}.")
+        found.append(f"Heads taken away by rank ({first}, ...), change of {plain(name)}: {values}.")
     return tuple(found)
 
 
@@ -149,6 +150,10 @@ _KEYS = ("effect", "effect_low", "effect_high", "control_effect", "q_value", "nu
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     found = doubts(summary.attrs, summary.sizes.get("twin", 0))
     found.append("A part can be lost without cost because others do the same: no effect does not mean no use.")
+    if int(summary.attrs["n_references"]) == 1 and any(how != "zero" for how in summary["how"].values):
+        found.append(
+            "Means and resamples are of one batch of reference windows (too few records for more): another may give other effects."
+        )
     if "zero" in summary["how"].values:
         found.append(
             "Zero is no activation the model ever had: what it costs may be the strangeness, not the loss; compare mean and resample."
@@ -168,18 +173,21 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     matched = options.get("n_matched", 3)
     return (
         "Effect: sums over records, ablated minus intact, over what the readout is divided by (tokens, windows, true beats); of AUC, F1 "
-        "and calibration the difference. Interval: 95 %, BCa over records (AUC and the like: resampled within their label).",
+        "and calibration the difference. Interval: 95 %, BCa over records (AUC and the like: jackknife within their label, Student's t).",
         f"How: zero; mean of {options.get('n_reference', 16)} reference windows at the same place; resample: a reference window's of "
-        "another record; mean-by-phase: their mean at the same phase of the cycle.",
-        "p: each record's change with a random sign (AUC, F1: its two versions swapped), two-sided; q: Benjamini-Hochberg over heads x "
+        "another record; mean-by-phase: their mean at the same phase of the cycle. Effects are means over "
+        f"{int(summary.attrs['n_references'])} batches of reference windows, no two of which share a record; intervals of effects, of the "
+        "excess and of curves hold what batches differ by, p and wave ratios are for these batches.",
+        "p: of a mean the larger one of random signs and of a t-test that allows for skewness (AUC, F1: versions of records swapped), "
+        "two-sided; q: Benjamini-Hochberg over heads x "
         "readouts x hows (MLPs and layers each by themselves).",
         f"Controls: the mean effect of the {matched} heads whose output norm |z W_O| on the same windows is nearest; excess: the effect "
         "beyond it.",
         "Matters: q < 0.05, and the intervals of the effect and of the excess on the same side of 0. Twins: the 95 % quantile, over models "
         "of random or shuffled weights, of a twin's largest absolute effect; it decides nothing, since a model that predicts nothing may "
         "lose or gain any number.",
-        "Wave ratio: effect on the cross-entropy for each predicted token inside a wave over that for each one outside; not given where "
-        "the interval of the latter holds 0. Interval: percentiles over resampled records.",
+        "Wave ratio: effect on the cross-entropy for each predicted token inside a wave over that for each one outside. Interval: "
+        "Fieller's (1954); unbounded where the latter may be 0.",
         f"Records are called positive from a mean probability of {options.get('threshold', 0.5):g} on. Layers and heads are numbered "
         "from 1.",
     )

@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
-from heartlens.measures.paired import sign_flip_p_values
+from heartlens.inference.paired import p_values_of_change
 from heartlens.measures.resample import interval_over_records, over, q_values, upper_quantile
 from heartlens.refusal import Refusal
 
@@ -54,7 +54,7 @@ def _direct(means: xr.Dataset, twins: list[xr.Dataset], seed: int, n_permutation
     """Every term's mean with its test, and its part of the variation between records; the whole."""
     flat = _flat(means)
     mean, (low, high) = _mean(flat), _interval(flat, seed)
-    p_value = sign_flip_p_values(flat, seed=seed, n_permutations=n_permutations)
+    p_value = p_values_of_change(flat, seed=seed, n_permutations=n_permutations)
     found = {"": mean, "_low": low, "_high": high, "_p_value": p_value, "_q_value": q_values(p_value), **_variation(flat, seed)}
     summary = xr.Dataset({f"{name}{key}": each for key, values in found.items() for name, each in _split(values, means).items()})
     of_twins = [_split(_mean(_flat(twin)), twin) for twin in twins]
@@ -145,7 +145,7 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
             named |= {f"{name}{part}_low": (axes, low), f"{name}{part}_high": (axes, high)}
             if name == "activation":
                 changed = np.where(known.reshape(-1, *(1 for _ in axes)), top, np.nan)
-                exact[part] = sign_flip_p_values(changed, seed=seed, n_permutations=n_permutations)
+                exact[part] = p_values_of_change(changed, seed=seed, n_permutations=n_permutations)
     q_value = q_values(np.concatenate([p.ravel() for p in exact.values()]))
     for (part, axes), q in zip(PATCHED.items(), np.split(q_value, [exact["_patching"].size]), strict=True):
         named |= {f"activation{part}_p_value": (axes, exact[part]), f"activation{part}_q_value": (axes, q.reshape(exact[part].shape))}

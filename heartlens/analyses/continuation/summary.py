@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from heartlens.measures import paired
+from heartlens.inference import paired
 from heartlens.measures.resample import interval_over_records, over, q_values
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float, UInt8
 
 from heartlens.axes import head_label
-from heartlens.measures.rhythm import rhythms_of
+from heartlens.measures.rhythm import rhythms_of, slowest_bpm
 from heartlens.tally import by_record
 from heartlens.windows import Windows
 
@@ -61,7 +61,8 @@ def sums_of(options: "Continuation", subject: Any, windows: Windows, made: Made)
     named["norm"] = (("record", "layer", "head"), by_record(added_norms(subject, windows), windows.record))
     named["n_windows"] = (("record",), by_record(np.ones(len(windows)), windows.record))
     places = {"record": windows.records, "readout": list(READOUTS), "layer": np.arange(n_layers), "head": np.arange(n_heads)}
-    told = {"kind": windows.kind, "how": options.how, "n_prompt": options.n_prompt, "n_draws": options.n_draws}
+    told: dict[str, Any] = {"kind": windows.kind, "how": options.how, "n_prompt": options.n_prompt, "n_draws": options.n_draws}
+    told["slowest_bpm"] = slowest_bpm(windows.tokens.shape[1] - options.n_prompt, windows.kind)
     return xr.Dataset(named, coords=places, attrs=told)
 
 

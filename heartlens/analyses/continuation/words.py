@@ -132,7 +132,9 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     attrs = summary.attrs
     seconds = (len(summary["step"])) / KINDS[attrs["kind"]].rate_hz
     found.append(
-        f"Continuations are {seconds:g} s long: slower periods than half of that are not seen, and few have the three beats of a rate."
+        f"Continuations are {seconds:g} s long: too short for periods of rates slower than {attrs['slowest_bpm']:.0f} bpm, which are not "
+        f"searched, and few have the three beats of a rate. {_percent(summary.sel(readout='repeats'), 'real')} of the real rests repeat; "
+        "the others do not count for the period kept."
     )
     if attrs["how"] == "zero":
         found.append(
@@ -151,8 +153,9 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     return (
         f"Each window's first {attrs['n_prompt']} tokens are continued to its end, {attrs['n_draws']} times, each token drawn from the "
         "model's distribution (temperature 1), every variant with the same random numbers; nothing of the prompt enters a readout.",
-        "Period: the first of the highest maxima of the autocorrelation; kept: within 10 % of the real rest's, none counts as lost; "
-        "windows whose real rest has none do not count. Heart rate: 60 over the median interval of detected beats, three at least.",
+        "Period: the first of the highest maxima of the autocorrelation, where that is beyond what noise with the same correlation of "
+        "neighbouring tokens gives in 2 % of stretches; kept: within 10 % of the real rest's, none counts as lost; windows whose real rest "
+        "has none do not count. Heart rate: 60 over the median interval of detected beats, three at least.",
         "Effect: ratio of sums over records, ablated less intact. Interval: 95 %, BCa over records. p: each record's two versions swapped, "
         "two-sided; q: Benjamini-Hochberg over heads x readouts (MLPs and layers each by themselves).",
         f"Controls: the mean effect of the {options.get('n_matched', 3)} heads of the nearest output norm |z W_O|. Null: the intact model "

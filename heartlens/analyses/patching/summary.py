@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from heartlens.measures.paired import sign_flip_p_values
+from heartlens.inference.paired import p_values_of_change
 from heartlens.measures.resample import interval_over_records, over, q_values, upper_quantile
 from heartlens.refusal import Refusal
 
@@ -32,7 +32,7 @@ def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_p
     means = paired / paired["n_pairs"]
     whole = np.asarray((means["clean"] - means["corrupt"]).values)
     named = _difference(means, whole, seed, n_permutations)
-    flipped = partial(sign_flip_p_values, seed=seed, n_permutations=n_permutations)
+    flipped = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
     for name, axes in EFFECTS.items():
         top = _towards(means[name].transpose("record", *axes).values, whole, sums.attrs["direction"])
         named |= _shares(name, axes, top, whole, seed)
@@ -55,7 +55,7 @@ def _difference(means: xr.Dataset, whole: ByRecord, seed: int, n_permutations: i
     named["record_difference"] = ("record", whole)
     for name, values in (("difference", whole), ("control_difference", (means["clean"] - means["control"]).values)):
         low, high = interval_over_records(values, np.ones_like(values), seed=seed)
-        p_value = sign_flip_p_values(values[:, None], seed=seed, n_permutations=n_permutations)[0]
+        p_value = p_values_of_change(values[:, None], seed=seed, n_permutations=n_permutations)[0]
         numbers = {"": values.mean(), "_low": low, "_high": high, "_p_value": p_value}
         named |= {f"{name}{key}": float(number) for key, number in numbers.items()}
     return named
@@ -97,7 +97,7 @@ def _cross_model(means: xr.Dataset, seed: int, n_permutations: int) -> dict[str,
     values = np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1)
     ones, axes = np.ones_like(values), ("side", "swapped")
     low, high = interval_over_records(values, ones, seed=seed)
-    p_value = sign_flip_p_values(values, seed=seed, n_permutations=n_permutations)
+    p_value = p_values_of_change(values, seed=seed, n_permutations=n_permutations)
     numbers = {"": values.mean(axis=0), "_low": low, "_high": high, "_p_value": p_value}
     told = {"base_logit": ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))}
     return {f"cross_model{key}": (axes, number) for key, number in numbers.items()} | told

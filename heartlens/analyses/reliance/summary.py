@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from heartlens.analyses.reliance.arms import KINDS_OF, contrast
-from heartlens.measures.paired import sign_flip_p_values
+from heartlens.inference.paired import p_values_of_change
 from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
 
 ALPHA = 0.05
@@ -63,7 +63,7 @@ def _estimate(values: ByRecord, seed: int) -> Numbers:
 
 def _tested(values: ByRecord, seed: int, n_permutations: int) -> Numbers:
     """The estimate with the two-sided p of drawing each record's sign at random, and its q over all of `values`; NaN below two records."""
-    p_value = sign_flip_p_values(values, seed=seed, n_permutations=n_permutations)
+    p_value = p_values_of_change(values, seed=seed, n_permutations=n_permutations)
     return {**_estimate(values, seed), "_p_value": p_value, "_q_value": q_values(p_value)}
 
 

@@ -16,6 +16,7 @@ from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 
 PARTS = (sweep.HEADS, sweep.MLP, sweep.LAYER)
+MOST_OF_RECORD = 8  # windows of one record in a batch of references
 Arrays = dict[str, np.ndarray]
 Head = tuple[int, int]  # layer and head, from 0
 
@@ -23,6 +24,21 @@ Head = tuple[int, int]  # layer and head, from 0
 def reference_of(subject: Subject, sample: Windows) -> Reference:
     """The activations on a sample that `values_of` replaces by, all of them computed, so that threads only read."""
     return Reference(subject.model, sample, activations_of_parts(subject.engine, subject.tokens(sample.tokens)))
+
+
+def reference_batches(windows: Windows, n_batches: int, n_windows: int, seed: int) -> list[Windows]:
+    """Batches of windows to take activations from, drawn by `seed`; no two share a record, so that they are independent draws.
+
+    Of each batch at most `n_windows`, evenly over its records and at most MOST_OF_RECORD of one. Fewer batches where there are not two
+    records for each, so that resampling finds another record in every batch.
+    """
+    drawn = np.random.default_rng((seed, 7)).permutation(windows.records)
+    n_batches = max(1, min(n_batches, len(drawn) // 2))
+    batches = []
+    for place in range(n_batches):
+        records = drawn[place::n_batches]
+        batches.append(windows[np.isin(windows.record, records)].spread(min(n_windows, MOST_OF_RECORD * len(records))))
+    return batches
 
 
 def values_of(subject: Subject, how: str, reference: Reference | None, windows: Windows) -> dict[str, Value]:
