@@ -68,7 +68,8 @@ def _heads(summary: xr.Dataset) -> str:
     largest = f"the largest effect is {head_label(*first)} {_at(whole, f'effect{end}', first)} ({unit})"
     if bool(is_yes(summary, "moves")):
         ruled_out = int((answers == NO).sum())
-        return f"Not shown of any head that it carries part of it; {ruled_out} of {answers.size} surely carry less than a tenth; {largest}. {together}"
+        little = f"{ruled_out} of {answers.size} surely carry less than a tenth"
+        return f"Not shown of any head that it carries part of it; {little}; {largest}. {together}"
     return f"No head is judged, because the difference itself is not shown; {largest}. {together}"
 
 
@@ -218,8 +219,8 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"Twins: {summary.sizes.get('twin', 0)} models with the same weights in random order, compared with the model on the same "
         f"{options.get('twin_windows')} windows, in the readout's unit: how far the interval lies beyond 0, with the same of a twin's "
         "difference, or the largest of any head of a twin.",
-        "Yes of the difference: interval without 0, p < 0.05, p among twins at most 0.05, and interval of difference minus control's beyond "
-        "0 on the same side. Yes of a head: the same with q. No: the interval lies within the smallest effect of interest "
+        "Yes of the difference: interval without 0, p < 0.05, p among twins at most 0.05, and interval of difference minus control's "
+        "beyond 0 on the same side. Yes of a head: the same with q. No: the interval lies within the smallest effect of interest "
         f"({summary['moves_verdict'].attrs['smallest']} {attrs['unit']}; a tenth of the difference). Not tested: fewer than {LEAST_UNITS} "
         "records, no twins, no control, or of heads no difference. Not shown: else.",
         "Base's last block: its parts swapped in for the fine-tuned ones, Shapley values over all orders; they sum to the change.",
