@@ -71,8 +71,8 @@ def _nodes(axes: Any, summary: xr.Dataset) -> None:
     place = np.arange(first.sizes["node"], dtype=float)
     axes.axhline(0, color="0.3", linewidth=0.6)
     gain, adds = _gain(summary)
-    values = (first[f"{gain}{end}"].values for end in ("", "_low", "_high"))
-    figures.marked_intervals(axes, place, *values, is_yes(first, "needed").values)
+    middle, low, high = (first[f"{gain}{end}"].values for end in ("", "_low", "_high"))
+    figures.marked_intervals(axes, place, middle, low, high, is_yes(first, "needed").values)
     axes.set_xticks(place, list(map(str, first["node"].values)), rotation=70)
     axes.set(xlabel="node, in the order of the path", ylabel=adds)
 

@@ -88,14 +88,15 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
     summary["needed_q_value"] = ("node", q_values(np.where(member & is_shown, p_value, np.nan)))
 
     lost = [1 - summary[f"rest_faithfulness{end}"] for end in ("", "_high", "_low")]
-    for claim, effect, random_low in (
-        (KEEPS, [summary[f"faithfulness{end}"] for end in ("", "_low", "_high")], summary["random_circuit_faithfulness_low"]),
+    kept = [summary[f"faithfulness{end}"] for end in ("", "_low", "_high")]
+    for claim, (effect, low, high), random_low in (
+        (KEEPS, kept, summary["random_circuit_faithfulness_low"]),
         (COMPLETE, lost, 1 - summary["random_rest_faithfulness_high"]),
     ):
-        among = Among(reach(claim, effect[1], np.inf), reach(claim, random_low, np.inf))
-        summary = summary.assign(decide(claim, *effect, n_records, twins=among))
-    gain = [summary[f"gain{end}"] for end in ("", "_low", "_high")]
-    summary = summary.assign(decide(NEEDED, *gain, n_records, q_value=summary["needed_q_value"]))
+        among = Among(reach(claim, low, np.inf), reach(claim, random_low, np.inf))
+        summary = summary.assign(decide(claim, effect, low, high, n_records, twins=among))
+    gain, low, high = (summary[f"gain{end}"] for end in ("", "_low", "_high"))
+    summary = summary.assign(decide(NEEDED, gain, low, high, n_records, q_value=summary["needed_q_value"]))
     return summary.assign_attrs(
         sums.attrs,
         unit=unit,
@@ -120,6 +121,7 @@ def _by_record(tested: xr.Dataset, name: str) -> xr.DataArray:
 
 def _means(name: str, values: xr.DataArray) -> dict[str, Any]:
     """The mean over records with its t interval."""
+    values = values.transpose("record", ...)
     low, high = mean_interval(values.values)
     return {f"{name}{end}": (values.dims[1:], each) for end, each in (("", values.values.mean(axis=0)), ("_low", low), ("_high", high))}
 

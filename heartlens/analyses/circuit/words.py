@@ -155,6 +155,6 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "itself counted. Adds: the circuit's faithfulness with the node less without it. q: records' signs drawn at random, two-sided, "
         "Benjamini-Hochberg over the circuit's nodes.",
         f"Yes: the interval lies above {changes['null']} {changes['unit']} (change), 0.5 (kept; lost without), 0 (added), and "
-        f"p or q is below 0.05. No: it lies below that, or of a node below {needed['smallest']}. Not tested: fewer than {LEAST_UNITS} tested "
-        "records, or no change shown. Not shown: else.",
+        f"p or q is below 0.05. No: it lies below that, or of a node below {needed['smallest']}. Not tested: fewer than {LEAST_UNITS} "
+        "tested records, or no change shown. Not shown: else.",
     )

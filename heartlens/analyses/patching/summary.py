@@ -22,7 +22,12 @@ from heartlens.refusal import Refusal
 
 WHOLE = "all"  # the place that is the whole window
 ROUNDING = 1e-6  # effects smaller than this, of the readouts, are what float32 rounds off
-PART = {"unit": "part of the difference", "smallest": 0.1, "either": True}
+
+
+def _of_part(name: str, text: str, family: str) -> Claim:
+    """A claim of a part of the difference, of either sign; a tenth is of interest."""
+    return Claim(name, text, "part of the difference", 0.1, family, either=True)
+
 
 MOVES = Claim(
     "moves",
@@ -32,20 +37,19 @@ MOVES = Claim(
     family="one question",
     either=True,
 )
-CARRIES = Claim(
+CARRIES = _of_part(
     "carries",
     "the head's output carries part of the difference, more than of the control edit's and than heads of models that learnt nothing do",
-    family="all heads",
-    **PART,
+    "all heads",
 )
 OF_CARRIERS = {
-    "effect": Claim("at_wave", "the head carries part of it at the tokens of the wave", family="heads that carry it x waves", **PART),
-    "direct": Claim("direct", "the head hands part of it straight to the output", family="heads that carry it", **PART),
-    "path": Claim("path", "the head hands part of it to this input of the receiver", family="heads that carry it x Q, K, V", **PART),
+    "effect": _of_part("at_wave", "the head carries part of it at the tokens of the wave", "heads that carry it x waves"),
+    "direct": _of_part("direct", "the head hands part of it straight to the output", "heads that carry it"),
+    "path": _of_part("path", "the head hands part of it to this input of the receiver", "heads that carry it x Q, K, V"),
 }
 OF_STREAM = {
-    "stream": Claim("in_stream", "the stream at the tokens of the wave holds part of it", family="levels x waves", **PART),
-    "stream_back": Claim("in_cycle", "the stream at the tokens of the cycle holds part of it", family="levels x cycles", **PART),
+    "stream": _of_part("in_stream", "the stream at the tokens of the wave holds part of it", "levels x waves"),
+    "stream_back": _of_part("in_cycle", "the stream at the tokens of the cycle holds part of it", "levels x cycles"),
 }
 AXES_OF: dict[str, tuple[str, ...]] = {
     "effect": ("layer", "head", "place"),
@@ -86,8 +90,10 @@ def summarized(
     moves = replace(MOVES, unit=unit, smallest=SMALLEST_CHANGE[unit])
     controls = [(summary["difference_beyond_control_low"], summary["difference_beyond_control_high"])]
     among = Among(xr.DataArray(own[0]), summary["twin_difference_reach"])
-    interval = (summary["difference"], summary["difference_low"], summary["difference_high"])
-    summary = summary.assign(decide(moves, *interval, n_records, q_value=summary["difference_p_value"], controls=controls, twins=among))
+    effect, low, high = (summary[f"difference{end}"] for end in ("", "_low", "_high"))
+    summary = summary.assign(
+        decide(moves, effect, low, high, n_records, q_value=summary["difference_p_value"], controls=controls, twins=among)
+    )
 
     is_shown = bool(is_yes(summary, "moves"))
     bottom = whole if is_shown else np.full_like(whole, np.nan)
@@ -105,8 +111,10 @@ def summarized(
     ends = (towards * summary["beyond_control_low"], towards * summary["beyond_control_high"])
     controls = [ends if towards > 0 else ends[::-1]]
     among = Among(xr.DataArray(own[1], dims=("layer", "head")), summary["twin_effect_reach"])
-    part = [summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ("", "_low", "_high")]
-    summary = summary.assign(decide(CARRIES, *part, n_records, q_value=summary["carries_q_value"], controls=controls, twins=among))
+    effect, low, high = (summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ("", "_low", "_high"))
+    summary = summary.assign(
+        decide(CARRIES, effect, low, high, n_records, q_value=summary["carries_q_value"], controls=controls, twins=among)
+    )
 
     carries = is_yes(summary, "carries").values
     tested = {
@@ -119,8 +127,8 @@ def summarized(
     for name, claim in (OF_CARRIERS | OF_STREAM).items():
         q_value = q_values(np.where(tested[name] & is_shown, summary[f"{name}_p_value"].values, np.nan))
         summary[f"{claim.name}_q_value"] = (AXES_OF[name], q_value)
-        part = [summary[f"{name}_part{end}"] for end in ("", "_low", "_high")]
-        summary = summary.assign(decide(claim, *part, n_records, q_value=summary[f"{claim.name}_q_value"]))
+        effect, low, high = (summary[f"{name}_part{end}"] for end in ("", "_low", "_high"))
+        summary = summary.assign(decide(claim, effect, low, high, n_records, q_value=summary[f"{claim.name}_q_value"]))
     if "cross_model" in means:  # each part's share of the fine-tuned logit, and of its difference between clean and corrupt
         shares, base = means["cross_model"], means["base_logit"]
         summary = summary.assign_coords(side=["clean", "difference"])

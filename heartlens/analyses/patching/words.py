@@ -63,6 +63,7 @@ def _heads(summary: xr.Dataset) -> str:
         more = f" and {len(carriers) - N_NAMED} more" if len(carriers) > N_NAMED else ""
         low, high = answers.attrs.get("n_yes_redrawn", (0, 0))
         counts = ", ".join(f"{int((answers == answer).sum())} {answer}" for answer in ANSWERS if bool((answers == answer).any()))
+        more += "; a negative part works against it" if any(float(whole["effect_part"].values[place]) < 0 for place in carriers) else ""
         return f"Heads that carry part of it: {named}{more} (of {answers.size}: {counts}; with other twins {low} to {high} yes). {together}"
     first = _largest_first(whole["effect"], xr.ones_like(answers, dtype=bool))[0]
     largest = f"the largest effect is {head_label(*first)} {_at(whole, f'effect{end}', first)} ({unit})"
@@ -80,7 +81,8 @@ def _waves(summary: xr.Dataset) -> str:
         here = summary.sel(place=place)
         carriers = _largest_first(here["effect"], is_yes(here, "at_wave"))
         if carriers:
-            sentences.append(f"{plain(place)}: {head_label(*carriers[0])} {_at(here, 'effect_part', carriers[0])} of {len(carriers)}")
+            largest = f" (largest of {len(carriers)})" if len(carriers) > 1 else ""
+            sentences.append(f"{plain(place)}: {head_label(*carriers[0])} {_at(here, 'effect_part', carriers[0])}{largest}")
     return f"Where these heads carry it, the largest at the tokens of each wave alone: {'; '.join(sentences) or 'not shown of any wave'}."
 
 
