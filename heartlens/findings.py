@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FEW_RECORDS, FEW_TWINS = 6, 20
+FEW_RECORDS, FEW_TWINS = 6, 19
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def doubts(attrs: Mapping[Any, Any], n_twins: int) -> list[str]:
             "counts as one record."
         )
     if n_twins < FEW_TWINS:
-        found.append(f"{n_twins} twins were measured; with fewer than {FEW_TWINS} their 95 % quantile is not a limit to rely on.")
+        found.append(f"{n_twins} twins were measured; with fewer than {FEW_TWINS} no p-value among them can be 0.05.")
     if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
         found.append("The signals are not of the kind this checkpoint reads (forced).")
     if attrs.get("data_skipped"):

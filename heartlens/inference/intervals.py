@@ -2,7 +2,8 @@
 
 A ratio of sums (a lift) gets a t interval of its logarithm with the leverage-corrected standard error HC3 (MacKinnon & White 1985): the
 influence of a unit, `(top - ratio * bottom) / (ratio * sum(bottom))`, is divided by 1 less its share of `sum(bottom)`. Degrees of freedom:
-units that have a say (bottom > 0), less 1. A mean gets the t interval (Student 1908). `docs/calibration.md` has the measured coverage.
+units that have a say (bottom > 0), less 1. A mean gets the t interval (Student 1908). The ratio of two means of either sign gets Fieller's
+interval (Fieller 1954). `docs/calibration.md` has the measured coverage.
 """
 
 import numpy as np
@@ -41,6 +42,30 @@ def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Stat
         reach = _quantile(n_units, level) * np.sqrt(variance / n_units)
     is_known = n_units >= 2
     return np.where(is_known, mean - reach, np.nan), np.where(is_known, mean + reach, np.nan)
+
+
+def fieller_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
+    """The interval (low, high) of `mean(top) / mean(bottom)`, of either sign: all ratios R for which `top - R * bottom` may have mean 0.
+
+    It leaves out 0 exactly where the t interval of `mean(top)` does. NaN with fewer than two units, and where the t interval of
+    `mean(bottom)` holds 0, since then any ratio is possible (Fieller 1954).
+    """
+    top, bottom = np.broadcast_arrays(top, bottom)
+    n_units = len(top)
+    unknown = np.full(top.shape[1:], np.nan)
+    if n_units < 2:
+        return unknown, unknown
+    mean_top, mean_bottom = top.mean(axis=0), bottom.mean(axis=0)
+    off_top, off_bottom = top - mean_top, bottom - mean_bottom
+    per_product = _quantile(np.asarray(n_units - 1), level) ** 2 / (n_units * (n_units - 1))
+    a = mean_bottom**2 - per_product * (off_bottom**2).sum(axis=0)
+    b = mean_top * mean_bottom - per_product * (off_top * off_bottom).sum(axis=0)
+    c = mean_top**2 - per_product * (off_top**2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half_width = np.sqrt(np.maximum(b**2 - a * c, 0.0))
+        low, high = (b - half_width) / a, (b + half_width) / a
+    is_bounded = a > 0
+    return np.where(is_bounded, low, np.nan), np.where(is_bounded, high, np.nan)
 
 
 def _carriers(bottom: ByUnit) -> Int[np.ndarray, "*statistic"]:

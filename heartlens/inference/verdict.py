@@ -3,7 +3,7 @@
 A claim is of one effect: that it lies beyond a null value. It is answered
 
 - *not tested* where fewer than LEAST_UNITS units (persons; recordings where persons are not known) have a say, or one of the demands below
-  was not measured (twins, where the claim is judged against them);
+  was not measured (twins or a control, where the claim is judged against them);
 - *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: q < ALPHA in its
   family, a p-value of at most ALPHA among twins, and an interval beyond the null value of the effect less each of its controls;
 - *no* where the interval lies within the smallest effect of interest;
@@ -26,6 +26,7 @@ from heartlens.inference.nulls import ALPHA, count_range, twin_limit, twin_p_val
 RULE = 1  # raised whenever the same effects, intervals and twins may get another answer: the published trial is then of another rule
 LEAST_UNITS = 8  # with fewer, no interval was shown to cover (docs/calibration.md)
 YES, NO, PARTLY, NOT_SHOWN, NOT_TESTED = "yes", "no", "partly", "not shown", "not tested"
+SMALLEST_CHANGE = {"logit": 0.25, "probability": 0.05, "nats": 0.05}  # of a readout, by its unit: the smallest that is of interest
 ANSWERS = (YES, PARTLY, NO, NOT_SHOWN, NOT_TESTED)
 
 
@@ -80,6 +81,8 @@ def decide(
     if q_value is not None:
         shown = shown & (q_value < ALPHA)
     enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
+    for control_low, _ in controls:
+        enough = enough & control_low.notnull()
     if q_value is not None:
         enough = enough & q_value.notnull()
     decided = {}

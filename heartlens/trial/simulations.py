@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from heartlens.inference.intervals import mean_interval, ratio_interval
+from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import LEAST_UNITS
-from heartlens.measures.paired import sign_flip_p_values
 from heartlens.trial import Rate
 
 N_STUDIES = 4000
@@ -39,10 +39,10 @@ def simulated_rows(seed: int = 0, n_studies: int = N_STUDIES) -> Rows:
             low, high = mean_interval(changed)
             text = f"mean of paired {name} changes, {n_persons} persons"
             rows.append(_row("mean_interval", "coverage", text, (low <= 0) & (high >= 0), seed))
-            p_value = sign_flip_p_values(changed, seed=seed, n_permutations=999)
-            rows.append(_row("sign_flip_p_values", "false yes", f"p < {ALPHA:g}, {text}", p_value < ALPHA, seed))
+            p_value = p_values_of_change(changed, seed=seed, n_permutations=999)
+            rows.append(_row("p_values_of_change", "false yes", f"p < {ALPHA:g}, {text}", p_value < ALPHA, seed))
             both = (p_value < ALPHA) & ((low > 0) | (high < 0))
-            rows.append(_row("mean_interval and sign_flip_p_values", "false yes", f"both, {text}", both, seed))
+            rows.append(_row("mean_interval and p_values_of_change", "false yes", f"both, {text}", both, seed))
     return rows
 
 

@@ -9,10 +9,9 @@ from planted import model_of, random_state
 
 from heartlens import figures
 from heartlens.analyses.circuit import Circuit
-from heartlens.analyses.circuit.search import evenly_split
-from heartlens.analyses.circuit.words import holds
+from heartlens.analyses.circuit.search import Search, evenly_split
 from heartlens.analysis import run
-from heartlens.measures.circuit import harm, nested, pruned
+from heartlens.measures.circuit import Path, harm, nested, pruned
 from heartlens.models.interventions.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name
 from heartlens.models.planted import CopiesValue, FirstToken, Wave, planted
 from heartlens.models.subject import subject_of
@@ -20,7 +19,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 
-WINDOWS = regular("ecg", 6, periodic=True)
+WINDOWS = regular("ecg", 16, periodic=True)  # 8 are tested, the fewest that are judged
 QUICK = Circuit(search_windows=2, n_bootstraps=2, n_random=20)
 PLANTS = {(1, 3): CopiesValue(margin=2.0), (0, 2): FirstToken(), (1, 5): Wave("P")}
 
@@ -51,8 +50,20 @@ def test_random_sets_keep_nothing_but_where_they_have_the_head(found):
     random = found["random_circuit_faithfulness"].values
     assert set(np.round(random, 6)) <= {0.0, 1.0}
     assert found["random_faithfulness"].sel(size=16).values.max() == pytest.approx(1)
-    assert holds(found) == (random.max() < 0.5)
-    assert not holds(found.isel(draw=slice(19)).assign(random_p_value=1 / 20))  # too few to tell
+    assert str(found["keeps_verdict"].values) == ("yes" if random.max() < 0.5 else "not shown")
+    assert str(found["changes_verdict"].values) == "yes"
+
+
+def test_random_circuits_have_as_many_heads_and_mlps_as_the_circuit():
+    """A model of 16 heads and 2 MLPs; the circuit is 3 heads and one MLP."""
+    subject = subject_of(planted(PLANTS, WINDOWS))
+    order = np.array([0, 5, 16, 9, *(node for node in range(18) if node not in (0, 5, 16, 9))])
+    search = Search(Path(order, 4, 1.0), np.zeros(18))
+    sets = QUICK._sets(subject, search, [0, 18])
+    assert sets["off_random_circuit"][:, :16].sum(axis=1).tolist() == [3] * 20
+    assert sets["off_random_circuit"][:, 16:].sum(axis=1).tolist() == [1] * 20
+    assert len(np.unique(sets["off_random_circuit"], axis=0)) > 15
+    np.testing.assert_array_equal(sets["off_random_rest"], ~sets["off_random_circuit"])
 
 
 def test_tallies_of_two_circuits_do_not_add_up():
@@ -67,26 +78,30 @@ def test_what_is_said(found):
     said = QUICK.findings(found)
     assert "1 of 18 nodes keep 100 %" in said.verdict[0]
     assert "L2H4" in said.verdict[0]
-    assert "3 records it was not searched on" in said.verdict[1]
-    assert "complete: without it little is left" in said.verdict[2]
-    assert "1 of 1 nodes add" in said.verdict[3]
+    assert "8 records that were not searched" in said.verdict[1]
+    assert "the other nodes alone have faithfulness 0.00" in said.verdict[3].replace("-0.00", "0.00")
+    assert "1 of 1 nodes are needed" in said.verdict[4]
     assert len(said.rows) == 18
     assert isinstance(QUICK.plot(found), figures.Page)
 
 
 def test_a_model_without_a_circuit_is_said_to_have_none():
     """Nothing planted: the output is constant, nothing changes it."""
-    summary = run(replace(QUICK, n_bootstraps=0), planted({(0, 2): FirstToken()}, WINDOWS), WINDOWS[:3])
-    assert summary.attrs["circuit_size"] == 0 or np.isnan(summary["faithfulness"])
-    assert not holds(summary)
-    assert "does not hold" in QUICK.findings(summary).verdict[1]
+    summary = run(replace(QUICK, n_bootstraps=0), planted({(0, 2): FirstToken()}, WINDOWS), WINDOWS)
+    assert np.isnan(summary["faithfulness"])
+    assert str(summary["changes_verdict"].values) == "no"
+    assert str(summary["keeps_verdict"].values) == "not tested"
+    told = QUICK.findings(summary).verdict
+    assert "there is nothing to keep and no set is judged" in told[1]
+    assert "The circuit alone is off by (" in told[2]
+    QUICK.plot(summary)
 
 
 def test_records_are_searched_or_tested_never_both(found):
     one, other = evenly_split(WINDOWS)
     assert one | other == set(WINDOWS.records)
     assert not one & other
-    assert found.attrs["n_tested_records"] == len(other) == 3
+    assert found.attrs["n_tested_records"] == len(other) == 8
     turned, _ = evenly_split(WINDOWS[::-1])
     assert turned == one
 

@@ -1,11 +1,12 @@
-"""What is the smallest set of heads and MLPs that keeps a readout, when all others do what they do in another person's window?
+"""What is the smallest set of heads and MLPs that keeps a readout, when all others do what they do in another record's window?
 
-Faithfulness of a set = 1 - sum |F(set) - F(all)| / sum |F(none) - F(all)| over windows, F the readout (logit of a last token's task head,
-probability at beats, or cross-entropy); embedding and biases stay the window's own. On half of the records each node (head or MLP) is
-resampled alone; from the least harmful on, each is left out while the rest stays `wanted` faithful (`measures/circuit.py`). On the other
-half: faithfulness of the circuit and of nested sets on the way to it (*faithfulness curve*), of what is left without them (*completeness*:
-0 if nothing else does the work), of the circuit without each of its nodes (*minimality*), and of random sets of equal size. *Stability*:
-how often the same search returns each node on resampled records. After Wang et al. 2022 and Conmy et al. 2023.
+Faithfulness of a set = 1 - sum |F(set) - F(all)| / sum |F(none) - F(all)|, F the readout (logit of a last token's task head, probability at
+beats, or cross-entropy); embedding and biases stay the window's own. On half of the records each node (head or MLP) is resampled alone;
+from the least harmful on, each is left out while the rest stays `wanted` faithful (`measures/circuit.py`). All that is concluded is of the
+other half, every record counting alike: *changes*, whether the readout moves at all where every node is resampled; and only then *keeps*
+(the circuit is more than half faithful, and more than random sets of as many heads and MLPs are), *complete* (without it more than half is
+lost, and more than without such random sets), *needed* (of each of its nodes, q over them). *Stability*: how often the same search returns
+each node on resampled records. After Wang et al. 2022 and Conmy et al. 2023; verdicts: `inference/verdict.py`.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import xarray as xr
 
-from heartlens.analyses.circuit.search import Found, evenly_split, partner_tokens, searched, unsearched
+from heartlens.analyses.circuit.search import Search, evenly_split, partner_tokens, searched, unsearched
 from heartlens.findings import Findings
 from heartlens.measures.circuit import nested
 from heartlens.options import check
@@ -38,6 +39,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
     "off_without_path": ("size",),
     "off_random": ("draw", "size"),
     "off_random_circuit": ("draw",),
+    "off_random_rest": ("draw",),
     "whole": (),
     "n_tested": (),
     "in_circuit": ("node",),
@@ -50,14 +52,14 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 
 @dataclass(frozen=True)
 class Circuit:
-    """The options of the search for a circuit. `found` is none: what was found on the searched records."""
+    """The options of the search for a circuit. `search` is none of them: what the search on half of the records found."""
 
     wanted: Annotated[float, "faithfulness that the circuit must keep on the searched records"] = 0.8
     search_windows: Annotated[int, "windows the search runs on, evenly over half of the records"] = 12
     n_bootstraps: Annotated[int, "searches on resampled records (0: none)"] = 10
-    n_random: Annotated[int, "random sets of every size"] = 20
-    seed: Annotated[int, "seed of random sets, resamples and intervals"] = 0
-    found: Found | None = field(default=None, compare=False, repr=False)
+    n_random: Annotated[int, "random sets of every size, and of the circuit's; 19 are the fewest with a p-value of 0.05"] = 20
+    seed: Annotated[int, "seed of random sets, resamples and p-values"] = 0
+    search: Search | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"wanted": (0.01, 1.0), "search_windows": (1, 10_000), "n_bootstraps": (0, 1000)}
@@ -78,7 +80,7 @@ class Circuit:
         some = windows[np.isin(windows.record, sorted(search_records))].subset(self.search_windows)
         path, returns = searched(subject, some, partner_tokens(some, windows), self.wanted, self.n_bootstraps, self.seed)
         partners = dict(zip(map(str, windows.identity), partner_tokens(windows, windows), strict=True))
-        return replace(self, found=Found(path, returns, search_records, partners))
+        return replace(self, search=Search(path, returns, search_records, partners))
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over the windows of tested records of how far every set is off; and what the search found."""
@@ -87,33 +89,34 @@ class Circuit:
 
         subject = subject_of(model)
         names = node_names(subject)
-        found = self.found or unsearched(len(names), self.seed)
+        search = self.search or unsearched(len(names), self.seed)
         sizes = [size for size in GRID if size <= len(names)]
-        rows = [self._window(subject, windows[one : one + 1], found, sizes) for one in range(len(windows))]
+        rows = [self._window(subject, windows[one : one + 1], search, sizes) for one in range(len(windows))]
         sums = {name: by_record(np.stack([row[name] for row in rows]), windows.record) for name in AXES_OF}
-        places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random), **found.axes(names)}
+        places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random), **search.axes(names)}
         told = {"kind": windows.kind, "readout": readout_name(subject, windows), "wanted": self.wanted}
         named = xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=told)
         return Tally(named)
 
-    def _window(self, subject: Any, window: Windows, found: Found, sizes: list[int]) -> Arrays:
+    def _window(self, subject: Any, window: Windows, search: Search, sizes: list[int]) -> Arrays:
         """One window's sums: what the search found, counted once a window, and of a tested window how far each set is off."""
-        n_nodes = len(found.path.order)
+        n_nodes = len(search.path.order)
         axes = {"node": n_nodes, "size": len(sizes), "draw": self.n_random}
         sums = {name: np.zeros([axes[axis] for axis in named]) for name, named in AXES_OF.items()}
-        sums |= {"in_circuit": found.path.circuit.astype(float), "rank": np.argsort(found.path.order).astype(float)}
-        sums |= {"returns": found.returns, "searched_faithfulness": np.array(found.path.faithfulness), "n_windows": np.array(1.0)}
-        if str(window.record[0]) in found.search_records:
+        sums |= {"in_circuit": search.path.circuit.astype(float), "rank": np.argsort(search.path.order).astype(float)}
+        sums |= {"returns": search.returns, "searched_faithfulness": np.array(search.path.faithfulness), "n_windows": np.array(1.0)}
+        if str(window.record[0]) in search.search_records:
             return sums
-        return sums | self._tested(subject, window, found, sizes)
+        return sums | self._tested(subject, window, search, sizes)
 
-    def _tested(self, subject: Any, window: Windows, found: Found, sizes: list[int]) -> Arrays:
+    def _tested(self, subject: Any, window: Windows, search: Search, sizes: list[int]) -> Arrays:
         from heartlens.models.interventions.circuit import kept_values_of_one, pair_of
 
-        circuit = found.path.circuit
-        sets = self._sets(found, sizes)
-        pair = pair_of(subject, window.tokens, found.partner_of(window))
-        values = kept_values_of_one(subject, window, pair, np.concatenate([*sets.values(), np.ones((1, len(circuit)), bool)]))
+        circuit = search.path.circuit
+        sets = self._sets(subject, search, sizes)
+        pair = pair_of(subject, window.tokens, search.partner_of(window))
+        every, place = np.unique(np.concatenate([*sets.values(), np.ones((1, len(circuit)), bool)]), axis=0, return_inverse=True)
+        values = kept_values_of_one(subject, window, pair, every)[place.ravel()]
         if np.isnan(values).any():
             return {}
         off = np.split(np.abs(values[:-1] - values[-1]), np.cumsum([len(each) for each in sets.values()])[:-1])
@@ -122,11 +125,13 @@ class Circuit:
         single = {name: by_name.pop(name)[0] for name in ("off_none", "off_circuit", "off_rest")}
         return by_name | {name: np.array(value) for name, value in single.items()} | {"whole": values[-1:][0], "n_tested": np.array(1.0)}
 
-    def _sets(self, found: Found, sizes: list[int]) -> dict[str, np.ndarray]:
-        """Every family of sets, by the name of its sum."""
-        circuit, n_nodes = found.path.circuit, len(found.path.order)
-        path, rng = nested(found.path.order, sizes), np.random.default_rng(self.seed)
+    def _sets(self, subject: Any, search: Search, sizes: list[int]) -> dict[str, np.ndarray]:
+        """Every family of sets, by the name of its sum. A random circuit has as many heads, and as many MLPs, as the circuit."""
+        circuit, n_nodes = search.path.circuit, len(search.path.order)
+        path, rng = nested(search.path.order, sizes), np.random.default_rng(self.seed)
         orders = [rng.permutation(n_nodes) for _ in range(self.n_random)]
+        n_heads = n_nodes - subject.sizes.n_layers
+        random = np.stack([np.concatenate([rng.permutation(circuit[:n_heads]), rng.permutation(circuit[n_heads:])]) for _ in orders])
         return {
             "off_none": np.zeros((1, n_nodes), bool),
             "off_circuit": circuit[None],
@@ -135,11 +140,12 @@ class Circuit:
             "off_path": path,
             "off_without_path": ~path,
             "off_random": np.concatenate([nested(order, sizes) for order in orders]),
-            "off_random_circuit": np.concatenate([nested(order, [found.path.size]) for order in orders]),
+            "off_random_circuit": random,
+            "off_random_rest": ~random,
         }
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """The circuit, its faithfulness, completeness, minimality and stability on the tested records, with intervals."""
+        """The circuit and what is concluded of it on the tested records, with intervals; see the module's first lines."""
         from heartlens.analyses.circuit.summary import summarized
 
         return summarized(tally.sums, self.seed)

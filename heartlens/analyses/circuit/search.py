@@ -13,7 +13,7 @@ from heartlens.windows import Windows
 
 
 @dataclass(frozen=True)
-class Found:
+class Search:
     """What the search found: the path, how often each node returns (NaN: not asked), the records it saw, each window's partner."""
 
     path: Path
@@ -31,9 +31,9 @@ class Found:
         return np.stack([self.partners.get(str(one), tokens[::-1]) for one, tokens in zip(window.identity, window.tokens, strict=True)])
 
 
-def unsearched(n_nodes: int, seed: int) -> Found:
+def unsearched(n_nodes: int, seed: int) -> Search:
     """A path drawn at random, half of whose nodes are the circuit."""
-    return Found(Path(np.random.default_rng(seed).permutation(n_nodes), n_nodes // 2, 0.0), np.zeros(n_nodes))
+    return Search(Path(np.random.default_rng(seed).permutation(n_nodes), n_nodes // 2, 0.0), np.zeros(n_nodes))
 
 
 def evenly_split(windows: Windows) -> tuple[frozenset[str], frozenset[str]]:

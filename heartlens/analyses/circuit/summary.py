@@ -1,11 +1,19 @@
-"""The numbers of a circuit on the records it was not searched on: ratios of sums, with intervals over records."""
+"""The numbers of a circuit on the records it was not searched on, means over records, and what is concluded.
 
+`change`: by how much the readout moves where every node is resampled, mean of |F(none) - F(all)|. Only where that is shown, the other
+numbers are also given as parts of it: faithfulness, 1 - off / change, with Fieller's interval. Else `off_...` tells in the readout's unit.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from heartlens.measures.resample import interval_over_records, over
+from heartlens.inference.intervals import fieller_interval, mean_interval
+from heartlens.inference.paired import p_values_of_change
+from heartlens.inference.verdict import SMALLEST_CHANGE, YES, Among, Claim, decide, reach
+from heartlens.measures.resample import q_values
 from heartlens.refusal import Refusal
 
 OF_SETS = {  # faithfulness by its name: the sum it is made of
@@ -15,48 +23,113 @@ OF_SETS = {  # faithfulness by its name: the sum it is made of
     "without_path_faithfulness": "off_without_path",
     "random_faithfulness": "off_random",
     "random_circuit_faithfulness": "off_random_circuit",
+    "random_rest_faithfulness": "off_random_rest",
     "toggled_faithfulness": "off_toggled",
 }
+UNITS = {"beat_probability": "probability", "cross_entropy": "nats"}  # of the readouts; that of a task head of the last token: logit
+MATCHED = "random sets of as many heads and MLPs"
+CHANGES = Claim(  # the null value is the smallest change of interest in the readout's unit
+    "changes",
+    "the readout moves where all heads and MLPs do what they do in another record",
+    unit="readout",
+    smallest=0.0,
+    family="one question",
+)
+KEEPS = Claim(
+    "keeps",
+    f"on other records the circuit keeps more than half of the readout, and more than {MATCHED} do",
+    unit="faithfulness",
+    null=0.5,
+    smallest=0.0,
+    family="one question",
+)
+COMPLETE = Claim(
+    "complete",
+    f"without the circuit more than half of the readout is lost, and more than without {MATCHED}",
+    unit="1 - faithfulness of the other nodes",
+    null=0.5,
+    smallest=0.0,
+    family="one question",
+)
+NEEDED = Claim(
+    "needed",
+    "the circuit is less faithful without the node",
+    unit="faithfulness",
+    smallest=0.02,
+    family="the circuit's nodes",
+)
 
 
-def summarized(sums: xr.Dataset, seed: int) -> xr.Dataset:
+def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Dataset:
     """The summary of the sums by record. Refuses sums in which no window of a tested record has the readout."""
     n_windows = float(sums["n_windows"].sum())
     if not float(sums["n_tested"].sum()):
         raise Refusal("no window of a tested record has what is to be read; give more records, or records with landmarks")
     tested = sums.isel(record=np.flatnonzero(sums["n_tested"] > 0))
+    n_records, unit = tested.sizes["record"], UNITS.get(sums.attrs["readout"], "logit")
+    off = {name: _by_record(tested, name) for name in ("off_none", *OF_SETS.values())}
+
     summary = xr.Dataset(coords={name: sums[name] for name in ("node", "size", "draw")})
     for name in ("in_circuit", "rank", "returns", "searched_faithfulness"):
         summary[name] = sums[name].sum("record") / n_windows
     summary["in_circuit"] = summary["in_circuit"] > 0.5
-    for name, off in OF_SETS.items():
-        summary = summary.assign(_faithfulness(name, tested, tested[off], seed))
-    summary = summary.assign(_of_nodes(tested, summary["in_circuit"], seed))
-    summary = summary.assign(
-        {"whole": tested["whole"].sum() / tested["n_tested"].sum(), "change": tested["off_none"].sum() / tested["n_tested"].sum()}
+    summary = summary.assign(_means("change", off["off_none"])).assign(whole=_by_record(tested, "whole").mean("record"))
+    changes = replace(CHANGES, unit=unit, null=SMALLEST_CHANGE[unit])
+    summary = summary.assign(decide(changes, summary["change"], summary["change_low"], summary["change_high"], n_records))
+
+    is_shown = str(summary["changes_verdict"].values) == YES
+    change = off["off_none"] if is_shown else off["off_none"] * np.nan
+    for name, of_set in OF_SETS.items():
+        summary = summary.assign(_means(of_set, off[of_set])).assign(_parts(name, change - off[of_set], change))
+    member = summary["in_circuit"]
+    added = xr.where(member, 1.0, -1.0) * (off["off_toggled"] - off["off_circuit"])
+    summary = summary.assign(_means("gain_off", added)).assign(_parts("gain", added, change))
+    p_value = p_values_of_change(added.transpose("record", "node").values, seed=seed, n_permutations=n_permutations)
+    summary["needed_q_value"] = ("node", q_values(np.where(member & is_shown, p_value, np.nan)))
+
+    lost = [1 - summary[f"rest_faithfulness{end}"] for end in ("", "_high", "_low")]
+    kept = [summary[f"faithfulness{end}"] for end in ("", "_low", "_high")]
+    for claim, (effect, low, high), random_low in (
+        (KEEPS, kept, summary["random_circuit_faithfulness_low"]),
+        (COMPLETE, lost, 1 - summary["random_rest_faithfulness_high"]),
+    ):
+        among = Among(reach(claim, low, np.inf), reach(claim, random_low, np.inf))
+        summary = summary.assign(decide(claim, effect, low, high, n_records, twins=among))
+    gain, low, high = (summary[f"gain{end}"] for end in ("", "_low", "_high"))
+    summary = summary.assign(decide(NEEDED, gain, low, high, n_records, q_value=summary["needed_q_value"]))
+    return summary.assign_attrs(
+        sums.attrs,
+        unit=unit,
+        n_records=sums.sizes["record"],
+        n_windows=int(n_windows),
+        n_tested_records=n_records,
+        n_tested_windows=int(tested["n_tested"].sum()),
+        circuit_size=int(member.sum()),
     )
-    reached = summary["random_circuit_faithfulness"] >= summary["faithfulness"]
-    summary["random_p_value"] = (1 + reached.sum()) / (1 + reached.size)
-    counts = {"n_records": sums.sizes["record"], "n_windows": int(n_windows), "n_tested_records": tested.sizes["record"]}
-    counts |= {"n_tested_windows": int(tested["n_tested"].sum()), "circuit_size": int(summary["in_circuit"].sum())}
-    return summary.assign_attrs(sums.attrs, **counts)
 
 
-def _faithfulness(name: str, tested: xr.Dataset, off: xr.DataArray, seed: int) -> dict[str, Any]:
-    """1 - sum off / sum off of none, with its interval over records."""
-    off = off.transpose("record", ...)
-    bottom = np.broadcast_to(tested["off_none"].values.reshape(-1, *(1,) * (off.ndim - 1)), off.shape).copy()
-    low, high = interval_over_records(bottom - off.values, bottom, seed=seed)
-    value = over((bottom - off.values).sum(axis=0), bottom.sum(axis=0))
-    return {f"{name}{end}": (off.dims[1:], found) for end, found in (("", value), ("_low", low), ("_high", high))}
+def drawn_as(summary: xr.Dataset) -> tuple[bool, str]:
+    """Whether sets are drawn by their faithfulness, which is where the change is shown; and the words for what is drawn."""
+    is_shown = str(summary["changes_verdict"].values) == YES
+    return is_shown, "faithfulness" if is_shown else f"off by ({summary.attrs['unit']})"
 
 
-def _of_nodes(tested: xr.Dataset, in_circuit: xr.DataArray, seed: int) -> dict[str, Any]:
-    """What each node of the circuit adds to its faithfulness, and each other node would add; with the interval over records."""
-    sign = np.where(in_circuit.values, 1.0, -1.0)
-    gain = sign * (tested["off_toggled"].transpose("record", "node").values - tested["off_circuit"].values[:, None])
-    bottom = np.broadcast_to(tested["off_none"].values[:, None], gain.shape).copy()
-    low, high = interval_over_records(gain, bottom, seed=seed)
-    return {
-        name: ("node", values) for name, values in {"gain": over(gain.sum(0), bottom.sum(0)), "gain_low": low, "gain_high": high}.items()
-    }
+def _by_record(tested: xr.Dataset, name: str) -> xr.DataArray:
+    """The mean over each record's tested windows."""
+    return (tested[name] / tested["n_tested"]).transpose("record", ...)
+
+
+def _means(name: str, values: xr.DataArray) -> dict[str, Any]:
+    """The mean over records with its t interval."""
+    values = values.transpose("record", ...)
+    low, high = mean_interval(values.values)
+    return {f"{name}{end}": (values.dims[1:], each) for end, each in (("", values.values.mean(axis=0)), ("_low", low), ("_high", high))}
+
+
+def _parts(name: str, top: xr.DataArray, change: xr.DataArray) -> dict[str, Any]:
+    """The ratio of the means of `top` and of the change, with Fieller's interval; NaN where the change is."""
+    top = top.transpose("record", ...)
+    bottom = np.broadcast_to(change.values.reshape(-1, *(1,) * (top.ndim - 1)), top.shape)
+    low, high = fieller_interval(top.values, bottom)
+    part = top.values.mean(axis=0) / bottom.mean(axis=0)
+    return {f"{name}{end}": (top.dims[1:], each) for end, each in (("", part), ("_low", low), ("_high", high))}

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import xarray as xr
 
+from heartlens.analyses.circuit.summary import MATCHED, drawn_as
 from heartlens.findings import Findings, doubts
-from heartlens.wording import interval_at, with_interval
+from heartlens.inference.verdict import LEAST_UNITS, NO, NOT_SHOWN, NOT_TESTED, YES, is_yes
+from heartlens.wording import interval_at, number, p_value, with_interval
 
-COLUMNS = ("node", "order", "in circuit", "what it adds to the circuit's faithfulness", "95 % interval", "returns on resampled records")
-ALPHA = 0.05
+COLUMNS = ("node", "order", "in circuit", "needed", "what it adds to faithfulness", "95 % interval", "q", "returns on resampled records")
 STABLE = 0.8  # of the searches on resampled records
-FEW_TESTED = 6
 
 
 def say(summary: xr.Dataset) -> Findings:
@@ -19,58 +19,83 @@ def say(summary: xr.Dataset) -> Findings:
     return Findings(
         title=f"Circuit of {summary.attrs.get('checkpoint', 'a model')} for {summary.attrs['readout'].replace('_', ' ')}",
         question="What is the smallest set of heads and MLPs that keeps the readout, and does it on other records?",
-        verdict=(_circuit(summary), _holds(summary), _completeness(summary), _minimality(summary), _stability(summary)),
+        verdict=(_circuit(summary), _changes(summary), _keeps(summary), _completeness(summary), _minimality(summary), _stability(summary)),
         columns=COLUMNS,
-        rows=_rows(summary),
+        rows=tuple(_row(node.isel(node=0)) for _, node in summary.sortby("rank").groupby("rank")),
         cautions=_cautions(summary),
         methods=_methods(summary),
     )
 
 
-def holds(summary: xr.Dataset) -> bool:
-    """Whether the circuit is more faithful than every random set of its size, interval and all, and these are enough for p < 0.05."""
-    is_beyond = float(summary["faithfulness_low"]) > float(summary["random_circuit_faithfulness"].max())
-    return is_beyond and float(summary["random_p_value"]) < ALPHA
-
-
 def _circuit(summary: xr.Dataset) -> str:
     members = summary.isel(node=np.flatnonzero(summary["in_circuit"].values)).sortby("rank")
-    n_nodes = summary.sizes["node"]
     return (
-        f"{summary.attrs['circuit_size']} of {n_nodes} nodes keep {100 * float(summary['searched_faithfulness']):.0f} % of the readout on "
-        f"the searched records (wanted: {100 * summary.attrs['wanted']:.0f} %): {', '.join(map(str, members['node'].values)) or 'none'}."
+        f"{summary.attrs['circuit_size']} of {summary.sizes['node']} nodes keep {100 * float(summary['searched_faithfulness']):.0f} % of "
+        f"the readout on the searched records (wanted: {100 * summary.attrs['wanted']:.0f} %): "
+        f"{', '.join(map(str, members['node'].values)) or 'none'}."
     )
 
 
-def _holds(summary: xr.Dataset) -> str:
-    random = summary["random_circuit_faithfulness"].values
-    low, high = np.quantile(random, [0.025, 0.975])
-    verdict = "It holds on other records" if holds(summary) else "It does not hold on other records beyond random sets"
+def _changes(summary: xr.Dataset) -> str:
+    """Whether there is anything to keep."""
+    unit, smallest = summary.attrs["unit"], summary["changes_verdict"].attrs["null"]
+    answers = {
+        YES: f"beyond {smallest} {unit}, the smallest change of interest",
+        NO: f"less than {smallest} {unit}, the smallest change of interest, so there is nothing to keep and no set is judged",
+        NOT_SHOWN: f"not shown to be beyond {smallest} {unit}, the smallest change of interest, so no set is judged",
+        NOT_TESTED: f"not tested ({LEAST_UNITS} tested records are needed), so no set is judged",
+    }
+    tested = f"{summary.attrs['n_tested_windows']} windows of {summary.attrs['n_tested_records']} records that were not searched"
     return (
-        f"{verdict}: faithfulness {with_interval(summary, 'faithfulness')} on {summary.attrs['n_tested_windows']} windows of "
-        f"{summary.attrs['n_tested_records']} records it was not searched on; {len(random)} random sets of equal size "
-        f"{np.median(random):.2f} (95 % {low:.2f} to {high:.2f}, p {float(summary['random_p_value']):.3f}). With all nodes resampled the "
-        f"readout is off by {float(summary['change']):.3g}."
+        f"With all nodes resampled the readout of {tested} is off by {with_interval(summary, 'change', '.3g')} {unit}: "
+        f"{answers[str(summary['changes_verdict'].values)]}."
+    )
+
+
+def _keeps(summary: xr.Dataset) -> str:
+    is_shown, what = drawn_as(summary)
+    if not is_shown:
+        return f"The circuit alone is {what.removesuffix(')')}, not a part): {with_interval(summary, 'off_circuit', '.3g')}."
+    answers = {
+        YES: f"It holds on other records: more than half is kept, and more than by {MATCHED}",
+        NO: "It does not hold on other records: less than half is kept",
+        NOT_SHOWN: f"Not shown that it holds on other records, more than half and more than {MATCHED}",
+    }
+    random = summary["random_circuit_faithfulness"].values
+    return (
+        f"{answers.get(str(summary['keeps_verdict'].values), 'Not tested on other records')}: faithfulness "
+        f"{with_interval(summary, 'faithfulness')}; {len(random)} {MATCHED} {np.median(random):.2f} ({random.min():.2f} to "
+        f"{random.max():.2f}), p among them {float(summary['keeps_twin_p']):.3f}."
     )
 
 
 def _completeness(summary: xr.Dataset) -> str:
-    rest = float(summary["rest_faithfulness_high"])
-    verdict = (
-        "complete: without it little is left"
-        if rest < 0.5
-        else "not complete: what is left without it does part of the work, or is not told"
-    )
-    return f"Completeness: the other nodes alone have faithfulness {with_interval(summary, 'rest_faithfulness')}; {verdict}."
+    is_shown, what = drawn_as(summary)
+    if not is_shown:
+        return f"The other nodes alone are {what.removesuffix(')')}): {with_interval(summary, 'off_rest', '.3g')}."
+    answers = {
+        YES: "complete: without it more than half is lost, and more than without such random sets",
+        NO: "not complete: what is left without it keeps more than half",
+        NOT_SHOWN: "not shown to be complete",
+    }
+    answer = answers.get(str(summary["complete_verdict"].values), "not tested")
+    kept, p_among = with_interval(summary, "rest_faithfulness"), float(summary["complete_twin_p"])
+    return f"Completeness: the other nodes alone have faithfulness {kept}, p among random sets {p_among:.3f}; {answer}."
 
 
 def _minimality(summary: xr.Dataset) -> str:
     members = summary.isel(node=np.flatnonzero(summary["in_circuit"].values))
-    idle = [str(name) for name in members["node"].values[members["gain_low"].values <= 0]]
-    if members["gain_low"].isnull().all():
-        return "Minimality: no interval over records, so no node of it is shown to be needed."
-    needed = members.sizes["node"] - len(idle)
-    return f"Minimality: {needed} of {members.sizes['node']} nodes add to it beyond doubt" + (f"; not {', '.join(idle)}." if idle else ".")
+    answers = members["needed_verdict"]
+    if bool((answers == NOT_TESTED).all()):
+        return "Minimality: not tested of any node."
+    smallest = answers.attrs["smallest"]
+    named = {
+        "not shown": ", ".join(map(str, members["node"].values[(answers == NOT_SHOWN).values])),
+        f"surely less than {smallest}": ", ".join(map(str, members["node"].values[(answers == NO).values])),
+    }
+    others = "".join(f"; {what} of {nodes}" for what, nodes in named.items() if nodes)
+    n_needed = int(is_yes(members, "needed").sum())
+    return f"Minimality: {n_needed} of {members.sizes['node']} nodes are needed (it is less faithful without){others}."
 
 
 def _stability(summary: xr.Dataset) -> str:
@@ -87,38 +112,49 @@ def _stability(summary: xr.Dataset) -> str:
     )
 
 
-def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
-    return tuple(_row(one) for _, one in summary.sortby("rank").groupby("rank"))
-
-
-def _row(one: xr.Dataset) -> tuple[str, ...]:
-    at = one.isel(node=0)
-    told = (f"{int(at['rank']) + 1}", "yes" if at["in_circuit"] else "no", f"{float(at['gain']):+.3f}", interval_at(at, "gain"))
-    return (str(at["node"].item()), *told, f"{100 * float(at['returns']):.0f} %")
+def _row(node: xr.Dataset) -> tuple[str, ...]:
+    return (
+        str(node["node"].item()),
+        f"{int(node['rank']) + 1}",
+        "yes" if node["in_circuit"] else "no",
+        str(node["needed_verdict"].values) if node["in_circuit"] else "",
+        number(node["gain"], "+.3f"),
+        interval_at(node, "gain"),
+        p_value(node["needed_q_value"]),
+        f"{100 * float(node['returns']):.0f} %",
+    )
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = [line for line in doubts(summary.attrs, 20) if "interval over so few" not in line]  # random sets stand for the twins
-    if summary.attrs["n_tested_records"] < FEW_TESTED:
-        found.append(
-            f"The circuit was tested on {summary.attrs['n_tested_records']} records: an interval over so few is too narrow, or none."
-        )
-    found.append("The search is greedy: a smaller set may exist, and where parts stand in for each other another set may do as well.")
-    found.append("A part that does the same in every window (a bias) is not resampled away, and never in a circuit.")
-    found.append("Partners are other people's windows, with beats elsewhere: the circuit is of all that makes a window's readout its own.")
-    return tuple(found)
+    no_twins_needed = 10_000  # random sets take the place of twins
+    cautions = [line for line in doubts(summary.attrs, no_twins_needed) if "interval over so few" not in line]
+    if summary.attrs["n_tested_records"] < LEAST_UNITS:
+        n_tested = summary.attrs["n_tested_records"]
+        cautions.append(f"The circuit was tested on {n_tested} records; with fewer than {LEAST_UNITS} nothing is judged.")
+    cautions.append("The search is greedy: a smaller set may exist, and where parts stand in for each other another set may do as well.")
+    cautions.append("A part that does the same in every window (a bias) is not resampled away, and never in a circuit.")
+    cautions.append(
+        "Partners are other people's windows, with beats elsewhere: the circuit is of all that makes a window's readout its own."
+    )
+    return tuple(cautions)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     options = json.loads(summary.attrs.get("options", "{}"))
+    changes, needed = (summary[f"{name}_verdict"].attrs for name in ("changes", "needed"))
     return (
         f"Readout: {summary.attrs['readout'].replace('_', ' ')} of each window. Nodes: all heads (before their output weights) and MLPs.",
         "Resampled: every node outside the set has its activation in a window of another record; embedding, biases and norms are the "
         "window's own.",
-        "Faithfulness: 1 - sum |F(set) - F(all)| / sum |F(none) - F(all)| over windows; it may be below 0. Interval: 95 %, BCa bootstrap "
-        "over the tested records.",
+        "Faithfulness: 1 - sum |F(set) - F(all)| / sum |F(none) - F(all)|, a record being the mean of its windows; may be below 0. Given "
+        "only where the sum below is shown to be of interest. Interval: 95 %, Fieller's, over the tested records.",
         f"Search: on {options.get('search_windows')} windows at most of half of the records (by the hash of their names); each node "
-        f"resampled alone, then from the least harmful on left out while faithfulness stays at {options.get('wanted')} or above.",
-        f"Random: {options.get('n_random')} sets of equal size; p: how many are as faithful. Adds: the circuit's faithfulness with the "
-        "node less without it.",
+        f"resampled alone, then from the least harmful on left out while faithfulness stays at {options.get('wanted')} or above. All "
+        "verdicts are of the other half.",
+        f"Random: {options.get('n_random')} sets of as many heads and as many MLPs; p: how many have as high a lower bound as the circuit, "
+        "itself counted. Adds: the circuit's faithfulness with the node less without it. q: records' signs drawn at random, two-sided, "
+        "Benjamini-Hochberg over the circuit's nodes.",
+        f"Yes: the interval lies above {changes['null']} {changes['unit']} (change), 0.5 (kept; lost without), 0 (added), and "
+        f"p or q is below 0.05. No: it lies below that, or of a node below {needed['smallest']}. Not tested: fewer than {LEAST_UNITS} "
+        "tested records, or no change shown. Not shown: else.",
     )

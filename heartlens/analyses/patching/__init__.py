@@ -1,29 +1,29 @@
 """Which heads carry what a recording differs in from its counterfactual? Activation patching, by head, by wave, by level and along paths.
 
-Each window and its counterfactual (no P wave, another rhythm ...) run; the activation of one is put into the run of the other, and what
-the readout then does is compared with the whole difference. `denoise`: clean activations into the counterfactual's run; `noise`: the other
-way. With D_r the whole difference of record r, from run to source, an effect is `sum_r sign(D_r) (patched - run)_r / sum_r |D_r|`: 1 is
-all of it. `effect`: a head's output, at all tokens or a wave's; `stream`: the whole stream, by level and wave; `stream_back`: by cycles
-before the window's last; `direct`: a head's change to the final norm alone; `path`: from each head into query, key or value of one
-receiver alone (path patching, Wang et al. 2022). `control_effect`: heads under an edit that changes as much elsewhere. `cross_model`: how
-much of a fine-tuned logit each part of the last block made, in logits (models/difference.py).
-A head *survives* if q < 0.05 (records' signs flipped; Benjamini-Hochberg over all that is tested), its 95 % interval over records lies
-beyond `null_high` (95 % quantile of weight-randomised twins' largest, over the mean |D_r|), and that of effect minus control leaves out 0.
+Each window and its counterfactual (no P wave, another rhythm ...) run; the activation of one is put into the run of the other. `denoise`:
+clean activations into the counterfactual's run; `noise`: the other way. All numbers are in the readout's unit and count towards the clean
+readout: `difference` is clean minus counterfactual, an effect `patched - run` (`noise`: `run - patched`), means over records. `effect`: a
+head's output, at all tokens or a wave's; `stream`: the whole stream, by level and wave; `stream_back`: by cycles before the window's last;
+`direct`: a head's change to the final norm alone; `path`: from each head into query, key or value of one receiver (path patching, Wang et
+al. 2022); `control_effect`: heads under an edit that changes as much elsewhere; `cross_model`: models/interventions/difference.py.
+The claim *moves* (the difference) is decided first: interval, sign flips, less the control edit's difference, and among twins. Only where
+it is yes an effect is also a part of the difference (`effect_part`: ratio of the means, Fieller's interval) and judged: *carries* for each
+head, in the same four ways; the waves, the direct effect and the paths only of heads that carry (`inference/verdict.py`, `summary.py`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
 from heartlens.analyses.patching.cross import SIDES, base_for, swapped_parts
-from heartlens.analyses.patching.effects import PARTS, effects, example, head_named
+from heartlens.analyses.patching.effects import PARTS, Arrays, effects, example, head_named
 from heartlens.analyses.patching.pairs import Pairs, able_for, pairs_of
 from heartlens.analyses.patching.readouts import readout_of
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.tally import Tally, by_record
@@ -31,8 +31,6 @@ from heartlens.windows import Windows
 
 if TYPE_CHECKING:
     import matplotlib.figure
-
-Arrays = dict[str, np.ndarray]
 
 AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
     "effect": ("layer", "head", "place"),
@@ -47,6 +45,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
     "clean": (),
     "corrupt": (),
     "n_unchanged": (),
+    "n_controls": (),
     "n_pairs": (),
     "n_windows": (),
 }
@@ -56,7 +55,7 @@ OF_TWINS = ("effect", "clean", "corrupt", "n_unchanged", "n_pairs", "n_windows")
 
 @dataclass(frozen=True)
 class Patching(Twinned):
-    """The options of a patching. `is_twin`: only what twins are compared by."""
+    """The options of a patching. `is_twin`: only what models are compared by. 19 twins are the fewest with a p-value of 0.05."""
 
     counterfactual: Annotated[
         Literal["irregular", "regular", "gradual", "early_beat", "late_beat", "without_p", "flattened_T", "flattened_notch", "noisy_waves"],
@@ -70,10 +69,11 @@ class Patching(Twinned):
     base: Annotated[str, "the base of a fine-tuned checkpoint, swapped in part by part; auto: what the registry says; none: none"] = "auto"
     n_lags: Annotated[int, "cycles looked back, the window's last one included; farther ones count as the last"] = 8
     n_permutations: Annotated[int, "draws of the sign flips"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
-    seed: Annotated[int, "seed of counterfactuals, twins, intervals and p-values"] = 0
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 19
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 8
+    seed: Annotated[int, "seed of counterfactuals, twins and p-values"] = 0
     is_twin: bool = field(default=False, repr=False)
+    n_initial: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"n_lags": (2, 50), "n_permutations": (99, 999_999), "n_twins": (0, 10_000)}
@@ -82,7 +82,7 @@ class Patching(Twinned):
             head_named(self.receiver)
 
     def for_twins(self) -> "Patching":
-        """The measurement of a twin, of which only whole heads are needed."""
+        """The measurement of a twin, of which only the effects of whole heads are needed."""
         return replace(self, is_twin=True)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
@@ -97,17 +97,30 @@ class Patching(Twinned):
         if not able.any():
             return self._tally(subject, windows, {}, able)
         pairs = pairs_of(windows[able], self.counterfactual, self.seed, with_control=not self.is_twin)
-        return self._tally(subject, windows, effects(subject, pairs, self), able, pairs)
+        return self._tally(subject, windows, self._effects(subject, pairs), able, pairs)
 
     def measure_pairs(self, model: Any, clean: Windows, corrupt: Windows) -> Tally:
-        """The same between one's own pairs, window for window, without a control. Refuses sides that do not fit each other."""
+        """The same between one's own pairs, window for window. Without a control nothing is judged. Refuses sides that do not fit."""
         from heartlens.models.subject import subject_of
 
-        subject = subject_of(model)
-        pairs = Pairs(clean, corrupt)
-        return self._tally(subject, clean, effects(subject, pairs, self), np.ones(len(clean), bool), pairs)
+        subject, pairs = subject_of(model), Pairs(clean, corrupt)
+        return self._tally(subject, clean, self._effects(subject, pairs), np.ones(len(clean), bool), pairs)
 
-    def _tally(self, subject: Any, windows: Windows, found: Arrays, able: Bool[np.ndarray, " window"], pairs: Pairs | None = None) -> Tally:
+    def _effects(self, subject: Any, pairs: Pairs) -> Arrays:
+        return effects(
+            subject,
+            pairs,
+            readout_of(subject, pairs.clean, self.readout),
+            direction=self.direction,
+            is_twin=self.is_twin,
+            n_lags=self.n_lags,
+            receiver=None if self.receiver == "none" else head_named(self.receiver),
+            base=None if self.is_twin else base_for(subject, self.base),
+        )
+
+    def _tally(
+        self, subject: Any, windows: Windows, effect: Arrays, able: Bool[np.ndarray, " window"], pairs: Pairs | None = None
+    ) -> Tally:
         """The sums under their axes, 0 for windows that were not patched."""
         from heartlens.models.residual import level_names
 
@@ -125,7 +138,7 @@ class Patching(Twinned):
         has_base = not self.is_twin and base_for(subject, self.base) is not None
         names = OF_TWINS if self.is_twin else tuple(name for name in AXES_OF if has_base or name not in OF_BASE)
         values = {name: np.zeros((len(windows), *(len(places[axis]) for axis in AXES_OF[name]))) for name in names}
-        for name, of_able in (found | {"n_pairs": np.ones(int(able.sum()))}).items():
+        for name, of_able in (effect | {"n_pairs": np.ones(int(able.sum()))}).items():
             values[name][able] = of_able
         values["n_windows"][:] = 1
         attrs = {"kind": windows.kind, "readout": readout_of(subject, windows, self.readout).name}
@@ -136,10 +149,14 @@ class Patching(Twinned):
         return Tally(named, xr.Dataset() if pairs is None else example(pairs))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Effects as parts of the whole difference, with intervals, nulls, controls and what survives."""
+        """Differences and effects, with intervals, and what is concluded; see the module's first lines."""
         from heartlens.analyses.patching.summary import summarized
 
-        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        other = beside(twins)
+        on_twin_windows = (tally if other.model is None else other.model).sums
+        summary = summarized(
+            tally.sums, on_twin_windows, {name: twin.sums for name, twin in other.twins.items()}, self.seed, self.n_permutations
+        )
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":

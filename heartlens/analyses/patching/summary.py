@@ -1,6 +1,11 @@
-"""The numbers of a patching: effects as parts of the whole difference, over records, and what holds against twins and control."""
+"""The numbers of a patching, means over records in the readout's unit, and what is concluded of the difference and of each head.
+
+Nothing is projected on the sign of a record's own difference: an edit that moves the readout either way at random would then seem to be
+carried by every head that adds to that randomness, and its control would not.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,148 +13,175 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from heartlens.inference.paired import p_values_of_change
-from heartlens.measures.resample import interval_over_records, over, q_values, upper_quantile
+from heartlens.analyses.patching.readouts import unit_of
+from heartlens.inference.intervals import fieller_interval, mean_interval
+from heartlens.inference.verdict import SMALLEST_CHANGE, Among, Claim, decide, is_yes, reach
+from heartlens.measures.resample import q_values
 from heartlens.refusal import Refusal
 
-ALPHA = 0.05
 WHOLE = "all"  # the place that is the whole window
-EFFECTS: dict[str, tuple[str, ...]] = {  # and their axes
+ROUNDING = 1e-6  # effects smaller than this, of the readouts, are what float32 rounds off
+
+
+def _of_part(name: str, text: str, family: str) -> Claim:
+    """A claim of a part of the difference, of either sign; a tenth is of interest."""
+    return Claim(name, text, "part of the difference", 0.1, family, either=True)
+
+
+MOVES = Claim(
+    "moves",
+    "the counterfactual moves the readout, more than the control edit does and than it moves models that learnt nothing",
+    unit="readout",
+    smallest=float("nan"),
+    family="one question",
+    either=True,
+)
+CARRIES = _of_part(
+    "carries",
+    "the head's output carries part of the difference, more than of the control edit's and than heads of models that learnt nothing do",
+    "all heads",
+)
+OF_CARRIERS = {
+    "effect": _of_part("at_wave", "the head carries part of it at the tokens of the wave", "heads that carry it x waves"),
+    "direct": _of_part("direct", "the head hands part of it straight to the output", "heads that carry it"),
+    "path": _of_part("path", "the head hands part of it to this input of the receiver", "heads that carry it x Q, K, V"),
+}
+OF_STREAM = {
+    "stream": _of_part("in_stream", "the stream at the tokens of the wave holds part of it", "levels x waves"),
+    "stream_back": _of_part("in_cycle", "the stream at the tokens of the cycle holds part of it", "levels x cycles"),
+}
+AXES_OF: dict[str, tuple[str, ...]] = {
     "effect": ("layer", "head", "place"),
     "direct": ("layer", "head"),
     "stream": ("level", "place"),
     "stream_back": ("level", "lag"),
     "path": ("part", "layer", "head"),
+    "control_effect": ("layer", "head"),
 }
-ByRecord = Float[np.ndarray, "record ..."]
+OF_TWINS = ("clean", "corrupt", "effect", "n_pairs")
+ByRecord = Float[np.ndarray, "record *effect"]
 
 
-def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_permutations: int) -> xr.Dataset:
-    """The summary of the sums by record. Refuses sums without a pair."""
+def summarized(
+    sums: xr.Dataset, on_twin_windows: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_permutations: int
+) -> xr.Dataset:
+    """The summary of the sums by record, of the model's on the twins' windows and of the twins'. Refuses sums without a pair."""
     if not float(sums["n_pairs"].sum()):
         raise Refusal(f"no window has the landmarks that {sums.attrs['counterfactual']} and {sums.attrs['readout']} need; none was patched")
     paired = sums.isel(record=np.flatnonzero(sums["n_pairs"].values > 0))
-    means = paired / paired["n_pairs"]
-    whole = np.asarray((means["clean"] - means["corrupt"]).values)
-    named = _difference(means, whole, seed, n_permutations)
-    flipped = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
-    for name, axes in EFFECTS.items():
-        top = _towards(means[name].transpose("record", *axes).values, whole, sums.attrs["direction"])
-        named |= _shares(name, axes, top, whole, seed)
-        named[f"{name}_p_value"] = (axes, np.where(_tested(name, sums), flipped(_with_difference(top, whole)), np.nan))
-    if "cross_model" in means:
-        named |= _cross_model(means, seed, n_permutations)
-    named |= _corrected(named) | _controlled(means, whole, sums.attrs["direction"], seed)
-    largest = [_largest(twin, whole) for twin in twins.values()]
-    named |= {"twin_effect": ("twin", np.array(largest, float)), "null_high": float(upper_quantile(np.array(largest, float)))}
-    kept = {str(axis): place for axis, place in paired.coords.items() if axis != "side"}
-    summary = xr.Dataset({**named, **_counts(sums)}, coords=kept).assign_coords(twin=list(twins))
-    if "cross_model" in summary:
+    means = _by_record(paired)
+    n_records, has_control = paired.sizes["record"], bool((paired["n_controls"] == paired["n_pairs"]).all())
+    if not has_control:
+        means |= {name: np.full_like(means[name], np.nan) for name in ("control", "control_effect")}
+    flipped = partial(sign_flip_p_values, seed=seed, n_permutations=n_permutations)
+    whole = means["clean"] - means["corrupt"]
+    of_control = means["clean"] - means["control"]
+    numbers = _means("difference", (), whole) | _means("control_difference", (), of_control)
+    numbers |= _means("difference_beyond_control", (), whole - of_control)
+    numbers |= {"record_difference": ("record", whole), "difference_p_value": float(flipped(whole[:, None])[0])}
+    numbers |= {f"{name}_readout": means[name].mean() for name in ("clean", "corrupt", "control")}
+    own, of_twins = _reaches(on_twin_windows), [_reaches(twin) for twin in twins.values()]
+    for index, name in enumerate(("difference", "effect")):
+        numbers[f"twin_{name}_reach"] = ("twin", np.array([np.max(of_twin[index]) for of_twin in of_twins], float))
+    coords = {str(axis): place for axis, place in paired.coords.items() if axis != "side"}
+    summary = xr.Dataset(numbers, coords=coords | {"twin": list(twins)})
+    unit = unit_of(sums.attrs["readout"])
+    moves = replace(MOVES, unit=unit, smallest=SMALLEST_CHANGE[unit])
+    controls = [(summary["difference_beyond_control_low"], summary["difference_beyond_control_high"])]
+    among = Among(xr.DataArray(own[0]), summary["twin_difference_reach"])
+    effect, low, high = (summary[f"difference{end}"] for end in ("", "_low", "_high"))
+    summary = summary.assign(
+        decide(moves, effect, low, high, n_records, q_value=summary["difference_p_value"], controls=controls, twins=among)
+    )
+
+    is_shown = bool(is_yes(summary, "moves"))
+    bottom = whole if is_shown else np.full_like(whole, np.nan)
+    numbers = {}
+    for name, axes in AXES_OF.items():
+        numbers |= _means(name, axes, means[name]) | _parts(name, axes, means[name], bottom)
+        numbers[f"{name}_p_value"] = (axes, flipped(means[name]))
+    at_all = list(summary["place"].values).index(WHOLE)
+    beyond = means["effect"][..., at_all] - means["control_effect"]
+    numbers |= _means("beyond_control", ("layer", "head"), beyond)
+    p_value = np.maximum(numbers["effect_p_value"][1][..., at_all], flipped(beyond))  # of both demands, so that both are corrected
+    numbers["carries_q_value"] = (("layer", "head"), q_values(p_value))
+    summary = summary.assign(numbers)
+    towards = np.sign(whole.mean())
+    ends = (towards * summary["beyond_control_low"], towards * summary["beyond_control_high"])
+    controls = [ends if towards > 0 else ends[::-1]]
+    among = Among(xr.DataArray(own[1], dims=("layer", "head")), summary["twin_effect_reach"])
+    effect, low, high = (summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ("", "_low", "_high"))
+    summary = summary.assign(
+        decide(CARRIES, effect, low, high, n_records, q_value=summary["carries_q_value"], controls=controls, twins=among)
+    )
+
+    carries = is_yes(summary, "carries").values
+    tested = {
+        "effect": carries[..., None] & (summary["place"].values != WHOLE),
+        "direct": carries,
+        "path": carries & (means["path"] != 0).any(axis=0),
+        "stream": np.broadcast_to(summary["place"].values != WHOLE, (summary.sizes["level"], summary.sizes["place"])),
+        "stream_back": np.ones((summary.sizes["level"], summary.sizes["lag"]), bool),
+    }
+    for name, claim in (OF_CARRIERS | OF_STREAM).items():
+        q_value = q_values(np.where(tested[name] & is_shown, summary[f"{name}_p_value"].values, np.nan))
+        summary[f"{claim.name}_q_value"] = (AXES_OF[name], q_value)
+        effect, low, high = (summary[f"{name}_part{end}"] for end in ("", "_low", "_high"))
+        summary = summary.assign(decide(claim, effect, low, high, n_records, q_value=summary[f"{claim.name}_q_value"]))
+    if "cross_model" in means:  # each part's share of the fine-tuned logit, and of its difference between clean and corrupt
+        shares, base = means["cross_model"], means["base_logit"]
         summary = summary.assign_coords(side=["clean", "difference"])
-    return _surviving(summary).assign_attrs(sums.attrs, **_said(sums))
-
-
-def _difference(means: xr.Dataset, whole: ByRecord, seed: int, n_permutations: int) -> dict[str, Any]:
-    """Mean readouts, and how much they differ, signed, clean minus counterfactual; of the control likewise."""
-    named: dict[str, Any] = {f"{name}_readout": float(means[name].mean()) for name in ("clean", "corrupt", "control")}
-    named["record_difference"] = ("record", whole)
-    for name, values in (("difference", whole), ("control_difference", (means["clean"] - means["control"]).values)):
-        low, high = interval_over_records(values, np.ones_like(values), seed=seed)
-        p_value = p_values_of_change(values[:, None], seed=seed, n_permutations=n_permutations)[0]
-        numbers = {"": values.mean(), "_low": low, "_high": high, "_p_value": p_value}
-        named |= {f"{name}{key}": float(number) for key, number in numbers.items()}
-    return named
-
-
-def _towards(effect: ByRecord, whole: ByRecord, direction: str) -> ByRecord:
-    """Effects by record, positive where they go from the run to the source as the record's whole difference does."""
-    sign = np.sign(whole) * (1 if direction == "denoise" else -1)
-    return effect * sign.reshape(-1, *(1 for _ in effect.shape[1:]))
-
-
-def _below(whole: ByRecord, top: ByRecord) -> ByRecord:
-    return np.broadcast_to(np.abs(whole).reshape(-1, *(1 for _ in top.shape[1:])), top.shape).copy()
-
-
-def _shares(name: str, axes: tuple[str, ...], top: ByRecord, whole: ByRecord, seed: int) -> dict[str, Any]:
-    """The ratio of sums over records, with its interval."""
-    bottom = _below(whole, top)
-    low, high = interval_over_records(top, bottom, seed=seed)
-    return {name: (axes, over(top.sum(axis=0), bottom.sum(axis=0))), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
-
-
-def _with_difference(top: ByRecord, whole: ByRecord) -> ByRecord:
-    """NaN for records whose readout the counterfactual leaves as it is: they have no say."""
-    return np.where((whole != 0).reshape(-1, *(1 for _ in top.shape[1:])), top, np.nan)
-
-
-def _tested(name: str, sums: xr.Dataset) -> np.ndarray:
-    """What is tested: not the whole stream, which is 1 by construction, and no path that was not asked for or is none."""
-    if name == "stream":
-        return np.broadcast_to(sums["place"].values != WHOLE, (sums.sizes["level"], sums.sizes["place"]))
-    shape = tuple(sums.sizes[axis] for axis in EFFECTS[name])
-    return (sums["path"] != 0).any("record").transpose(*EFFECTS[name]).values if name == "path" else np.ones(shape, bool)
-
-
-def _cross_model(means: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any]:
-    """Means over records of each part's share of the fine-tuned logit, and of its difference between clean and corrupt; in logits."""
-    shares, base = (means[name].transpose("record", "side", ...).values for name in ("cross_model", "base_logit"))
-    values = np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1)
-    ones, axes = np.ones_like(values), ("side", "swapped")
-    low, high = interval_over_records(values, ones, seed=seed)
-    p_value = p_values_of_change(values, seed=seed, n_permutations=n_permutations)
-    numbers = {"": values.mean(axis=0), "_low": low, "_high": high, "_p_value": p_value}
-    told = {"base_logit": ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))}
-    return {f"cross_model{key}": (axes, number) for key, number in numbers.items()} | told
-
-
-def _corrected(named: Mapping[str, Any]) -> dict[str, Any]:
-    """q-values over everything that was tested."""
-    p_values = {name: named[f"{name}_p_value"] for name in (*EFFECTS, "cross_model") if f"{name}_p_value" in named}
-    q_value = q_values(np.concatenate([p.ravel() for _, p in p_values.values()]))
-    cut = np.cumsum([p.size for _, p in p_values.values()])[:-1]
-    parts = zip(p_values.items(), np.split(q_value, cut), strict=True)
-    return {f"{name}_q_value": (axes, part.reshape(p.shape)) for (name, (axes, p)), part in parts}
-
-
-def _controlled(means: xr.Dataset, whole: ByRecord, direction: str, seed: int) -> dict[str, Any]:
-    """The heads' effects under the control as parts of the same whole, and the interval of what is beyond it."""
-    axes = ("layer", "head")
-    control = _towards(means["control_effect"].transpose("record", *axes).values, whole, direction)
-    effect = _towards(means["effect"].sel(place=WHOLE).transpose("record", *axes).values, whole, direction)
-    beyond = _shares("beyond_control", axes, effect - control, whole, seed)
-    return {"control_effect": _shares("control_effect", axes, control, whole, seed)["control_effect"]} | beyond
-
-
-def _largest(twin: xr.Dataset, whole: ByRecord) -> float:
-    """The largest effect of any head of a twin, either way, over the mean size of the model's whole difference; NaN without a pair."""
-    paired = twin.isel(record=np.flatnonzero(twin["n_pairs"].values > 0))
-    means = paired / paired["n_pairs"]
-    own = np.asarray((means["clean"] - means["corrupt"]).values)
-    top = _towards(means["effect"].sel(place=WHOLE).transpose("record", "layer", "head").values, own, twin.attrs["direction"])
-    size = np.abs(whole).mean()
-    return float(np.abs(top.mean(axis=0)).max() / size) if len(own) and size > 0 else float("nan")
-
-
-def _surviving(summary: xr.Dataset) -> xr.Dataset:
-    """What holds: of whole heads also against the control."""
-    limit = summary["null_high"]
-    for name in EFFECTS:
-        low, high = summary[f"{name}_low"], summary[f"{name}_high"]
-        summary[f"{name}_survives"] = (summary[f"{name}_q_value"] < ALPHA) & ((low > limit) | (high < -limit))
-    if "cross_model" in summary:
-        summary["cross_model_survives"] = summary["cross_model_q_value"] < ALPHA
-    beyond = (summary["beyond_control_low"] > 0) | (summary["beyond_control_high"] < 0)
-    summary["effect_survives"] = summary["effect_survives"] & (beyond | (summary["place"] != WHOLE))
-    return summary
-
-
-def _counts(sums: xr.Dataset) -> dict[str, Any]:
-    return {f"n_{what}": int(sums[f"n_{what}"].sum()) for what in ("pairs", "unchanged")}
-
-
-def _said(sums: xr.Dataset) -> dict[str, Any]:
-    """How much was patched, and which records were not."""
+        summary = summary.assign(_means("cross_model", ("side", "swapped"), np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1)))
+        summary["base_logit"] = ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))
     lacking = sums["record"].values[sums["n_pairs"].values == 0]
-    counts = {"n_records": int(sums.sizes["record"] - len(lacking)), "n_windows": int(sums["n_pairs"].sum())}
-    return counts | {"n_windows_given": int(sums["n_windows"].sum()), "records_without_pairs": "\n".join(map(str, lacking))}
+    for what in ("pairs", "unchanged"):
+        summary[f"n_{what}"] = int(sums[f"n_{what}"].sum())
+    return summary.assign_attrs(
+        sums.attrs,
+        unit=unit,
+        n_records=n_records,
+        n_windows=int(sums["n_pairs"].sum()),
+        n_windows_given=int(sums["n_windows"].sum()),
+        records_without_pairs="\n".join(map(str, lacking)),
+    )
+
+
+def drawn_as(summary: xr.Dataset) -> tuple[str, str]:
+    """The end of an effect's name in the summary and the words for its unit: a part where the difference is shown, else the readout's."""
+    return ("_part", "part of the difference") if bool(is_yes(summary, "moves")) else ("", f"effect ({summary.attrs['unit']})")
+
+
+def _by_record(paired: xr.Dataset) -> dict[str, ByRecord]:
+    """The means over each record's pairs. Effects count towards the clean readout, and are 0 where they are what float32 rounds off."""
+    order = AXES_OF | {"cross_model": ("side", "swapped"), "base_logit": ("side",)}
+    n_pairs, means = paired["n_pairs"].values, {}
+    for name in map(str, paired.data_vars):
+        values = paired[name].transpose("record", *order.get(name, ())).values
+        means[name] = values / n_pairs.reshape(-1, *(1 for _ in values.shape[1:]))
+    size = np.abs(means["clean"]) + np.abs(means["corrupt"])
+    for name in AXES_OF.keys() & means.keys():
+        effect = means[name] if paired.attrs["direction"] == "denoise" else -means[name]
+        means[name] = np.where(np.abs(effect) > ROUNDING * size.reshape(-1, *(1 for _ in effect.shape[1:])), effect, 0.0)
+    return means
+
+
+def _means(name: str, axes: tuple[str, ...], values: ByRecord) -> dict[str, Any]:
+    """The mean over records with its t interval."""
+    low, high = mean_interval(values)
+    return {name: (axes, values.mean(axis=0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
+
+
+def _parts(name: str, axes: tuple[str, ...], values: ByRecord, whole: Float[np.ndarray, " record"]) -> dict[str, Any]:
+    """The ratio of an effect's mean to the difference's, with Fieller's interval; NaN where the difference is."""
+    bottom = np.broadcast_to(whole.reshape(-1, *(1 for _ in values.shape[1:])), values.shape)
+    low, high = fieller_interval(values, bottom)
+    part = values.mean(axis=0) / whole.mean()
+    return {f"{name}_part": (axes, part), f"{name}_part_low": (axes, low), f"{name}_part_high": (axes, high)}
+
+
+def _reaches(sums: xr.Dataset) -> tuple[Any, Any]:
+    """How far the intervals of the difference and of each head's effect (layer, head) lie beyond 0; NaN with fewer than two records."""
+    paired = sums.isel(record=np.flatnonzero(sums["n_pairs"].values > 0))
+    means = _by_record(paired[list(OF_TWINS)])
+    heads = means["effect"][..., list(paired["place"].values).index(WHOLE)]
+    return reach(MOVES, *mean_interval(means["clean"] - means["corrupt"])), reach(CARRIES, *mean_interval(heads))
