@@ -59,7 +59,7 @@ def lift_among_twins(claim: Claim, tally: Tally, twins: Mapping[str, Tally], top
     _, own_low, _, own_units = _lift(other.model or tally, top, bottom)
     largest = [float(reach(claim, _lift(twin, top, bottom)[1], np.inf).max()) for twin in other.twins.values()]
     among = Among(reach(claim, own_low, np.inf), xr.DataArray(np.array(largest, float), dims="twin"), own_units)
-    answers = decide(claim, effect, low, high, n_units, twins=among)
+    answers = decide(claim, effect, low, high, n_units=n_units, twins=among)
     return answers.assign(lift=effect, lift_low=low, lift_high=high, twin_low=among.largest + claim.null)
 
 

@@ -45,4 +45,4 @@ def test_a_claim_whose_control_was_not_measured_is_not_tested():
     effect, low, high = (xr.DataArray(value) for value in (2.0, 1.0, 3.0))
     for control, expected in ((0.5, "yes"), (-0.5, "not shown"), (np.nan, "not tested")):
         bounds = xr.DataArray(control), xr.DataArray(control + 0.8)
-        assert str(decide(claim, effect, low, high, 9, controls=[bounds])["moves_verdict"].values) == expected
+        assert str(decide(claim, effect, low, high, n_units=9, controls=[bounds])["moves_verdict"].values) == expected

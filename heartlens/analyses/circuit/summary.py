@@ -75,14 +75,14 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
     summary["in_circuit"] = summary["in_circuit"] > 0.5
     summary = summary.assign(_means("change", off["off_none"])).assign(whole=_by_record(tested, "whole").mean("record"))
     changes = replace(CHANGES, unit=unit, null=SMALLEST_CHANGE[unit])
-    summary = summary.assign(decide(changes, summary["change"], summary["change_low"], summary["change_high"], n_records))
+    summary = summary.assign(decide(changes, summary["change"], summary["change_low"], summary["change_high"], n_units=n_records))
 
     is_shown = str(summary["changes_verdict"].values) == YES
     change = off["off_none"] if is_shown else off["off_none"] * np.nan
     for name, of_set in OF_SETS.items():
         summary = summary.assign(_means(of_set, off[of_set])).assign(_parts(name, change - off[of_set], change))
     member = summary["in_circuit"]
-    added = xr.where(member, 1.0, -1.0) * (off["off_toggled"] - off["off_circuit"])
+    added = (2.0 * member - 1.0) * (off["off_toggled"] - off["off_circuit"])
     summary = summary.assign(_means("gain_off", added)).assign(_parts("gain", added, change))
     p_value = p_values_of_change(added.transpose("record", "node").values, seed=seed, n_permutations=n_permutations)
     summary["needed_q_value"] = ("node", q_values(np.where(member & is_shown, p_value, np.nan)))
@@ -94,9 +94,9 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
         (COMPLETE, lost, 1 - summary["random_rest_faithfulness_high"]),
     ):
         among = Among(reach(claim, low, np.inf), reach(claim, random_low, np.inf))
-        summary = summary.assign(decide(claim, effect, low, high, n_records, twins=among))
+        summary = summary.assign(decide(claim, effect, low, high, n_units=n_records, twins=among))
     gain, low, high = (summary[f"gain{end}"] for end in ("", "_low", "_high"))
-    summary = summary.assign(decide(NEEDED, gain, low, high, n_records, q_value=summary["needed_q_value"]))
+    summary = summary.assign(decide(NEEDED, gain, low, high, n_units=n_records, q_value=summary["needed_q_value"]))
     return summary.assign_attrs(
         sums.attrs,
         unit=unit,

@@ -73,7 +73,7 @@ def summarized(
     n_records, has_control = paired.sizes["record"], bool((paired["n_controls"] == paired["n_pairs"]).all())
     if not has_control:
         means |= {name: np.full_like(means[name], np.nan) for name in ("control", "control_effect")}
-    flipped = partial(sign_flip_p_values, seed=seed, n_permutations=n_permutations)
+    flipped = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
     whole = means["clean"] - means["corrupt"]
     of_control = means["clean"] - means["control"]
     numbers = _means("difference", (), whole) | _means("control_difference", (), of_control)
@@ -91,7 +91,7 @@ def summarized(
     among = Among(xr.DataArray(own[0]), summary["twin_difference_reach"])
     effect, low, high = (summary[f"difference{end}"] for end in ("", "_low", "_high"))
     summary = summary.assign(
-        decide(moves, effect, low, high, n_records, q_value=summary["difference_p_value"], controls=controls, twins=among)
+        decide(moves, effect, low, high, n_units=n_records, q_value=summary["difference_p_value"], controls=controls, twins=among)
     )
 
     is_shown = bool(is_yes(summary, "moves"))
@@ -112,7 +112,7 @@ def summarized(
     among = Among(xr.DataArray(own[1], dims=("layer", "head")), summary["twin_effect_reach"])
     effect, low, high = (summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ("", "_low", "_high"))
     summary = summary.assign(
-        decide(CARRIES, effect, low, high, n_records, q_value=summary["carries_q_value"], controls=controls, twins=among)
+        decide(CARRIES, effect, low, high, n_units=n_records, q_value=summary["carries_q_value"], controls=controls, twins=among)
     )
 
     carries = is_yes(summary, "carries").values
@@ -127,7 +127,7 @@ def summarized(
         q_value = q_values(np.where(tested[name] & is_shown, summary[f"{name}_p_value"].values, np.nan))
         summary[f"{claim.name}_q_value"] = (AXES_OF[name], q_value)
         effect, low, high = (summary[f"{name}_part{end}"] for end in ("", "_low", "_high"))
-        summary = summary.assign(decide(claim, effect, low, high, n_records, q_value=summary[f"{claim.name}_q_value"]))
+        summary = summary.assign(decide(claim, effect, low, high, n_units=n_records, q_value=summary[f"{claim.name}_q_value"]))
     if "cross_model" in means:  # each part's share of the fine-tuned logit, and of its difference between clean and corrupt
         shares, base = means["cross_model"], means["base_logit"]
         summary = summary.assign_coords(side=["clean", "difference"])
