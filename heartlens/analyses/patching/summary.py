@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from heartlens.analyses.patching.readouts import unit_of
 from heartlens.inference.intervals import fieller_interval, mean_interval
+from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import SMALLEST_CHANGE, Among, Claim, decide, is_yes, reach
 from heartlens.measures.resample import q_values
 from heartlens.refusal import Refusal
