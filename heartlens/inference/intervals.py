@@ -57,7 +57,7 @@ def fieller_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple
         return unknown, unknown
     mean_top, mean_bottom = top.mean(axis=0), bottom.mean(axis=0)
     off_top, off_bottom = top - mean_top, bottom - mean_bottom
-    per_product = _quantile(np.asarray(n_units - 1), level) ** 2 / (n_units * (n_units - 1))
+    per_product = _quantile(np.asarray(n_units), level) ** 2 / (n_units * (n_units - 1))
     a = mean_bottom**2 - per_product * (off_bottom**2).sum(axis=0)
     b = mean_top * mean_bottom - per_product * (off_top * off_bottom).sum(axis=0)
     c = mean_top**2 - per_product * (off_top**2).sum(axis=0)
