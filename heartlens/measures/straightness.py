@@ -58,11 +58,12 @@ def _auc(genuine: ByWindow, edited: ByWindow) -> float:
 def _over_pieces(tokens: Tokens, inside: Inside) -> tuple[ByWindow, ByWindow]:
     """The mean and the least deviation of the pieces inside from their lines."""
     pieces = np.lib.stride_tricks.sliding_window_view(tokens.astype(float), PIECE, axis=1)
-    whole = np.lib.stride_tricks.sliding_window_view(inside, PIECE, axis=1).all(axis=2)
+    whole = np.all(np.lib.stride_tricks.sliding_window_view(inside, PIECE, axis=1), axis=2)
     time = np.arange(PIECE) - (PIECE - 1) / 2
     centred = pieces - pieces.mean(axis=2, keepdims=True)
     slope = centred @ time / (time @ time)
     deviation = (centred - slope[..., None] * time).std(axis=2)
-    n_pieces, some = whole.sum(axis=1), whole.any(axis=1)
+    n_pieces = whole.sum(axis=1)
+    some = n_pieces > 0
     mean = np.divide(np.where(whole, deviation, 0.0).sum(axis=1), n_pieces, out=np.full(len(tokens), np.nan), where=some)
     return mean, np.where(some, np.where(whole, deviation, np.inf).min(axis=1), np.nan)

@@ -1,4 +1,4 @@
-"""The figure of a reliance: the 2 x 2 of logits, each effect beside its controls, what each head carries, and one window in its arms."""
+"""The figure of a reliance: the 2 x 2 of logits, each effect beside its controls, by dose, what heads carry, a window in its arms."""
 
 from typing import Any, cast
 
@@ -18,9 +18,10 @@ def draw(summary: xr.Dataset) -> figures.Page:
     with figures.style():
         page = figures.page(figures.PAGE_MM, 170)
         top, maps, window = cast(Any, page.subfigures(3, 1, height_ratios=(10, 9, 9)))
-        cells, effects = top.subplots(1, 2, width_ratios=(1, 1.7))
+        cells, effects, slopes = top.subplots(1, 3, width_ratios=(1, 1.6, 1.2))
         _cells(cells, summary)
         _effects(effects, summary)
+        _slopes(slopes, summary)
         _heads(maps, summary)
         _arms(window, summary)
         figures.caption(page, summary.attrs, "filled or framed: survives all controls")
@@ -54,6 +55,18 @@ def _effects(axes: Any, summary: xr.Dataset) -> None:
     axes.set_xticks(place + 0.18, labels)
     axes.set(xlim=(-0.4, len(factors) - 0.2), ylabel="change of the logit")
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _slopes(axes: Any, summary: xr.Dataset) -> None:
+    """The effect of each factor's edit, its sham and its rival per 100 tokens of change."""
+    factors = [name for name in map(str, summary["factor"].values) if name != "interaction"]
+    place = np.arange(len(factors), dtype=float)
+    for of, colour, aside in zip(("effect", "sham", "rival"), figures.PALETTE, (0, 0.18, 0.36), strict=False):
+        here = summary.sel(factor=factors, change=of)
+        middle, low, high = (100 * here[f"slope_token{end}"].values for end in ("", "_low", "_high"))
+        figures.marked_intervals(axes, place + aside, middle, low, high, np.zeros(len(factors), bool), colour=colour, name="")
+    axes.set_xticks(place + 0.18, [NAMES[factor] for factor in factors])
+    axes.set(xlim=(-0.4, len(factors) - 0.2), ylabel="logit per 100 tokens changed")
 
 
 def _heads(part: Any, summary: xr.Dataset) -> None:

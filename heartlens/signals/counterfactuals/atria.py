@@ -1,4 +1,4 @@
-"""What the atria do, the other way round: P waves put into windows that have none, f waves taken out of fibrillation or put into sinus rhythm.
+"""What the atria do, the other way round: P waves put in where there are none, f waves taken out of fibrillation or put into sinus rhythm.
 
 P wave: the record's own average (of the windows that `p_waves_of` is given, else of the beats of the same window that show one), aligned at
 the onset of the QRS complex; else a standard one, the middle of the ranges of the project's simulated P waves (`simulate/ecg.py`).
@@ -59,7 +59,12 @@ def with_p_waves(
     """
     of_window = of_each(strength, windows, MOST)
     refuse_unable(windows, can_have_p(windows), "no room for a P wave")
-    level, support, wave, segment = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool), windows.wave.copy(), windows.segment.copy()
+    level, support, wave, segment = (
+        windows.tokens.astype(float),
+        np.zeros(windows.tokens.shape, bool),
+        windows.wave.copy(),
+        windows.segment.copy(),
+    )
     for index, own in enumerate(of_window):
         template, smoother = _template(windows, index, templates or {}), unrounded(level[index])
         for first, last in _places(windows, index, template):
@@ -67,7 +72,11 @@ def with_p_waves(
             scale = LEVELS / (windows.high[index] - windows.low[index])
             if own > 0:
                 level[index, inside] = smoother[inside] + own * scale * template.height
-                support[index, inside], wave[index, inside], segment[index, inside] = True, P, np.where(segment[index, inside] == NONE, NONE, P)
+                support[index, inside], wave[index, inside], segment[index, inside] = (
+                    True,
+                    P,
+                    np.where(segment[index, inside] == NONE, NONE, P),
+                )
     return edited(windows, level, support, f"P waves put in{told(strength)}", rescale=rescale, wave=wave, segment=segment)
 
 
@@ -84,7 +93,9 @@ def without_f_waves(windows: Windows, strength: Strength = 1.0, *, rescale: bool
     """
     of_window = of_each(strength, windows)
     refuse_unable(windows, has_beats(windows), NO_BEATS)
-    level = np.array([windows.tokens[index] - own * _f_waves(windows, index) if own else windows.tokens[index] for index, own in enumerate(of_window)])
+    level = np.array(
+        [windows.tokens[index] - own * _f_waves(windows, index) if own else windows.tokens[index] for index, own in enumerate(of_window)]
+    )
     return edited(windows, level, np.ones(level.shape, bool), f"f waves taken out{told(strength)}", rescale=rescale)
 
 
@@ -167,7 +178,12 @@ def _places(windows: Windows, index: int, template: PWave) -> list[Span]:
     for onset, offset in runs(labels == QRS):
         first = onset - template.before
         has_own = (labels[max(end_before, 0) : onset] == P).any()
-        if not has_own and first > max(end_before, 0) and first + n_tokens <= onset and (labels[first - 1 : first + n_tokens] == NONE).all():
+        if (
+            not has_own
+            and first > max(end_before, 0)
+            and first + n_tokens <= onset
+            and (labels[first - 1 : first + n_tokens] == NONE).all()
+        ):
             places.append((first, first + n_tokens - 1))
         end_before = offset + 1
     return places

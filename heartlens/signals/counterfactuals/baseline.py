@@ -31,16 +31,17 @@ def generator_of(windows: Windows, index: int, seed: int) -> np.random.Generator
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
-def unrounded(tokens: Trace) -> Trace:
+def unrounded(tokens: Float[np.ndarray, "*window time"]) -> Float[np.ndarray, "*window time"]:
     """A trace that rounds to the same tokens and is a little smoother, so that rounding what was moved does not make it rougher.
 
-    A third of the way to the smoothest trace that rounds to them: that of N_SMOOTHINGS binomial means of three, each cut off at half a token from the
-    tokens. (The smoothest one would take real noise for rounding, and none of it would leave the noise of rounding in twice.)
+    A third of the way to the smoothest trace that rounds to them: that of N_SMOOTHINGS binomial means of three, each cut off at half a
+    token from the tokens. The smoothest itself would take real noise for rounding; the tokens would leave the noise of rounding in twice.
+    The third is where edited stretches of LUDB (leads i, ii, v1, v5) are as rough as its baseline (`measures/straightness.py`).
     """
     trace = tokens.astype(float)
     for _ in range(N_SMOOTHINGS):
-        padded = np.pad(trace, 1, mode="edge")
-        trace = np.clip(padded[:-2] / 4 + padded[1:-1] / 2 + padded[2:] / 4, tokens - 0.49, tokens + 0.49)
+        padded = np.concatenate([trace[..., :1], trace, trace[..., -1:]], axis=-1)
+        trace = np.clip(padded[..., :-2] / 4 + padded[..., 1:-1] / 2 + padded[..., 2:] / 4, tokens - 0.49, tokens + 0.49)
     return tokens + (trace - tokens) / 3
 
 
@@ -69,12 +70,9 @@ def noise_for(donors: list[Trace], first: int, last: int, n_time: int, rng: np.r
     """A donor for the tokens `first` to `last`, 0 at the token before and at the token after them; at a window's edge it is free there."""
     n_tokens = last - first + 1
     donor = _drawn(donors, n_tokens + 2, rng)
-    ends = [donor[0], donor[-1]]
-    if first == 0:
-        ends[0] = ends[1]
-    if last == n_time - 1:
-        ends[1] = ends[0]
-    return (donor - np.linspace(*ends, n_tokens + 2))[1:-1]
+    begin, end = float(donor[0]), float(donor[-1])
+    line = np.linspace(end if first == 0 else begin, begin if last == n_time - 1 else end, n_tokens + 2)
+    return (donor - line)[1:-1]
 
 
 def line_over(level: Trace, first: int, last: int) -> Trace:

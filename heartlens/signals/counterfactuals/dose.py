@@ -9,7 +9,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.counterfactuals.scale import Strength
 from heartlens.windows import Windows
 
-N_TRIED = 16  # strengths, then as many again between the two neighbours of the best
+N_TRIED = 10  # strengths, then as many again between the two neighbours of the best
 Dose = Float[np.ndarray, " window"]
 Graded = Callable[[Windows, Strength], Windows]  # an edit of windows by a strength, one for all or one for each
 

@@ -22,8 +22,8 @@ def with_noise(
     """The windows with white Gaussian noise on the tokens `at` (None: all), drawn from `seed` and each window's identity.
 
     `snr_db`: the window's variance over the noise's squares summed over `at`, by the length of the whole window; so the same noise falls
-    on few tokens as on many. `strength`: what the noise is multiplied by, 0 to 10. Without `rescale`, what would leave 0 to LEVELS is folded
-    back. Refuses windows that have no token in `at`.
+    on few tokens as on many. `strength`: what the noise is multiplied by, 0 to 10. Without `rescale`, what would leave 0 to LEVELS is
+    folded back. Refuses windows that have no token in `at`.
     """
     if not np.isfinite(snr_db):
         raise Refusal(f"snr-db is {snr_db}; legal: any number of decibels")

@@ -17,17 +17,22 @@ from heartlens.windows import Windows
 
 
 def with_rhythm(
-    windows: Windows, rhythm: str = "irregular", seed: int = 0, strength: Strength = 1.0, *, rescale: bool = True
+    windows: Windows, rhythm: str = "irregular", seed: int = 0, strength: Strength = 1.0, *, since: str = "as_it_is", rescale: bool = True
 ) -> Windows:
     """The windows with `regular`, `irregular` (as in AF) or `gradual` intervals (the irregular ones in order of length), mean rate kept.
 
-    `irregular` is drawn from `seed` and each window's identity; regular intervals differ by a token at most. Refuses other rhythms, and
-    windows that `can_be_warped` does not hold of.
+    `irregular` is drawn from `seed` and each window's identity; regular intervals differ by a token at most. `since`: from which intervals
+    the strength counts, those of the window `as_it_is` or a rhythm's: a strength of 0 gives these. Refuses other rhythms, and windows that
+    `can_be_warped` does not hold of.
     """
-    if rhythm not in RHYTHMS:
-        raise unknown("rhythm", rhythm, RHYTHMS)
-    beats = all_beats(windows)
-    shifts = _part_of(_of_rhythm(windows, beats, rhythm, seed), of_each(strength, windows))
+    for name, legal in ((rhythm, RHYTHMS), (since, ("as_it_is", *RHYTHMS))):
+        if name not in legal:
+            raise unknown("rhythm", name, legal)
+    beats, part = all_beats(windows), of_each(strength, windows)
+    shifts = _part_of(_of_rhythm(windows, beats, rhythm, seed), part)
+    if since != "as_it_is":
+        rest = _part_of(_of_rhythm(windows, beats, since, seed), 1 - part)
+        shifts = [there + here for there, here in zip(shifts, rest, strict=True)]
     return with_beats_shifted(windows, beats, shifts, f"beats moved to {rhythm} intervals{told(strength)}", rescale=rescale)
 
 
@@ -79,8 +84,8 @@ def with_warped_baseline(
 ) -> Windows:
     """The control: every diastole as much stretched in one half as compressed in the other, every wave where it is.
 
-    It changes far fewer tokens than a rhythm does. Each diastole's middle moves by half of what its interval would change, as far as LEAST_DIASTOLE allows, were the rhythm irregular, or
-    with a `part` the middle beat moved by it.
+    It changes far fewer tokens than a rhythm does. Each diastole's middle moves by half of what its interval would change, as far as
+    LEAST_DIASTOLE allows, were the rhythm irregular, or with a `part` the middle beat moved by it.
     """
     beats = all_beats(windows)
     shifts = _of_rhythm(windows, beats, "irregular", seed) if part is None else _of_middle(windows, beats, part)
@@ -89,7 +94,8 @@ def with_warped_baseline(
 
 
 def _part_of(shifts: list[Shift], strength: Float[np.ndarray, " window"]) -> list[Shift]:
-    return [np.round(part * shift).astype(int) for part, shift in zip(strength, shifts, strict=True)]
+    """The shifts times each window's strength, in whole tokens; halves are rounded towards 0."""
+    return [(np.sign(shift) * np.ceil(part * np.abs(shift) - 0.5)).astype(int) for part, shift in zip(strength, shifts, strict=True)]
 
 
 def _of_rhythm(windows: Windows, beats: list[Beats], rhythm: str, seed: int) -> list[Shift]:

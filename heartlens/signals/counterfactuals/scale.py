@@ -37,7 +37,7 @@ def edited(before: Windows, level: Levels, support: Bool[np.ndarray, "window tim
 
 
 def on_scale_of(windows: Windows, other: Windows) -> Windows:
-    """The sham of scaling: the windows as they are, but with the `low` and `high` of `other`, an edit of them; what leaves it is cut off."""
+    """The sham of scaling: the windows as they are, but with `low` and `high` of `other`, an edit of them; what leaves it is cut off."""
     if not np.array_equal(windows.record, other.record):
         raise Refusal("windows can take over the scale of an edit of themselves; given: windows of other records")
     samples = amplitude(windows.tokens, windows.low, windows.high)

@@ -9,8 +9,6 @@ What is stretched or compressed is the smooth part of the signal (parabolas over
 resampled, which would smooth it: it moves with the beat on its side of the middle of the interval, and is cut off or goes on there.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -120,7 +118,7 @@ def _warped(windows: Windows, beats: list[Beats], shifts: list[Shift], sources: 
     from scipy.signal import savgol_filter
 
     time, near = np.arange(CONTEXT), _labelled(np.array(sources), windows.wave)
-    trace = np.array([unrounded(row) for row in windows.tokens.astype(float)]).reshape(windows.tokens.shape)
+    trace = unrounded(windows.tokens.astype(float))
     smooth = savgol_filter(trace, SMOOTHED, 2, axis=1)
     wave, segment = (np.take_along_axis(labels, near, axis=1) for labels in (windows.wave, windows.segment))
     level, position, support = windows.tokens.astype(float), windows.position.copy(), np.zeros(windows.tokens.shape, bool)
@@ -128,7 +126,9 @@ def _warped(windows: Windows, beats: list[Beats], shifts: list[Shift], sources: 
         still = time - _moved_by(each, shift)  # where what is not resampled comes from
         noise = (trace[index] - smooth[index])[np.clip(still, 0, CONTEXT - 1)]
         whole = (source == still) & (still >= 0) & (still < CONTEXT)
-        level[index] = np.where(whole, windows.tokens[index, np.clip(still, 0, CONTEXT - 1)], np.interp(source, time, smooth[index]) + noise)
+        level[index] = np.where(
+            whole, windows.tokens[index, np.clip(still, 0, CONTEXT - 1)], np.interp(source, time, smooth[index]) + noise
+        )
         support[index, each.offset[0] + 1 : each.onset[-1]] = True
         between = (time >= each.mark[0]) & (time <= each.mark[-1])
         position[index, between] = np.interp(time[between], each.mark + shift, each.number)

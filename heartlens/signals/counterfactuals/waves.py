@@ -35,9 +35,7 @@ def without_p(windows: Windows, strength: Strength = 1.0, share: float = 1.0, se
     return flattened(windows, "P", strength, share, seed, rescale=rescale)
 
 
-def flattened(
-    windows: Windows, wave: str, strength: Strength = 1.0, share: float = 1.0, seed: int = 0, *, rescale: bool = True
-) -> Windows:
+def flattened(windows: Windows, wave: str, strength: Strength = 1.0, share: float = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
     """The windows with a wave replaced by baseline: P or T, or a pulse's `dicrotic_notch`. Refuses others and their absence.
 
     `strength` (0 to 2) and `share` (0 to 1): the module. A wave that is wholly gone loses its labels.
@@ -90,7 +88,7 @@ def with_bent_baseline(windows: Windows, wave: str = "P", strength: Strength = 1
     """
     gone, of_window = _indices(windows, wave), of_each(strength, windows, MOST_BENT)
     refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
-    level, support = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool)
+    level, support, smoother = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool), unrounded(windows.tokens.astype(float))
     for index, own in enumerate(of_window):
         tokens, labels = windows.tokens[index].astype(float), windows.wave[index]
         taken = [line_over(tokens, *span) - tokens[span[0] : span[1] + 1] for span in taken_out(labels, gone, windows.rate_hz)]
@@ -99,7 +97,7 @@ def with_bent_baseline(windows: Windows, wave: str = "P", strength: Strength = 1
             shape[first : last + 1] = np.sin(np.linspace(0, np.pi, last - first + 3)[1:-1])
         whole = np.concatenate(taken)
         support[index] = (shape > 0) & (own > 0)
-        bent = unrounded(tokens) + own * np.sign(whole.sum()) * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
+        bent = smoother[index] + own * np.sign(whole.sum()) * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
         level[index] = np.where(support[index], bent, tokens)
     return edited(windows, level, support, f"baseline beside {_plain(wave)} waves bent{told(strength)}", rescale=rescale)
 
@@ -124,7 +122,11 @@ def taken_out(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Spa
 
 
 def _fill(
-    level: Float[np.ndarray, " time"], spans: list[Span], donors: list[Float[np.ndarray, " time"]], strength: float, rng: np.random.Generator
+    level: Float[np.ndarray, " time"],
+    spans: list[Span],
+    donors: list[Float[np.ndarray, " time"]],
+    strength: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Replace the spans of `level` in place, and tell which tokens they are."""
     support = np.zeros(len(level), bool)
