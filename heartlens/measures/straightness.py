@@ -14,7 +14,7 @@ PIECE = 10  # tokens
 
 Tokens = UInt8[np.ndarray, "window time"]
 Inside = Bool[np.ndarray, "window time"]
-ByWindow = Float[np.ndarray, " window"]
+ByWindow = Float[np.ndarray, " _"]
 
 
 def straightness(tokens: Tokens, inside: Inside) -> ByWindow:

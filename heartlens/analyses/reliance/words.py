@@ -170,7 +170,7 @@ METHODS = (
     "Irregular: intervals drawn anew above a refractory floor with the spread of simulated AF; regular: their mean. The first and the last "
     "beat, the mean rate and every QRS complex stay; diastole takes the change, T and P are compressed where it cannot.",
     "P waves removed: a stretch of the window's own baseline, its noise and drift, in the place of each, without a step. Edited windows "
-    "are scaled to their own least and largest value, as the published tokeniser scales a recording (`scale_effect`: what that alone does).",
+    "are scaled to their own least and largest value, as the published tokeniser scales recordings (`scale_effect`: what that alone does).",
     "Rhythm: mean change from regular to irregular, with and without P waves. P wave: mean change when it is removed, in both rhythms. "
     "Interaction: the change by rhythm without P waves less that with them. Windows that show no P waves of their own count only in "
     "'rhythm, no own P'.",

@@ -30,7 +30,7 @@ MOST = 5.0  # the largest strength of waves that are put in: f waves of a fifth 
 LEAST_BEATS = 3  # for a mean beat
 NO_BEATS = f"fewer than {LEAST_BEATS} QRS complexes marked"
 
-Trace = Float[np.ndarray, " time"]
+Trace = Float[np.ndarray, " _"]  # a window or a part of one
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ def without_f_waves(windows: Windows, strength: Strength = 1.0, *, rescale: bool
     """
     of_window = of_each(strength, windows)
     refuse_unable(windows, has_beats(windows), NO_BEATS)
-    level = np.array(
-        [windows.tokens[index] - own * _f_waves(windows, index) if own else windows.tokens[index] for index, own in enumerate(of_window)]
-    )
+    level = windows.tokens.astype(float)
+    for index, own in enumerate(of_window):
+        if own > 0:
+            level[index] -= own * _f_waves(windows, index)
     return edited(windows, level, np.ones(level.shape, bool), f"f waves taken out{told(strength)}", rescale=rescale)
 
 
@@ -198,11 +199,11 @@ def _f_waves(windows: Windows, index: int) -> Trace:
     onsets = np.array([first for first, _ in complexes])
     ends = [last - onsets[onsets < last].max() for _, last in runs(labels == T) if (onsets < last).any()]
     length = int(min(np.median(ends) if ends else 0.4 * windows.rate_hz, np.diff(onsets).min() - 1)) + 1
-    beats = [tokens[first : first + length] - _level_before(tokens, first) for first in onsets if first + length <= len(tokens)]
+    beats = [tokens[first : first + length] - _level_before(tokens, first) for first, _ in complexes if first + length <= len(tokens)]
     residue = tokens - np.mean(tokens)
     if beats:
         mean_beat = np.mean(beats, axis=0)
-        for first in onsets:
+        for first, _ in complexes:
             inside = slice(first, min(first + length, len(tokens)))
             residue[inside] -= mean_beat[: inside.stop - first]
     for first, last in complexes:

@@ -22,7 +22,7 @@ LOUDEST = 10.0  # a donor's deviation from its line, over the median donor's: mo
 N_SMOOTHINGS = 10
 SMOOTHED = 9  # tokens of the parabolas that leave the noise where a window shows no baseline
 
-Trace = Float[np.ndarray, " time"]
+Trace = Float[np.ndarray, " _"]  # a window or a part of one
 
 
 def generator_of(windows: Windows, index: int, seed: int) -> np.random.Generator:

@@ -29,10 +29,9 @@ def with_rhythm(
         if name not in legal:
             raise unknown("rhythm", name, legal)
     beats, part = all_beats(windows), of_each(strength, windows)
-    shifts = _part_of(_of_rhythm(windows, beats, rhythm, seed), part)
-    if since != "as_it_is":
-        rest = _part_of(_of_rhythm(windows, beats, since, seed), 1 - part)
-        shifts = [there + here for there, here in zip(shifts, rest, strict=True)]
+    there = _of_rhythm(windows, beats, rhythm, seed)
+    here = _of_rhythm(windows, beats, since, seed) if since != "as_it_is" else [0 * shift for shift in there]
+    shifts = [begin + by for begin, by in zip(here, _part_of([b - a for a, b in zip(here, there, strict=True)], part), strict=True)]
     return with_beats_shifted(windows, beats, shifts, f"beats moved to {rhythm} intervals{told(strength)}", rescale=rescale)
 
 

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
-from heartlens.signals.counterfactuals.baseline import donors_of, generator_of, line_over, noise_for, unrounded
+from heartlens.signals.counterfactuals.baseline import Trace, donors_of, generator_of, line_over, noise_for, unrounded
 from heartlens.signals.counterfactuals.kept import Able, refuse_unable
 from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
-from heartlens.signals.counterfactuals.spans import Labels, Span, runs
+from heartlens.signals.counterfactuals.spans import Labels, Mask, Span, runs
 from heartlens.signals.landmarks import NONE
 from heartlens.windows import Windows
 
@@ -121,13 +120,7 @@ def taken_out(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Spa
     return runs(support)
 
 
-def _fill(
-    level: Float[np.ndarray, " time"],
-    spans: list[Span],
-    donors: list[Float[np.ndarray, " time"]],
-    strength: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
+def _fill(level: Trace, spans: list[Span], donors: list[Trace], strength: float, rng: np.random.Generator) -> Mask:
     """Replace the spans of `level` in place, and tell which tokens they are."""
     support = np.zeros(len(level), bool)
     lines = [line_over(level, *span) for span in spans]
