@@ -21,8 +21,8 @@ from heartlens.signals.simulate.regular import regular
 
 HEAD, AMOUNT, FLAG = (1, 3), 2.5, 100
 REGULAR = regular("ecg", 10)
-WINDOWS = replace(REGULAR, tokens=np.where(REGULAR.inside("P"), FLAG, np.minimum(REGULAR.tokens, FLAG - 1)).astype(np.uint8))
-QUICK = Patching(counterfactual="without_p", n_permutations=1999, n_twins=0, twin_windows=1)
+WINDOWS = replace(REGULAR, tokens=np.where(REGULAR.inside("P"), FLAG, 40 + REGULAR.tokens % 20).astype(np.uint8))
+QUICK = Patching(counterfactual="without_p", rescale=False, n_permutations=1999, n_twins=0, twin_windows=1)
 
 
 def flagging(dtype=torch.float64):

@@ -16,6 +16,7 @@ Change = Callable[[Windows, int, bool], Windows]  # of windows, by a seed; token
 BOTH = ("ecg", "ppg")
 SNR_DB = 10.0  # of the noise
 MOST_NOISE = 4.0  # times that noise, in a control
+NOISE_TOLD = "noise between the waves until as many tokens have changed, every wave and beat as it is"
 
 
 @dataclass(frozen=True)
@@ -76,23 +77,27 @@ def _flat(kind: str, wave: str) -> Edit:
     )
 
 
-def _moved(changed: Change) -> Edit:
+def _rhythm(name: str) -> Edit:
     return Edit(
         BOTH,
         cf.can_be_warped,
-        changed,
+        lambda windows, seed, rescale: cf.with_rhythm(windows, name, seed, rescale=rescale),
         lambda windows, strength, seed, rescale: cf.with_beats_moved_together(windows, strength, seed, rescale=rescale),
         "all inner beats moved together until as many tokens have changed, the intervals between them as they are",
         moves_beats=True,
     )
 
 
-def _rhythm(name: str) -> Edit:
-    return _moved(lambda windows, seed, rescale: cf.with_rhythm(windows, name, seed, rescale=rescale))
-
-
 def _beat(part: float) -> Edit:
-    return _moved(lambda windows, _, rescale: cf.with_middle_beat_moved(windows, part, rescale=rescale))
+    return Edit(
+        BOTH,
+        lambda windows: cf.can_be_warped(windows) & _has_both(windows),
+        lambda windows, _, rescale: cf.with_middle_beat_moved(windows, part, rescale=rescale),
+        _noise_between,
+        NOISE_TOLD,
+        most=MOST_NOISE,
+        moves_beats=True,
+    )
 
 
 def _atria(able: Callable[[Windows], Able], changed: Change) -> Edit:
@@ -101,7 +106,7 @@ def _atria(able: Callable[[Windows], Able], changed: Change) -> Edit:
         lambda windows: able(windows) & _has_both(windows),
         changed,
         _noise_between,
-        "noise between the waves until as many tokens have changed, every wave as it is",
+        NOISE_TOLD,
         most=MOST_NOISE,
     )
 
@@ -112,7 +117,7 @@ def _noise() -> Edit:
         _has_both,
         lambda windows, seed, rescale: cf.with_noise(windows, SNR_DB, windows.wave != NONE, seed, rescale=rescale),
         _noise_between,
-        "noise between the waves until as many tokens have changed, every wave as it is",
+        NOISE_TOLD,
         most=MOST_NOISE,
     )
 

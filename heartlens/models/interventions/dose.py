@@ -7,11 +7,11 @@ from jaxtyping import Float, UInt8
 from heartlens.engine import Engine
 from heartlens.refusal import Refusal
 
-Tokens = UInt8[np.ndarray, "window time"]
+Tokens = UInt8[np.ndarray, "_ _"]  # windows by time
 N_AT_ONCE = 64  # windows whose embeddings are held together
 
 
-def embedding_dose(engine: Engine, before: Tokens, after: Tokens) -> Float[np.ndarray, " window"]:
+def embedding_dose(engine: Engine, before: Tokens, after: Tokens) -> Float[np.ndarray, " _"]:
     """The length of the change of each token's embedding, summed over each window. Refuses unequal numbers of windows.
 
     What positions add cancels. In units of the embedding; a token that stays adds 0.
