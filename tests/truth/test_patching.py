@@ -145,7 +145,7 @@ def test_records_without_landmarks_are_counted_and_listed():
 
 def test_ones_own_pairs_give_the_same():
     analysis, windows = replace(QUICK, direction="noise"), WINDOWS[:1]
-    own = analysis.measure_pairs(flagging(), windows, without_p(windows)).sums
+    own = analysis.measure_pairs(flagging(), windows, without_p(windows, rescale=False)).sums
     made = analysis.measure(flagging(), windows).sums
     for name in ("effect", "stream", "direct", "clean", "corrupt"):
         np.testing.assert_allclose(own[name], made[name], atol=1e-12)
@@ -153,7 +153,9 @@ def test_ones_own_pairs_give_the_same():
 
 def test_windows_that_do_not_differ_are_kept_and_counted():
     tally = QUICK.measure_pairs(
-        flagging(), WINDOWS[:3], replace(WINDOWS[:3], tokens=np.concatenate([WINDOWS.tokens[:1], without_p(WINDOWS[1:3]).tokens]))
+        flagging(),
+        WINDOWS[:3],
+        replace(WINDOWS[:3], tokens=np.concatenate([WINDOWS.tokens[:1], without_p(WINDOWS[1:3], rescale=False).tokens])),
     )
     summary = QUICK.summarize(tally, {})
     assert (int(summary["n_unchanged"]), summary.attrs["n_records"]) == (1, 3)

@@ -52,8 +52,8 @@ def donors_of(windows: Windows, index: int) -> list[Trace]:
         return _residues(tokens, windows.wave[index] != KINDS[windows.kind].waves.index("QRS" if windows.kind == "ecg" else "foot"))
     donors = [tokens[first : last + 1] for first, last in spans]
     if windows.kind == "ppg":
-        return [_without_trend(donor, 2) for donor in donors]
-    spread = np.array([_without_trend(donor, 1).std() for donor in donors])
+        return [donor - np.polyval(np.polyfit(np.arange(len(donor)), donor, 2), np.arange(len(donor))) for donor in donors]
+    spread = np.array([_deviation(donor) for donor in donors])
     return [donor for donor, own in zip(donors, spread, strict=True) if own <= LOUDEST * np.median(spread)]
 
 
@@ -103,9 +103,10 @@ def _drawn(donors: list[Trace], n_tokens: int, rng: np.random.Generator) -> Trac
     return joined[:n_tokens]
 
 
-def _without_trend(donor: Trace, degree: int) -> Trace:
-    time = np.arange(len(donor))
-    return donor - np.polyval(np.polyfit(time, donor, degree), time)
+def _deviation(donor: Trace) -> float:
+    """The deviation of a donor from its line of least squares."""
+    time = np.arange(len(donor)) - (len(donor) - 1) / 2
+    return float(np.sqrt(max(donor.var() - (time @ donor) ** 2 / (time @ time) / len(donor), 0.0)))
 
 
 def _residues(tokens: Trace, quiet: Mask) -> list[Trace]:
