@@ -36,7 +36,7 @@ def unrounded(tokens: Float[np.ndarray, "*window time"]) -> Float[np.ndarray, "*
 
     A third of the way to the smoothest trace that rounds to them: that of N_SMOOTHINGS binomial means of three, each cut off at half a
     token from the tokens. The smoothest itself would take real noise for rounding; the tokens would leave the noise of rounding in twice.
-    The third is where edited stretches of LUDB (leads i, ii, v1, v5) are as rough as its baseline (`measures/straightness.py`).
+    The third is where edited stretches of LUDB (leads ii, v1, v5) are about as rough as its baseline (`measures/straightness.py`).
     """
     trace = tokens.astype(float)
     for _ in range(N_SMOOTHINGS):
