@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heartlens.analyses.reliance.arms import FACTORS, P_WAVES, RHYTHMS, WITH_P
+from heartlens.analyses.reliance.arms import FACTORS, KINDS_OF, P_WAVES, RHYTHMS, SWAPS, WITH_P, contrast
 from heartlens.analyses.reliance.summary import summarized
 
 P_WAVE = FACTORS["ecg"].index("p_wave")
@@ -28,8 +28,14 @@ def sums_of(effect, sham):
     grid, heads = ("record", "p_wave", "rhythm"), ("record", "factor", "layer", "head")
     sums = {"logit": (grid, logit), "n_arms": (grid, n_arms), "head_effect": (heads, carried[0]), "head_sham": (heads, carried[1])}
     sums |= {"head_whole": (heads[:2], whole), "n_swapped": (heads[:2], np.full(whole.shape, 2.0))}
+    bins = np.zeros((*logit.shape, 3))
+    bins[..., 1] = n_arms
+    sums |= {"probability": (grid, logit / 10), "n_logits": ((*grid, "logit_bin"), bins)}
+    by_dose = ("dose_token", "dose_embedding", "n_doses", "token_effect", "token_square", "embedding_effect", "embedding_square")
+    sums |= {name: (("record", "factor", "change"), np.zeros((len(effect), len(FACTORS["ecg"]), 3))) for name in by_dose}
     sums |= {"n_left_out": ("record", np.zeros(len(effect))), "n_windows": ("record", np.full(len(effect), 2.0))}
     places = {"record": np.arange(len(effect)), "p_wave": list(P_WAVES), "rhythm": list(RHYTHMS), "factor": list(FACTORS["ecg"])}
+    places |= {"logit_bin": np.arange(3), "change": list(KINDS_OF)}
     return xr.Dataset(sums, coords={**places, "layer": [0], "head": [0, 1]}, attrs={"kind": "ecg"})
 
 
@@ -75,3 +81,50 @@ def test_what_is_sure_but_for_how_much_was_tested_does_not_survive():
         assert found[f"{name}p_value"].values.ravel()[-1] < 0.05 < found[f"{name}q_value"].values.ravel()[-1]
         assert found[f"{name}excess_low"].values.ravel()[-1] > 0
         assert not found[f"{name}survives"].any()
+
+
+@pytest.mark.parametrize("of", ["effect", "sham"])
+@pytest.mark.parametrize("factor", ["rhythm", "p_wave", "interaction"])
+def test_what_heads_carry_is_of_the_same_arms_as_the_effect(factor, of):
+    """Where one head carries all, the swaps' differences of arms, each with its weight, are the contrast."""
+    whole = 0 * contrast("ecg", factor, of)
+    for (*source, p_wave, rhythm), weights in SWAPS.items():
+        whole.loc[{"p_wave": source[0], "rhythm": source[1]}] += weights.get((of, factor), 0.0)
+        whole.loc[{"p_wave": p_wave, "rhythm": rhythm}] -= weights.get((of, factor), 0.0)
+    xr.testing.assert_allclose(whole, contrast("ecg", factor, of))
+
+
+@pytest.mark.parametrize("of", KINDS_OF)
+def test_effect_sham_and_rival_are_measured_in_the_same_states_of_the_other_factor(of):
+    rhythm, p_wave, both = (contrast("ecg", factor, of) for factor in ("rhythm", "p_wave", "interaction"))
+    for state in ("present", "removed"):
+        assert sorted(rhythm.sel(p_wave=state).values) == [-0.5, 0, 0, 0, 0.5]
+    for state in ("regular", "irregular"):
+        assert sorted(p_wave.sel(rhythm=state).values) == [-0.5, 0, 0, 0, 0, 0.5]
+    np.testing.assert_allclose(both.sum("rhythm"), 0, atol=1e-12)  # neither factor alone makes an interaction, ...
+    np.testing.assert_allclose(both.sum("p_wave"), 0, atol=1e-12)
+    assert float(both.sel(p_wave="present", rhythm="regular")) == 1  # ... and the sham's and the rival's are of its size
+
+
+def test_an_interaction_that_the_sham_has_too_does_not_survive():
+    """A ceiling: with P waves removed nothing raises the logit further; the same sham without its partner shows it as well."""
+    sums = sums_of(around(1), 0.0)
+    for p_wave, rhythm in WITH_P:
+        place = {"p_wave": p_wave, "rhythm": rhythm}
+        up = (p_wave in ("removed", "baseline")) or rhythm in ("irregular", "together")
+        sums["logit"].loc[place] = 2 * around(1) * up
+    found = summarized(sums, {"twin": sums_of(np.full(2, 0.0), 0.0)}, 0, 999).sel(factor="interaction")
+    assert float(found["effect"]) == pytest.approx(-around(1).mean())
+    assert float(found["excess"]) == pytest.approx(0, abs=1e-9)
+    assert not bool(found["survives"])
+
+
+def test_a_slope_is_of_sums_over_records():
+    """By arithmetic: effect 2 per unit in one record of dose 1, 1 per unit in one of dose 3, whose weight is 9."""
+    sums = sums_of(np.ones(2), 0.0)
+    for name, values in {"n_doses": (1, 1), "token_effect": (2, 9), "token_square": (1, 9), "dose_token": (1, 3)}.items():
+        sums[name].loc[{"factor": "p_wave", "change": "effect"}] = np.array(values, float)
+    here = summarized(sums, {}, 0, 999).sel(factor="p_wave", change="effect")
+    assert float(here["slope_token"]) == pytest.approx(11 / 10)
+    assert float(here["dose_token"]) == pytest.approx(2)
+    assert np.isnan(float(here["slope_embedding"]))

@@ -22,7 +22,7 @@ def level(windows):
 def test_the_noise_has_the_power_that_is_stated_however_few_tokens_it_falls_on(snr_db, share):
     windows = level(ECG)
     at = np.tile(np.arange(500) < 500 * share, (len(windows), 1))
-    change = cf.with_noise(windows, snr_db, at).tokens.astype(float) - windows.tokens
+    change = cf.with_noise(windows, snr_db, at, rescale=False).tokens.astype(float) - windows.tokens
     power = (change**2).sum(axis=1) / 500
     assert power.mean() == pytest.approx(25 / 10 ** (snr_db / 10) + share / 12, rel=0.05)  # rounding adds a twelfth
     assert np.abs(change[at].mean()) < 4 * 5 / np.sqrt(share * at.sum())
@@ -30,7 +30,7 @@ def test_the_noise_has_the_power_that_is_stated_however_few_tokens_it_falls_on(s
 
 def test_no_other_token_changes_and_landmarks_and_scale_stay():
     for windows in (ECG, AF, PPG):
-        found = cf.with_noise(windows, 0.0, windows.wave >= 0)
+        found = cf.with_noise(windows, 0.0, windows.wave >= 0, rescale=False)
         assert (found.tokens == windows.tokens)[windows.wave < 0].all()
         assert (found.tokens != windows.tokens)[windows.wave >= 0].mean() > 0.9
         for name in ("wave", "segment", "position", "low", "high", "record", "start_s"):
@@ -41,7 +41,7 @@ def test_no_other_token_changes_and_landmarks_and_scale_stay():
 def test_what_would_leave_the_scale_is_folded_back():
     """Of a window of two levels at the ends half of the noise leaves; folded it lies as far inside."""
     ends = replace(ECG, tokens=np.where(np.arange(500) % 2, 0, LEVELS).astype(np.uint8)[None].repeat(len(ECG), axis=0))
-    change = np.abs(cf.with_noise(ends, 20.0).tokens.astype(float) - ends.tokens)
+    change = np.abs(cf.with_noise(ends, 20.0, rescale=False).tokens.astype(float) - ends.tokens)
     assert change.max() <= 30  # sd 5; what had not been folded would be at the other end
     assert change.mean() == pytest.approx(5 * np.sqrt(2 / np.pi), rel=0.05)
 
@@ -49,7 +49,7 @@ def test_what_would_leave_the_scale_is_folded_back():
 def test_each_window_has_its_own_noise_of_the_seed():
     np.testing.assert_array_equal(cf.with_noise(ECG).tokens[2:4], cf.with_noise(ECG[2:4]).tokens)
     assert (cf.with_noise(ECG, seed=1).tokens != cf.with_noise(ECG).tokens).any(axis=1).all()
-    change = cf.with_noise(level(ECG)).tokens.astype(int) - MID
+    change = cf.with_noise(level(ECG), rescale=False).tokens.astype(int) - MID
     assert (change[0] != change[1]).any()
 
 

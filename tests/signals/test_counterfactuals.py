@@ -8,27 +8,58 @@ from counterfacts import AF, ECG, PPG, joined
 
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
-from heartlens.signals.counterfactuals.kept import checked
+from heartlens.signals.counterfactuals.scale import edited
+from heartlens.signals.tokens import amplitude, tokenise
+
+EDITS = {
+    "without_p": cf.without_p,
+    "half of P": lambda windows, **options: cf.without_p(windows, 0.5, **options),
+    "P inverted": lambda windows, **options: cf.without_p(windows, 2.0, **options),
+    "T": lambda windows, **options: cf.flattened(windows, "T", **options),
+    "rhythm": cf.with_rhythm,
+    "together": cf.with_beats_moved_together,
+    "warped": cf.with_warped_baseline,
+    "bent": cf.with_bent_baseline,
+    "flat": cf.with_flat_baseline,
+    "one beat": lambda windows, **options: cf.with_beat_moved(windows, 0.05, 2, **options),
+    "noise": lambda windows, **options: cf.with_noise(windows, 32.0, **options),
+    "f waves": cf.with_f_waves,
+    "no f waves": cf.without_f_waves,
+}
 
 
-def test_scale_record_and_start_stay_and_a_note_is_added():
-    for found in (
-        cf.without_p(ECG),
-        cf.with_rhythm(ECG),
-        cf.with_warped_baseline(ECG),
-        cf.with_beat_moved(ECG, 0.05, 2),
-        cf.with_noise(ECG),
-    ):
-        for name in ("low", "high", "record", "start_s"):
+@pytest.mark.parametrize("name", list(EDITS))
+def test_an_edited_window_is_tokenised_as_a_recording_is(name):
+    """It touches 0 and 100, and its amplitudes outside the edit are what they were, to a token's width."""
+    found = EDITS[name](ECG)
+    assert (found.tokens.min(axis=1) == 0).all()
+    assert (found.tokens.max(axis=1) == 100).all()
+    kept = EDITS[name](ECG, rescale=False)
+    for column in ("low", "high"):
+        np.testing.assert_array_equal(getattr(kept, column), getattr(ECG, column))
+    same = (kept.tokens == ECG.tokens) & (kept.tokens > 0) & (kept.tokens < 100)  # what left the old scale is cut off there
+    width = np.maximum(found.high - found.low, ECG.high - ECG.low)[:, None] / 100
+    change = np.abs(amplitude(found.tokens, found.low, found.high) - amplitude(ECG.tokens, ECG.low, ECG.high)) / width
+    assert same.any(axis=1).all()
+    assert change[same].max() <= 1.01
+
+
+def test_record_and_start_stay_and_a_note_is_added():
+    for edit in EDITS.values():
+        found = edit(ECG)
+        for name in ("record", "start_s"):
             np.testing.assert_array_equal(getattr(found, name), getattr(ECG, name))
         assert len(found) == len(ECG)
         assert found.notes[:-1] == ECG.notes
         assert (found.identity != ECG.identity).all()
-    assert cf.without_p(ECG).notes[-1] == "P waves replaced by a line"
+    assert cf.without_p(ECG).notes[-1] == "P waves replaced by baseline"
+    assert cf.without_p(ECG, 0.5, 0.5, rescale=False).notes[-1] == (
+        "P waves replaced by baseline, 50 % of them, strength 0.5, on the old scale"
+    )
 
 
 def test_what_is_drawn_does_not_depend_on_the_other_windows():
-    for edit in (cf.with_rhythm, cf.with_warped_baseline, cf.without_p):
+    for edit in EDITS.values():
         np.testing.assert_array_equal(edit(ECG).tokens[2:4], edit(ECG[2:4]).tokens)
     assert (cf.with_rhythm(ECG, seed=1).tokens != cf.with_rhythm(ECG).tokens).any(axis=1).all()
 
@@ -58,14 +89,30 @@ def test_windows_without_the_landmarks_are_counted_and_listed():
 def test_a_change_elsewhere_is_an_error():
     support = np.zeros(ECG.tokens.shape, bool)
     support[:, :10] = True
-    other = ECG.tokens.copy()
-    other[0, 5] += 1
-    assert checked(ECG, replace(ECG, tokens=other), support, "x").notes[-1] == "x"
-    other[0, 10] += 1
-    with pytest.raises(AssertionError, match="tokens outside"):
-        checked(ECG, replace(ECG, tokens=other), support, "x")
-    with pytest.raises(AssertionError, match="low"):
-        checked(ECG, replace(ECG, low=ECG.low + 1), support, "x")
+    level = ECG.tokens.astype(float)
+    level[0, 5] += 1
+    assert edited(ECG, level, support, "x", rescale=True).notes[-1] == "x"
+    level[0, 10] += 1
+    with pytest.raises(AssertionError, match="levels outside"):
+        edited(ECG, level, support, "x", rescale=True)
+
+
+def test_scaling_follows_the_published_tokeniser():
+    """Against the tokeniser itself, on amplitudes: a quarter of the height added at one token makes all others lower."""
+    level = ECG.tokens.astype(float)
+    level[:, 7] = 125.0
+    support = np.arange(level.shape[1])[None] == np.full(len(ECG), 7)[:, None]
+    found = edited(ECG, level, support, "x", rescale=True)
+    np.testing.assert_array_equal(found.tokens, [tokenise(row) for row in level])
+    np.testing.assert_allclose(found.high - found.low, 1.25 * (ECG.high - ECG.low))
+    np.testing.assert_array_equal(found.low, ECG.low)
+    scaled = cf.on_scale_of(ECG, found)
+    np.testing.assert_array_equal(scaled.tokens[:, :7], found.tokens[:, :7])
+    np.testing.assert_array_equal(scaled.tokens[:, 8:], found.tokens[:, 8:])
+    kept = edited(ECG, level, support, "x", rescale=False)
+    assert (kept.tokens[:, 7] == 100).all()
+    with pytest.raises(Refusal, match="an edit of themselves"):
+        cf.on_scale_of(ECG, found[::-1])
 
 
 def test_what_was_skipped_before_is_still_counted():
@@ -79,9 +126,3 @@ def test_many_records_without_landmarks_are_told_by_number():
     told = cf.keeping(many, np.arange(len(many)) == 0, "x").notes[-1]
     assert told.endswith(", and 5 more records")  # 13, of which 8 are named
     assert told.count(": 1") == 8
-
-
-@pytest.mark.parametrize("name", ["record", "start_s", "low", "high"])
-def test_a_scale_or_record_that_changed_is_an_error(name):
-    with pytest.raises(AssertionError, match="changed one of"):
-        checked(ECG, replace(ECG, **{name: getattr(ECG, name)[::-1]}), np.ones(ECG.tokens.shape, bool), "x")

@@ -1,13 +1,17 @@
-"""Waves replaced by a line: where arithmetic puts it, and nothing else."""
+"""Waves taken out: what fills their place is the window's own baseline, joined without a step, and nothing else changes."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from counterfacts import ECG, PPG, lined, marked, stretches, unlabelled
+from counterfacts import AF, ECG, PPG, marked, stretches, unlabelled
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.measures.straightness import edit_aucs
+from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
+from heartlens.signals.counterfactuals.baseline import donors_of, noise_for, unrounded
 from heartlens.signals.cut import cut
 from heartlens.signals.simulate import ecg
 from heartlens.signals.tokens import amplitude
@@ -31,8 +35,8 @@ def test_without_p_the_p_wave_is_the_baseline_that_lies_beneath(quiet):
 
 
 @pytest.mark.parametrize("wave", ["P", "T"])
-def test_a_wave_is_replaced_by_a_line_and_all_else_stays(wave):
-    found = cf.flattened(ECG, wave)
+def test_a_wave_is_replaced_by_baseline_and_all_else_stays(wave):
+    found = cf.flattened(ECG, wave, rescale=False)
     outside = unlabelled(ECG, wave, near=2)
     assert (found.tokens == ECG.tokens)[outside].all()
     assert (found.tokens != ECG.tokens).any(axis=1).all()
@@ -41,80 +45,165 @@ def test_a_wave_is_replaced_by_a_line_and_all_else_stays(wave):
     assert (found.wave == ECG.wave)[ECG.wave != index].all()
     assert (found.segment[ECG.wave == index] == KINDS["ecg"].segments.index("baseline")).all()
     np.testing.assert_array_equal(found.position, ECG.position)
-    for row, labels in zip(found.tokens.astype(int), ECG.wave, strict=True):
+
+
+@pytest.mark.parametrize("wave", ["P", "T"])
+def test_where_a_wave_was_there_is_the_noise_of_the_baseline_and_no_step(wave):
+    """Second differences, which no line changes, are as large as between the waves; at the joints too."""
+    index = KINDS["ecg"].waves.index(wave)
+    found = cf.flattened(ECG, wave, rescale=False)
+    bend = np.diff(found.tokens.astype(float), 2, axis=1) ** 2
+    rest, filled = cf.at_rest(ECG)[:, 1:-1], (ECG.wave == index)[:, 1:-1]
+    joints = np.zeros_like(filled)
+    for row, labels in zip(joints, ECG.wave, strict=True):
         for first, last in stretches(labels, wave):
-            if first >= 3 and last < CONTEXT - 3:
-                line = row[first - 1 : last + 2]
-                assert np.abs(np.diff(line, 2)).max() <= 1  # rounding; no kink
-                assert (np.diff(line) >= 0).all() or (np.diff(line) <= 0).all()
+            row[[place for place in (first - 3, first - 2, last, last + 1) if 0 <= place < CONTEXT - 2]] = True
+    for inside in (filled, joints):
+        assert 0.6 < np.median(bend[inside].mean() / bend[rest].mean()) < 1.6
+    assert bend[filled].mean() > 0.5  # a line has less than 0.1
 
 
-def test_a_window_is_not_scaled_anew_when_its_highest_token_goes():
-    tall = ECG.tokens.copy()
-    tall[:, :] = np.minimum(tall, 90)
+def test_the_detector_of_lines_sees_a_line():
+    """The check that edits must pass, on what was done before: P waves replaced by straight lines."""
+    lines = ECG.tokens.astype(float)
+    for row, labels in zip(lines, ECG.wave, strict=True):
+        for first, last in stretches(labels, "P"):
+            if first > 3 and last < CONTEXT - 4:
+                row[first - 2 : last + 3] = np.interp(np.arange(first - 2, last + 3), [first - 3, last + 3], row[[first - 3, last + 3]])
+    aucs = edit_aucs(ECG.tokens, cf.at_rest(ECG), np.round(lines).astype(np.uint8), ECG.wave == 0)
+    assert min(aucs.values()) > 0.9
+
+
+def test_a_window_is_scaled_anew_when_its_highest_token_goes_and_on_request_not():
+    tall = np.minimum(ECG.tokens, 80)
     tall[ECG.wave == 0] = 100
     windows = replace(ECG, tokens=tall)
-    assert cf.without_p(windows).tokens.max() == 90
+    kept, found = cf.without_p(windows, rescale=False), cf.without_p(windows)
+    assert kept.tokens.max() < 90
+    np.testing.assert_array_equal(kept.high, windows.high)
+    assert (found.tokens.max(axis=1) == 100).all()
+    assert (found.high < windows.high).all()
+    alone = cf.on_scale_of(windows, found)
+    assert (cf.dose_of(windows, alone) > 100).all()
+    assert (np.abs(alone.tokens.astype(int) - found.tokens) <= 1)[unlabelled(windows, "P", near=2)].all()
 
 
-def test_a_wave_at_the_windows_edge_becomes_level():
+def test_a_wave_at_the_windows_edge_is_joined_at_its_one_end():
     first = next(index for index, labels in enumerate(ECG.wave) if len(stretches(labels, "P")) > 2)
     windows = ECG[first : first + 1]
     start, _ = stretches(windows.wave[0], "P")[1]
-    shift = start + 3  # the window begins within a P wave
-    rolled = replace(windows, **{name: np.roll(getattr(windows, name), -shift, axis=1) for name in ("tokens", "wave", "segment")})
-    found = cf.without_p(rolled)
+    rolled = replace(windows, **{name: np.roll(getattr(windows, name), -start - 3, axis=1) for name in ("tokens", "wave", "segment")})
+    found = cf.without_p(rolled, rescale=False)  # the window begins within a P wave
     length = stretches(rolled.wave[0], "P")[0][1] + 1
-    assert len(set(found.tokens[0, : length + 2].tolist())) == 1
+    step = np.abs(np.diff(found.tokens[0, : length + 4].astype(int)))
+    assert step.max() <= np.abs(np.diff(ECG.tokens[first].astype(int)))[cf.at_rest(windows)[0, 1:]].max() + 1
+    assert np.abs(found.tokens[0, : length + 2].astype(int) - int(rolled.tokens[0, length + 2])).max() < 8
 
 
 def test_a_notch_goes_with_the_peak_behind_it():
-    found = cf.flattened(PPG, "dicrotic_notch")
+    found = cf.flattened(PPG, "dicrotic_notch", rescale=False)
     assert not np.isin(found.wave, [2, 3]).any()
     assert (found.tokens == PPG.tokens)[found.wave >= 0].all()
+    assert set(found.segment[PPG.wave == 2].tolist()) == {KINDS["ppg"].segments.index("downslope")}
     for row, labels in zip(found.tokens.astype(int), PPG.wave, strict=True):
         for _, last in stretches(labels, "diastolic_peak", kind="ppg"):
             before = [span for span in stretches(labels, "dicrotic_notch", kind="ppg") if span[1] < last]
             if before and last < CONTEXT - 2 and last - before[-1][0] < 40:
-                assert (np.diff(row[before[-1][0] - 1 : last + 2]) <= 0).all()  # downhill without a notch
-    assert set(found.segment[PPG.wave == 2].tolist()) == {KINDS["ppg"].segments.index("downslope")}
+                assert np.diff(row[before[-1][0] - 1 : last + 2]).max() <= 3  # downhill without a notch, but for noise
 
 
-def test_what_lies_between_notch_and_peak_goes_with_them():
-    wave = PPG.wave.copy()
-    for labels in wave:
-        for name in ("dicrotic_notch", "diastolic_peak"):
-            for first, last in stretches(labels, name, kind="ppg"):
-                labels[first:last] = -1  # their last token is left
-    narrow = replace(PPG, wave=wave)
-    found = cf.flattened(narrow, "dicrotic_notch")
-    for row, labels in zip(found.tokens.astype(int), wave, strict=True):
-        both = (stretches(labels, name, kind="ppg") for name in ("dicrotic_notch", "diastolic_peak"))
-        for (notch, _), (peak, _) in zip(*both, strict=False):
-            if 0 < peak - notch < 30:
-                assert np.abs(np.diff(row[notch - 1 : peak + 2], 2)).max() <= 1
+@pytest.mark.parametrize("strength", [0.0, 0.25, 0.5, 1.0, 2.0])
+def test_a_part_of_the_wave_goes_as_is_asked(quiet, strength):
+    """Of a heart without noise, whose P waves stand on 0 mV: the mean height of what is left is 1 - strength of it, inverted at 2."""
+    found = cf.without_p(quiet, strength)
+    was_p = quiet.wave == 0
+    before, after = (amplitude(each.tokens, each.low, each.high)[was_p].mean() for each in (quiet, found))
+    assert after == pytest.approx((1 - strength) * before, abs=0.04 * before + 0.002 * (quiet.high[0] - quiet.low[0]))
+    assert (found.wave == 0).any() == (strength != 1)
+    if strength == 0:
+        np.testing.assert_array_equal(found.tokens, quiet.tokens)
 
 
-def test_the_control_of_a_wave_taken_out_touches_no_wave():
-    found = cf.with_flat_baseline(ECG)
+def test_the_noise_of_a_half_removed_wave_is_as_large_as_of_a_whole_one():
+    bend = {part: np.diff(cf.without_p(ECG, part).tokens.astype(float), 2, axis=1)[(ECG.wave == 0)[:, 1:-1]] for part in (0.5, 1.0)}
+    assert bend[0.5].var() == pytest.approx(bend[1.0].var(), rel=0.35)
+
+
+def test_a_share_of_the_waves_goes_and_a_larger_share_takes_these_too():
+    gone = []
+    for share in (0.0, 0.34, 0.67, 1.0):
+        found = cf.without_p(ECG, share=share)
+        left = [len(stretches(labels, "P")) for labels in found.wave]
+        whole = [len(stretches(labels, "P")) for labels in ECG.wave]
+        assert [all_of - kept for all_of, kept in zip(whole, left, strict=True)] == [round(share * n) for n in whole]
+        gone.append(found.wave != ECG.wave)
+    for fewer, more in pairwise(gone):
+        assert (more | ~fewer).all()
+
+
+@pytest.mark.parametrize(
+    ("edit", "strength"), [(cf.without_p, 2.5), (cf.without_p, -0.1), (cf.with_rhythm, 1.2), (cf.with_f_waves, np.nan)]
+)
+def test_a_strength_out_of_range_is_refused(edit, strength):
+    with pytest.raises(Refusal, match=r"a strength is .*; legal: 0 \(unchanged\) to \d, 1 the whole edit"):
+        edit(ECG, strength=strength)
+    with pytest.raises(Refusal, match="share is 2; legal: 0"):
+        cf.without_p(ECG, share=2.0)
+
+
+def test_the_control_of_the_filling_touches_no_wave():
+    found = cf.with_flat_baseline(ECG, rescale=False)
     changed = found.tokens != ECG.tokens
     assert not changed[~unlabelled(ECG, "P", near=2)].any()
     assert not changed[ECG.wave >= 0].any()
     assert changed.any(axis=1).all()
     np.testing.assert_array_equal(found.wave, ECG.wave)
-    replaced = sum(min(len(run), 25) for run in _straight(found, ECG))
-    assert 0.3 < replaced / (cf.without_p(ECG).tokens != ECG.tokens).sum() < 3  # about as many tokens
+    assert (cf.dose_of(ECG, found) < cf.dose_of(ECG, cf.without_p(ECG))).all()
 
 
-def _straight(found, before):
-    """The changed stretches of a counterfactual."""
-    return [np.flatnonzero(a != b) for a, b in zip(found.tokens, before.tokens, strict=True)]
+def test_the_bent_baseline_changes_as_much_as_taking_the_waves_out_and_touches_no_wave():
+    target = cf.dose_of(ECG, cf.without_p(ECG, rescale=False))
+    found, strength = cf.matched(ECG, lambda windows, part: cf.with_bent_baseline(windows, "P", part, rescale=False), target, cf.MOST_BENT)
+    assert not (found.tokens != ECG.tokens)[ECG.wave >= 0].any()
+    np.testing.assert_array_equal(found.wave, ECG.wave)
+    np.testing.assert_allclose(cf.dose_of(ECG, found), target, rtol=0.1)
+    assert ((strength > 0.5) & (strength < 2)).all()
+    np.testing.assert_array_equal(found.tokens, cf.with_bent_baseline(ECG, "P", strength, rescale=False).tokens)
 
 
-def test_lines_lie_where_arithmetic_puts_them():
-    """Of P waves two tokens more on either side, but none of a QRS; of controls the middle of the longest baseline beside, once each."""
-    p_waves, complexes = [(40, 49), (160, 169), (440, 449)], [(52, 61), (171, 180), (452, 461)]
-    windows = marked(*((0, *span) for span in p_waves), *((1, *span) for span in complexes))
-    np.testing.assert_array_equal(cf.without_p(windows).tokens, lined(windows, (38, 51), (158, 170), (438, 451)))
-    control = cf.with_flat_baseline(windows).tokens  # baselines: 62 to 157; 181 to 437, and what then is left of its first half
-    np.testing.assert_array_equal(control, lined(windows, (103, 116), (303, 315), (235, 248)))
+def test_a_donor_is_sheared_so_that_its_ends_are_zero():
+    """By arithmetic: of the squares 0 to 36 less the line between their ends; at a window's first token without the line."""
+    rng = np.random.default_rng(0)
+    donor = [np.arange(7.0) ** 2]
+    np.testing.assert_allclose(noise_for(donor, 3, 7, 20, rng), np.arange(1.0, 6) ** 2 - 6 * np.arange(1.0, 6))
+    np.testing.assert_allclose(noise_for(donor, 0, 4, 20, rng), np.arange(1.0, 6) ** 2 - 36)
+    np.testing.assert_allclose(noise_for(donor, 15, 19, 20, rng), np.arange(1.0, 6) ** 2)
+    joined = noise_for([np.array([0.0, 1.0, 0.0])], 3, 9, 20, rng)  # none is long enough: they follow each other
+    np.testing.assert_allclose(joined, [1, 0, 1, 0, 1, 0, 1])
+
+
+def test_donors_lie_between_the_waves_and_loud_ones_are_left_out():
+    waves = [(1, first, first + 9) for first in (50, 150, 250, 350)]
+    windows = marked(*waves, beats=[55, 155, 255, 355])
+    quiet = np.full((1, CONTEXT), 20, np.uint8) + np.random.default_rng(0).integers(0, 2, (1, CONTEXT), dtype=np.uint8)
+    quiet[0, 200:210] = 90  # an unmarked beat
+    windows = replace(windows, tokens=quiet, segment=np.where(windows.wave < 0, 3, 1).astype(np.int8))
+    donors = donors_of(windows, 0)
+    assert [len(donor) for donor in donors] == [46, 86, 86, 136]  # two tokens less than is free at either end; the third stretch is loud
+    assert max(donor.max() for donor in donors) < 30
+
+
+def test_unrounded_rounds_to_the_same_tokens_and_is_smoother():
+    tokens = ECG.tokens.astype(float)
+    trace = unrounded(tokens)
+    np.testing.assert_array_equal(np.round(trace), tokens)
+    assert (np.diff(trace, 2, axis=1) ** 2).mean() < (np.diff(tokens, 2, axis=1) ** 2).mean()
+    np.testing.assert_allclose(unrounded(np.array([5.0, 5.0, 5.0])), 5.0)
+
+
+def test_windows_without_any_baseline_are_filled_all_the_same():
+    """Every token lies in a wave: the noise that smoothing leaves is taken."""
+    wave = np.where(ECG.wave < 0, 2, ECG.wave).astype(np.int8)
+    found = cf.without_p(replace(ECG, wave=wave))
+    assert (found.tokens != ECG.tokens).any(axis=1).all()
+    assert len(cf.without_p(AF[:0])) == 0

@@ -285,8 +285,6 @@ def test_records_without_a_value_take_no_part_in_a_mean():
     assert float(found["x"]) == 2
     assert float(found["x_high"]) - 2 == pytest.approx(12.7062, abs=1e-3)  # t of 1 degree of freedom, standard error 1
     assert 2 - float(found["x_low"]) == pytest.approx(12.7062, abs=1e-3)
-    share = with_interval("x", values, 0, over=xr.DataArray([2.0, 5.0, 6.0], dims="record"))
-    assert float(share["x"]) == pytest.approx(4 / 8)
 
 
 @pytest.mark.parametrize("wrong", [{"n_phases": 1}, {"n_shuffles": 1}, {"flat_slope": -1.0}])

@@ -22,8 +22,8 @@ from heartlens.signals.simulate.regular import regular
 
 HEAD, AMOUNT, FLAG = (1, 3), 2.5, 100
 REGULAR = regular("ecg", 10)
-WINDOWS = replace(REGULAR, tokens=np.where(REGULAR.inside("P"), FLAG, np.minimum(REGULAR.tokens, FLAG - 1)).astype(np.uint8))
-QUICK = Patching(counterfactual="without_p", n_permutations=1999, n_twins=0, twin_windows=1)
+WINDOWS = replace(REGULAR, tokens=np.where(REGULAR.inside("P"), FLAG, 40 + REGULAR.tokens % 20).astype(np.uint8))
+QUICK = Patching(counterfactual="without_p", rescale=False, n_permutations=1999, n_twins=0, twin_windows=1)
 
 
 def flagging(dtype=torch.float64):
@@ -164,7 +164,7 @@ def test_records_without_landmarks_are_counted_and_listed():
 
 def test_ones_own_pairs_give_the_same_but_have_no_control_and_so_no_verdict(measured):
     analysis, windows = replace(QUICK, direction="noise"), WINDOWS[:1]
-    own = analysis.measure_pairs(flagging(), windows, without_p(windows)).sums
+    own = analysis.measure_pairs(flagging(), windows, without_p(windows, rescale=False)).sums
     made = analysis.measure(flagging(), windows).sums
     for name in ("effect", "stream", "direct", "clean", "corrupt"):
         np.testing.assert_allclose(own[name], made[name], atol=1e-12)
@@ -178,7 +178,9 @@ def test_ones_own_pairs_give_the_same_but_have_no_control_and_so_no_verdict(meas
 
 def test_windows_that_do_not_differ_are_kept_and_counted():
     tally = QUICK.measure_pairs(
-        flagging(), WINDOWS[:3], replace(WINDOWS[:3], tokens=np.concatenate([WINDOWS.tokens[:1], without_p(WINDOWS[1:3]).tokens]))
+        flagging(),
+        WINDOWS[:3],
+        replace(WINDOWS[:3], tokens=np.concatenate([WINDOWS.tokens[:1], without_p(WINDOWS[1:3], rescale=False).tokens])),
     )
     summary = QUICK.summarize(tally, {})
     assert (int(summary["n_unchanged"]), summary.attrs["n_records"]) == (1, 3)

@@ -7,21 +7,23 @@ import pytest
 import torch
 from planted import model_of
 
-from heartlens.analyses.reliance import Reliance
+from heartlens.analyses.reliance import LOGIT_EDGES, Reliance
 from heartlens.analysis import measure, run, summarize
 from heartlens.axes import CONTEXT
 from heartlens.converters.hooked import EPSILON
 from heartlens.converters.sizes import Sizes
+from heartlens.models.interventions.dose import embedding_dose
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Raises, planted
+from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 from heartlens.windows import concatenate
 
-FLAG, AMOUNT = 100, 3.0
-QUICK = Reliance(n_twins=2, n_permutations=9999, twin_windows=1)
+FLAG, AMOUNT = 0, 3.0
+QUICK = Reliance(n_twins=2, n_permutations=9999, twin_windows=1, rescale=False)  # lest scaling make or undo flags
 READER = (0, 1)  # the head that reads
 
 
@@ -67,7 +69,7 @@ def task_model(state, task="AF (last token)"):
 
 def flagged(windows):
     """Every token of a P wave is FLAG, no other one."""
-    tokens = np.where(windows.wave == 0, FLAG, np.minimum(windows.tokens, FLAG - 1))
+    tokens = np.where(windows.wave == 0, FLAG, np.maximum(windows.tokens, FLAG + 1))
     return replace(windows, tokens=tokens.astype(np.uint8))
 
 
@@ -76,8 +78,9 @@ WINDOWS = flagged(simulated("ecg", 10, 1))
 
 def expected(windows, late=False):
     """The effects by arithmetic, record by record (each has one window)."""
-    regular, irregular = (cf.with_rhythm(windows, rhythm) for rhythm in ("regular", "irregular"))
-    pr, pi, qr, qi = (logit_of(each.tokens, late) for each in (regular, irregular, cf.without_p(regular), cf.without_p(irregular)))
+    regular, irregular = (cf.with_rhythm(windows, rhythm, rescale=False) for rhythm in ("regular", "irregular"))
+    arms = (regular, irregular, *(cf.without_p(each, rescale=False) for each in (regular, irregular)))
+    pr, pi, qr, qi = (logit_of(each.tokens, late) for each in arms)
     return {"rhythm": (pi - pr + qi - qr) / 2, "p_wave": (qr - pr + qi - pi) / 2, "interaction": qi - qr - pi + pr}
 
 
@@ -101,11 +104,52 @@ def test_a_model_that_reads_p_waves_relies_on_them_as_much_as_it_does(of_p):
 
 def test_its_sham_changes_nothing(of_p):
     _, summary = of_p
-    for factor in ("p_wave", "interaction"):
-        assert summary["sham"].sel(factor=factor).item() == pytest.approx(0, abs=1e-6)  # flat baseline holds no flag
-        assert summary["rival"].sel(factor=factor).item() == pytest.approx(0, abs=1e-6)  # nor does a T wave
-    assert summary["sham"].sel(factor="rhythm").item() == pytest.approx(0, abs=1e-6)
-    assert np.abs(summary["effect"].sel(factor="rhythm").item()) < 0.02  # P waves that are compressed have fewer tokens
+    for name in ("sham", "rival"):
+        assert summary[name].sel(factor="p_wave").item() == pytest.approx(0, abs=1e-6)  # bent baseline holds no flag, nor does a T wave
+        for factor in ("rhythm", "interaction"):
+            assert np.abs(summary[name].sel(factor=factor).item()) < 0.05  # P waves that are compressed have fewer tokens
+    assert np.abs(summary["effect"].sel(factor="rhythm").item()) < 0.05
+
+
+def test_effects_by_dose_and_on_other_scales_are_what_arithmetic_says(of_p):
+    """Slopes over half and whole edits; probabilities by the logistic function; quantiles by counting the records below."""
+    _, summary = of_p
+    regular, irregular = (cf.with_rhythm(WINDOWS, rhythm, rescale=False) for rhythm in ("regular", "irregular"))
+    top = bottom = 0.0
+    for before in (regular, irregular):
+        for strength in (0.5, 1.0):
+            after = cf.without_p(before, strength, rescale=False)
+            dose = cf.dose_of(before, after)
+            top += (dose * (logit_of(after.tokens) - logit_of(before.tokens))).sum()
+            bottom += (dose**2).sum()
+    here = summary.sel(factor="p_wave", change="effect")
+    assert here["slope_token"].item() == pytest.approx(top / bottom, rel=1e-6)
+    assert here["slope_token_low"] < here["slope_token"] < here["slope_token_high"] < 0
+    assert here["slope_embedding"].item() < 0
+    logits = [[logit_of(each.tokens) for each in (windows, cf.without_p(windows, rescale=False))] for windows in (regular, irregular)]
+    probability = np.mean([1 / (1 + np.exp(-after)) - 1 / (1 + np.exp(-before)) for before, after in logits])
+    assert summary["scaled_effect"].sel(scale="probability", factor="p_wave").item() == pytest.approx(probability, abs=1e-6)
+    real = np.digitize(logit_of(WINDOWS.tokens), LOGIT_EDGES)
+
+    def quantile(logit):
+        place = np.digitize(logit, LOGIT_EDGES)[:, None]
+        return (real < place).mean(axis=1) + (real == place).mean(axis=1) / 2
+
+    expected_quantile = np.mean([quantile(after) - quantile(before) for before, after in logits])
+    assert summary["scaled_effect"].sel(scale="quantile", factor="p_wave").item() == pytest.approx(expected_quantile, abs=1e-6)
+    effect, sham = (summary["dose_token"].sel(factor="p_wave", change=of).item() for of in ("effect", "sham"))
+    assert sham == pytest.approx(effect, rel=0.15)
+    assert summary["dose_token"].sel(factor="interaction").isnull().all()
+
+
+def test_the_dose_of_embeddings_is_the_length_of_their_change():
+    """By the table: a flag more or less changes the first two dimensions by 2 each; other tokens have the same embedding."""
+    subject = subject_of(task_model(reader()))
+    after = cf.without_p(WINDOWS, rescale=False)
+    n_changed = ((WINDOWS.tokens == FLAG) != (after.tokens == FLAG)).sum(axis=1)
+    np.testing.assert_allclose(embedding_dose(subject.engine, WINDOWS.tokens, after.tokens), n_changed * np.sqrt(8), rtol=1e-6)
+    with pytest.raises(Refusal, match="a dose is between as many windows"):
+        embedding_dose(subject.engine, WINDOWS.tokens, after.tokens[:2])
 
 
 def test_the_head_that_reads_carries_all_of_it_and_no_other_any(of_p):
@@ -128,11 +172,16 @@ def test_a_model_that_reads_where_beats_lie_changes_with_the_rhythm():
     for factor, effects in expected(windows, late=True).items():
         assert np.abs(effects).max() > 0.01
         np.testing.assert_allclose(summary["record_effect"].sel(factor=factor, record=windows.record), effects, atol=1e-6)
-    for name, rhythm in (("rival", "gradual"), ("sham", "warped")):
-        base = cf.with_rhythm(windows, "regular")
-        other = cf.with_rhythm(windows, "gradual") if rhythm == "gradual" else cf.with_warped_baseline(base)
-        difference = (logit_of(other.tokens, True) - logit_of(base.tokens, True)).mean()
+    regular, irregular, gradual = (cf.with_rhythm(windows, rhythm, rescale=False) for rhythm in ("regular", "irregular", "gradual"))
+    together, _ = cf.matched(
+        regular, lambda each, part: cf.with_beats_moved_together(each, part, rescale=False), cf.dose_of(regular, irregular)
+    )
+    for name, other in (("rival", gradual), ("sham", together)):  # in the mean of the same two states as the effect
+        states = [(regular, other), tuple(cf.without_p(each, rescale=False) for each in (regular, other))]
+        difference = np.mean([logit_of(after.tokens, True) - logit_of(before.tokens, True) for before, after in states])
         assert summary[name].sel(factor="rhythm").item() == pytest.approx(difference, abs=1e-6)
+        dose = np.mean([cf.dose_of(*pair) for pair in states])
+        assert summary["dose_token"].sel(factor="rhythm", change=name).item() == pytest.approx(dose)
     assert not summary["survives"].any()  # without twins
 
 
@@ -155,7 +204,7 @@ def test_windows_without_p_waves_have_the_rhythm_alone(of_p):
     summary = run(analysis, task_model(reader(late=True)), mixed)
     assert summary["n_records_with"].values.tolist() == [2, 2, 2, 3]
     assert any("Rhythm rests on 2 of the records" in caution for caution in analysis.findings(summary).cautions)
-    regular, irregular = (logit_of(cf.with_rhythm(af, rhythm).tokens, True) for rhythm in ("regular", "irregular"))
+    regular, irregular = (logit_of(cf.with_rhythm(af, rhythm, rescale=False).tokens, True) for rhythm in ("regular", "irregular"))
     own = summary["record_effect"].sel(factor="rhythm_no_p", record=["af 0", "af 1", "af 2"])
     np.testing.assert_allclose(own, irregular - regular, atol=1e-6)
     np.testing.assert_allclose(summary["record_logit"].sel(record=WINDOWS.record[:2]), logit_of(WINDOWS[:2].tokens, True), atol=1e-6)
@@ -194,10 +243,10 @@ def test_a_pulse_has_the_rhythm_alone():
     windows = simulated("ppg", 3, 1)
     model = task_model(reader(vocabulary=102, late=True))
     model.origin = replace(model.origin, kind="ppg")
-    windows = replace(windows, tokens=np.where(windows.wave == 1, FLAG, np.minimum(windows.tokens, 99)).astype(np.uint8))
+    windows = replace(windows, tokens=np.where(windows.wave == 1, FLAG, np.maximum(windows.tokens, FLAG + 1)).astype(np.uint8))
     summary = run(replace(QUICK, n_twins=0), model, windows)
     assert summary["factor"].values.tolist() == ["rhythm"]
-    regular, irregular = (logit_of(cf.with_rhythm(windows, rhythm).tokens, True) for rhythm in ("regular", "irregular"))
+    regular, irregular = (logit_of(cf.with_rhythm(windows, rhythm, rescale=False).tokens, True) for rhythm in ("regular", "irregular"))
     assert summary["effect"].item() == pytest.approx((irregular - regular).mean(), abs=1e-6)
     assert "A pulse has no P wave" in " ".join(QUICK.findings(summary).verdict)
     QUICK.plot(summary)

@@ -58,8 +58,21 @@ class Patching(Twinned):
     """The options of a patching. `is_twin`: only what models are compared by. 19 twins are the fewest with a p-value of 0.05."""
 
     counterfactual: Annotated[
-        Literal["irregular", "regular", "gradual", "early_beat", "late_beat", "without_p", "flattened_T", "flattened_notch", "noisy_waves"],
-        "what the recording is compared with: itself with other intervals, a beat moved by half its room, no such wave, noise of 10 dB",
+        Literal[
+            "irregular",
+            "regular",
+            "gradual",
+            "early_beat",
+            "late_beat",
+            "without_p",
+            "flattened_T",
+            "flattened_notch",
+            "with_p_waves",
+            "with_f_waves",
+            "without_f_waves",
+            "noisy_waves",
+        ],
+        "compared with: itself with other intervals, a beat moved by half its room, no such wave, P or f waves put in, 10 dB noise",
     ] = "irregular"
     readout: Annotated[str, "af_logit, beat_probability, cross_entropy or cross_entropy_WAVE; auto: the checkpoint's first"] = "auto"
     direction: Annotated[
@@ -67,6 +80,7 @@ class Patching(Twinned):
     ] = "denoise"
     receiver: Annotated[str, "also the paths into this head from every head of earlier layers, such as L8H5 (none: no paths)"] = "none"
     base: Annotated[str, "the base of a fine-tuned checkpoint, swapped in part by part; auto: what the registry says; none: none"] = "auto"
+    rescale: Annotated[bool, "tokenise edited windows anew, as a recording is; else they keep the scale of the whole window"] = True
     n_lags: Annotated[int, "cycles looked back, the window's last one included; farther ones count as the last"] = 8
     n_permutations: Annotated[int, "draws of the sign flips"] = 9999
     n_twins: Annotated[int, "twins: models with the same weights in random order"] = 19
@@ -96,7 +110,7 @@ class Patching(Twinned):
         able = able_for(windows, self.counterfactual) & readout_of(subject, windows, self.readout).weight.any(axis=1)
         if not able.any():
             return self._tally(subject, windows, {}, able)
-        pairs = pairs_of(windows[able], self.counterfactual, self.seed, with_control=not self.is_twin)
+        pairs = pairs_of(windows[able], self.counterfactual, self.seed, with_control=not self.is_twin, rescale=self.rescale)
         return self._tally(subject, windows, self._effects(subject, pairs), able, pairs)
 
     def measure_pairs(self, model: Any, clean: Windows, corrupt: Windows) -> Tally:

@@ -12,9 +12,11 @@ from heartlens.signals.landmarks import NONE
 from heartlens.windows import Windows
 
 Able = Bool[np.ndarray, " window"]
-Change = Callable[[Windows, int], Windows]  # of windows, by a seed
+Change = Callable[[Windows, int, bool], Windows]  # of windows, by a seed; tokenised anew or on the old scale
 BOTH = ("ecg", "ppg")
 SNR_DB = 10.0  # of the noise
+MOST_NOISE = 4.0  # times that noise, in a control
+NOISE_TOLD = "noise between the waves until as many tokens have changed, every wave and beat as it is"
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class Edit:
     kinds: tuple[str, ...]
     able: Callable[[Windows], Able]
     changed: Change
-    control: Change
+    control: Callable[[Windows, cf.Strength, int, bool], Windows]  # the same by a strength too, 0 to `most`
     control_told: str
+    most: float = 1.0
     moves_beats: bool = False
 
 
@@ -51,43 +54,81 @@ def able_for(windows: Windows, counterfactual: str) -> Able:
     return EDITS[counterfactual].able(windows)
 
 
-def pairs_of(windows: Windows, counterfactual: str, seed: int, with_control: bool) -> Pairs:
-    """The pairs of windows that `able_for` holds of."""
+def pairs_of(windows: Windows, counterfactual: str, seed: int, with_control: bool, *, rescale: bool = True) -> Pairs:
+    """The pairs of windows that `able_for` holds of; the control as strong as makes its dose (`cf.dose_of`) that of the counterfactual."""
     edit = EDITS[counterfactual]
-    return Pairs(windows, edit.changed(windows, seed), edit.control(windows, seed) if with_control else None)
+    corrupt = edit.changed(windows, seed, rescale)
+    if not with_control:
+        return Pairs(windows, corrupt)
+    control, _ = cf.matched(
+        windows, lambda given, strength: edit.control(given, strength, seed, rescale), cf.dose_of(windows, corrupt), edit.most
+    )
+    return Pairs(windows, corrupt, control)
 
 
 def _flat(kind: str, wave: str) -> Edit:
     return Edit(
         (kind,),
         lambda windows: cf.has_wave(windows, wave),
-        lambda windows, _: cf.flattened(windows, wave),
-        lambda windows, _: cf.with_flat_baseline(windows, wave),
-        "as many tokens of baseline flattened, every wave as it is",
+        lambda windows, seed, rescale: cf.flattened(windows, wave, seed=seed, rescale=rescale),
+        lambda windows, strength, seed, rescale: cf.with_bent_baseline(windows, wave, strength, rescale=rescale),
+        "baseline bent until as many tokens have changed, every wave as it is",
+        most=cf.MOST_BENT,
     )
 
 
-def _moved(changed: Change, part: float | None = None) -> Edit:
-    told = "diastole warped as much, every beat where it is"
-    return Edit(BOTH, cf.can_be_warped, changed, lambda windows, seed: cf.with_warped_baseline(windows, seed, part), told, moves_beats=True)
-
-
 def _rhythm(name: str) -> Edit:
-    return _moved(lambda windows, seed: cf.with_rhythm(windows, name, seed))
+    return Edit(
+        BOTH,
+        cf.can_be_warped,
+        lambda windows, seed, rescale: cf.with_rhythm(windows, name, seed, rescale=rescale),
+        lambda windows, strength, seed, rescale: cf.with_beats_moved_together(windows, strength, seed, rescale=rescale),
+        "all inner beats moved together until as many tokens have changed, the intervals between them as they are",
+        moves_beats=True,
+    )
 
 
 def _beat(part: float) -> Edit:
-    return _moved(lambda windows, _: cf.with_middle_beat_moved(windows, part), part)
+    return Edit(
+        BOTH,
+        lambda windows: cf.can_be_warped(windows) & _has_both(windows),
+        lambda windows, _, rescale: cf.with_middle_beat_moved(windows, part, rescale=rescale),
+        _noise_between,
+        NOISE_TOLD,
+        most=MOST_NOISE,
+        moves_beats=True,
+    )
+
+
+def _atria(able: Callable[[Windows], Able], changed: Change) -> Edit:
+    return Edit(
+        ("ecg",),
+        lambda windows: able(windows) & _has_both(windows),
+        changed,
+        _noise_between,
+        NOISE_TOLD,
+        most=MOST_NOISE,
+    )
 
 
 def _noise() -> Edit:
     return Edit(
         BOTH,
-        lambda windows: np.asarray((windows.wave != NONE).any(axis=1) & (windows.wave == NONE).any(axis=1)),
-        lambda windows, seed: cf.with_noise(windows, SNR_DB, windows.wave != NONE, seed),
-        lambda windows, seed: cf.with_noise(windows, SNR_DB, windows.wave == NONE, seed),
-        "as much noise between the waves, every wave as it is",
+        _has_both,
+        lambda windows, seed, rescale: cf.with_noise(windows, SNR_DB, windows.wave != NONE, seed, rescale=rescale),
+        _noise_between,
+        NOISE_TOLD,
+        most=MOST_NOISE,
     )
+
+
+def _noise_between(windows: Windows, strength: cf.Strength, seed: int, rescale: bool) -> Windows:
+    return cf.with_noise(windows, SNR_DB, windows.wave == NONE, seed, strength, rescale=rescale)
+
+
+def _has_both(windows: Windows) -> Able:
+    """Which windows have tokens in waves and between them."""
+    return np.asarray((windows.wave != NONE).any(axis=1) & (windows.wave == NONE).any(axis=1))
 
 
 EDITS = {
@@ -99,6 +140,9 @@ EDITS = {
     "without_p": _flat("ecg", "P"),
     "flattened_T": _flat("ecg", "T"),
     "flattened_notch": _flat("ppg", "dicrotic_notch"),
+    "with_p_waves": _atria(cf.can_have_p, lambda windows, _, rescale: cf.with_p_waves(windows, rescale=rescale)),
+    "with_f_waves": _atria(cf.has_beats, lambda windows, seed, rescale: cf.with_f_waves(windows, seed=seed, rescale=rescale)),
+    "without_f_waves": _atria(cf.has_beats, lambda windows, _, rescale: cf.without_f_waves(windows, rescale=rescale)),
     "noisy_waves": _noise(),
 }
 

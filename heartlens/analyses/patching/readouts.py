@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from heartlens.refusal import unknown
-from heartlens.signals.counterfactuals.waves import runs
+from heartlens.signals.counterfactuals.spans import runs
 from heartlens.windows import Windows
 
 BEAT_WAVE = {"ecg": "QRS", "ppg": "systolic_peak"}  # whose middle token is the beat

@@ -1,4 +1,4 @@
-"""The figure of a reliance: the 2 x 2 of logits, each effect beside its controls, what each head carries, and one window in its arms."""
+"""The figure of a reliance: the 2 x 2 of logits, each effect beside its controls, by dose, what heads carry, a window in its arms."""
 
 from typing import Any, cast
 
@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens import figures
-from heartlens.analyses.reliance.words import NAMES, RIVALS
+from heartlens.analyses.reliance.words import NAMES
 from heartlens.axes import KINDS
 
 RHYTHMS = ["regular", "irregular"]
@@ -18,9 +18,10 @@ def draw(summary: xr.Dataset) -> figures.Page:
     with figures.style():
         page = figures.page(figures.PAGE_MM, 170)
         top, maps, window = cast(Any, page.subfigures(3, 1, height_ratios=(10, 9, 9)))
-        cells, effects = top.subplots(1, 2, width_ratios=(1, 1.7))
+        cells, effects, slopes = top.subplots(1, 3, width_ratios=(1, 1.8, 1.3))
         _cells(cells, summary)
         _effects(effects, summary)
+        _slopes(slopes, summary)
         _heads(maps, summary)
         _arms(window, summary)
         figures.caption(page, summary.attrs, "filled or framed: survives all controls")
@@ -50,10 +51,26 @@ def _effects(axes: Any, summary: xr.Dataset) -> None:
         marked = summary["survives"].values if of == "effect" else np.zeros(len(factors), bool)
         name = {"effect": "effect", "sham": "sham edit", "rival": "another real edit"}[of]
         figures.marked_intervals(axes, place + aside, middle, low, high, marked, colour=colour, name=name)
-    labels = [f"{NAMES[factor]}\n({RIVALS[factor]})" for factor in factors]
-    axes.set_xticks(place + 0.18, labels)
+    axes.set_xticks(place + 0.18, [_label(factor) for factor in factors])
     axes.set(xlim=(-0.4, len(factors) - 0.2), ylabel="change of the logit")
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+
+
+def _slopes(axes: Any, summary: xr.Dataset) -> None:
+    """The effect of each factor's edit, its sham and its rival per 100 tokens of change."""
+    factors = [name for name in map(str, summary["factor"].values) if name != "interaction"]
+    place = np.arange(len(factors), dtype=float)
+    for of, colour, aside in zip(("effect", "sham", "rival"), figures.PALETTE, (0, 0.18, 0.36), strict=False):
+        here = summary.sel(factor=factors, change=of)
+        middle, low, high = (100 * here[f"slope_token{end}"].values for end in ("", "_low", "_high"))
+        figures.marked_intervals(axes, place + aside, middle, low, high, np.zeros(len(factors), bool), colour=colour, name="")
+    axes.set_xticks(place + 0.18, [_label(factor) for factor in factors])
+    axes.set(xlim=(-0.4, len(factors) - 0.2), ylabel="logit per 100 tokens")
+
+
+def _label(factor: str) -> str:
+    """A factor's name in lines short enough to stand side by side."""
+    return NAMES[factor].replace("interaction", "inter-\naction").replace("rhythm, ", "rhythm,\n")
 
 
 def _heads(part: Any, summary: xr.Dataset) -> None:

@@ -11,6 +11,7 @@ from heartlens.inference.paired import p_values_of_change
 from heartlens.measures.resample import interval_over_records, q_values, upper_quantile
 
 ALPHA = 0.05
+SCALES = ("probability", "quantile")  # beside the logit
 ByRecord = Float[np.ndarray, "record *what"]
 Numbers = dict[str, np.ndarray]
 
@@ -18,9 +19,9 @@ Numbers = dict[str, np.ndarray]
 def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_permutations: int) -> xr.Dataset:
     """The summary of the sums by record."""
     logit = sums["logit"] / sums["n_arms"].where(sums["n_arms"] > 0)
-    effects = {of: _effects(sums, of) for of in KINDS_OF}
-    found = _tested(effects["effect"].values, seed, n_permutations)
-    summary = xr.Dataset({name: ("factor", values) for name, values in _named(found, "effect").items()}, coords={"factor": sums["factor"]})
+    effects = {of: _effects(logit, sums, of) for of in KINDS_OF}
+    tested = _tested(effects["effect"].values, seed, n_permutations)
+    summary = xr.Dataset({name: ("factor", values) for name, values in _named(tested, "effect").items()}, coords={"factor": sums["factor"]})
     for of in ("sham", "rival"):
         summary = summary.assign({name: ("factor", values) for name, values in _named(_estimate(effects[of].values, seed), of).items()})
     excess = _named(_estimate((effects["effect"] - effects["sham"]).values, seed), "excess")
@@ -28,7 +29,9 @@ def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_p
     summary = summary.assign(_against_twins(summary, twins))
     cells = _named(_estimate(logit.transpose("record", "p_wave", "rhythm").values, seed), "logit")
     summary = summary.assign({name: (("p_wave", "rhythm"), values) for name, values in cells.items()})
-    summary = summary.assign(_heads(sums, seed, n_permutations))
+    summary = summary.assign(_scaled(sums, seed)).assign(_doses(sums, seed)).assign(_heads(sums, seed, n_permutations))
+    scale = logit.sel(p_wave="scaled", rhythm="regular") - logit.sel(p_wave="present", rhythm="regular")
+    summary = summary.assign({name: ((), values) for name, values in _named(_estimate(scale.values, seed), "scale_effect").items()})
     summary["record_effect"] = effects["effect"].transpose("record", "factor")
     summary["record_logit"] = _as_it_is(sums)
     summary["n_left_out"] = sums["n_left_out"]
@@ -37,13 +40,46 @@ def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_p
     return summary.assign_coords(twin=list(twins)).assign_attrs(sums.attrs, **counts)
 
 
-def _effects(sums: xr.Dataset, of: str) -> xr.DataArray:
-    """Each record's mean effect of each factor (or of its sham, its rival); NaN where it has none of the arms."""
-    mean = sums["logit"] / sums["n_arms"].where(sums["n_arms"] > 0)
-    factors = [str(name) for name in sums["factor"].values]
-    weights = [contrast(sums.attrs["kind"], factor, of) for factor in factors]
-    found = [(mean * weight.where(weight != 0)).where(weight != 0, 0.0).sum(("p_wave", "rhythm"), skipna=False) for weight in weights]
-    return xr.concat(found, dim=sums["factor"]).transpose("record", "factor")
+def _effects(mean: xr.DataArray, sums: xr.Dataset, of: str) -> xr.DataArray:
+    """Each record's mean effect of each factor (or of its sham, its rival) on what `mean` has by arm; NaN where it has none of the arms."""
+    weights = [contrast(sums.attrs["kind"], str(name), of) for name in sums["factor"].values]
+    by_factor = [(mean * weight.where(weight != 0)).where(weight != 0, 0.0).sum(("p_wave", "rhythm"), skipna=False) for weight in weights]
+    return xr.concat(by_factor, dim=sums["factor"]).transpose("record", "factor")
+
+
+def _scaled(sums: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
+    """Effects, shams, rivals and the excess over the sham on each of SCALES: `scaled_effect` and so on, with intervals."""
+    n_arms = sums["n_arms"].where(sums["n_arms"] > 0)
+    by_scale = {"probability": sums["probability"] / n_arms, "quantile": _quantiles(sums) / n_arms}
+    effects = {of: np.stack([_effects(by_scale[scale], sums, of).values for scale in SCALES], axis=1) for of in KINDS_OF}
+    effects["excess"] = effects["effect"] - effects["sham"]
+    named = {name: values for of, each in effects.items() for name, values in _named(_estimate(each, seed), f"scaled_{of}").items()}
+    return {name: xr.DataArray(values, dims=("scale", "factor"), coords={"scale": list(SCALES)}) for name, values in named.items()}
+
+
+def _quantiles(sums: xr.Dataset) -> xr.DataArray:
+    """The sum, over each record's windows in each arm, of the part of all records that have a lower logit as they are; of equals half.
+
+    Records count alike, each by the mean of its windows; logits of one bin count as equal.
+    """
+    real = sums["n_logits"].sel(rhythm="as_it_is", drop=True).sum("p_wave")
+    n_windows = real.sum("logit_bin")
+    share = (real / n_windows.where(n_windows > 0)).mean("record")  # of records without a window: left out
+    below = share.cumsum("logit_bin") - share / 2
+    return (sums["n_logits"] * below).sum("logit_bin")
+
+
+def _doses(sums: xr.Dataset, seed: int) -> dict[str, xr.DataArray]:
+    """The mean dose of each whole edit, and the slope of its effect over the doses, with the slope's interval over records."""
+    n_windows = sums["n_doses"].where(sums["n_doses"] > 0).transpose("record", "factor", "change")
+    numbers: dict[str, np.ndarray] = {}
+    for name in ("token", "embedding"):
+        numbers |= {f"dose_{name}": _estimate((sums[f"dose_{name}"] / n_windows).values, seed)[""]}
+        top, bottom = ((sums[f"{name}_{of}"] / n_windows).fillna(0.0).values for of in ("effect", "square"))
+        whole = bottom.sum(axis=0)
+        numbers[f"slope_{name}"] = np.divide(top.sum(axis=0), whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+        numbers[f"slope_{name}_low"], numbers[f"slope_{name}_high"] = interval_over_records(top, bottom, seed=seed)
+    return {name: xr.DataArray(values, dims=("factor", "change"), coords={"change": list(KINDS_OF)}) for name, values in numbers.items()}
 
 
 def _as_it_is(sums: xr.Dataset) -> xr.DataArray:
@@ -75,7 +111,8 @@ def _named(numbers: Numbers, name: str) -> Numbers:
 def _against_twins(summary: xr.Dataset, twins: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
     """The twins' effects, the limit that they set (where no twin saw such windows, the largest of the others'), and what survives."""
     n_factors = summary.sizes["factor"]
-    of_twins = np.array([_estimate(_effects(twin, "effect").values, 0)[""] for twin in twins.values()]).reshape(len(twins), n_factors)
+    logits = [(twin["logit"] / twin["n_arms"].where(twin["n_arms"] > 0), twin) for twin in twins.values()]
+    of_twins = np.array([_estimate(_effects(logit, twin, "effect").values, 0)[""] for logit, twin in logits]).reshape(len(twins), n_factors)
     limit = xr.DataArray(upper_quantile(np.abs(of_twins)), dims="factor")
     limit = limit.fillna(limit.max())
     up, down = ((summary[f"effect_{end}"] * sign > limit) for end, sign in (("low", 1), ("high", -1)))

@@ -8,15 +8,26 @@ from heartlens.findings import FEW_RECORDS, Findings, doubts
 from heartlens.wording import interval_at, number, p_value
 
 NAMES = {"rhythm": "rhythm", "p_wave": "P wave", "interaction": "interaction", "rhythm_no_p": "rhythm, no own P"}
-RIVALS = {"rhythm": "in order", "p_wave": "no T", "interaction": "no T", "rhythm_no_p": "in order"}
+RIVALS = {"rhythm": "in order", "p_wave": "less T", "interaction": "less T, in order", "rhythm_no_p": "in order"}
 ASKED = {
     "rhythm": "the irregular rhythm",
     "p_wave": "the absence of P waves",
     "interaction": "both together beyond their sum",
     "rhythm_no_p": "the irregular rhythm, in windows without P waves of their own",
 }
-COLUMNS = ("factor or head", "change of logit", "95 % interval", "p", "q", "sham", "another edit", "largest of twins (95 %)")
+COLUMNS = (
+    "factor or head",
+    "change of logit",
+    "95 % interval",
+    "p",
+    "q",
+    "sham",
+    "another edit",
+    "largest of twins (95 %)",
+    "tokens changed by each",
+)
 N_NAMED = 5  # heads of each factor in the verdict
+LEAST_DOSE = 0.8  # of the effect's, lest a control count as weaker
 MOST_LISTED = 12  # records whose windows were left out
 
 
@@ -71,10 +82,26 @@ def _of(here: xr.Dataset, factor: str) -> str:
         return f"{asked} Not tested: no record has such windows."
     numbers = f"{number(here['effect'], '+.3f')} ({interval_at(here, 'effect', '+.3f')}), {n_records} record{'s' if n_records > 1 else ''}"
     sham, rival, limit = number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f")
-    controls = f"sham {sham}, {RIVALS[factor]} {rival}, twins reach {limit}"
+    controls = f"sham {sham}, {RIVALS[factor]} {rival}, twins reach {limit}{_slopes(here)}{_on_scales(here)}"
     if n_records < FEW_RECORDS:
         return f"{asked} Not decided: {numbers}; fewer than {FEW_RECORDS} records cannot reach p < 0.05; {controls}."
     return f"{asked} {_answer(here)} {numbers}, p {float(here['p_value']):.4f}; {controls}."
+
+
+def _slopes(here: xr.Dataset) -> str:
+    """Effect and sham per 100 tokens of change; nothing for the interaction, which has no dose."""
+    effect, sham = (here.sel(change=of) for of in ("effect", "sham"))
+    if np.isnan(effect["slope_token"]):
+        return ""
+    per = [f"{100 * float(each['slope_token']):+.3f}" for each in (effect, sham)]
+    return f"; per 100 summed tokens of change {per[0]}, sham {per[1]}"
+
+
+def _on_scales(here: xr.Dataset) -> str:
+    """The effect and its sham on the other scales."""
+    each = (f"{scale} {number(here['scaled_effect'].sel(scale=scale), '+.2f')}" for scale in map(str, here["scale"].values))
+    shams = " and ".join(number(here["scaled_sham"].sel(scale=scale), "+.2f") for scale in map(str, here["scale"].values))
+    return f"; on other scales {', '.join(each)} (shams {shams})"
 
 
 def _answer(here: xr.Dataset) -> str:
@@ -119,33 +146,56 @@ def cautions(summary: xr.Dataset) -> tuple[str, ...]:
         listed = [f"{name}: {int(n)}" for name, n in out.items()]
         more = f", and {len(out) - MOST_LISTED} more records" if len(out) > MOST_LISTED else ""
         found.append(f"Windows whose beats could not be moved were left out ({', '.join(listed[:MOST_LISTED])}{more}).")
-    found.append("The arms are synthetic: no fibrillatory waves are added, pulses keep their height, diastole is stretched with its noise.")
+    weak = [
+        f"{NAMES[str(factor)]}, {name}: {float(part):.0%} of the effect's"
+        for factor in summary["factor"].values
+        for name in ("sham", "rival")
+        if (part := _dose_of(summary, factor, name) / _dose_of(summary, factor, "effect")) < LEAST_DOSE
+    ]
+    if weak:
+        found.append(f"Of these controls the change of tokens is smaller ({'; '.join(weak)}): compare slopes, not effects.")
+    found.append("The arms are synthetic: no fibrillatory waves are added, pulses keep their height, diastole is stretched.")
+    found.append(
+        "A logit has a ceiling: what a second change adds where the first has raised it is less. See the other scales, and the sham."
+    )
     found.append("P waves that were not marked stay, and what a mark takes for a P wave goes; the detector finds fewer in noise.")
     return tuple(found)
+
+
+def _dose_of(summary: xr.Dataset, factor: object, change: str) -> float:
+    return float(summary["dose_token"].sel(factor=factor, change=change))
 
 
 METHODS = (
     "Irregular: intervals drawn anew above a refractory floor with the spread of simulated AF; regular: their mean. The first and the last "
     "beat, the mean rate and every QRS complex stay; diastole takes the change, T and P are compressed where it cannot.",
-    "P waves removed: a straight line from the token before to the token after each. Low and high of the window are kept.",
+    "P waves removed: a stretch of the window's own baseline, its noise and drift, in the place of each, without a step. Edited windows "
+    "are scaled to their own least and largest value, as the published tokeniser scales recordings (`scale_effect`: what that alone does).",
     "Rhythm: mean change from regular to irregular, with and without P waves. P wave: mean change when it is removed, in both rhythms. "
     "Interaction: the change by rhythm without P waves less that with them. Windows that show no P waves of their own count only in "
     "'rhythm, no own P'.",
-    "Sham: of the rhythm, every diastole as much warped with all waves in place; of the P wave, as many tokens of baseline replaced by a "
-    "line. Another edit: the same irregular intervals in order of length; T waves replaced by a line.",
+    "Sham: of the rhythm, all inner beats moved together, the intervals between them equal; of the P wave, baseline beside P waves bent. "
+    "Another edit: the same irregular intervals in order of length; T waves flattened. Shams, and the flattening, are as strong as changes "
+    "the window's tokens as much as the edit, where they can (dose: summed change of tokens). All are measured in the same two states of "
+    "the other factor as the effect; the interaction's are the mean of two, one factor replaced in each.",
+    "Slope: sum of effect times dose over sum of squared doses, over strengths from part of the edit to the whole; of tokens, and of "
+    "embeddings (length of each token's change). Other scales: probability; quantile, the part of all records whose logit as they are is "
+    "lower.",
     "Mean over a record's windows, then over records. Interval: 95 %, BCa bootstrap over records. p: two-sided, signs of records drawn at "
     "random. q: Benjamini-Hochberg over the factors; for heads over all heads and factors.",
     "Survives: q < 0.05, the interval beyond the 95 % quantile of weight-randomised twins' absolute effects (where no twin saw such "
     "windows, the other factors' largest), and effect less sham with an interval on the same side of 0.",
     "Carried by a head: the change of the logit when this head alone mixes (z, at all positions) what it mixes in the other arm. Survives: "
-    "q < 0.05, and the interval and that of the effect less the sham on the same side of 0 (the interaction has no sham: 0). Heads act "
+    "q < 0.05, and the interval and that of the effect less the sham on the same side of 0. Heads act "
     "through each other, so what they carry need not add up.",
 )
 
 
 def _row(here: xr.Dataset, name: str) -> tuple[str, ...]:
     values = (number(here["effect"], "+.3f"), interval_at(here, "effect", "+.3f"), p_value(here["p_value"]), p_value(here["q_value"]))
-    return (name, *values, number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f"))
+    dose = here["dose_token"].sel(change=["effect", "sham", "rival"]).values
+    doses = "" if np.isnan(dose).all() else ", ".join(number(each, ".0f") for each in dose)  # the interaction has none
+    return (name, *values, number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f"), doses)
 
 
 def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
@@ -162,7 +212,7 @@ def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
                 p_value(one["head_p_value"]),
                 p_value(one["head_q_value"]),
             )
-            found.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, number(one["head_sham"], "+.3f"), "", ""))
+            found.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, number(one["head_sham"], "+.3f"), "", "", ""))
     return tuple(found)
 
 

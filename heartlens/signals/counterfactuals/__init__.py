@@ -1,30 +1,65 @@
-"""Windows as they would be if one thing were otherwise: no P wave, another rhythm, a beat elsewhere, a flat T wave, noise.
+"""Windows as they would be if one thing were otherwise: P waves gone, halved, inverted or put in, another rhythm, f waves, noise.
 
-Each takes windows to as many windows on the same scale: low and high stay, and every new token is an old one or lies between two old
-ones, so none leaves 0 to LEVELS and nothing is clipped (noise folds back there). Landmarks are carried along. Windows that lack what
-an edit needs are refused with their records; `keeping` leaves them out instead, counted.
+Each edit takes windows to as many windows, tokenised as the published procedure tokenises a recording: scaled to their own least and
+largest value (`rescale=False`: the old scale is kept, and what leaves it is cut off). What an edit takes away is filled with the window's
+own baseline, its noise and drift. `strength` is the dose: 1 is the whole edit, and an array gives each window its own; `dose_of` tells
+how much the tokens changed, `matched` finds the strength of a sham whose dose is equal. Landmarks are carried along. Windows that lack
+what an edit needs are refused with their records; `keeping` leaves them out instead, counted.
 """
 
+from heartlens.signals.counterfactuals.atria import (
+    PWave,
+    can_have_p,
+    has_beats,
+    p_waves_of,
+    with_f_waves,
+    with_p_waves,
+    without_f_waves,
+)
+from heartlens.signals.counterfactuals.baseline import at_rest
+from heartlens.signals.counterfactuals.dose import dose_of, matched
 from heartlens.signals.counterfactuals.intervals import RHYTHMS
 from heartlens.signals.counterfactuals.kept import keeping
 from heartlens.signals.counterfactuals.noise import with_noise
-from heartlens.signals.counterfactuals.rhythm import with_beat_moved, with_middle_beat_moved, with_rhythm, with_warped_baseline
+from heartlens.signals.counterfactuals.rhythm import (
+    with_beat_moved,
+    with_beats_moved_together,
+    with_middle_beat_moved,
+    with_rhythm,
+    with_warped_baseline,
+)
+from heartlens.signals.counterfactuals.scale import Strength, on_scale_of
 from heartlens.signals.counterfactuals.warp import UNABLE, can_be_warped
-from heartlens.signals.counterfactuals.waves import FLAT, flattened, has_wave, with_flat_baseline, without_p
+from heartlens.signals.counterfactuals.waves import FLAT, MOST_BENT, flattened, has_wave, with_bent_baseline, with_flat_baseline, without_p
 
 __all__ = [
     "FLAT",
+    "MOST_BENT",
     "RHYTHMS",
     "UNABLE",
+    "PWave",
+    "Strength",
+    "at_rest",
     "can_be_warped",
+    "can_have_p",
+    "dose_of",
     "flattened",
+    "has_beats",
     "has_wave",
     "keeping",
+    "matched",
+    "on_scale_of",
+    "p_waves_of",
     "with_beat_moved",
+    "with_beats_moved_together",
+    "with_bent_baseline",
+    "with_f_waves",
     "with_flat_baseline",
     "with_middle_beat_moved",
     "with_noise",
+    "with_p_waves",
     "with_rhythm",
     "with_warped_baseline",
+    "without_f_waves",
     "without_p",
 ]

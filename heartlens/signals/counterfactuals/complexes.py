@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from heartlens.axes import KINDS
-from heartlens.signals.counterfactuals.waves import Labels, Span, runs
+from heartlens.signals.counterfactuals.spans import Labels, Span, runs
 from heartlens.windows import Windows
 
 TYPICAL_S = {"ecg": 0.32, "ppg": 0.45}  # from the mark to the end of the T wave, of the diastolic peak

@@ -1,4 +1,4 @@
-"""What every counterfactual keeps (scale, record, each token outside its support), and which windows it is possible for."""
+"""Which windows a counterfactual is possible for: the others are refused by record, or left out and counted."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,18 +10,7 @@ from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 
 Able = Bool[np.ndarray, " window"]
-Tokens = Bool[np.ndarray, "window time"]
 MOST_LISTED = 8  # records that a refusal names
-
-
-def checked(before: Windows, after: Windows, support: Tokens, note: str) -> Windows:
-    """`after` with a note. Where more than tokens and landmarks, or a token outside the support, differs, this code is wrong."""
-    kept = ("record", "start_s", "low", "high")
-    if any(not np.array_equal(getattr(before, name), getattr(after, name)) for name in kept):
-        raise AssertionError(f"{note}: a counterfactual changed one of {', '.join(kept)}")
-    if (before.tokens != after.tokens)[~support].any():
-        raise AssertionError(f"{note}: tokens outside what was to be changed differ")
-    return replace(after, notes=(*before.notes, note))
 
 
 def keeping(windows: Windows, able: Able, reason: str) -> Windows:

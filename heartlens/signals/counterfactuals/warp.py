@@ -2,30 +2,35 @@
 
 Every beat moves by whole tokens, so that the QRS complex (of a pulse: foot to systolic peak) is the same tokens elsewhere. The diastole
 (end of T to P onset; of a pulse, end of the diastolic peak to the foot) takes up the change down to LEAST_DIASTOLE of its length
-(`complexes.py`); below that the P wave with the PR segment, and ST with the T wave, are compressed, to no less than LEAST_WAVES. Between
-whole places tokens are interpolated. A pulse keeps its height: how an interval's length changes the filling is not modelled.
-"""
+(`complexes.py`); below that the P wave with the PR segment, and ST with the T wave, are compressed, to no less than LEAST_WAVES. A pulse
+keeps its height: how an interval's length changes the filling is not modelled.
 
-from dataclasses import replace
+What is stretched or compressed is the smooth part of the signal (parabolas over SMOOTHED tokens). What is left, its noise, is not
+resampled, which would smooth it: it moves by as much as the nearest edge of a beat does, and is cut off or goes on half-way to the next.
+"""
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from heartlens.axes import CONTEXT
+from heartlens.signals.counterfactuals.baseline import unrounded
 from heartlens.signals.counterfactuals.complexes import Beats, beats_of
 from heartlens.signals.counterfactuals.intervals import Intervals
-from heartlens.signals.counterfactuals.kept import Able, checked, refuse_unable
+from heartlens.signals.counterfactuals.kept import Able, refuse_unable
+from heartlens.signals.counterfactuals.scale import edited
 from heartlens.signals.landmarks import NONE
 from heartlens.signals.simulate.rhythms import FLOOR_S
 from heartlens.windows import Windows
 
 LEAST_WAVES = 0.5
 LEAST_BEATS = 4  # three intervals: with fewer a rhythm is not told
+SMOOTHED = 9  # tokens
 LEAST_ROOM = 0.2  # of the intervals' sum must lie above their floors
 
 UNABLE = f"fewer than {LEAST_BEATS} beats marked one after the other, or no room between them"
 Source = Float[np.ndarray, " time"]  # the old place of each new token
 Shift = Int[np.ndarray, " _"]  # by how many tokens each beat moves
+Places = Int[np.ndarray, " time"]
 Knots = list[tuple[int, int]]  # new and old places
 
 
@@ -41,17 +46,24 @@ def all_beats(windows: Windows) -> list[Beats]:
     return [beats for beats in found if beats is not None]
 
 
-def with_beats_shifted(windows: Windows, beats: list[Beats], shifts: list[Shift], note: str) -> Windows:
+def with_beats_shifted(windows: Windows, beats: list[Beats], shifts: list[Shift], note: str, *, rescale: bool) -> Windows:
     """The windows with their beats elsewhere."""
-    sources = [_source(_knots(each, shift)) for each, shift in zip(beats, shifts, strict=True)]
-    return _warped(windows, beats, shifts, sources, note)
+    sources, noise_from = [], []
+    for each, shift in zip(beats, shifts, strict=True):
+        sources.append(_source(_knots(each, shift)))
+        edges = [(int(old + by), int(old)) for old, by in zip([*each.onset, *each.offset], [*shift, *shift], strict=True)]
+        noise_from.append(_nearest(edges))
+    return _warped(windows, beats, shifts, sources, noise_from, note, rescale)
 
 
-def with_diastoles_shifted(windows: Windows, beats: list[Beats], shifts: list[Shift], note: str) -> Windows:
+def with_diastoles_shifted(windows: Windows, beats: list[Beats], shifts: list[Shift], note: str, *, rescale: bool) -> Windows:
     """The control: beats where they are, the middle of each diastole moved by half of what its interval would change by."""
-    still = [0 * shift for shift in shifts]
-    knots = [_knots(each, none) + _middles(each, np.diff(shift)) for each, none, shift in zip(beats, still, shifts, strict=True)]
-    return _warped(windows, beats, still, [_source(each) for each in knots], note)
+    still, sources, noise_from = [0 * shift for shift in shifts], [], []
+    for each, none, shift in zip(beats, still, shifts, strict=True):
+        knots = _knots(each, none) + _middles(each, np.diff(shift))
+        sources.append(_source(knots))
+        noise_from.append(_nearest(knots))
+    return _warped(windows, beats, still, sources, noise_from, note, rescale)
 
 
 def _warpable(windows: Windows) -> list[Beats | None]:
@@ -109,18 +121,31 @@ def _source(knots: Knots) -> Source:
     return np.interp(np.arange(CONTEXT), new, old)
 
 
-def _warped(windows: Windows, beats: list[Beats], shifts: list[Shift], sources: list[Source], note: str) -> Windows:
+def _nearest(knots: Knots) -> Places:
+    """The old place of the noise at each new token: it has moved by as much as the knot that is nearest to it."""
+    new, old = np.array(sorted(set(knots))).T
+    nearest = np.searchsorted((new[1:] + new[:-1]) // 2, np.arange(CONTEXT), side="left")
+    return np.clip(np.arange(CONTEXT) - (new - old)[nearest], 0, CONTEXT - 1)
+
+
+def _warped(
+    windows: Windows, beats: list[Beats], shifts: list[Shift], sources: list[Source], noise_from: list[Places], note: str, rescale: bool
+) -> Windows:
     """The windows read at the sources, landmarks with them; what each beat moves by gives its new mark."""
+    from scipy.signal import savgol_filter
+
     time, near = np.arange(CONTEXT), _labelled(np.array(sources), windows.wave)
-    tokens = np.array([np.round(np.interp(source, time, row)) for source, row in zip(sources, windows.tokens, strict=True)])
+    trace = unrounded(windows.tokens.astype(float))
+    smooth = savgol_filter(trace, SMOOTHED, 2, axis=1)
     wave, segment = (np.take_along_axis(labels, near, axis=1) for labels in (windows.wave, windows.segment))
-    position, support = windows.position.copy(), np.zeros(windows.tokens.shape, bool)
-    for row, inside, each, shift in zip(position, support, beats, shifts, strict=True):
-        inside[each.offset[0] + 1 : each.onset[-1]] = True
+    level, position, support = windows.tokens.astype(float), windows.position.copy(), np.zeros(windows.tokens.shape, bool)
+    for index, (each, shift, source, old) in enumerate(zip(beats, shifts, sources, noise_from, strict=True)):
+        resampled = np.interp(source, time, smooth[index]) + (trace[index] - smooth[index])[old]
+        level[index] = np.where(source == old, windows.tokens[index, old], resampled)
+        support[index, each.offset[0] + 1 : each.onset[-1]] = True
         between = (time >= each.mark[0]) & (time <= each.mark[-1])
-        row[between] = np.interp(time[between], each.mark + shift, each.number)
-    after = replace(windows, tokens=tokens.astype(np.uint8), wave=wave, segment=segment, position=position)
-    return checked(windows, after, support, note)
+        position[index, between] = np.interp(time[between], each.mark + shift, each.number)
+    return edited(windows, level, support, note, rescale=rescale, wave=wave, segment=segment, position=position)
 
 
 def _labelled(sources: Float[np.ndarray, "window time"], wave: Int[np.ndarray, "window time"]) -> Int[np.ndarray, "window time"]:

@@ -1,71 +1,109 @@
-"""Waves taken out: their tokens become a straight line from the token before to the token after them.
+"""Waves taken out, halved or inverted: in their place comes the window's own baseline (`baseline.py`), joined without a step.
 
-A wave is taken out with MARGIN_S on either side, as far as no other wave lies there: marks tend to lie inside the wave. Where it reaches
-the window's edge the line is level. The dicrotic notch is taken out together with the diastolic peak that makes it a notch.
+A wave is taken out with MARGIN_S on either side, as far as no other wave lies there: marks tend to lie inside the wave. The dicrotic notch
+is taken out together with the diastolic peak that makes it a notch. With `strength` s the wave, less the line beneath it, is multiplied by
+1 - s: 1 is none of it, 0.5 half, 2 the wave inverted; so much of the baseline's noise is added that its variance stays. `share` is the
+part of a window's waves that is changed (drawn, nested: what a smaller share changes a larger one does too).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Int8, UInt8
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
-from heartlens.signals.counterfactuals.kept import Able, checked, refuse_unable
+from heartlens.signals.counterfactuals.baseline import Trace, donors_of, generator_of, line_over, noise_for, unrounded
+from heartlens.signals.counterfactuals.kept import Able, refuse_unable
+from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
+from heartlens.signals.counterfactuals.spans import Labels, Mask, Span, runs
 from heartlens.signals.landmarks import NONE
 from heartlens.windows import Windows
 
 MARGIN_S = 0.02
+INVERTED = 2.0  # the strength that turns a wave upside down
+MOST_BENT = 8.0  # the largest strength of the bent baseline: much of a small bend is lost in rounding
 FLAT: dict[str, dict[str, tuple[str, ...]]] = {  # what can be taken out, and its waves
     "ecg": {"P": ("P",), "T": ("T",)},
     "ppg": {"dicrotic_notch": ("dicrotic_notch", "diastolic_peak")},
 }
 
-Labels = Int8[np.ndarray, " time"]
-Mask = Bool[np.ndarray, " time"]
-Span = tuple[int, int]  # first and last token
+
+def without_p(windows: Windows, strength: Strength = 1.0, share: float = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
+    """The windows with every P wave replaced by the window's own baseline. Refuses pulses, and windows without a P wave."""
+    return flattened(windows, "P", strength, share, seed, rescale=rescale)
 
 
-def without_p(windows: Windows) -> Windows:
-    """The windows with every P wave replaced by the local baseline. Refuses pulses, and windows without a P wave."""
-    return flattened(windows, "P")
+def flattened(windows: Windows, wave: str, strength: Strength = 1.0, share: float = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
+    """The windows with a wave replaced by baseline: P or T, or a pulse's `dicrotic_notch`. Refuses others and their absence.
 
-
-def flattened(windows: Windows, wave: str) -> Windows:
-    """The windows with a wave of every beat replaced by a line: P or T, or a pulse's `dicrotic_notch`. Refuses others and their absence."""
-    note = f"{wave.replace('_', ' ')} waves replaced by a line"
-    gone = _indices(windows, wave)
-    refuse_unable(windows, has_wave(windows, wave), f"no {wave.replace('_', ' ')} marked")
-    return _with_lines(windows, lambda labels: taken_out(labels, gone, windows.rate_hz), note, gone)
-
-
-def with_flat_baseline(windows: Windows, wave: str = "P") -> Windows:
-    """The control of `flattened`: for each such wave as many tokens of baseline nearby replaced by a line, every wave as it is.
-
-    Of the stretches without a wave between that wave and its neighbours of the same kind the longest is taken, its middle as long as what
-    `flattened` would replace, or all of it if it is shorter.
+    `strength` (0 to 2) and `share` (0 to 1): the module. A wave that is wholly gone loses its labels.
     """
-    gone = _indices(windows, wave)
-    refuse_unable(windows, has_wave(windows, wave), f"no {wave.replace('_', ' ')} marked")
-    note = f"as many tokens of baseline as of {wave.replace('_', ' ')} waves replaced by a line"
-    return _with_lines(windows, lambda labels: _elsewhere(labels, gone, windows.rate_hz), note, ())
+    gone, of_window = _indices(windows, wave), of_each(strength, windows, INVERTED)
+    if not 0 <= share <= 1:
+        raise Refusal(f"share is {share:g}; legal: 0 (no wave) to 1 (every wave of a window)")
+    refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
+    level, support, left = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool), np.zeros(windows.tokens.shape, bool)
+    for index, own in enumerate(of_window):
+        rng, spans = generator_of(windows, index, seed), taken_out(windows.wave[index], gone, windows.rate_hz)
+        turn = rng.permutation(len(spans))
+        chosen = [span for span, place in zip(spans, turn, strict=True) if place < round(share * len(spans))]
+        support[index] = _fill(level[index], chosen, donors_of(windows, index), float(own), rng)
+        left[index] = support[index] & np.isin(windows.wave[index], gone) & (own == 1)
+    segments = KINDS[windows.kind].segments
+    after = segments.index("baseline" if windows.kind == "ecg" else "downslope")
+    labels = {
+        "wave": np.where(left, NONE, windows.wave).astype(np.int8),
+        "segment": np.where(left & (windows.segment != NONE), after, windows.segment).astype(np.int8),
+    }
+    part = "" if share == 1 else f", {100 * share:.0f} % of them"
+    note = f"{_plain(wave)} waves replaced by baseline{part}{told(strength)}"
+    return edited(windows, level, support, note, rescale=rescale, **labels)
+
+
+def with_flat_baseline(windows: Windows, wave: str = "P", strength: Strength = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
+    """The control of how `flattened` fills: for each such wave as many tokens of baseline nearby replaced by other baseline.
+
+    Every wave stays. Of the stretches without a wave between that wave and its neighbours of the same kind the longest is taken, its middle
+    as long as what `flattened` would replace, or all of it if it is shorter. It changes far less than `flattened`; `with_bent_baseline`
+    changes as much.
+    """
+    gone, of_window = _indices(windows, wave), of_each(strength, windows)
+    refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
+    level, support = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool)
+    for index, own in enumerate(of_window):
+        spans = _elsewhere(windows.wave[index], gone, windows.rate_hz)
+        support[index] = _fill(level[index], spans, donors_of(windows, index), float(own), generator_of(windows, index, seed))
+    note = f"as many tokens of baseline as of {_plain(wave)} waves replaced by other baseline{told(strength)}"
+    return edited(windows, level, support, note, rescale=rescale)
+
+
+def with_bent_baseline(windows: Windows, wave: str = "P", strength: Strength = 1.0, *, rescale: bool = True) -> Windows:
+    """The control of `flattened` that changes as much elsewhere: baseline near each wave bent as far as taking out the waves bends them.
+
+    The longest stretch without a wave beside each wave is moved by half a sine; all of a window's have the same height, such that
+    `strength` times what `flattened` adds or takes (levels, summed over tokens, with its sign) is spread over them. A strength of 0 to
+    MOST_BENT; `matched` finds the one of equal dose after rounding. Every wave stays.
+    """
+    gone, of_window = _indices(windows, wave), of_each(strength, windows, MOST_BENT)
+    refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
+    level, support, smoother = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool), unrounded(windows.tokens.astype(float))
+    for index, own in enumerate(of_window):
+        tokens, labels = windows.tokens[index].astype(float), windows.wave[index]
+        taken = [line_over(tokens, *span) - tokens[span[0] : span[1] + 1] for span in taken_out(labels, gone, windows.rate_hz)]
+        shape = np.zeros(CONTEXT)
+        for first, last in _elsewhere(labels, gone, windows.rate_hz, whole=True):
+            shape[first : last + 1] = np.sin(np.linspace(0, np.pi, last - first + 3)[1:-1])
+        whole = np.concatenate(taken)
+        support[index] = (shape > 0) & (own > 0)
+        bent = smoother[index] + own * np.sign(whole.sum()) * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
+        level[index] = np.where(support[index], bent, tokens)
+    return edited(windows, level, support, f"baseline beside {_plain(wave)} waves bent{told(strength)}", rescale=rescale)
 
 
 def has_wave(windows: Windows, wave: str) -> Able:
     """Which windows have the wave anywhere."""
     return np.asarray(np.isin(windows.wave, _indices(windows, wave)).any(axis=1))
-
-
-def runs(holds: Mask) -> list[Span]:
-    """The first and the last token of each stretch where it holds.
-
-    >>> runs(np.array([True, False, True, True]))
-    [(0, 0), (2, 3)]
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
-    return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
 
 
 def taken_out(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Span]:
@@ -82,6 +120,18 @@ def taken_out(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Spa
     return runs(support)
 
 
+def _fill(level: Trace, spans: list[Span], donors: list[Trace], strength: float, rng: np.random.Generator) -> Mask:
+    """Replace the spans of `level` in place, and tell which tokens they are."""
+    support = np.zeros(len(level), bool)
+    lines = [line_over(level, *span) for span in spans]
+    for (first, last), line in zip(spans, lines, strict=True):
+        noise = noise_for(donors, first, last, len(level), rng)
+        inside, left = slice(first, last + 1), 1 - strength
+        level[inside] = line + left * (level[inside] - line) + np.sqrt(max(1 - left**2, 0.0)) * noise
+        support[inside] = True
+    return support
+
+
 def _joined(labels: Labels, gone: tuple[int, ...]) -> Iterator[Span]:
     """From the end of a notch to the beginning of the diastolic peak that follows it, nothing else between."""
     spans = runs(np.isin(labels, gone))
@@ -90,9 +140,9 @@ def _joined(labels: Labels, gone: tuple[int, ...]) -> Iterator[Span]:
             yield last + 1, first - 1
 
 
-def _elsewhere(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Span]:
-    """For each stretch that would go, one of baseline beside it."""
-    spans, found = taken_out(labels, gone, rate_hz), []
+def _elsewhere(labels: Labels, gone: tuple[int, ...], rate_hz: float, *, whole: bool = False) -> list[Span]:
+    """For each stretch that would go, the longest one of baseline beside it, or of this the middle, as long; no token twice."""
+    spans, beside = taken_out(labels, gone, rate_hz), []
     free = labels == NONE
     for first, last in spans:
         free[first : last + 1] = False
@@ -103,9 +153,9 @@ def _elsewhere(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Sp
         stretches = runs(near & free)
         if stretches:
             longest = max(stretches, key=lambda span: span[1] - span[0])
-            found.append(_middle(*longest, last - first + 1))
-            free[found[-1][0] : found[-1][1] + 1] = False
-    return found
+            beside.append(longest if whole else _middle(*longest, last - first + 1))
+            free[beside[-1][0] : beside[-1][1] + 1] = False
+    return beside
 
 
 def _middle(first: int, last: int, n_tokens: int) -> Span:
@@ -113,29 +163,8 @@ def _middle(first: int, last: int, n_tokens: int) -> Span:
     return first + spare // 2, last - (spare - spare // 2)
 
 
-def _with_lines(windows: Windows, spans_of: Callable[[Labels], list[Span]], note: str, gone: tuple[int, ...]) -> Windows:
-    """The windows with lines over the spans; the waves `gone` lose their labels."""
-    spans = [spans_of(labels) for labels in windows.wave]
-    support = np.zeros(windows.tokens.shape, bool)
-    for row, found in zip(support, spans, strict=True):
-        for first, last in found:
-            row[first : last + 1] = True
-    tokens = np.array([_lines(row, found) for row, found in zip(windows.tokens, spans, strict=True)])
-    left = np.isin(windows.wave, gone)
-    segments = KINDS[windows.kind].segments
-    after = segments.index("baseline" if windows.kind == "ecg" else "downslope")
-    wave = np.where(left, NONE, windows.wave).astype(np.int8)
-    segment = np.where(left & (windows.segment != NONE), after, windows.segment).astype(np.int8)
-    return checked(windows, replace(windows, tokens=tokens, wave=wave, segment=segment), support, note)
-
-
-def _lines(tokens: UInt8[np.ndarray, " time"], spans: list[Span]) -> UInt8[np.ndarray, " time"]:
-    inside = np.zeros(CONTEXT, bool)
-    for first, last in spans:
-        inside[first : last + 1] = True
-    known = np.flatnonzero(~inside)
-    line: Float[np.ndarray, " time"] = np.interp(np.arange(CONTEXT), known, tokens[known])
-    return np.where(inside, np.round(line), tokens).astype(np.uint8)
+def _plain(wave: str) -> str:
+    return wave.replace("_", " ")
 
 
 def _indices(windows: Windows, wave: str) -> tuple[int, ...]:

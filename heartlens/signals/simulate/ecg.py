@@ -65,7 +65,7 @@ def simulate(
     time_s = np.arange(round(duration_s * KINDS["ecg"].rate_hz)) / KINDS["ecg"].rate_hz
     trace = waveform(list(waves.values()), time_s)
     if beats.fibrillating:
-        trace += person.fibrillatory * _fibrillatory_wave(of_beats, time_s)
+        trace += person.fibrillatory * fibrillatory_wave(of_beats, time_s)
     if disturbed:
         trace += disturbance(of_trace, time_s, person.wander, person.noise)
     return trace * person.height_mv, inside(_landmarks(waves, beats, rhythm), duration_s)
@@ -88,7 +88,7 @@ def _wave(rng: np.random.Generator, person: Subject, rhythm: Rhythm, name: str) 
     return Gaussians(height * vary, rhythm.beat_s + centre_s * stretch, rise_s * stretch, fall_s * stretch)
 
 
-def _fibrillatory_wave(rng: np.random.Generator, time_s: Trace) -> Trace:
+def fibrillatory_wave(rng: np.random.Generator, time_s: Trace) -> Trace:
     """A wave of height about 1 whose frequency and height drift, sharpened by its second harmonic (Stridh & Sornmo 2001)."""
     swing_hz, swing_phase, height_phase = rng.uniform(0.1, 0.4), rng.uniform(), rng.uniform()
     hz = rng.uniform(5.0, 8.0) + np.sin(2 * np.pi * (swing_hz * time_s + swing_phase))
