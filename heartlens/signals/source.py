@@ -341,7 +341,7 @@ def _read_here(answer: Answer, source: Source, names: Iterable[str]) -> Iterator
 
 
 def _read_ahead(answer: Answer, source: Source, names: list[str], processes: list[ReadingProcess]) -> Iterator[Any]:
-    """What is read, in order. A process that ended is replaced in `processes`; one that never started is not, nor are the others then used."""
+    """What is read, in order. A process that ended is replaced in `processes`; one that never started is not, and then none is used."""
     begun = deque[tuple[str, int]]()  # the recordings that are being read, each with the number of its process
     waiting = deque(names)
     for number in range(len(processes)):

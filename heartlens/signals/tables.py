@@ -1,4 +1,4 @@
-"""Tables that people keep of their recordings, as CSV: a line for each record, named as the reader names it (folder/stem) or by its stem."""
+"""Tables that people keep of recordings, as CSV: a line for each record, named as the reader names it (folder/stem) or by its stem."""
 
 import csv
 from pathlib import Path

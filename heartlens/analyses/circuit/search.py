@@ -13,7 +13,7 @@ from heartlens.windows import Windows
 
 @dataclass(frozen=True)
 class Found:
-    """What the search found: the path, how often each node returns (NaN: not asked), who it saw (persons or records), each window's partner."""
+    """What the search found: the path, how often each node returns (NaN: not asked), who was searched (persons, records), and partners."""
 
     path: Path
     returns: Float[np.ndarray, " node"]
