@@ -121,7 +121,7 @@ class Files:
 
     def without(self, names: frozenset[str]) -> "Files":
         rest = replace(self, left_out=self.left_out | names)
-        rest.__dict__ |= {"found": self.found, "given_persons": self.given_persons}  # searched for once
+        rest.__dict__.update(found=self.found, given_persons=self.given_persons)  # searched for once
         return rest
 
     def _recording(self, name: str) -> Recording:

@@ -1,4 +1,5 @@
-"""How well a task head does on records it never saw: every figure with a 95 % interval over records, windows and records apart.
+"""How well a task head does on records it never saw: every figure with a 95 % interval over persons (over records, where
+persons are not known), windows and records apart.
 
 A record's probability is the mean of its windows'. The threshold is never chosen on what it is judged by. With more than two classes,
 AUC and F1 are means over classes, each against the rest.
@@ -35,18 +36,20 @@ Threshold = Float[np.ndarray, " window"]  # of the fold that each window was jud
 
 def window_figures(probability: Float[np.ndarray, "window output"], threshold: Threshold, examples: Examples, seed: int) -> Figures:
     """The figures of a task with a target a window, of windows and of records."""
-    target, record = examples.target[:, 0], examples.record
+    target, record, unit = examples.target[:, 0], examples.record, examples.unit
+    class_of = examples.class_of_unit(examples.records)
+    stratum = np.array([class_of[str(name)] for name in unit])
     if len(examples.classes) > 2:
-        return _of_several(probability, target, record, seed)
+        return _of_several(probability, target, unit, stratum, seed)
     score, positive = probability[:, 0], target == 1
-    figures = {f"window {name}": value for name, value in _of_two(score, positive, threshold, record, seed).items()}
-    names, first = np.unique(record, return_index=True)
+    figures = {f"window {name}": value for name, value in _of_two(score, positive, threshold, unit, stratum, seed).items()}
+    _, first = np.unique(record, return_index=True)
     mean, mean_threshold = (detection.by_record(values, record)[1] for values in (score, threshold))
-    by_record = _of_two(mean, positive[first], mean_threshold, names, seed)
+    by_record = _of_two(mean, positive[first], mean_threshold, unit[first], stratum[first], seed)
     return figures | {f"record {name}": value for name, value in by_record.items()}
 
 
-def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, record: np.ndarray, seed: int) -> Figures:
+def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, unit: np.ndarray, stratum: np.ndarray, seed: int) -> Figures:
     above = (score >= threshold).astype(float)  # each window against the threshold of its own fold
     statistics: dict[str, Callable[[np.ndarray], float]] = {
         "AUC": lambda i: detection.auc(score[i], positive[i]),
@@ -55,14 +58,14 @@ def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, reco
         "Brier": lambda i: detection.brier(score[i], positive[i]),
         "calibration error": lambda i: detection.expected_calibration_error(score[i], positive[i], BINS),
     }
-    return {name: figure(statistic, record, positive.astype(int), seed) for name, statistic in statistics.items()}
+    return {name: figure(statistic, unit, stratum, seed) for name, statistic in statistics.items()}
 
 
 def _rate(name: str, score: np.ndarray, positive: np.ndarray, threshold: float) -> Callable[[np.ndarray], float]:
     return lambda i: float(getattr(detection.rates(score[i], positive[i], threshold), name))
 
 
-def _of_several(probability: np.ndarray, target: Int64[np.ndarray, " window"], record: np.ndarray, seed: int) -> Figures:
+def _of_several(probability: np.ndarray, target: Int64[np.ndarray, " window"], unit: np.ndarray, stratum: np.ndarray, seed: int) -> Figures:
     called, n_classes = probability.argmax(axis=1), probability.shape[1]
 
     def over_classes(of_class: Callable[[int, np.ndarray], float]) -> Callable[[np.ndarray], float]:
@@ -73,7 +76,7 @@ def _of_several(probability: np.ndarray, target: Int64[np.ndarray, " window"], r
         "f1": over_classes(lambda each, i: detection.rates((called[i] == each).astype(float), target[i] == each, 0.5).f1),
         "accuracy": lambda i: float((called[i] == target[i]).mean()),
     }
-    return {f"window {name}": figure(statistic, record, target, seed) for name, statistic in statistics.items()}
+    return {f"window {name}": figure(statistic, unit, stratum, seed) for name, statistic in statistics.items()}
 
 
 def figure(statistic: Callable[[np.ndarray], float], record: Shaped[np.ndarray, " window"], label: np.ndarray | None, seed: int) -> Figure:

@@ -1,4 +1,4 @@
-"""Cross-validation: what is said of every window by a model that never saw its record, and the threshold its validation records chose."""
+"""Cross-validation: what is said of every window by a model that never saw its person, and the threshold its validation records chose."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ def n_folds(options: Finetune, n_records: int) -> int:
 
 
 def cross_validated(trainer: Trainer, report: Report) -> Judged:
-    """Every window judged by the model of the fold that left its record out."""
+    """Every window judged by the model of the fold that left its person (or record) out."""
     examples = trainer.examples
     outputs = 1 if len(examples.classes) == 2 else len(examples.classes)
     probability = np.full((len(examples), examples.target.shape[1], outputs), np.nan, np.float32)
@@ -83,10 +83,10 @@ def cross_validated(trainer: Trainer, report: Report) -> Judged:
 
 
 def _each_fold(trainer: Trainer, report: Report) -> Iterator[tuple[np.ndarray, Tuned]]:
-    class_of = trainer.examples.class_of_record()
+    class_of = trainer.examples.class_of_unit(trainer.examples.records)
     dealt = folds(class_of, n_folds(trainer.options, len(class_of)), trainer.options.seed)
     for number, left_out in enumerate(dealt, 1):
         folder = RunFolder(trainer.folder.path / "folds" / str(number))
         seeded = replace(trainer, options=replace(trainer.options, seed=trainer.options.seed + number))
-        rest = [record for record in class_of if record not in set(left_out)]
-        yield trainer.examples.where(left_out), seeded.tuned(rest, folder, report)
+        rest = trainer.examples.records_of(unit for unit in class_of if unit not in set(left_out))
+        yield trainer.examples.where(trainer.examples.records_of(left_out)), seeded.tuned(rest, folder, report)
