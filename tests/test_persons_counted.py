@@ -21,7 +21,8 @@ from heartlens.store import read_measured, read_summary
 from heartlens.tally import Tally, added, of_units
 
 SCAN = "heartlens.analyses.head_scan"
-QUICK = ["--n-twins", "2", "--twin-windows", "3", "--n-rotations", "2", "--n-permutations", "99", "--format", "svg", "--rate", "100", "--quiet"]
+QUICK = ["--n-twins", "2", "--twin-windows", "3", "--n-rotations", "2", "--n-permutations", "99"]
+QUICK += ["--format", "svg", "--rate", "100", "--quiet"]
 
 
 def part(record, person, value, content=None):
