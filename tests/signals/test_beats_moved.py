@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from counterfacts import AF, ECG, PPG, beat_tokens, stretches, variation
 
-from heartlens.signals.simulate import simulated
 from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
 from heartlens.signals.counterfactuals.complexes import beats_of
+from heartlens.signals.simulate import simulated
 
 
 @pytest.mark.parametrize("windows", [ECG, AF, PPG], ids=["ecg", "af", "ppg"])
