@@ -4,18 +4,19 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import xarray as xr
 
 from heartlens.findings import Findings
 from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, measured_chunk, refusals, refuse_mismatch
-from heartlens.provenance import inventory, provenance
+from heartlens.provenance import Inventory, inventory, provenance
 from heartlens.refusal import Refusal
-from heartlens.signals.source import Part, Source, ahead
+from heartlens.signals.source import Given, Part, Source, ahead, distinct
 from heartlens.tally import Tally, added
 from heartlens.windows import Windows, concatenate
 
@@ -144,16 +145,19 @@ def measure(
     refuse_unfinished(analysis)
     subject, show = subject_of(model), progress or silent
     if not isinstance(data, Windows):
-        names = data.names()
-        gathering, parts = started(analysis, subject, data, names, force=force, strict=strict)
-        total = Total(Gathered())
+        recordings = distinct(data)
+        names = recordings.names
+        gathering, parts = started(analysis, subject, recordings.source, names, force=force, strict=strict)
+        total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
         for recording in show("recordings", gathering.recordings(parts), len(names)):
             total.add(recording)
         return finished(analysis, subject, total.value, show)
-    refuse_mismatch(subject, data, force)
-    tally = fold(analysis, subject, data, show)
-    twins = _of_twins(analysis, subject, data.subset(analysis.twin_windows), show) if isinstance(analysis, Twinned) else {}
-    return Measured(tally, twins, provenance(analysis, subject, inventory(data)))
+    recordings = distinct(Given(data))
+    windows = replace(data[np.isin(data.record, recordings.names)], notes=data.notes + recordings.notes)
+    refuse_mismatch(subject, windows, force)
+    tally = fold(analysis, subject, windows, show)
+    twins = _of_twins(analysis, subject, windows.subset(analysis.twin_windows), show) if isinstance(analysis, Twinned) else {}
+    return Measured(tally, twins, provenance(analysis, subject, inventory(windows)))
 
 
 def started(
@@ -220,17 +224,17 @@ def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress)
 
 
 def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
-    """The summary, with the provenance of what was measured."""
-    tally = measured.tally
-    summary = analysis.summarize(tally.whole, {name: twin.whole for name, twin in measured.twins.items()})
+    """The summary, with the provenance of what was measured, and what its unit is; see `Tally.whole` and `Tally.counts`."""
+    whole = measured.tally.whole
+    summary = analysis.summarize(whole, {name: twin.whole for name, twin in measured.twins.items()})
     if not isinstance(summary, xr.Dataset):
         raise Refusal(f"{type(analysis).__name__}.summarize gave a {type(summary).__name__}; it must give an xarray.Dataset")
-    counted = {"n_records": tally.sums.sizes.get("record", 0)}
-    if "n_windows" in tally.sums:
-        counted["n_windows"] = int(tally.whole.sums["n_windows"].sum())
-    summary = summary.assign_attrs({**tally.sums.attrs, **counted, **summary.attrs})
-    grouped = {"n_records": len(tally.members), "n_groups": len(tally.records)} if tally.is_grouped else {}
-    return summary.assign_attrs({**summary.attrs, **measured.attrs, **grouped})
+    counts = measured.tally.counts
+    if counts["n_units"] == counts["n_records"] and not measured.tally.is_grouped:
+        counts["n_records"] = summary.attrs.get("n_records", counts["n_records"])  # an analysis may leave out some
+    if "n_windows" in whole.sums:
+        counts.setdefault("n_windows", int(whole.sums["n_windows"].sum()))
+    return summary.assign_attrs({**whole.sums.attrs, **counts, **summary.attrs, **measured.attrs, **counts})
 
 
 def silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:

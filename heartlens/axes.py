@@ -19,7 +19,7 @@ AXES = {
     "wave": "a wave of the cycle; a landmark of the pulse counts as its tokens within POINT_HALF_WIDTH_S",
     "lag": "how many cycles before the asking token's cycle the key lies",
     "phase": "place in the cycle, 0 to 1 from one R peak (ECG) or foot (PPG) to the next",
-    "record": "one recording of one person: the unit of all statistics",
+    "record": "one recording; in summaries one person, the unit of all statistics, where persons are known",
     "rotation": "a shift of all wave labels within the cycle, as a fraction of it (the phase null)",
     "distance": "position of the asking token less that of the key, in cycles",
     "difference": "how much earlier in its cycle a key lies than the asking token in its own, in cycles, from 0 to 1",

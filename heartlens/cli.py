@@ -63,6 +63,8 @@ def _add_data(group: Any) -> None:
     group.add_argument("--landmarks", default="auto", help="auto (an expert's where the file has them), expert or detected")
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
     group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")
+    group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person; all statistics are over persons")
+    group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
     group.add_argument("--simulate", nargs="+", metavar="RHYTHM", choices=RHYTHMS, help="instead of --data: sinus (default), af, ectopy")
     group.add_argument("--strict", action="store_true", help="stop at the first recording that cannot be used, instead of leaving it out")
     group.add_argument("--force", action="store_true", help="run a model on the other kind of signal all the same")

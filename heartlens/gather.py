@@ -11,7 +11,7 @@ from typing import Any
 
 from heartlens.provenance import Inventory, inventory
 from heartlens.refusal import Refusal
-from heartlens.sample import RecordingSample, Sample
+from heartlens.sample import Sample
 from heartlens.signals.source import BAD_FILE, NO_WINDOW, Part
 from heartlens.tally import Tally, added, checked
 from heartlens.windows import Windows
@@ -27,8 +27,8 @@ def at_once(analysis: Any) -> int:
 
 
 def measured_chunk(analysis: Any, subject: Any, windows: Windows) -> Tally:
-    """The tally of one chunk. Refuses what is none."""
-    return checked(analysis.measure(subject, windows), type(analysis).__name__)
+    """The tally of one chunk, with what is known of its records. Refuses what is none."""
+    return checked(analysis.measure(subject, windows), type(analysis).__name__).about(windows)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Gathering:
     ) -> Iterator[Gathered]:
         """What is gathered of each recording, in order. Of one that was `opened`, what was measured before is only read."""
         opened = opened or Open()
-        done, sample, read = opened, RecordingSample(self.n_sample), Inventory()
+        done, sample, read = opened, Sample(self.n_sample), Inventory()
         sums = [opened.tally]
         for tally, step in self.on_chunks(self._measure, self._steps(parts, opened)):
             sums = [*sums, tally] if len(sums) < N_PENDING else [added([*sums, tally])]
@@ -126,7 +126,7 @@ class Gathering:
                 continue
             part = step.end
             if part.windows is not None:
-                sample.add(part.windows)
+                sample = sample.seen(part.windows)
                 read += inventory(part.windows)
             done = Open(part.name, done.n_parts + step.is_new, added(sums))
             sums = [done.tally]
@@ -134,8 +134,8 @@ class Gathering:
                 if on_part is not None:
                     on_part(done)
                 continue
-            yield Gathered(done.tally, sample.sample, read, 1) if part.windows is not None else refused(part)
-            done, sample, read, sums = Open(), RecordingSample(self.n_sample), Inventory(), [Tally()]
+            yield Gathered(done.tally, sample, read, 1) if part.windows is not None else refused(part)
+            done, sample, read, sums = Open(), Sample(self.n_sample), Inventory(), [Tally()]
 
     def _measure(self, step: "_Step") -> tuple[Tally, "_Step"]:
         tally = Tally() if step.windows is None else measured_chunk(self.analysis, self.subject, step.windows)

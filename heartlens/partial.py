@@ -4,7 +4,6 @@
 the run leaves the file of before or the new one. It names the run it is of (checkpoint, options, recordings, versions); others are refused.
 """
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass, fields
@@ -14,10 +13,11 @@ from typing import Any
 from heartlens.gather import Gathered, Open, Total
 from heartlens.provenance import Inventory, provenance
 from heartlens.refusal import Refusal
-from heartlens.signals.source import Source
+from heartlens.signals.source import Distinct
 from heartlens.store import PARTIAL_TALLY, read_gathered, write_gathered
 
 OF_ONE_RUN = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "versions", "data_options")
+OF_THE_RECORDINGS = ("paths", "windows", "persons", "left_out")  # fields of a source that its recordings' hash tells of
 OF_RECORDINGS = ("recordings_sha256", "n_recordings", "shard")
 
 
@@ -50,15 +50,15 @@ def shard_named(text: str) -> Shard:
     return Shard(int(number), int(n_shards))
 
 
-def attrs_of_run(analysis: Any, subject: Any, source: Source, shard: Shard | None) -> dict[str, Any]:
+def attrs_of_run(analysis: Any, subject: Any, recordings: Distinct, shard: Shard | None) -> dict[str, Any]:
     """What a partial tally, or a shard's, says of the run it is of."""
-    names = sorted(source.names())
-    options = {each.name: getattr(source, each.name) for each in fields(source) if each.name not in ("paths", "windows")}  # type: ignore[arg-type]
+    source: Any = recordings.source
+    options = {each.name: getattr(source, each.name) for each in fields(source) if each.name not in OF_THE_RECORDINGS}
     return {
         **{name: value for name, value in provenance(analysis, subject, Inventory()).items() if not name.startswith("data_")},
         "data_options": json.dumps({"source": type(source).__name__, **options}, sort_keys=True),
-        "recordings_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-        "n_recordings": len(names),
+        "recordings_sha256": recordings.sha256,
+        "n_recordings": len(recordings.looks),
         "shard": str(shard or ""),
     }
 

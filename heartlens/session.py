@@ -17,8 +17,10 @@ from heartlens import store
 from heartlens.findings import Findings
 from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.partial import Partial, attrs_of_run, shard_named
+from heartlens.provenance import Inventory
 from heartlens.refusal import Refusal
-from heartlens.signals.source import Files, Simulated, Source
+from heartlens.signals.source import Distinct, Files, Simulated, Source, distinct
+from heartlens.tally import name_hash
 
 NOTHING_TO_RESUME = "no earlier run to go on with; starting with the first recording"
 N_SIMULATED = 24  # default windows: so many simulated people, one window each
@@ -48,7 +50,7 @@ class _Run:
 
     analysis: Any
     subject: Any
-    source: Source
+    recordings: Distinct
     names: list[str]
     partial: Partial
     options: argparse.Namespace
@@ -67,13 +69,15 @@ def measure(analysis: Any, options: argparse.Namespace, out: Path) -> Made | Mad
     say = _silent if options.quiet else _to_stderr
     subject = _subject(options)
     source = _source(options, subject.kind, analysis.seed)
-    names = source.names() if shard is None else shard.names(source.names())
-    attrs = attrs_of_run(analysis, subject, source, shard)
+    counted = set(map(int, earlier.tally.hashes)) if earlier is not None else set[int]()
+    recordings = distinct(source, lambda look: name_hash(look.content or look.name) in counted)
+    names = recordings.names if shard is None else shard.names(recordings.names)
+    attrs = attrs_of_run(analysis, subject, recordings, shard)
     if earlier is not None:
         store.refuse_addition(earlier, attrs, names)
     progress = _bar if sys.stderr.isatty() and not options.quiet else frame.silent
-    run = _Run(analysis, subject, source, names, Partial(out, attrs, names, options.save_every * 60), options, say, progress)
-    total = Total(Gathered())
+    run = _Run(analysis, subject, recordings, names, Partial(out, attrs, names, options.save_every * 60), options, say, progress)
+    total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
     with _sigterm_interrupts():
         try:
             _gather(run, total)
@@ -164,13 +168,17 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
     """What is gathered of the recordings, in order: in this process, or by the workers of a cluster."""
     options = run.options
     if not (options.workers or options.dask):
-        gathering, parts = frame.started(run.analysis, run.subject, run.source, names, force=options.force, strict=options.strict)
+        gathering, parts = frame.started(
+            run.analysis, run.subject, run.recordings.source, names, force=options.force, strict=options.strict
+        )
         return gathering.recordings(parts, opened, on_part)
     from heartlens import scale
 
     checkpoint, origin, engine = _given(options.checkpoint), run.subject.origin, run.subject.engine.name
     n_sample = frame.n_sample(run.analysis)
-    work = scale.Work(run.analysis, checkpoint, options.published_only, origin, run.source, options.force, options.strict, n_sample, engine)
+    work = scale.Work(
+        run.analysis, checkpoint, options.published_only, origin, run.recordings.source, options.force, options.strict, n_sample, engine
+    )
     return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
 
 
@@ -209,7 +217,7 @@ def _given(checkpoint: str) -> str:
 
 def _source(options: argparse.Namespace, kind: str | None, seed: int) -> Source:
     if options.data:
-        wanted = {"landmarks": options.landmarks, "bandpass": options.bandpass, "max_windows": options.max_windows}
+        wanted = {name: getattr(options, name) for name in ("landmarks", "bandpass", "max_windows", "persons", "person")}
         return Files(tuple(options.data), lead=options.lead, rate_hz=options.rate, kind=kind, **wanted)
     if kind is None:
         raise Refusal("this checkpoint's vocabulary does not tell ECG from PPG, so no signals can be simulated for it; give --data")

@@ -12,11 +12,13 @@ from heartlens.gather import Gathered, Open
 from heartlens.provenance import inventory_of
 from heartlens.refusal import Refusal
 from heartlens.sample import Sample
-from heartlens.tally import Tally, counted_twice, name_hash
+from heartlens.tally import Tally, counted_twice
 from heartlens.windows import PER_WINDOW, Windows
 
 PARTS = ("sums", "sample", "fine")  # of a tally, beside the hashes of its members
+MEMBER = ("recording", "hash")  # axes of a tally's members
 PARTIAL_TALLY = "tally.partial.nc"  # beside a result while it is being made; see `partial`
+TEXTS = ("record", "person", "content")  # what of windows is text
 STATE = "n_recordings_done"  # an attribute of what is not finished
 SMALL, LARGEST_CHUNK = 256, 2**22  # numbers, bytes
 MEANING = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "data_kind")
@@ -45,7 +47,7 @@ def write_measured(measured: Measured, path: Path) -> None:
         for part in PARTS:
             parts[f"twins/{part}"] = _stacked([getattr(twin, part) for twin in measured.twins.values()], names)
         members = [twin.members for twin in measured.twins.values()]
-        parts["twins/members"] = xr.Dataset({"member": ("recording", members[0])}, coords={"twin": names})
+        parts["twins/members"] = xr.Dataset({"member": (MEMBER, members[0])}, coords={"twin": names})
     write_datasets({"/": xr.Dataset(attrs=measured.attrs), **parts}, path)
 
 
@@ -100,6 +102,7 @@ def add(earlier: Measured, later: Measured) -> Measured:
     """Both together. Refuses tallies of another checkpoint or other options, and a record that both have counted."""
     refuse_other_meaning(earlier.attrs, later.attrs)
     refuse_twice(counted_twice(earlier.tally, later.tally))
+    refuse_same_names(earlier.tally, later.tally.records)
     if earlier.twins.keys() != later.twins.keys():
         raise Refusal("these tallies have other twins and cannot be added")
     twins = {name: earlier.twins[name] + later.twins[name] for name in later.twins}
@@ -110,8 +113,16 @@ def add(earlier: Measured, later: Measured) -> Measured:
 def refuse_addition(earlier: Measured, attrs: dict[str, Any], names: list[str]) -> None:
     """Refuse, before anything is measured, what could not be added: see `add`."""
     refuse_other_meaning(earlier.attrs, attrs, MEANING[:-1])
-    counted = set(map(int, earlier.tally.hashes))
-    refuse_twice([name for name in names if name_hash(name) in counted])
+    if not names:
+        raise Refusal("the tally has counted all of these recordings; a recording counts once: give others with --data")
+    refuse_same_names(earlier.tally, names)
+
+
+def refuse_same_names(earlier: Tally, names: list[str]) -> None:
+    """Refuse records with the names of others that a tally has counted; of groups, no names are known."""
+    called_so = sorted(set(earlier.records) & set(names)) if not earlier.is_grouped else []
+    if called_so:
+        raise Refusal(f"the tally has counted another recording under the name {', '.join(called_so[:4])}; rename one of the two")
 
 
 def refuse_other_meaning(earlier: dict[str, Any], later: dict[str, Any], meaning: tuple[str, ...] = MEANING) -> None:
@@ -155,17 +166,17 @@ def _beside(path: Path) -> Path:
 
 def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:
     datasets = {f"{place}/{part}": getattr(tally, part) for part in PARTS}
-    return {**datasets, f"{place}/members": xr.Dataset({"member": ("recording", tally.members)})}
+    return {**datasets, f"{place}/members": xr.Dataset({"member": (MEMBER, tally.members)})}
 
 
 def _tally(parts: dict[str, xr.Dataset], place: str) -> Tally:
     sums, sample, fine = (parts[f"{place}/{part}"] for part in PARTS)
-    return Tally(sums, sample, fine, parts[f"{place}/members"]["member"].values)
+    return Tally(sums, sample, fine, parts[f"{place}/members"]["member"].transpose(*MEMBER).values)
 
 
 def _twins(parts: dict[str, xr.Dataset]) -> dict[str, Tally]:
     names = list(map(str, parts["twins/members"]["twin"].values))
-    members = parts["twins/members"]["member"].values
+    members = parts["twins/members"]["member"].transpose(*MEMBER).values
     of_twin = (_unstacked(parts[f"twins/{part}"], len(names)) for part in PARTS)
     return {name: Tally(sums, sample, fine, members) for name, sums, sample, fine in zip(names, *of_twin, strict=True)}
 
@@ -199,17 +210,16 @@ def _windows_dataset(sample: Sample) -> xr.Dataset:
         return xr.Dataset()
     by_time = {name: (("window", "time"), getattr(windows, name)) for name in ("tokens", "wave", "segment", "position")}
     single = {name: ("window", getattr(windows, name)) for name in ("start_s", "low", "high")}
-    record = {"record": ("window", windows.record.astype(str)), "turn": ("window", sample.turn)}
-    return xr.Dataset({**by_time, **single, **record}, attrs={"waves": "\n".join(windows.waves)})
+    texts = {name: ("window", getattr(windows, name).astype(str)) for name in TEXTS}
+    return xr.Dataset({**by_time, **single, **texts}, attrs={"waves": "\n".join(windows.waves)})
 
 
 def _sample(dataset: xr.Dataset, n_windows: int, kind: str) -> Sample:
     if not dataset.data_vars:
         return Sample(n_windows)
     values: dict[str, Any] = {name: dataset[name].values for name in PER_WINDOW}
-    values["record"] = values["record"].astype(str)
-    windows = Windows(kind, **values, waves=tuple(dataset.attrs["waves"].splitlines()))
-    return Sample(n_windows, windows, dataset["turn"].values)
+    values |= {name: values[name].astype(str) for name in TEXTS}
+    return Sample(n_windows, Windows(kind, **values, waves=tuple(dataset.attrs["waves"].splitlines())))
 
 
 def _unfinished(attrs: dict[str, Any]) -> str:

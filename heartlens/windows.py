@@ -1,4 +1,4 @@
-"""Windows: what every analysis is measured on. CONTEXT tokens each, the record they come from, and what is known of each token."""
+"""Windows: what every analysis is measured on. CONTEXT tokens each, the record and person they are of, what is known of each token."""
 
 import hashlib
 from collections import Counter
@@ -20,6 +20,7 @@ class Windows:
 
     `low` and `high` are the amplitudes that became token 0 and token LEVELS, in the recording's unit. `wave` indexes `waves` (those of the
     kind, if not given), `segment` `Kind.segments` (-1: none, or not known); `position` counts cycles within the recording (NaN: not known).
+    `person` says who was recorded, `content` is a hash of the recording's samples; both are empty strings where that is not known.
     `skipped` says how many windows were left out and why, `notes` what else a reader of the result must know.
     """
 
@@ -32,6 +33,8 @@ class Windows:
     wave: Int8[np.ndarray, "window time"]
     segment: Int8[np.ndarray, "window time"]
     position: Float[np.ndarray, "window time"]
+    person: Shaped[np.ndarray, " window"] = None  # type: ignore[assignment]
+    content: Shaped[np.ndarray, " window"] = None  # type: ignore[assignment]
     waves: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     skipped: tuple[tuple[str, int], ...] = ()
@@ -39,6 +42,9 @@ class Windows:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "waves", self.waves or KINDS[self.kind].waves)
+        for name in ("person", "content"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(len(self.tokens), ""))
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -74,12 +80,20 @@ class Windows:
         """The names of the records, sorted."""
         return [str(name) for name in np.unique(self.record)]
 
+    @property
+    def unit(self) -> Shaped[np.ndarray, " window"]:
+        """What each window belongs to in all statistics: its person where that is known, else its record."""
+        return np.where(self.person == "", self.record, self.person)
+
+    @property
+    def units(self) -> list[str]:
+        """The persons, and the records whose person is not known, sorted."""
+        return [str(name) for name in np.unique(self.unit)]
+
     @cached_property
     def identity(self) -> Shaped[np.ndarray, " window"]:
-        """A hash of each window's record, start and tokens: the same wherever and in whatever order it is read."""
-        return np.array(
-            [_hash(f"{r}|{s:.6f}|".encode() + t.tobytes()) for r, s, t in zip(self.record, self.start_s, self.tokens, strict=True)]
-        )
+        """A hash of each window's start and tokens: the same under whatever name, wherever and in whatever order it is read."""
+        return np.array([_hash(f"{start_s:.6f}|".encode() + t.tobytes()) for start_s, t in zip(self.start_s, self.tokens, strict=True)])
 
     def chunks(self, n_windows: int) -> Iterator["Windows"]:
         """The windows in order, `n_windows` at a time."""
@@ -87,12 +101,16 @@ class Windows:
             yield self[first : first + n_windows]
 
     def subset(self, n_windows: int) -> "Windows":
-        """`n_windows` windows, those with most kinds of wave first, then evenly over records, then by identity: in any order the same."""
-        return self[np.sort(np.lexsort([self.identity, self._turn, -self.n_waves])[:n_windows])]
+        """`n_windows` windows, those with most kinds of wave first, then evenly over persons, then by identity: in any order the same.
+
+        Evenly: of the windows with equally many kinds of wave every person's first comes before any person's second.
+        """
+        of_unit_and_waves = np.array([f"{n}|{unit}" for n, unit in zip(self.n_waves, self.unit, strict=True)])
+        return self[np.sort(np.lexsort([self.record, self.identity, self._turn(of_unit_and_waves), -self.n_waves])[:n_windows])]
 
     def spread(self, n_windows: int) -> "Windows":
-        """`n_windows` windows, evenly over records, then by identity: in any order the same."""
-        return self[np.sort(np.lexsort([self.identity, self._turn])[:n_windows])]
+        """`n_windows` windows, evenly over persons, then by identity: in any order the same."""
+        return self[np.sort(np.lexsort([self.record, self.identity, self._turn(self.unit)])[:n_windows])]
 
     @property
     def n_waves(self) -> Int64[np.ndarray, " window"]:
@@ -100,21 +118,25 @@ class Windows:
         return np.array([len(np.unique(wave[wave >= 0])) for wave in self.wave], np.int64)
 
     @property
+    def in_order(self) -> "Windows":
+        """The windows by record and time."""
+        return self[np.lexsort([self.start_s, self.record])]
+
+    @property
     def bare(self) -> "Windows":
         """The windows without what is known of the whole reading: sources, notes, what was skipped."""
         return replace(self, sources=(), skipped=(), notes=())
 
-    @property
-    def _turn(self) -> Int64[np.ndarray, " window"]:
-        """How many windows of the same record have a smaller identity."""
+    def _turn(self, group: Shaped[np.ndarray, " window"]) -> Int64[np.ndarray, " window"]:
+        """How many windows of the same group have a smaller identity."""
         turn, seen = np.zeros(len(self), np.int64), Counter[str]()
-        for index in np.argsort(self.identity):
-            turn[index] = seen[self.record[index]]
-            seen[self.record[index]] += 1
+        for index in np.lexsort([self.record, self.identity]):
+            turn[index] = seen[group[index]]
+            seen[group[index]] += 1
         return turn
 
 
-PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position")
+PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position", "person", "content")
 
 
 def concatenate(parts: list[Windows]) -> Windows:

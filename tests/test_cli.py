@@ -294,7 +294,7 @@ def test_tallies_that_cannot_be_added(folder, yesterday, capsys, tmp_path):
     refused(capsys, run(folder, *new, tally, checkpoint="other.pth"), "these tallies differ in checkpoint (own.pth and other.pth)")
     refused(capsys, run(folder, *new, tally, "--n-lags", "3"), "these tallies differ in options")
     again = ("--data", "hearts/0.csv", "--out", "o", "--quiet", "--add", tally)
-    refused(capsys, run(folder, *again), "both tallies have counted hearts/0; a record counts once")
+    refused(capsys, run(folder, *again), "the tally has counted all of these recordings; a recording counts once")
     assert not (tmp_path / "o").exists()
 
 

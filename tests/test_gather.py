@@ -16,9 +16,9 @@ from heartlens.analysis import finished, measure, n_sample, run, started, summar
 from heartlens.gather import Gathered, Gathering, Open, Total, gathered
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
-from heartlens.sample import RecordingSample, Sample
+from heartlens.sample import Sample
 from heartlens.signals.simulate import simulated
-from heartlens.signals.source import Given, Part, ahead
+from heartlens.signals.source import Given, Look, Part, ahead
 from heartlens.tally import Tally, added
 from heartlens.windows import Windows
 
@@ -55,7 +55,6 @@ def same(left: Gathered, right: Gathered):
         xr.testing.assert_identical(getattr(left.tally, name), getattr(right.tally, name))
     np.testing.assert_array_equal(left.tally.members, right.tally.members)
     np.testing.assert_array_equal(left.sample.windows.identity, right.sample.windows.identity)
-    np.testing.assert_array_equal(left.sample.turn, right.sample.turn)
 
 
 def test_one_by_one_is_as_at_once(model, windows, in_parts):
@@ -70,10 +69,10 @@ def test_the_sample_is_that_of_all_windows(windows, n_windows):
     unequal = windows[np.array([0, 1, 2, 3, 4, *range(5, N_RECORDS * PER_RECORD, PER_RECORD)])]
     total = Sample(n_windows)
     for record in unequal.records[::-1]:
-        sample = RecordingSample(n_windows)
+        sample = Sample(n_windows)
         for part in unequal[unequal.record == record].chunks(2):
-            sample.add(part)
-        total += sample.sample
+            sample = sample.seen(part)
+        total += sample
     assert set(total.windows.identity) == set(unequal.subset(n_windows).identity)
 
 
@@ -125,6 +124,12 @@ class Endless:
     def parts(self, name):
         windows = simulated("ecg", n_records=1, windows_per_record=3, seed=int(name[1:]))
         yield replace(windows, record=np.full(3, name))
+
+    def look(self, name):
+        return Look(name)
+
+    def without(self, names):
+        raise AssertionError(names)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from heartlens.gather import gathered
 from heartlens.models.load import load
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
-from heartlens.signals.source import Simulated
+from heartlens.signals.source import Look, Simulated
 from heartlens.store import read_summary
 
 SCAN = HeadScan(n_rotations=2, n_permutations=99, n_lags=2, n_phases=3, n_twins=2, twin_windows=3)
@@ -96,6 +96,12 @@ class Deadly:
     def parts(self, name):
         os._exit(1)
 
+    def look(self, name):
+        return Look(name)
+
+    def without(self, names):
+        raise AssertionError(names)
+
 
 def refusal_of(work, names=("simulated ecg 00",), **where):
     with pytest.raises(Refusal) as refused:
@@ -151,6 +157,12 @@ class Missing:
     def parts(self, name):
         raise Refusal("missing: it is broken")
         yield
+
+    def look(self, name):
+        return Look(name)
+
+    def without(self, names):
+        raise AssertionError(names)
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(work, monkeypatch, tmp_path):

@@ -83,9 +83,10 @@ def test_joining_adds_counts_and_keeps_each_line_once():
     assert both.rate_hz == 100.0
 
 
-def test_identity_tells_record_start_and_tokens_apart():
+def test_identity_tells_start_and_tokens_apart_and_no_names():
     made = windows("a")
-    for change in ({"record": np.array(["b"])}, {"start_s": np.array([1.0])}, {"tokens": made.tokens[:, ::-1].copy()}):
+    assert dataclasses.replace(made, record=np.array(["b"]), person=np.array(["p"])).identity == made.identity
+    for change in ({"start_s": np.array([1.0])}, {"tokens": made.tokens[:, ::-1].copy()}):
         assert dataclasses.replace(made, **change).identity != made.identity
 
 

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from heartlens.findings import counted
 from heartlens.store import write_whole
 
 COLUMN_MM, PAGE_MM = 89, 183
@@ -61,9 +62,9 @@ def page(width_mm: float, height_mm: float) -> Page:
 def caption(page: Page, attrs: Mapping[Any, Any], mark: str) -> None:
     """One line above a page that says what was measured on what, and what a marked place means."""
     data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
-    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
+    about = f"{counted(attrs)}, {attrs['n_windows']} windows of {data}"
     model = f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]})"
-    page.suptitle(f"{model} · {counted} · {mark}", fontsize=7, x=0.01, ha="left")
+    page.suptitle(f"{model} · {about} · {mark}", fontsize=7, x=0.01, ha="left")
 
 
 def style() -> Any:

@@ -35,11 +35,11 @@ class Piece:
     own_s: tuple[float, float]
 
 
-def pieces_of(stretch: slice, rate_hz: float, kind: str, span_s: tuple[float, float], record: str, stride: int, draw: int) -> list[Piece]:
+def pieces_of(stretch: slice, rate_hz: float, kind: str, span_s: tuple[float, float], content: str, stride: int, draw: int) -> list[Piece]:
     """The pieces of a stretch of a recording at `rate_hz`; the other arguments, and what is refused, are those of `window_starts`."""
     n_samples, ratio = stretch.stop - stretch.start, tokens_per_sample(rate_hz, kind)
     n_tokens = ceil(n_samples * ratio)
-    starts = window_starts(n_tokens, span_s, kind, record, stride, draw)
+    starts = window_starts(n_tokens, span_s, kind, content, stride, draw)
     edges = np.linspace(0, n_tokens, max(round(n_samples / rate_hz / PIECE_S), 1) + 1).round().astype(int).tolist()
     margin, step = round(MARGIN_S * rate_hz), lcm(ratio.denominator, samples_per_step(rate_hz, kind))
     step = step if step <= margin else ratio.denominator  # odd rates: the detectors' grid then lies a fraction of a sample elsewhere

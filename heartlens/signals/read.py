@@ -3,13 +3,14 @@
 What the models were shown is not filtered by their tokeniser, so nothing is filtered here unless `bandpass` asks for the paper's band.
 """
 
+import os
 from collections import Counter
 from dataclasses import replace
 
 from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
 from heartlens.signals.search import Paths
-from heartlens.signals.source import Files, Part, Source, ahead
+from heartlens.signals.source import Files, Part, Source, ahead, distinct
 from heartlens.windows import Windows, concatenate
 
 
@@ -24,16 +25,20 @@ def read(
     stride: int = CONTEXT,
     max_windows: int | None = None,
     draw: int = 0,
+    persons: str | os.PathLike[str] | None = None,
+    person: str | None = None,
     strict: bool = False,
 ) -> Windows:
     """The windows of all recordings in `paths`: files, folders (searched throughout), patterns.
 
     `lead`, `rate_hz` and `kind` are for files that leave them open; `stride` counts samples at the model's rate; of one recording at
-    most `max_windows` are kept; another `draw` starts the windows elsewhere. Refuses paths that are not there, a mixture of kinds, and
+    most `max_windows` are kept; another `draw` starts the windows elsewhere. `persons` is a CSV of record,person; `person` a regular
+    expression whose one group is the part of a record's name that names the person, or "path" for the parent folder. Copies of a
+    recording are read once, and a note names them. Refuses paths that are not there, a mixture of kinds, and
     paths without any usable window. A file that cannot be read, or a recording without a usable window, is counted and noted where
     others have some; with `strict` it is refused.
     """
-    return read_all(Files(paths, lead, rate_hz, kind, landmarks, bandpass, stride, max_windows, draw), strict)
+    return read_all(Files(paths, lead, rate_hz, kind, landmarks, bandpass, stride, max_windows, draw, persons, person), strict)
 
 
 def read_all(source: Source, strict: bool = False) -> Windows:
@@ -41,7 +46,8 @@ def read_all(source: Source, strict: bool = False) -> Windows:
     read: list[Windows] = []
     refused: list[Part] = []
     own: list[Windows] = []  # of the recording that is being read
-    for part in ahead(source):
+    recordings = distinct(source)
+    for part in ahead(recordings.source, recordings.names):
         if part.windows is not None:
             own.append(part.windows)
         elif strict:
@@ -53,7 +59,8 @@ def read_all(source: Source, strict: bool = False) -> Windows:
             read, own = read + own, []
     if not read:
         raise _nothing_usable(refused)
-    return with_refused(concatenate(read), refused)
+    windows = with_refused(concatenate(read), refused)
+    return replace(windows, notes=windows.notes + recordings.notes)
 
 
 def with_refused(windows: Windows, refused: list[Part]) -> Windows:

@@ -23,9 +23,12 @@ class Ended(Exception):
 
 
 class ReadingProcess:
-    """A process that reads recordings of one source, one at a time: `begin` one, then `receive` its parts."""
+    """A process that reads recordings of one source, one at a time: `begin` one, then `receive` what `answer` gives of it, part by part.
 
-    def __init__(self, source: Any) -> None:
+    `answer` is a function of the source and a name.
+    """
+
+    def __init__(self, answer: Any, source: Any) -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
@@ -36,7 +39,7 @@ class ReadingProcess:
             process_group=0,
         )
         self.is_ready = False
-        self._send(source)
+        self._send((answer, source))
 
     def begin(self, name: str) -> None:
         """Have a recording read."""
@@ -82,9 +85,7 @@ def serve() -> None:
     """What the process does: read the source from its standard input, then recordings by name until that ends."""
     orders, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the parts
-    from heartlens.signals.source import parts_of
-
-    source = pickle.load(orders)
+    answer, source = pickle.load(orders)
     _reply(READY, replies)
     while True:
         try:
@@ -92,7 +93,7 @@ def serve() -> None:
         except EOFError:
             return
         try:
-            for part in parts_of(source, name):
+            for part in answer(source, name):
                 _reply(part, replies)
         except BrokenPipeError:
             return

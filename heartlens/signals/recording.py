@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ CHEST_LEADS = ("v", "v1", "v2", "v3", "v4", "v5", "v6")
 OTHER_ECG_LEADS = ("mli", "mlii", "mliii", "mcl1", "d3", "d4", "ecg", "ecg1", "ecg2", "ekg")  # ambulatory recorders'
 ECG_LEADS = LIMB_LEADS + CHEST_LEADS + OTHER_ECG_LEADS
 PPG_LEADS = ("pleth", "ppg", "pulse")
+BLOCK = 2**20  # samples hashed together
 PREFERRED_LEADS = ("i", "ii", "mlii")  # the lead the models were trained on, and what comes near it
 
 
@@ -25,7 +27,7 @@ class Recording:
 
     A long one may be mapped from its file, in the file's own type of number: `samples` gives a stretch of it to compute with.
     `landmarks` are an expert's, None where the file has none. `source` is the file as the user named it, with its SHA-256 in
-    `sha256`; `notes` are lines for the user (which lead was taken and why).
+    `sha256`; `notes` are lines for the user (which lead was taken and why). `person` is who was recorded, where the file plainly says so.
     """
 
     name: str
@@ -38,10 +40,26 @@ class Recording:
     source: str
     sha256: str
     notes: tuple[str, ...] = ()
+    person: str = ""
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of the samples and their rate, by which the recording is known under any name; see `content_of`."""
+        return content_of(self.signal, self.rate_hz)
 
     def samples(self, stretch: slice) -> Float64[np.ndarray, " sample"]:
         """The samples of a stretch, in double precision."""
         return np.asarray(self.signal[stretch], np.float64)
+
+
+def content_of(signal: Real[np.ndarray, " sample"], rate_hz: float) -> str:
+    """A hash of a signal's samples, as numbers of 32 bits, and of its rate: the same for equal samples, whatever file they are kept in."""
+    hashed = hashlib.sha256(f"{rate_hz:.6g} Hz|".encode())
+    for first in range(0, len(signal), BLOCK):
+        samples = np.asarray(signal[first : first + BLOCK], np.float32) + np.float32(0)  # -0 is 0
+        samples[np.isnan(samples)] = np.nan  # NaN has many bit patterns
+        hashed.update(samples.astype("<f4").tobytes())
+    return hashed.hexdigest()[:16]
 
 
 def kind_of_lead(lead: str) -> str | None:

@@ -1,25 +1,30 @@
 """Where windows come from, recording by recording: files, simulated people, windows in memory; and all of them read ahead.
 
+A recording is known by its content, whatever it is called. `distinct` looks at every recording once, before any is measured, and leaves
+copies out: so a copy counts once in one run, in shards and on many machines, and which name stays does not depend on the order of reading.
+
 `ahead` has recordings read on other processes while their windows are used. Each process holds one part at a time, so memory grows
 with the number of processes, not of recordings. The parts and their order do not depend on the number of processes.
 """
 
+import hashlib
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
+from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
-from heartlens.signals.recording import agreed_rate
+from heartlens.signals.recording import Recording, agreed_rate
 from heartlens.signals.search import Found, Paths, distinct_names, find
 from heartlens.signals.windowing import MOST_AT_ONCE, Choice, windows_of
 from heartlens.windows import Windows
@@ -29,6 +34,7 @@ FILE_S, BYTES_PER_S = 0.03, 2e6  # what reading takes of a processor: LUDB, MIT-
 PERSON_S = 0.01  # to simulate one
 WORTH_S = 5.0  # of reading; a process takes 2 s to start
 
+MOST_LISTED = 8  # recordings that a note names
 BAD_FILE = "file that cannot be read"
 NO_RECORDING = "file that is no recording"
 NO_WINDOW = "recording without a usable window"
@@ -36,12 +42,32 @@ NO_WINDOW = "recording without a usable window"
 
 @runtime_checkable
 class Source(Protocol):
-    """Recordings by name. `parts` gives the windows of one in order of time, in parts of bounded size, or refuses it."""
+    """Recordings by name. `parts` gives the windows of one in order of time, in parts of bounded size, or refuses it.
+
+    `look` says what a recording is without cutting it into windows; `without` gives the source without some of its recordings.
+    """
 
     @property
     def kind(self) -> str | None: ...
     def names(self) -> list[str]: ...
     def parts(self, name: str) -> Iterator[Windows]: ...
+    def look(self, name: str) -> "Look": ...
+    def without(self, names: frozenset[str]) -> "Source": ...
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a recording is: a hash of its content and its person (empty: not known), what tells the person, whether an expert marked it."""
+
+    name: str
+    content: str = ""
+    person: str = ""
+    told_by: str = ""
+    is_marked: bool = False
+    is_last: bool = True
+
+
+Answer = Callable[[Source, str], Iterator[Any]]
 
 
 class Unreadable(Refusal):
@@ -65,6 +91,9 @@ class Files:
     stride: int = CONTEXT
     max_windows: int | None = None
     draw: int = 0
+    persons: str | os.PathLike[str] | None = None
+    person: str | None = None
+    left_out: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         paths = (self.paths,) if isinstance(self.paths, str | os.PathLike) else tuple(self.paths)
@@ -76,19 +105,41 @@ class Files:
         assert self._choice
 
     def names(self) -> list[str]:
-        return list(self.found)
+        assert self.given_persons is not None  # what cannot be used is refused before anything is read
+        return [name for name in self.found if name not in self.left_out]
 
     def parts(self, name: str) -> Iterator[Windows]:
         """The windows of one recording; `Unreadable` where the file is no recording."""
+        recording = self._recording(name)
+        yield from windows_of(recording, recording.kind or self.kind or "", self._choice)
+
+    def look(self, name: str) -> Look:
+        recording = self._recording(name)
+        of_file = "their files" if recording.person else ""
+        told_by = self.given_persons[name][1] if name in self.given_persons else of_file
+        return Look(name, recording.content, recording.person, told_by, recording.landmarks is not None)
+
+    def without(self, names: frozenset[str]) -> "Files":
+        rest = replace(self, left_out=self.left_out | names)
+        rest.__dict__.update(found=self.found, given_persons=self.given_persons)  # searched for once
+        return rest
+
+    def _recording(self, name: str) -> Recording:
+        """One recording with its kind and person."""
         path, is_named = self.found[name].path, self.found[name].named
         try:
             recording = read_recording(path, self.lead, self.rate_hz, self.kind)
-            kind = recording.kind or self.kind
-            if kind is None:
+            if recording.kind is None and self.kind is None:
                 raise Refusal(f"{path}: cannot tell ECG from PPG by the name {recording.lead!r}; give the kind, or another lead")
         except Refusal as refusal:
             raise Unreadable(str(refusal), is_named) from refusal
-        yield from windows_of(replace(recording, name=name), kind, self._choice)
+        given, _ = self.given_persons.get(name, ("", ""))
+        return replace(recording, name=name, person=given or recording.person or in_layout(path.resolve()))
+
+    @cached_property
+    def given_persons(self) -> dict[str, tuple[str, str]]:
+        """The persons that the table or the pattern tells, and which of them does, by the names of their recordings."""
+        return given_persons({name: file.path for name, file in self.found.items()}, self.persons, self.person)
 
     @cached_property
     def found(self) -> dict[str, Found]:
@@ -118,7 +169,14 @@ class Simulated:
 
         rhythm, number = self._people[name]
         windows = person(self.kind, number, windows_per_record=1, rhythm=rhythm, seed=self.seed)
-        yield replace(windows, record=np.full(len(windows), name))
+        yield replace(windows, record=np.full(len(windows), name), person=np.full(len(windows), name))
+
+    def look(self, name: str) -> Look:
+        windows = next(self.parts(name))
+        return Look(name, str(windows.content[0]), str(windows.person[0]))
+
+    def without(self, names: frozenset[str]) -> "Simulated":
+        raise Refusal(f"simulated people are all different; there are no copies ({', '.join(sorted(names))})")
 
     @property
     def _people(self) -> dict[str, tuple[str, int]]:
@@ -151,6 +209,13 @@ class Given:
         for number, part in enumerate(own.chunks(MOST_AT_ONCE)):
             yield replace(part, skipped=()) if number else part
 
+    def look(self, name: str) -> Look:
+        first = int(np.argmax(self.windows.record == name))
+        return Look(name, str(self.windows.content[first]), str(self.windows.person[first]))
+
+    def without(self, names: frozenset[str]) -> "Given":
+        return Given(self.windows[~np.isin(self.windows.record, sorted(names))])
+
 
 @dataclass(frozen=True)
 class Part:
@@ -163,23 +228,79 @@ class Part:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Distinct:
+    """A source without copies: what its recordings are, sorted by name, and notes of what was left out and of what tells the persons."""
+
+    source: Source
+    looks: tuple[Look, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the recordings, in the source's order."""
+        return self.source.names()
+
+    @property
+    def sha256(self) -> str:
+        """The identity of the recordings: their names, contents and persons."""
+        lines = (f"{look.name}|{look.content}|{look.person}" for look in self.looks)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def distinct(source: Source, is_counted: Callable[[Look], bool] = lambda look: False) -> Distinct:
+    """The source without copies, and without the recordings that were counted before.
+
+    Of equal recordings one that an expert marked stays, else one whose person is known, else the first by name.
+    """
+    looks = sorted(looks_of(source), key=lambda look: look.name)
+    kept, copies, known = dict[str, Look](), dict[str, str](), list[str]()
+    for look in sorted(looks, key=lambda look: (not look.is_marked, not look.person, look.name)):
+        if is_counted(look):
+            known.append(look.name)
+        elif look.content and look.content in kept:
+            copies[look.name] = _sameness(look, kept[look.content])
+        else:
+            kept[look.content or f"name {look.name}"] = look
+    left_out = frozenset([*copies, *known])
+    rest = tuple(look for look in looks if look.name not in left_out)
+    notes = _note("left out, the same recording under another name", [copies[name] for name in sorted(copies)])
+    notes += _note("left out, counted before", sorted(known))
+    told_by = Counter(look.told_by for look in rest if look.told_by)
+    notes += tuple(f"persons of {count} records as {teller} say" for teller, count in sorted(told_by.items()))
+    notes += note_of_unknown({look.name: look.person for look in rest})
+    return Distinct(source.without(left_out) if left_out else source, rest, notes)
+
+
+def looks_of(source: Source, n_workers: int | None = None) -> Iterator[Look]:
+    """What each recording is, in the order of the source's names. Of one that cannot be read nothing is known."""
+    return _read(look_of, source, source.names(), n_workers)
+
+
+def look_of(source: Source, name: str) -> Iterator[Look]:
+    """What one recording is, read in this process."""
+    try:
+        yield source.look(name)
+    except (Refusal, MemoryError):  # said when it is measured
+        yield Look(name)
+
+
+def _sameness(copy: Look, kept: Look) -> str:
+    is_contradicted = copy.person and kept.person and copy.person != kept.person
+    return f"{copy.name} is {kept.name}" + (f" (taken as {kept.person}'s, not {copy.person}'s)" if is_contradicted else "")
+
+
+def _note(what: str, lines: list[str]) -> tuple[str, ...]:
+    return (f"{len(lines)} {what}: {'; '.join(lines[:MOST_LISTED])}{'; ...' if len(lines) > MOST_LISTED else ''}",) if lines else ()
+
+
 def ahead(source: Source, names: list[str] | None = None, n_workers: int | None = None) -> Iterator[Part]:
     """The parts of the recordings `names` (all, if not given), in that order, each recording's last part marked.
 
     `n_workers` processes read ahead; 0 reads in this process, as does None where reading takes less than starting processes. A
     recording that is refused, or whose process ends, costs itself only: its last part says why, and the parts before it must not count.
     """
-    names = source.names() if names is None else names
-    n_workers = _n_workers(source, names) if n_workers is None else min(n_workers, len(names))
-    processes: list[ReadingProcess] = []
-    try:
-        with suppress(OSError):  # where none, or not as many, can be started: not as fast, and as good
-            while len(processes) < n_workers:
-                processes.append(ReadingProcess(source))
-        yield from _read_ahead(source, names, processes) if processes else _read_here(source, names)
-    finally:
-        for process in processes:
-            process.stop()
+    return _read(parts_of, source, source.names() if names is None else names, n_workers)
 
 
 def parts_of(source: Source, name: str) -> Iterator[Part]:
@@ -200,13 +321,27 @@ def parts_of(source: Source, name: str) -> Iterator[Part]:
         yield Part(name, held, "" if held is not None else f"{name}: no windows", True, "" if held is not None else NO_WINDOW)
 
 
-def _read_here(source: Source, names: Iterable[str]) -> Iterator[Part]:
+def _read(answer: Answer, source: Source, names: list[str], n_workers: int | None) -> Iterator[Any]:
+    """What `answer` (`parts_of` or `look_of`) gives of each recording, in order, read by other processes or in this one."""
+    n_workers = _n_workers(source, names) if n_workers is None else min(n_workers, len(names))
+    processes: list[ReadingProcess] = []
+    try:
+        with suppress(OSError):  # where none, or not as many, can be started: not as fast, and as good
+            while len(processes) < n_workers:
+                processes.append(ReadingProcess(answer, source))
+        yield from _read_ahead(answer, source, names, processes) if processes else _read_here(answer, source, names)
+    finally:
+        for process in processes:
+            process.stop()
+
+
+def _read_here(answer: Answer, source: Source, names: Iterable[str]) -> Iterator[Any]:
     for name in names:
-        yield from parts_of(source, name)
+        yield from answer(source, name)
 
 
-def _read_ahead(source: Source, names: list[str], processes: list[ReadingProcess]) -> Iterator[Part]:
-    """The parts in order. A process that ended is replaced in `processes`; one that never started is not, nor are the others then used."""
+def _read_ahead(answer: Answer, source: Source, names: list[str], processes: list[ReadingProcess]) -> Iterator[Any]:
+    """What is read, in order. A process that ended is replaced in `processes`; one that never started is not, and then none is used."""
     begun = deque[tuple[str, int]]()  # the recordings that are being read, each with the number of its process
     waiting = deque(names)
     for number in range(len(processes)):
@@ -218,10 +353,11 @@ def _read_ahead(source: Source, names: list[str], processes: list[ReadingProcess
         except Ended as how:
             processes[number].stop()
             if not processes[number].is_ready:
-                yield from _read_here(source, [name for name, _ in begun] + list(waiting))
+                yield from _read_here(answer, source, [name for name, _ in begun] + list(waiting))
                 return
-            part = Part(name, None, f"{name}: the process that read it {how}", True, BAD_FILE)
-            processes[number] = ReadingProcess(source)
+            broken = Part(name, None, f"{name}: the process that read it {how}", True, BAD_FILE)
+            part = broken if answer is parts_of else Look(name)
+            processes[number] = ReadingProcess(answer, source)
         if part.is_last:
             begun.popleft()
             _begin(waiting, begun, processes, number)

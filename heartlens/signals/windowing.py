@@ -165,7 +165,7 @@ def _labelled(
         length_s = (stretch.stop - stretch.start) / rate_hz
         span_s = (0.0, length_s) if expert is None else within(expert, stretch.start / rate_hz, stretch.stop / rate_hz).span_s
         try:
-            pieces = pieces_of(stretch, rate_hz, kind, span_s, recording.name, choice.stride, choice.draw)
+            pieces = pieces_of(stretch, rate_hz, kind, span_s, recording.content, choice.stride, choice.draw)
         except Refusal as refusal:
             lost.piece(n_windows, refusal)
             continue
@@ -214,7 +214,8 @@ def _cut(recording: Recording, kind: str, bandpass: bool, labelled: Labelled) ->
     signal = prepare.resample(signal, recording.rate_hz, kind)
     for first in range(0, len(piece.starts), MOST_AT_ONCE):
         some = slice(first, first + MOST_AT_ONCE)
-        yield windows_at(signal, piece.starts[some], landmarks, recording.name, piece.start_s[some], first_beat)
+        about = (recording.name, piece.start_s[some], first_beat, recording.person, recording.content)
+        yield windows_at(signal, piece.starts[some], landmarks, *about)
 
 
 def _in_gaps(recording: Recording, kind: str, live: list[slice], stride: int, expert: Landmarks | None) -> Counter[str]:

@@ -25,10 +25,10 @@ def event_counts(score: Score, examples: Examples, threshold: Mapping[str, float
 
 
 def event_figures(score: Score, examples: Examples, threshold: Float[np.ndarray, " window"], seed: int) -> Figures:
-    """Sensitivity, precision and F1, with intervals over records."""
+    """Sensitivity, precision and F1, with intervals over persons, or records."""
     of_record = dict(zip(examples.record.tolist(), threshold.tolist(), strict=True))
     found, missed, invented = event_counts(score, examples, of_record).T
-    names = np.array(examples.records)
+    names = np.array([examples.person_of.get(record) or record for record in examples.records])
     statistics = {
         "event sensitivity": lambda i: _ratio(found[i].sum(), (found + missed)[i].sum()),
         "event precision": lambda i: _ratio(found[i].sum(), (found + invented)[i].sum()),

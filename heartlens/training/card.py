@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, pro
         "citation": "",
         "is_not": IS_NOT,
         "data": {"source": training.source, "sha256": training.sha256, "notes": list(training.notes)},
-        "split": {"by": "record", "training": _side(training), "validation": _side(held)},
+        "split": {"by": _unit(training.person_of), "training": _side(training), "validation": _side(held)},
         "options": options,
         "metrics": {"step": progressed.step, "validation_loss": progressed.best},
         "versions": versions(),
@@ -52,11 +53,15 @@ def tuned_card(
         "is_not": IS_NOT,
         "base": {"checkpoint": origin.checkpoint, "fingerprint": origin.fingerprint},
         "data": {"source": examples.source, "sha256": examples.sha256, "notes": list(examples.notes), "n_windows": len(examples)},
-        "split": {"by": "record", "n_records": len(examples.records), "validation": tuned.validation},
+        "split": {"by": _unit(examples.person_of), "n_records": len(examples.records), "validation": tuned.validation},
         "options": asdict(options),
         "metrics": {verdict.source: {name: str(figure) for name, figure in verdict.figures.items()} for verdict in verdicts},
         "versions": versions(),
     }
+
+
+def _unit(person_of: Mapping[str, str]) -> str:
+    return "person" if person_of else "record"
 
 
 def _side(corpus: Corpus) -> dict[str, Any]:

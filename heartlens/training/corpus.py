@@ -1,12 +1,12 @@
 """What a model is trained on: signals at the model's rate, by record, from which windows are cut anywhere. No landmarks are needed.
 
-A recording's missing and flat parts divide it into several signals of the same record. Records are divided between training and
-validation, never windows: which side a record is on follows from its name and the seed alone.
+A recording's missing and flat parts divide it into several signals of the same record. Persons are divided between training and
+validation (records, where the person is not known), never windows: which side follows from the name and the seed alone.
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,8 @@ class Corpus:
     source: str
     notes: tuple[str, ...] = ()
     start_s: tuple[float, ...] = ()
+    person_of: Mapping[str, str] = field(default_factory=dict)  # of the records whose person is known
+    copies: Mapping[str, str] = field(default_factory=dict)  # names of copies that were left out, and of the records that stay
 
     @property
     def records(self) -> list[str]:
@@ -76,10 +78,21 @@ class Corpus:
         raise Refusal(f"{self.source}: a thousand windows drawn at random are all flat; there is nothing to learn from")
 
 
+def units_of(records: Iterable[str], person_of: Mapping[str, str]) -> dict[str, list[str]]:
+    """The records of each person, and each record whose person is not known by itself: what no division may divide."""
+    units: dict[str, list[str]] = {}
+    for record in records:
+        units.setdefault(person_of.get(record) or record, []).append(record)
+    return units
+
+
 def divided(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus]:
-    """The corpus for training and the one for validation, of about `share` of the records and at least one. Refuses a single record."""
-    records = sorted(corpus.records, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest())
-    if len(records) < 2:
-        raise Refusal(f"{corpus.source} holds one record ({records[0]}); training and validation need at least one each")
-    n_held = min(max(1, round(share * len(records))), len(records) - 1)
-    return corpus.of(records[n_held:]), corpus.of(records[:n_held])
+    """The corpus for training and the one for validation, of about `share` of the persons and at least one. Refuses a single one."""
+    units = units_of(corpus.records, corpus.person_of)
+    names = sorted(units, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).digest())
+    if len(names) < 2:
+        what = "record" if names[0] in corpus.records else "person"
+        raise Refusal(f"{corpus.source} holds one {what} ({names[0]}); training and validation need at least one each")
+    n_held = min(max(1, round(share * len(names))), len(names) - 1)
+    held, training = ([record for name in side for record in units[name]] for side in (names[:n_held], names[n_held:]))
+    return corpus.of(training), corpus.of(held)

@@ -1,4 +1,5 @@
-"""How well a task head does on records it never saw: every figure with a 95 % interval over records, windows and records apart.
+"""How well a task head does on records it never saw: every figure with a 95 % interval over persons (over records, where
+persons are not known), windows and records apart.
 
 A record's probability is the mean of its windows'. The threshold is never chosen on what it is judged by. With more than two classes,
 AUC and F1 are means over classes, each against the rest.
@@ -50,35 +51,39 @@ class Ranking:
 
 
 FOLDS = "within each fold, whose records one model scored; the mean over the folds with both classes, weighted by their pairs"
-PAIRS = "leave-pair-out, since each record was left out alone: for every pair compared a model was trained without both"
+PAIRS = "leave-pair-out, since each person was left out alone: for every pair compared a model was trained without both"
 ONE_MODEL = Ranking()
 
 
 def window_figures(
     probability: Float[np.ndarray, "window output"], threshold: Threshold, examples: Examples, seed: int, ranking: Ranking = ONE_MODEL
 ) -> Figures:
-    """The figures of a task with a target a window, of windows and of records; AUCs compare what `ranking` says.
+    """The figures of a task with a target a window, of windows and of records; AUCs compare what `ranking` says. Units are resampled.
 
     Of scores by several models no calibration error is given: leaving a record out shifts the scores it gets away from its own class, so
     that the pooled scores of noise look worse calibrated than one model's (0.14 instead of 0.08, 20 records in five folds).
     """
-    target, record = examples.target[:, 0], examples.record
+    target, record, unit = examples.target[:, 0], examples.record, examples.unit
+    class_of = examples.class_of_unit(examples.records)
+    stratum = np.array([class_of[str(name)] for name in unit])
     scored = ranking.scored or ((np.arange(len(record)), probability),)
     if len(examples.classes) > 2:
-        return _of_several(probability, target, record, scored, seed)
+        return _of_several(probability, target, record, unit, stratum, scored, seed)
     positive = target == 1
     names, first, place = np.unique(record, return_index=True, return_inverse=True)
     by_window = [(place[which], score[:, 0]) for which, score in scored]
     by_record = [(np.unique(owner), detection.by_record(score, owner)[1]) for owner, score in by_window]
     aucs = [auc_within(compared, positive[first], owner) for compared, owner in ((by_window, record), (by_record, names))]
-    of_windows = _of_two(probability[:, 0], positive, threshold, record, aucs[0], seed)
+    of_windows = _of_two(probability[:, 0], positive, threshold, unit, stratum, aucs[0], seed)
     mean, mean_threshold = (detection.by_record(values, record)[1] for values in (probability[:, 0], threshold))
-    of_records = _of_two(mean, positive[first], mean_threshold, names, aucs[1], seed)
-    figures = {f"{unit} {name}": value for unit, of in (("window", of_windows), ("record", of_records)) for name, value in of.items()}
+    of_records = _of_two(mean, positive[first], mean_threshold, unit[first], stratum[first], aucs[1], seed)
+    figures = {f"{name_of} {name}": value for name_of, of in (("window", of_windows), ("record", of_records)) for name, value in of.items()}
     return {name: value for name, value in figures.items() if not (ranking.scored and "calibration" in name)}
 
 
-def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, record: np.ndarray, auc: Statistic, seed: int) -> Figures:
+def _of_two(
+    score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, unit: np.ndarray, stratum: np.ndarray, auc: Statistic, seed: int
+) -> Figures:
     above = (score >= threshold).astype(float)  # each window against the threshold of its own fold
     statistics: dict[str, Statistic] = {
         "AUC": auc,
@@ -87,7 +92,7 @@ def _of_two(score: np.ndarray, positive: np.ndarray, threshold: np.ndarray, reco
         "Brier": lambda i: detection.brier(score[i], positive[i]),
         "calibration error": lambda i: detection.expected_calibration_error(score[i], positive[i], BINS),
     }
-    return {name: figure(statistic, record, positive.astype(int), seed) for name, statistic in statistics.items()}
+    return {name: figure(statistic, unit, stratum, seed) for name, statistic in statistics.items()}
 
 
 def auc_within(
@@ -128,6 +133,8 @@ def _of_several(
     probability: np.ndarray,
     target: Int64[np.ndarray, " window"],
     record: np.ndarray,
+    unit: np.ndarray,
+    stratum: np.ndarray,
     scored: Sequence[tuple[np.ndarray, np.ndarray]],
     seed: int,
 ) -> Figures:
@@ -145,7 +152,7 @@ def _of_several(
         "f1": over_classes(lambda each, i: detection.rates((called[i] == each).astype(float), target[i] == each, 0.5).f1),
         "accuracy": lambda i: float((called[i] == target[i]).mean()),
     }
-    return {f"window {name}": figure(statistic, record, target, seed) for name, statistic in statistics.items()}
+    return {f"window {name}": figure(statistic, unit, stratum, seed) for name, statistic in statistics.items()}
 
 
 def figure(statistic: Statistic, record: Shaped[np.ndarray, " window"], label: np.ndarray | None, seed: int) -> Figure:

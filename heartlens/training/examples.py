@@ -1,8 +1,8 @@
 """What a task head learns from: windows, each with its record and its target, one class a window or one for each of its tokens."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 
 from heartlens.axes import CONTEXT, KINDS, LEVELS
 from heartlens.refusal import Refusal
-from heartlens.training.corpus import Corpus
+from heartlens.training.corpus import Corpus, units_of
 
 Which = Shaped[np.ndarray, " chosen"]
 
@@ -31,6 +31,7 @@ class Examples:
     source: str
     notes: tuple[str, ...] = ()
     event_s: Mapping[str, Float[np.ndarray, " event"]] | None = None
+    person_of: Mapping[str, str] = field(default_factory=dict)  # of the records whose person is known
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -59,6 +60,22 @@ class Examples:
         """The indices of the windows of `records`."""
         return np.flatnonzero(np.isin(self.record, records))
 
+    @property
+    def unit(self) -> Shaped[np.ndarray, " window"]:
+        """The person of each window, or its record where that is not known."""
+        return np.array([self.person_of.get(str(name)) or str(name) for name in self.record])
+
+    def class_of_unit(self, records: list[str]) -> dict[str, int]:
+        """The class of each person (or record) of `records`: the commonest of its records' classes, of several the first."""
+        class_of = self.class_of_record()
+        classes = {unit: [class_of[record] for record in own] for unit, own in units_of(records, self.person_of).items()}
+        return {unit: max(sorted(set(own)), key=own.count) for unit, own in classes.items()}
+
+    def records_of(self, units: Iterable[str]) -> list[str]:
+        """The records of persons (or records)."""
+        own = units_of(self.records, self.person_of)
+        return [record for unit in units for record in own[unit]]
+
     def class_of_record(self) -> dict[str, int]:
         """Each record's class: that of its windows, or 0 for all where every token has one (such records do not differ)."""
         first = dict(zip(self.record[::-1], self.target[::-1, 0], strict=True))
@@ -69,7 +86,7 @@ def window_examples(corpus: Corpus, label_of: Mapping[str, int], classes: tuple[
     """Windows every `stride` samples, each of its record's class."""
     cuts = _cut(corpus.of(label_of), stride)
     target = np.array([[label_of[str(name)]] for name in cuts[1]], np.int64)
-    return Examples(corpus.kind, classes, *cuts, target, corpus.source, corpus.notes)
+    return Examples(corpus.kind, classes, *cuts, target, corpus.source, corpus.notes, person_of=corpus.person_of)
 
 
 def token_examples(corpus: Corpus, event_s: Mapping[str, np.ndarray], name: str, half_width_s: float, stride: int) -> Examples:
@@ -84,7 +101,8 @@ def token_examples(corpus: Corpus, event_s: Mapping[str, np.ndarray], name: str,
         row[near[(near >= 0) & (near < CONTEXT)]] = 1
     if not target.any():
         raise Refusal(f"{corpus.source}: no event lies in any window; are the times in seconds from the recording's start?")
-    return Examples(corpus.kind, (f"no {name}", name), tokens, record, start_s, target, corpus.source, corpus.notes, event_s)
+    about = (corpus.source, corpus.notes, event_s, corpus.person_of)
+    return Examples(corpus.kind, (f"no {name}", name), tokens, record, start_s, target, *about)
 
 
 def _cut(corpus: Corpus, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

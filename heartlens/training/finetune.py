@@ -1,8 +1,9 @@
 """Fine-tune a checkpoint for a task: a class for each window (read off its last token), or for each of its tokens (beats, other events).
 
 `python -m heartlens.training.finetune ecg --task af --data FOLDER --labels TABLE --classes N A --out FOLDER`. What trains is a choice; what
-does not runs once for each window and is reused. Cross-validation is grouped by record and measures the recipe; the checkpoint that is
-written is trained on all records but the validation ones, which also choose its threshold. Recipe: Davies et al., arXiv 2407.20775.
+does not runs once for each window and is reused. Cross-validation is grouped by person (by record, where persons are not known) and
+measures the recipe; the checkpoint that is written is trained on all but the validation persons, which also choose its threshold.
+Recipe: Davies et al., arXiv 2407.20775.
 """
 
 import sys
@@ -43,7 +44,7 @@ class Finetune:
     validation_share: Annotated[float, "share of the training records that choose when to stop, and the threshold"] = 0.2
     validate_every: Annotated[int, "steps between validations, each of which saves the run"] = 50
     patience: Annotated[int, "validations without a better loss after which training stops; 0: never"] = 6
-    folds: Annotated[str, "cross-validation: a number of folds, records (leave one out), or none"] = "5"
+    folds: Annotated[str, "cross-validation: a number of folds, records (leave one person or record out), or none"] = "5"
     stride: Annotated[int, "samples from one window to the next, at the model's rate"] = 250
     event_width_s: Annotated[float, "tokens this near an event are positive, in s"] = 0.02
     precision: Annotated[Literal["float32", "bfloat16"], "of the forward and backward pass"] = "float32"
@@ -86,8 +87,8 @@ def fit(
     report: Report,
 ) -> Tuned:
     """Train on `records` of `examples`, going on from what `folder` holds. `entering` is the frozen part's output for all of them."""
-    classes = {name: label for name, label in examples.class_of_record().items() if name in set(records)}
-    training, validation = held_out(classes, options.validation_share, options.seed)
+    sides = held_out(examples.class_of_unit(records), options.validation_share, options.seed)
+    training, validation = (examples.records_of(units) for units in sides)
     chosen, held = examples.where(training), examples.where(validation)
     network = network_for_task(base, len(examples.classes), options.dropout, options.seed).to(accelerator.device)
     freeze(network, options.train)

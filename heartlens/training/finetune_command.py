@@ -106,7 +106,7 @@ def _finetune(given: argparse.Namespace) -> int:
 
 def _refuse_impossible(options: Finetune, base: State, examples: Examples) -> None:
     """Refuse before anything is written what would be refused later."""
-    class_of = examples.class_of_record()
+    class_of = examples.class_of_unit(examples.records)
     trained_from(options.train, sizes_of(base).layers)
     n = n_folds(options, len(class_of))
     for left_out in folds(class_of, n, options.seed) if n else [[]]:

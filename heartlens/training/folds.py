@@ -1,4 +1,4 @@
-"""Records divided into folds, each class evenly: no record is on two sides, whatever the number of its windows."""
+"""Persons (or records) divided into folds, each class evenly: none is on two sides, whatever the number of its windows."""
 
 import hashlib
 

@@ -21,13 +21,13 @@ def examples_of(given: argparse.Namespace, kind: str, task: Task, options: Finet
 
 
 def _recorded(given: argparse.Namespace, kind: str, task: Task, options: Finetune) -> Examples:
-    corpus = read_corpus(given.data, kind, given.lead, given.rate, given.bandpass)
+    corpus = read_corpus(given.data, kind, given.lead, given.rate, given.bandpass, given.persons, given.person)
     if task.reads == "every":
-        event_s, notes = read_events(given.labels, corpus.records, given.partial)
+        event_s, notes = read_events(given.labels, corpus.records, given.partial, corpus.copies)
         return replace(token_examples(corpus, event_s, task.name, options.event_width_s, options.stride), notes=corpus.notes + notes)
     if not given.classes or len(set(given.classes)) != len(given.classes) or len(given.classes) < 2:
         raise Refusal(f"classes are {', '.join(given.classes or []) or 'missing'}; give two or more different labels, say --classes N A")
-    labels = read_record_labels(given.labels, corpus.records, tuple(given.classes), tuple(given.leave_out), given.partial)
+    labels = read_record_labels(given.labels, corpus.records, tuple(given.classes), tuple(given.leave_out), given.partial, corpus.copies)
     return replace(window_examples(corpus, labels.of, labels.classes, options.stride), notes=corpus.notes + labels.notes)
 
 

@@ -1,4 +1,5 @@
-"""Cross-validation: what is said of every window by a model that never saw its record, and the threshold its validation records chose.
+"""Cross-validation: what is said of every window by a model that never saw its person, and the threshold its validation records chose.
+
 
 AUCs compare scores of one model only (`evaluation.Ranking`): those of one fold. Where no fold has two classes (each record left out alone)
 further models are trained, each without a pair of records of two classes (leave-pair-out, Airola et al. 2011): every record of the larger
@@ -78,9 +79,9 @@ def n_folds(options: Finetune, n_records: int) -> int:
 
 
 def cross_validated(trainer: Trainer, report: Report) -> Judged:
-    """Every window judged by the model of the fold that left its record out."""
+    """Every window judged by the model of the fold that left its person (or record) out."""
     examples = trainer.examples
-    class_of = examples.class_of_record()
+    class_of = examples.class_of_unit(examples.records)
     outputs = 1 if len(examples.classes) == 2 else len(examples.classes)
     probability = np.full((len(examples), examples.target.shape[1], outputs), np.nan, np.float32)
     threshold = np.full(len(examples), np.nan)
@@ -90,7 +91,7 @@ def cross_validated(trainer: Trainer, report: Report) -> Judged:
         probability[which], threshold[which] = made.said(tuned, which), made.threshold(tuned)
         trainings.append(tuned.progressed)
         by_fold.append((which, probability[which, 0]))
-    if not examples.last_only or any(len({class_of[record] for record in fold}) > 1 for fold in left_out):
+    if not examples.last_only or any(len({class_of[unit] for unit in fold}) > 1 for fold in left_out):
         return Judged(probability, threshold, Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
     for which, made, tuned in _each_without(trainer, "pairs", compared_pairs(class_of, trainer.options.seed), report):
         trainings.append(tuned.progressed)
@@ -99,7 +100,7 @@ def cross_validated(trainer: Trainer, report: Report) -> Judged:
 
 
 def compared_pairs(class_of: Mapping[str, int], seed: int) -> list[list[str]]:
-    """Pairs of records of two classes. Each record of either class's larger side is in at least one; about as many pairs as records."""
+    """Pairs of persons (or records) of two classes. Each of either class's larger side is in one at least; about as many pairs as these."""
     rng = np.random.default_rng((seed, 5))
     labels = sorted(set(class_of.values()))
     by_label = [rng.permutation([record for record in class_of if class_of[record] == label]).tolist() for label in labels]
@@ -114,9 +115,10 @@ def compared_pairs(class_of: Mapping[str, int], seed: int) -> list[list[str]]:
 
 
 def _each_without(trainer: Trainer, name: str, left_out: list[list[str]], report: Report) -> Iterator[tuple[np.ndarray, Trainer, Tuned]]:
-    """For each set of records that is left out: its windows, and a trainer with its own seed and what it trained without them."""
-    for number, records in enumerate(left_out, 1):
+    """For each set of persons (or records) left out: their windows, and a trainer with its own seed and what it trained without them."""
+    examples = trainer.examples
+    for number, units in enumerate(left_out, 1):
         folder = RunFolder(trainer.folder.path / name / str(number))
         seeded = replace(trainer, options=replace(trainer.options, seed=trainer.options.seed + number))
-        rest = [record for record in trainer.examples.class_of_record() if record not in set(records)]
-        yield trainer.examples.where(records), seeded, seeded.tuned(rest, folder, report)
+        rest = examples.records_of(unit for unit in examples.class_of_unit(examples.records) if unit not in set(units))
+        yield examples.where(examples.records_of(units)), seeded, seeded.tuned(rest, folder, report)

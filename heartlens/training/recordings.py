@@ -1,5 +1,6 @@
 """A corpus read from recordings: files, folders and patterns as every command takes them, and arrays whose rows are records."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,20 +10,32 @@ import numpy as np
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 from heartlens.signals import prepare
+from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.recording import Recording, agreed_rate, digest
 from heartlens.signals.search import Found, Paths, distinct_names, find
 from heartlens.training.corpus import Corpus
 
 
-def read_corpus(paths: Paths, kind: str, lead: str | int | None = None, rate_hz: float | None = None, bandpass: bool = False) -> Corpus:
+def read_corpus(
+    paths: Paths,
+    kind: str,
+    lead: str | int | None = None,
+    rate_hz: float | None = None,
+    bandpass: bool = False,
+    persons: str | os.PathLike[str] | None = None,
+    person: str | None = None,
+) -> Corpus:
     """The signals of all recordings in `paths`, at the model's rate. A .npy file of two dimensions holds a record a row.
+
+    `persons` and `person` tell who was recorded, as for `heartlens.read`. Of equal recordings the first by name stays.
 
     Refuses a named file that cannot be read, and paths without a stretch as long as a window; what is left out of a folder is noted.
     """
     found = find(paths)
     signals, names, starts, notes = [], [], [], []
-    for each, name in zip(found, distinct_names([each.path for each in found]), strict=True):
+    file_of, person_in, first_of, copies = dict[str, Path](), dict[str, str](), dict[str, str](), dict[str, str]()
+    for name, each in sorted(zip(distinct_names([each.path for each in found]), found, strict=True), key=lambda pair: pair[0]):
         try:
             recordings = list(_recordings(each.path, name, lead, rate_hz, kind))
         except Refusal as refusal:
@@ -31,6 +44,12 @@ def read_corpus(paths: Paths, kind: str, lead: str | int | None = None, rate_hz:
             notes.append(f"left out {refusal}")
             continue
         for recording in recordings:
+            if (first := first_of.setdefault(recording.content, recording.name)) != recording.name:
+                copies[recording.name] = first
+                notes.append(f"left out {recording.name}: the same recording as {first}")
+                continue
+            file_of[recording.name] = each.path
+            person_in[recording.name] = recording.person or in_layout(each.path.resolve())
             stretches = _stretches(recording, kind, bandpass)
             if not stretches:
                 notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s without a gap")
@@ -39,7 +58,13 @@ def read_corpus(paths: Paths, kind: str, lead: str | int | None = None, rate_hz:
             names += [recording.name] * len(stretches)
     if not signals:
         raise Refusal(f"{_named(found)}: no recording that could be used; {'; '.join(notes[:3])}")
-    return Corpus(kind, tuple(signals), tuple(names), _named(found), tuple(notes), tuple(starts))
+    of_all = {name: file_of[copies.get(name, name)] for name in [*file_of, *copies]}  # a table may name the copy
+    told = {name: person for name, (person, _) in given_persons(of_all, persons, person).items()}
+    told = {copies.get(name, name): told[name] for name in sorted(told, key=lambda name: name not in copies)}
+    person_of = {name: told.get(name) or person_in[name] for name in dict.fromkeys(names)}
+    notes += note_of_unknown(person_of)
+    known = {name: who for name, who in person_of.items() if who}
+    return Corpus(kind, tuple(signals), tuple(names), _named(found), tuple(notes), tuple(starts), known, copies)
 
 
 def _recordings(path: Path, name: str, lead: str | int | None, rate_hz: float | None, kind: str) -> Iterator[Recording]:

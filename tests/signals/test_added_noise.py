@@ -49,8 +49,10 @@ def test_what_would_leave_the_scale_is_folded_back():
 def test_each_window_has_its_own_noise_of_the_seed():
     np.testing.assert_array_equal(cf.with_noise(ECG).tokens[2:4], cf.with_noise(ECG[2:4]).tokens)
     assert (cf.with_noise(ECG, seed=1).tokens != cf.with_noise(ECG).tokens).any(axis=1).all()
-    change = cf.with_noise(level(ECG), rescale=False).tokens.astype(int) - MID
+    alike = replace(level(ECG), start_s=np.array([0.0, 5.0, *[0.0] * (len(ECG) - 2)]))  # a window is known by its tokens and its start
+    change = cf.with_noise(alike, rescale=False).tokens.astype(int) - MID
     assert (change[0] != change[1]).any()
+    assert (change[0] == change[2]).all()
 
 
 def test_noise_on_no_token_or_of_no_strength_is_refused():

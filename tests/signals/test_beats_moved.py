@@ -10,6 +10,7 @@ from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
 from heartlens.signals.counterfactuals.complexes import beats_of
+from heartlens.signals.simulate import simulated
 
 
 @pytest.mark.parametrize("windows", [ECG, AF, PPG], ids=["ecg", "af", "ppg"])
@@ -49,6 +50,7 @@ def test_rhythms_are_what_they_are_called():
         variations = {rhythm: np.array([variation(row) for row in cf.with_rhythm(windows, rhythm).position]) for rhythm in cf.RHYTHMS}
         assert np.abs(variations["irregular"] - 2**0.5 * 0.22).max() < 0.06
         assert variations["regular"].max() < 0.02
+    for windows in (ECG, simulated("ecg", 60, 1, "af")):
         gradual = [np.sign(np.diff(np.diff(beat_tokens(row)), 1)) for row in cf.with_rhythm(windows, "gradual").position]
         assert np.mean([abs(signs.sum()) == len(signs) for signs in gradual]) > 0.7  # those not held back by a floor
     assert np.mean([variation(row) for row in ECG.position]) < 0.05 < 0.2 < np.mean([variation(row) for row in AF.position])

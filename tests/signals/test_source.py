@@ -16,7 +16,7 @@ import pytest
 from heartlens.refusal import Refusal
 from heartlens.signals.read import read_all
 from heartlens.signals.simulate import ecg, simulated
-from heartlens.signals.source import BAD_FILE, NO_WINDOW, Files, Given, Simulated, ahead
+from heartlens.signals.source import BAD_FILE, NO_WINDOW, Files, Given, Look, Simulated, ahead
 from heartlens.windows import concatenate
 
 PROC = Path("/proc")
@@ -58,6 +58,12 @@ class Deadly:
             os.kill(os.getpid(), 11)
         if name == "mistake":
             raise KeyError("ours")
+
+    def look(self, name):
+        return Look(name)
+
+    def without(self, names):
+        raise AssertionError(names)
 
 
 def test_the_parts_are_the_same_whoever_reads(folder):
@@ -112,6 +118,12 @@ class Endless:
         windows = concatenate([simulated("ecg", 1, 1)] * 100)
         while True:
             yield windows
+
+    def look(self, name):
+        return Look(name)
+
+    def without(self, names):
+        raise AssertionError(names)
 
 
 def is_reader(process):
@@ -181,7 +193,7 @@ def test_where_no_process_can_be_started_the_process_itself_reads(folder, monkey
 
 
 def test_short_work_is_done_without_processes(folder, monkeypatch):
-    def unwanted(source):
+    def unwanted(answer, source):
         raise AssertionError("a process was started")
 
     monkeypatch.setattr("heartlens.signals.source.ReadingProcess", unwanted)

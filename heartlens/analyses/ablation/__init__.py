@@ -86,8 +86,9 @@ class Ablation(Twinned):
         if self.labels:
             if len(windows.records) > MOST_RECORDS:
                 raise Refusal(f"labels are of single records, of which at most {MOST_RECORDS} are kept; these are {len(windows.records)}")
-            labels_of(windows.records, self)  # refuses before anything is measured
-        if "resample" in self.hows and len(windows.records) < 2:
+            records_of = {unit: sorted(set(map(str, windows.record[windows.unit == unit]))) for unit in windows.units}
+            labels_of(list(records_of), list(records_of.values()), self)  # refuses before anything is measured
+        if "resample" in self.hows and len(windows.units) < 2:
             others = ",".join(how for how in self.hows if how != "resample") or "zero,mean"
             raise Refusal(f"resample takes another record's activation, and there is one record; give more, or --how {others}")
         ready = self

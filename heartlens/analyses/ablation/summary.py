@@ -14,6 +14,8 @@ from jaxtyping import Float
 from heartlens.analyses.ablation.tests import Records, Tested, effects_of, intact_of, tested
 from heartlens.inference.paired import nearest, ratio_of_effects, settled
 from heartlens.measures.resample import q_values, upper_quantile
+from heartlens.refusal import Refusal
+from heartlens.tally import of_units
 
 if TYPE_CHECKING:
     from heartlens.analyses.ablation import Ablation
@@ -85,19 +87,30 @@ def _records(sums: xr.Dataset, options: "Ablation") -> tuple[Records, tuple[str,
     given: dict[str, Any] = {"threshold": options.threshold, "seed": options.seed, "n_permutations": options.n_permutations}
     if not options.labels:
         return Records(names, intact, bottom, None, **given), ()
-    positive, notes = labels_of(list(map(str, sums["record"].values)), options)
+    positive, notes = labels_of(list(map(str, sums["record"].values)), of_units(sums), options)
     names += tuple(f"{names[0]}_{label}" for label in options.classes.split(","))
     intact, bottom = (_by_class(values, positive) for values in (intact, bottom))
     return Records(names, intact, bottom, positive, **given), notes
 
 
-def labels_of(records: list[str], options: "Ablation") -> tuple[np.ndarray, tuple[str, ...]]:
-    """1 for a record with what the task head detects, 0 without, -1 where no label tells; and notes of what does not match."""
+def labels_of(units: list[str], records: list[list[str]], options: "Ablation") -> tuple[np.ndarray, tuple[str, ...]]:
+    """1 for a person with what the task head detects, 0 without, -1 where no label tells; and notes of what does not match.
+
+    `records` are those of each person (or a record alone). Refuses a person whose records are labelled differently.
+    """
     from heartlens.training.labels import read_record_labels
 
     left_out = tuple(name.strip() for name in options.leave_out.split(",") if name.strip())
-    labels = read_record_labels(Path(options.labels), records, tuple(options.classes.split(",")), left_out, partial=True)
-    return np.array([labels.of.get(record, -1) for record in records]), labels.notes
+    everyone = [record for own in records for record in own]
+    labels = read_record_labels(Path(options.labels), everyone, tuple(options.classes.split(",")), left_out, partial=True)
+    positive = []
+    for unit, own in zip(units, records, strict=True):
+        classes = sorted({labels.of[record] for record in own if record in labels.of})
+        if len(classes) > 1:
+            named = " and ".join(labels.classes[label] for label in classes)
+            raise Refusal(f"{options.labels}: records of {unit} are labelled {named}; a person needs one label: --leave-out leaves one out")
+        positive.append(classes[0] if classes else -1)
+    return np.array(positive), labels.notes
 
 
 def _by_class(values: np.ndarray, positive: np.ndarray) -> np.ndarray:

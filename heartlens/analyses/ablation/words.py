@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from heartlens.analyses.ablation.figure import deciding, of_curves, strongest
 from heartlens.axes import head_label
-from heartlens.findings import FEW_RECORDS, Findings, doubts
+from heartlens.findings import FEW_RECORDS, Findings, doubts, n_units
 from heartlens.wording import interval, plain, with_interval
 
 COLUMNS = ("head", "readout", "how", "effect", "95 % interval", "controls", "q", "largest of twins (95 %)", "matters")
@@ -66,7 +66,7 @@ def _named(here: xr.Dataset, chosen: Bool[np.ndarray, "layer head"]) -> str:
 
 def _of_waves(summary: xr.Dataset) -> tuple[str, ...]:
     """For each wave the head whose effect is most inside it, among those that matter to the cross-entropy there, where that is decided."""
-    if "wave_ratio" not in summary or summary.attrs["n_records"] < FEW_RECORDS:
+    if "wave_ratio" not in summary or n_units(summary.attrs) < FEW_RECORDS:
         return ()
     return tuple(_of_wave(summary.isel(how=-1), str(wave)) for wave in summary["wave"].values)
 

@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import KINDS, head_label
+from heartlens.findings import counted
 from heartlens.wording import plain
 
 NAMES = {"irregular": "beats of irregular interval", "no_p": "beats without a P wave"}
@@ -35,8 +36,8 @@ def caption(summary: xr.Dataset) -> str:
     attrs = summary.attrs
     data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
     pair = f"{attrs.get('checkpoint', 'model')} minus {attrs['base_checkpoint']}"
-    counted = f"{attrs['n_records']} records, {attrs['n_windows']} windows of {data}"
-    return f"{pair} · {counted} · filled: shown to change (verdict yes); grey: where an interval must end beyond"
+    about = f"{counted(attrs)}, {attrs['n_windows']} windows of {data}"
+    return f"{pair} · {about} · filled: shown to change (verdict yes); grey: where an interval must end beyond"
 
 
 def _top(part: Any, summary: xr.Dataset, layer: int) -> None:

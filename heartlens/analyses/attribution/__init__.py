@@ -69,7 +69,7 @@ class Attribution(Twinned):
         """
         from heartlens.models.interventions.replacement import partners
 
-        if len(windows.records) < 2 or not self.patch_windows:
+        if len(windows.units) < 2 or not self.patch_windows:
             return replace(self, pairs={})
         chosen = windows[np.argsort(windows.identity)[: self.patch_windows]]
         partner = windows.tokens[partners(chosen, windows)]

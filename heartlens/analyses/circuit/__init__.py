@@ -73,11 +73,13 @@ class Circuit:
         from heartlens.models.subject import subject_of
 
         subject = subject_of(model)
-        n_records = len(windows.records)
-        if n_records < 2:
-            raise Refusal(f"{n_records} record: a circuit is searched on one half of the records and tested on the other; give two or more")
+        n_units = len(windows.units)
+        if n_units < 2:
+            raise Refusal(
+                f"{n_units} person or record: a circuit is searched on one half of them and tested on the other; give two or more"
+            )
         search_records, _ = evenly_split(windows)
-        some = windows[np.isin(windows.record, sorted(search_records))].subset(self.search_windows)
+        some = windows[np.isin(windows.unit, sorted(search_records))].subset(self.search_windows)
         path, returns = searched(subject, some, partner_tokens(some, windows), self.wanted, self.n_bootstraps, self.seed)
         partners = dict(zip(map(str, windows.identity), partner_tokens(windows, windows), strict=True))
         return replace(self, search=Search(path, returns, search_records, partners))
@@ -105,7 +107,7 @@ class Circuit:
         sums = {name: np.zeros([axes[axis] for axis in named]) for name, named in AXES_OF.items()}
         sums |= {"in_circuit": search.path.circuit.astype(float), "rank": np.argsort(search.path.order).astype(float)}
         sums |= {"returns": search.returns, "searched_faithfulness": np.array(search.path.faithfulness), "n_windows": np.array(1.0)}
-        if str(window.record[0]) in search.search_records:
+        if str(window.unit[0]) in search.search_records:
             return sums
         return sums | self._tested(subject, window, search, sizes)
 

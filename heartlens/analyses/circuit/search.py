@@ -1,6 +1,5 @@
 """The search for a circuit on half of the records: which half, who is whose partner, the greedy search, and its stability."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from heartlens.windows import Windows
 
 @dataclass(frozen=True)
 class Search:
-    """What the search found: the path, how often each node returns (NaN: not asked), the records it saw, each window's partner."""
+    """What the search found: the path, how often each node returns (NaN: not asked), who was searched (persons, records), and partners."""
 
     path: Path
     returns: Float[np.ndarray, " node"]
@@ -37,13 +36,17 @@ def unsearched(n_nodes: int, seed: int) -> Search:
 
 
 def evenly_split(windows: Windows) -> tuple[frozenset[str], frozenset[str]]:
-    """The records that are searched and those that are tested: every other one, in the order of their names' hashes."""
-    records = sorted(windows.records, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    return frozenset(records[::2]), frozenset(records[1::2])
+    """The persons that are searched and those that are tested: every other one, in the order of their windows' smallest identities.
+
+    A record whose person is not known stands for itself.
+    """
+    in_order = windows.unit[np.lexsort([windows.unit, windows.identity])]
+    units = [str(name) for name in dict.fromkeys(in_order.tolist())]
+    return frozenset(units[::2]), frozenset(units[1::2])
 
 
 def partner_tokens(windows: Windows, sample: Windows) -> Integer[np.ndarray, "window time"]:
-    """The tokens of each window's partner, a window of another record of the sample."""
+    """The tokens of each window's partner, a window of another person of the sample."""
     from heartlens.models.interventions.replacement import partners
 
     return sample.tokens[partners(windows, sample)]
@@ -74,7 +77,7 @@ def searched(
 
 
 def _resampled(windows: Windows, n_bootstraps: int, seed: int) -> Float[np.ndarray, "bootstrap window"]:
-    """How often each window counts when records are drawn with replacement."""
-    names, owner = np.unique(windows.record, return_inverse=True)
+    """How often each window counts when persons are drawn with replacement."""
+    names, owner = np.unique(windows.unit, return_inverse=True)
     rng = np.random.default_rng(seed)
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstraps)[:, owner].astype(float)

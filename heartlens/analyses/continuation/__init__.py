@@ -57,7 +57,7 @@ class Continuation:
 
         subject = subject_of(model)
         refuse_task_head(subject)
-        if self.how == "resample" and len(windows.records) < 2:
+        if self.how == "resample" and len(windows.units) < 2:
             raise Refusal("resample takes another record's activation, and there is one record; give more, or --how mean")
         sample = windows.spread(self.n_reference)
         return replace(self, reference=None if self.how == "zero" else reference_of(subject, sample), others=sample)

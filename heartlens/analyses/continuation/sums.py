@@ -82,12 +82,12 @@ def sample_of(subject: Any, windows: Windows, made: Made) -> xr.Dataset:
 
 
 def _against_others(options: "Continuation", windows: Windows, intact: Float[np.ndarray, "window draw 2"]) -> Read:
-    """What the intact continuations give against the real rests of other records, in the mean over these."""
+    """What the intact continuations give against the real rests of other persons' records, in the mean over these."""
     top, count = np.zeros((2, len(windows), len(READOUTS)))
     if options.others is not None:
         rests = rhythms_of(options.others.tokens[:, options.n_prompt :], windows.kind)
-        for place, record in enumerate(windows.record):
-            elsewhere = rests[options.others.record != record]
+        for place, unit in enumerate(windows.unit):
+            elsewhere = rests[options.others.unit != unit]
             if len(elsewhere):
                 top[place], count[place] = (one.mean(axis=1).sum(axis=0) for one in read(intact[place][:, None], elsewhere))
     return top, count

@@ -7,7 +7,7 @@ import xarray as xr
 
 from heartlens.analyses.continuation.figure import DECIDING, strongest
 from heartlens.axes import KINDS, head_label
-from heartlens.findings import Findings, doubts
+from heartlens.findings import Findings, counted, doubts, n_units
 from heartlens.wording import interval, number, p_value, with_interval
 
 COLUMNS = ("part", "period kept", "effect", "95 % interval", "controls", "q", "repeats", "period error (s)", "heart rate (bpm)", "matters")
@@ -44,7 +44,7 @@ def _intact(summary: xr.Dataset) -> str:
     kept, others, prompt = (_percent(here, side) for side in ("intact", "others", "prompt"))
     if np.isnan(here["beyond_others_effect_low"]):
         verdict = "Not tested whether the intact model keeps the rhythm (fewer than two records whose rest repeats)"
-    elif attrs["n_records"] < FEW_RECORDS:
+    elif n_units(attrs) < FEW_RECORDS:
         verdict = f"Not decided whether the intact model keeps the rhythm (fewer than {FEW_RECORDS} records)"
     else:
         verdict = "The intact model keeps the rhythm" if keeps(summary) else "The intact model does NOT keep the rhythm beyond chance"
@@ -67,8 +67,8 @@ def _of_heads(summary: xr.Dataset) -> str:
     if bool(here["effect_low"].isnull().all()):
         return "Heads: not tested; fewer than two records, so these are point estimates."
     matters = here["matters"].values
-    if summary.attrs["n_records"] < FEW_RECORDS:
-        return f"Heads: not decided ({summary.attrs['n_records']} records, and fewer than {FEW_RECORDS} cannot reach q < 0.05)."
+    if n_units(summary.attrs) < FEW_RECORDS:
+        return f"Heads: not decided ({counted(summary.attrs)}, and fewer than {FEW_RECORDS} cannot reach q < 0.05)."
     by_q = f"{int((here['q_value'] < 0.05).sum())} of {matters.size} by q alone"
     if not matters.any():
         return f"No head matters for the period beyond its controls ({by_q})."

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import head_label
-from heartlens.findings import FEW_RECORDS, Findings, doubts
+from heartlens.findings import FEW_RECORDS, Findings, doubts, n_units
 from heartlens.wording import interval_at, number, p_value
 
 NAMES = {"rhythm": "rhythm", "p_wave": "P wave", "interaction": "interaction", "rhythm_no_p": "rhythm, no own P"}
@@ -137,7 +137,7 @@ def _one(head: str, effect: float, whole: float, is_sure: bool) -> str:
 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     """What to doubt."""
-    found, n_records = doubts(summary.attrs, summary.sizes.get("twin", 0)), int(summary.attrs["n_records"])
+    found, n_records = doubts(summary.attrs, summary.sizes.get("twin", 0)), n_units(summary.attrs)
     for name, n in summary["n_records_with"].to_series().items():
         if 0 < n < min(FEW_RECORDS, n_records):
             found.append(f"{_capital(NAMES[str(name)])} rests on {int(n)} of the records: its interval is too narrow, or missing.")

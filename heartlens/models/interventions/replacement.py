@@ -2,7 +2,7 @@
 
 Means are taken over a reference sample of windows, so that they depend on no batch: `mean` at each place of the window (the position
 embedding makes the first tokens, the sink, unlike all others), `mean-by-phase` over tokens of the same phase (one of N_PHASES bins; tokens
-of unknown phase among themselves). `resample` takes the activation of a reference window of another record: one for each window, by its
+of unknown phase among themselves). `resample` takes the activation of a reference window of another person: one for each window, by its
 identity, so that it is the same wherever that window is measured.
 """
 
@@ -80,13 +80,16 @@ def replacements(
 
 
 def partners(windows: Windows, sample: Windows) -> Int[np.ndarray, " window"]:
-    """For each window the index of a window of the sample that is of another record. Refuses a sample of the same record only."""
+    """For each window the index of a window of the sample that is of another person. Refuses a sample of the same person only.
+
+    A record whose person is not known stands for itself.
+    """
     found = []
-    for record, identity in zip(windows.record, windows.identity, strict=True):
-        others = np.flatnonzero(sample.record != record)
+    for unit, identity in zip(windows.unit, windows.identity, strict=True):
+        others = np.flatnonzero(sample.unit != unit)
         if not len(others):
-            raise Refusal(f"{record} is the only record, and resampling takes another's activation; give windows of two records or more")
-        in_order = others[np.argsort(sample.identity[others])]
+            raise Refusal(f"{unit} is the only record or person, and resampling takes another's activation; give windows of two or more")
+        in_order = others[np.lexsort([sample.record[others], sample.identity[others]])]
         found.append(in_order[int(str(identity), 16) % len(others)])
     return np.array(found, dtype=np.int64)
 

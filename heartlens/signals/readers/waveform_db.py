@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from heartlens.refusal import Refusal
+from heartlens.signals.persons import in_comments
 from heartlens.signals.readers.expert import expert_landmarks
 from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
 
@@ -46,7 +47,8 @@ def read(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | 
     rate_hz = agreed_rate(float(record.fs) * record.samps_per_frame[index], rate_hz, path)
     sha256 = digest(path.parent / record.file_name[index])
     notes += unverified + mark_notes
-    return Recording(record_name(path), kind_of_lead(name), name, rate_hz, physical, unit, landmarks, str(path), sha256, notes)
+    person = in_comments([line for line in path.read_text("utf-8", errors="replace").splitlines() if line.startswith("#")])
+    return Recording(record_name(path), kind_of_lead(name), name, rate_hz, physical, unit, landmarks, str(path), sha256, notes, person)
 
 
 def _lines(path: Path) -> list[list[str]]:
