@@ -7,7 +7,7 @@
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from heartlens.analysis import Twinned, beside
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
 from heartlens.inference.intervals import ratio_interval
+from heartlens.inference.nulls import STRICT
 from heartlens.inference.verdict import ANSWERS, Among, Claim, decide, is_yes, reach
 from heartlens.measures.resample import over
 from heartlens.refusal import Refusal
@@ -54,7 +55,7 @@ def lift_among_twins(claim: Claim, tally: Tally, twins: Mapping[str, Tally], top
 
     Decided among twins: on the same windows, the lower bound of the lift against the largest of each twin.
     """
-    other = beside(twins)
+    other, claim = beside(twins), replace(claim, twin_alpha=STRICT)
     effect, low, high, n_units = _lift(tally, top, bottom)
     _, own_low, _, own_units = _lift(other.model or tally, top, bottom)
     largest = [float(reach(claim, _lift(twin, top, bottom)[1], np.inf).max()) for twin in other.twins.values()]

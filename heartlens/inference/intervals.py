@@ -2,9 +2,11 @@
 
 A ratio of sums (a lift) gets a t interval of its logarithm with the leverage-corrected standard error HC3 (MacKinnon & White 1985): the
 influence of a unit, `(top - ratio * bottom) / (ratio * sum(bottom))`, is divided by 1 less its share of `sum(bottom)`. Degrees of freedom:
-units that have a say (bottom > 0), less 1. A mean gets the t interval (Student 1908). The ratio of two means of either sign gets Fieller's
-interval (Fieller 1954). `docs/calibration.md` has the measured coverage.
+units that have a say (bottom > 0), less 1. A mean gets the wider of Student's t interval and Hall's (1992), which allows for skewness. The
+ratio of two means of either sign gets Fieller's interval (1954). `docs/calibration.md` has the measured coverage.
 """
+
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,15 +35,29 @@ def ratio_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[S
 
 
 def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
-    """The interval (low, high) of the mean over the units whose value is a number; NaN with fewer than two of them."""
+    """The interval (low, high) of the mean over the units whose value is a number; NaN with fewer than two of them.
+
+    What both Student's t interval and Hall's (1992), which allows for skewness, reach: of 8 exponential values t covers 0.90, both 0.95.
+    """
     is_given = np.isfinite(values)
     n_units = np.asarray(is_given.sum(axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(is_given, values, 0.0).sum(axis=0) / n_units
-        variance = np.where(is_given, (values - mean) ** 2, 0.0).sum(axis=0) / (n_units - 1)
-        reach = _quantile(n_units, level) * np.sqrt(variance / n_units)
+        deviation = np.where(is_given, values - mean, 0.0)
+        spread = np.sqrt((deviation**2).sum(axis=0) / (n_units - 1))
+        skewness = n_units / ((n_units - 1) * (n_units - 2)) * (deviation**3).sum(axis=0) / spread**3
+        skewness = np.where(np.isfinite(skewness), skewness, 0.0)
+        reach = _quantile(n_units, level) / np.sqrt(n_units)
+        low, high = (mean - spread * end for end in (reach, -reach))
+        hall_low, hall_high = (mean - spread * _without_skewness(end, skewness, n_units) for end in (reach, -reach))
     is_known = n_units >= 2
-    return np.where(is_known, mean - reach, np.nan), np.where(is_known, mean + reach, np.nan)
+    return np.where(is_known, np.minimum(low, hall_low), np.nan), np.where(is_known, np.maximum(high, hall_high), np.nan)
+
+
+def _without_skewness(end: Any, skewness: Statistic, n_units: Int[np.ndarray, "*statistic"]) -> Statistic:
+    """What Hall's cubic transformation takes to `end`: the inverse of w + a w² / 3 + a² w³ / 27 + a / (6 n), a the skewness."""
+    slope = np.where(np.abs(skewness) < 1e-6, 1e-6, skewness) / 3
+    return np.asarray((np.cbrt(1 + 3 * slope * (end - slope / (2 * n_units))) - 1) / slope)
 
 
 def fieller_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 ALPHA = 0.05
+STRICT = 0.02  # of claims that twins alone decide: their limit is itself drawn, and with 0.05 unlucky twins let up to 15 % pass
 N_REDRAWS = 400  # sets of twins, drawn with replacement, that tell how near the border a count is
 BORDER = (0.05, 0.95)
 
@@ -43,13 +44,13 @@ def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
     return float(known[rank - 1]) if rank <= len(known) else float("inf")
 
 
-def count_range(count: Callable[[float], int], largest: Twins, seed: int = 0) -> tuple[int, int]:
-    """How many pass, from the 5 % to the 95 % quantile over redrawn twins: `count` is asked with the limit that each set of twins gives."""
+def count_range(count: Callable[[float], int], largest: Twins, alpha: float = ALPHA, seed: int = 0) -> tuple[int, int]:
+    """How many pass, from the 5 % to the 95 % quantile over redrawn twins: `count` is asked with the limit of each set of twins."""
     known = largest[~np.isnan(largest)]
     if not len(known):
         return 0, 0
     drawn = np.random.default_rng(seed).choice(known, (N_REDRAWS, len(known)))
-    limits, index = np.unique([twin_limit(each) for each in drawn], return_inverse=True)
+    limits, index = np.unique([twin_limit(each, alpha) for each in drawn], return_inverse=True)
     counts = np.array([count(float(limit)) for limit in limits])[index]
     low, high = np.quantile(counts, BORDER, method="nearest")
     return int(low), int(high)

@@ -3,9 +3,9 @@
 A claim is of one effect: that it lies beyond a null value. It is answered
 
 - *not tested* where fewer than LEAST_UNITS units (persons; recordings where persons are not known) have a say, or one of the demands below
-  was not measured (twins or a control, where the claim is judged against them);
+  was not measured (a control, or enough twins, where the claim is judged against them);
 - *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: q < ALPHA in its
-  family, a p-value of at most ALPHA among twins, and an interval beyond the null value of the effect less each of its controls;
+  family, a p-value of at most `twin_alpha` among twins, and an interval beyond the null value of the effect less each of its controls;
 - *no* where the interval lies within the smallest effect of interest;
 - *not shown* else.
 
@@ -35,7 +35,8 @@ class Claim:
     """What is asked of an effect, and by which rule it is answered.
 
     `text` is the claim in words, `unit` that of the effect, `null` its value where there is nothing, `smallest` the smallest effect of
-    interest (as far from 0, or for a ratio the value itself), `family` all that was searched, `either` whether both signs count.
+    interest (how far from `null`), `family` all that was searched, `either` whether both signs count, `twin_alpha` the largest p-value
+    among twins that a yes may have.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Claim:
     family: str
     null: float = 0.0
     either: bool = False
+    twin_alpha: float = ALPHA
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,15 @@ def decide(
     if twins is not None:
         largest = np.asarray(twins.largest.values, float)
         p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
-        enough = enough & p_value.notnull()
+        limit = twin_limit(largest, claim.twin_alpha)
+        enough = enough & p_value.notnull() & (limit < np.inf)
         if twins.n_units is not None:
             enough = enough & (xr.zeros_like(effect) + twins.n_units >= LEAST_UNITS)
-        passed = shown & (p_value <= ALPHA)
-        decided = {f"{name}_twin_p": p_value, f"{name}_limit": xr.DataArray(twin_limit(largest))}
+        passed = shown & (p_value <= claim.twin_alpha)
+        decided = {f"{name}_twin_p": p_value, f"{name}_limit": xr.DataArray(limit)}
         candidates = (shown & enough) & xr.ones_like(p_value, dtype=bool)
         candidate_values = twins.values.where(candidates, -np.inf).values
-        attrs["n_yes_redrawn"] = list(count_range(lambda limit: int((candidate_values > limit).sum()), largest))
+        attrs["n_yes_redrawn"] = list(count_range(lambda limit: int((candidate_values > limit).sum()), largest, claim.twin_alpha))
         attrs["n_twins"] = len(largest)
     within = _within(claim, low, high)
     verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))

@@ -15,8 +15,8 @@ from heartlens.provenance import versions
 
 ECG_WINDOWS, PPG_WINDOWS = 50, 60
 N_VARIED = 25  # windows a varied job is measured on
-VARIED_TWINS = 39  # each varied job draws its own, on its own windows
-QUICK_WINDOWS, QUICK_TWINS = 8, 19  # the fewest with which an answer can be yes
+VARIED_TWINS = 49  # each varied job draws its own, on its own windows
+QUICK_WINDOWS, QUICK_TWINS = 8, 49  # the fewest with which an answer can be yes
 PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
 SCREENS = {"ecg": SimilarityScreen(458, "464,381"), "ppg": SimilarityScreen(485, "460,71")}  # the PPG's is the published one
 
@@ -66,9 +66,9 @@ def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
     return [
         Job(f"cycles-{kind}", AttentionCycles(), kind, source, n_windows),
         Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value"), kind, source, n_windows // 2),
-        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", n_twins=19, twin_windows=10), kind, source, n_windows // 2),
+        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", n_twins=49, twin_windows=10), kind, source, n_windows // 2),
         Job(f"homonyms-{kind}", Homonyms(), kind, source, n_windows),
-        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", n_twins=19), kind, source, n_windows // 2),
+        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", n_twins=49), kind, source, n_windows // 2),
         Job(f"heads-{kind}", HeadScan(fine=True), kind, source, n_windows),
         Job(f"heads-published-{kind}", published, kind, source, n_windows),
         Job(f"example-{kind}", AttentionCycles(asking_token=PAPERS_QUERY[kind], n_twins=0), kind, f"examples-{kind}", 4),

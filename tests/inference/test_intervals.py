@@ -44,11 +44,37 @@ def test_one_unit_has_no_interval_and_nothing_is_between_0_and_infinity():
     assert ratio_interval(np.zeros(3), np.ones(3)) == (0.0, np.inf)
 
 
-def test_the_interval_of_a_mean_is_scipys():
-    values = np.random.default_rng(0).normal(2, 3, (12, 4))
+def test_the_interval_of_a_mean_of_values_that_lie_evenly_about_it_is_scipys():
+    half = np.random.default_rng(0).normal(0, 3, (6, 4))
+    values = 2 + np.concatenate([half, -half])
     low, high = mean_interval(values)
     expected = stats.t.interval(0.95, 11, values.mean(axis=0), stats.sem(values))
-    np.testing.assert_allclose([low, high], expected)
+    np.testing.assert_allclose([low, high], expected, rtol=1e-5)
+
+
+def test_where_values_are_skewed_an_end_is_halls():
+    """By Hall (1992), with the skewness that scipy gives: g(w) = w + a w²/3 + a² w³/27 + a/(6n) of the end is the quantile of t."""
+    values = np.random.default_rng(3).exponential(size=20)
+    low, high = mean_interval(values)
+    a, quantile = stats.skew(values, bias=False), stats.t.ppf(0.975, 19) / np.sqrt(20)
+    w = (values.mean() - high) / values.std(ddof=1)
+    assert w + a * w**2 / 3 + a**2 * w**3 / 27 + a / 120 == pytest.approx(-quantile)
+    assert low == pytest.approx(values.mean() - quantile * values.std(ddof=1))  # t reaches further below
+
+
+SKEWED = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "exponential": lambda rng, shape: rng.exponential(size=shape) - 1,
+    "lognormal": lambda rng, shape: np.exp(rng.normal(0, 0.5, shape)) - np.exp(0.125),
+    "long tails": lambda rng, shape: rng.standard_t(4, shape),
+}
+
+
+@pytest.mark.parametrize("of", list(SKEWED))
+@pytest.mark.parametrize("n_units", [8, 10, 25, 50])
+def test_a_mean_is_covered(of, n_units):
+    low, high = mean_interval(SKEWED[of](np.random.default_rng(n_units), (n_units, N_STUDIES)))
+    assert ((low <= 0) & (high >= 0)).mean() >= LEAST
 
 
 def test_values_that_are_missing_take_no_part():

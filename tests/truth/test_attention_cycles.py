@@ -22,7 +22,7 @@ from heartlens.tally import Tally
 
 CYCLE = 80
 WINDOWS = regular("ecg", 8)
-CYCLES = AttentionCycles(n_permutations=999, n_twins=20, twin_windows=8)
+CYCLES = AttentionCycles(n_permutations=999, n_twins=50, twin_windows=8)
 QUICK = AttentionCycles(n_permutations=99, n_twins=2, twin_windows=1)
 SAME, WAVE, SINK = (1, 3), (0, 5), (0, 2)
 PER_HEAD = ("same_phase_share", "same_phase_share_null", "same_phase_lift", "p_value", "q_value", "effective_tokens")
@@ -135,7 +135,7 @@ def breadth(curve, spread=0.5, n_records=12, seed=0):
 )
 def test_broadening_is_judged_against_twins(curve, twin_curve, answer):
     """A curve that twins have too comes from the weights' scale, not from learning."""
-    twins = {"model": breadth(curve)} | {f"shuffled {n}": breadth(twin_curve, seed=n + 1) for n in range(19)}
+    twins = {"model": breadth(curve)} | {f"shuffled {n}": breadth(twin_curve, seed=n + 1) for n in range(49)}
     summary = summary_of(breadth(curve).sums, beside(twins), AttentionCycles(n_lags=3, n_permutations=99))
     assert broadens(summary) == answer
     assert f"broadens with depth: {answer}" in broadening(summary)

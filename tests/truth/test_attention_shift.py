@@ -28,7 +28,7 @@ P_HEAD = (1, 3)
 P_SHARE = ((TOKEN % 80 >= 8) & (TOKEN % 80 <= 16)).mean()  # of regular ECG windows' last rows, evenly spread
 FLAG = 100  # the token value that marks a beat
 STRENGTH = 2.0  # flagged keys get exp(STRENGTH) times the attention of the others
-QUICK = AttentionShift(n_permutations=999, n_twins=20, twin_windows=16, n_shuffles=20, n_rotations=20)
+QUICK = AttentionShift(n_permutations=999, n_twins=50, twin_windows=16, n_shuffles=20, n_rotations=20)
 
 
 def stored(state, tmp_path):
@@ -176,7 +176,7 @@ def test_the_same_head_on_shuffled_beats_is_no_finding(of_irregular):
 
 def test_what_a_twin_also_shows_does_not_survive(of_irregular):
     analysis, _, measured = of_irregular
-    twins = {f"as good {index}": measured.tally for index in range(20)}
+    twins = {f"as good {index}": measured.tally for index in range(50)}
     summary = analysis.summarize(measured.tally, twins)
     assert summary["effect_q_value"].sel(feature="irregular", layer=0, head=0).item() < 0.05
     assert not is_yes(summary, "effect").any()

@@ -8,6 +8,7 @@ import xarray as xr
 
 from heartlens.analysis import Beside
 from heartlens.inference.intervals import mean_interval, ratio_interval
+from heartlens.inference.nulls import STRICT
 from heartlens.inference.verdict import Among, Claim, decide, reach
 from heartlens.measures import cycles
 from heartlens.measures.resample import ByRotation, q_values, rotation_p_values
@@ -29,6 +30,7 @@ SLOPE = Claim(
     unit="tokens a layer",
     smallest=1.0,
     family="one curve",
+    twin_alpha=STRICT,
 )
 EVERY_STEP = Claim(
     "every_step",
@@ -36,6 +38,7 @@ EVERY_STEP = Claim(
     unit="tokens",
     smallest=0.0,
     family="one curve",
+    twin_alpha=STRICT,
 )
 
 

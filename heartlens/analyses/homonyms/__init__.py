@@ -20,6 +20,7 @@ from heartlens.analyses.homonyms.means import growth, means, per_record, shuffle
 from heartlens.analyses.homonyms.sample import pictured, probed, sample_of
 from heartlens.analysis import Beside, Twinned, beside
 from heartlens.findings import Findings
+from heartlens.inference.nulls import STRICT
 from heartlens.inference.verdict import Among, Claim, decide
 from heartlens.measures import homonyms as measures
 from heartlens.measures.resample import q_values
@@ -43,6 +44,7 @@ GROWS = Claim(
     unit="cosine",
     smallest=0.02,
     family="one label",
+    twin_alpha=STRICT,
 )
 TWIN_SHUFFLES = 5  # enough for the mean under shuffled labels
 POSITION = "position alone"  # a level of the tally: the position embedding without tokens

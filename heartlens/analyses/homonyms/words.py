@@ -121,7 +121,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "q: Benjamini-Hochberg over the levels of a label.",
         f"Twins: {summary.sizes.get('twin', 0)} models with the same weights in random order, compared with the model on the same "
         f"{options.get('twin_windows')} windows by the interval's lower end, of a twin the largest of any level. Yes: the interval lies "
-        "above 0, q < 0.05 and p among twins at most 0.05.",
+        "above 0, q < 0.05 and p among twins at most 0.05; growth, which no shuffle tests, 0.02.",
         "Silhouette: distance 1 - cosine, among pairs. Purity: how often a token's most similar partner has its label.",
         f"Probe: linear discriminant with equal priors on {options.get('n_sampled')} sampled tokens, trained on other records (5 folds), "
         "balanced accuracy by record; shuffled: labels among sampled tokens of one value, so what the value alone tells.",
