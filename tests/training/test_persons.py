@@ -69,5 +69,5 @@ def test_labels_of_a_copy_are_those_of_the_record_that_stays(corpus, tmp_path):
     table.write_text("\n".join([*lines[1:], "z_copy,N"]))
     assert read_record_labels(table, corpus.records, ("N", "A"), copies=corpus.copies).of[corpus.records[0]] == 0
     table.write_text("\n".join([*lines, "z_copy,A"]))
-    with pytest.raises(Refusal, match="z_copy is labelled A and .*/p00_0 N, and both are the same recording"):
+    with pytest.raises(Refusal, match=r"z_copy is labelled A and .*/p00_0 N, and both are the same recording"):
         read_record_labels(table, corpus.records, ("N", "A"), copies=corpus.copies)
