@@ -52,9 +52,9 @@ def test_partial_leaves_out_what_does_not_match(table):
         ("B1,N\nB2,A\n", "2 labels match no record"),
         ("A1,N\nA2,N\nA3,N\nA4,N\n", r"no record is labelled A \(only N\); at least two classes"),
         ("A1,N\nA2,A\nA1,A\n", "line 3: A1 is labelled A here and N before"),
-        ("record,time_s\nA1,0.5\n", "has the columns record, time_s; this task needs record,label"),
+        ("record,time_s\nA1,0.5\n", "has the columns record, time_s; needed are record,label"),
         ("A1,N\nA2\n", "line 2: 'A2'; a line is record,label"),
-        ("", "holds no labels"),
+        ("", "holds no lines"),
     ],
 )
 def test_refusals(table, text, message):
