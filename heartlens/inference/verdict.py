@@ -5,7 +5,8 @@ A claim is of one effect: that it lies beyond a null value. It is answered
 - *not tested* where fewer than LEAST_UNITS units (persons; recordings where persons are not known) have a say, or one of the demands below
   was not measured (twins, where the claim is judged against them);
 - *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: q < ALPHA in its
-  family, a p-value of at most ALPHA among twins, and an interval beyond the null value of the effect less each of its controls;
+  family, a p-value of at most ALPHA among twins, an interval beyond the null value of the effect less each of its controls, and a yes to
+  the claim that it presupposes;
 - *no* where the interval lies within the smallest effect of interest;
 - *not shown* else.
 
@@ -62,12 +63,14 @@ def decide(
     q_value: xr.DataArray | None = None,
     twins: Among | None = None,
     controls: Sequence[tuple[xr.DataArray, xr.DataArray]] = (),
+    given: xr.DataArray | str = YES,
 ) -> xr.Dataset:
     """The answers to a claim, one for each effect, with what decided them: variables that begin with the claim's name.
 
     `_verdict` is an answer of ANSWERS, `_twin_p` the p-value among twins and `_limit` what the value on the twins' windows must exceed.
-    `controls` are the intervals of the effect less each of its controls. The verdict's attributes are the claim, its rule and, where twins
-    decide, `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
+    `controls` are the intervals of the effect less each of its controls. `given` is the answer to the claim that this one presupposes (a
+    part of a difference is asked for only where the difference is shown): unless it is yes, the answer is not shown, or not tested. The
+    verdict's attributes are the claim, its rule and, where twins decide, `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
     """
     name = claim.name
     beyond = _beyond(claim, low, high)
@@ -79,6 +82,10 @@ def decide(
     enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
     if q_value is not None:
         enough = enough & q_value.notnull()
+    for control_low, control_high in controls:
+        enough = enough & control_low.notnull() & control_high.notnull()
+    is_given = xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) == YES)
+    enough = enough & (xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) != NOT_TESTED))
     decided = {}
     attrs: dict[str, Any] = {
         "claim": claim.text,
@@ -87,7 +94,7 @@ def decide(
         "null": claim.null,
         "smallest": claim.smallest,
     }
-    passed = shown
+    passed = shown = shown & is_given
     if twins is not None:
         largest = np.asarray(twins.largest.values, float)
         p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
@@ -100,7 +107,7 @@ def decide(
         candidate_values = twins.values.where(candidates, -np.inf).values
         attrs["n_yes_redrawn"] = list(count_range(lambda limit: int((candidate_values > limit).sum()), largest))
         attrs["n_twins"] = len(largest)
-    within = _within(claim, low, high)
+    within = _within(claim, low, high) & is_given
     verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))
     verdict = xr.apply_ufunc(np.where, enough, verdict, NOT_TESTED).transpose(*effect.dims, ...)
     return xr.Dataset({f"{name}_verdict": verdict.assign_attrs(attrs), **decided})
