@@ -94,8 +94,8 @@ def _direct(means: xr.Dataset, other: Beside, seed: int, n_permutations: int) ->
     n_units = np.isfinite(_flat(on_twin_windows).sum(axis=-1)).sum(axis=0)
     for name in DIRECT:
         p_values = summary[f"{name}_p_value"]
-        q_value = np.array([q_values(of_output) for of_output in p_values.values]).reshape(p_values.shape)
-        summary[f"{name}_q_value"] = p_values.copy(data=q_value)
+        families = p_values.values.reshape(len(p_values), -1)  # of each output one
+        summary[f"{name}_q_value"] = p_values.copy(data=np.reshape([q_values(family) for family in families], p_values.shape))
         answers = []
         for place, output in enumerate(map(str, summary["output"].values)):
             at = summary.sel(output=output)
