@@ -83,7 +83,9 @@ def test_parts_carry_only_a_change_that_is_itself_shown():
         assert summary["activation_patching_verdict"].sel(layer=HEAD[0], head=HEAD[1]) == carries
         assert is_yes(summary, "activation_patching").sum() == (carries == "yes")
         assert (summary["activation_patching_mlp_verdict"] == ("no" if carries == "yes" else "not shown")).all()
-        assert (f"1 of {summary['direct'][0].size} heads carry part of it, most L2H4 +0.80" in " ".join(analysis.findings(summary).verdict)) == (carries == "yes")
+        assert (
+            f"1 of {summary['direct'][0].size} heads carry part of it, most L2H4 +0.80" in " ".join(analysis.findings(summary).verdict)
+        ) == (carries == "yes")
 
 
 def test_an_output_is_a_family_of_its_own():
