@@ -2,8 +2,9 @@
 
 A ratio of sums (a lift) gets a t interval of its logarithm with the leverage-corrected standard error HC3 (MacKinnon & White 1985): the
 influence of a unit, `(top - ratio * bottom) / (ratio * sum(bottom))`, is divided by 1 less its share of `sum(bottom)`. Degrees of freedom:
-units that have a say (bottom > 0), less 1. A mean gets the t interval (Student 1908). The ratio of two means of either sign gets Fieller's
-interval (Fieller 1954). `docs/calibration.md` has the measured coverage.
+units that have a say (bottom > 0), less 1. A change, whose top may have either sign, gets the same interval without the logarithm. A mean
+gets the t interval (Student 1908). The ratio of two means of either sign gets Fieller's interval (Fieller 1954). `docs/calibration.md` has
+the measured coverage.
 """
 
 import numpy as np
@@ -32,6 +33,25 @@ def ratio_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[S
     return np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
 
 
+def change_error(top: ByUnit, bottom: ByUnit) -> Statistic:
+    """The standard error (HC3) of `sum(top) / sum(bottom)` over units, the top of either sign; NaN with fewer than two units."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    whole = bottom.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        influence = (top - top.sum(axis=0) / whole * bottom) / whole / (1 - bottom / whole)
+    squares = np.where(bottom > 0, influence**2, 0.0).sum(axis=0)
+    return np.where(_carriers(bottom) >= 2, np.sqrt(squares), np.nan)
+
+
+def change_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
+    """The interval (low, high) of `sum(top) / sum(bottom)` over units, the top of either sign; NaN with fewer than two units."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = top.sum(axis=0) / bottom.sum(axis=0)
+    reach = _quantile(_carriers(bottom), level) * change_error(top, bottom)
+    return ratio - reach, ratio + reach
+
+
 def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
     """The interval (low, high) of the mean over the units whose value is a number; NaN with fewer than two of them."""
     is_given = np.isfinite(values)
@@ -57,7 +77,7 @@ def fieller_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple
         return unknown, unknown
     mean_top, mean_bottom = top.mean(axis=0), bottom.mean(axis=0)
     off_top, off_bottom = top - mean_top, bottom - mean_bottom
-    per_product = _quantile(np.asarray(n_units - 1), level) ** 2 / (n_units * (n_units - 1))
+    per_product = _quantile(np.asarray(n_units), level) ** 2 / (n_units * (n_units - 1))
     a = mean_bottom**2 - per_product * (off_bottom**2).sum(axis=0)
     b = mean_top * mean_bottom - per_product * (off_top * off_bottom).sum(axis=0)
     c = mean_top**2 - per_product * (off_top**2).sum(axis=0)

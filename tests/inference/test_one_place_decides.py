@@ -12,25 +12,8 @@ DECIDES = ("q_value", "p_value", "_low", "_high", "null_high", "limit")
 BARE = ("low", "high", "p", "q")
 SEARCHED = ("analyses", "paper")
 NOT_YET = {  # they decide themselves still; a module goes when inference/verdict.py decides for it
-    "analyses/ablation/figure.py",
-    "analyses/ablation/summary.py",
-    "analyses/ablation/words.py",
-    "analyses/attention_cycles/summary.py",
-    "analyses/attention_cycles/words.py",
-    "analyses/attention_shift/summary.py",
-    "analyses/attribution/figure.py",
-    "analyses/attribution/summary.py",
-    "analyses/circuit/words.py",
-    "analyses/continuation/figure.py",
-    "analyses/continuation/summary.py",
-    "analyses/continuation/words.py",
-    "analyses/homonyms/__init__.py",
-    "analyses/homonyms/words.py",
-    "analyses/patching/methods.py",
-    "analyses/patching/summary.py",
     "analyses/reliance/summary.py",
     "analyses/reliance/words.py",
-    "paper/claims.py",
 }
 COUNTS_ONLY = {  # module -> why its comparison makes no yes
     "analyses/head_scan/words.py": "counts how many the phase null alone would name, to show why twins are needed",
