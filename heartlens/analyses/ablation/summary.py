@@ -238,8 +238,8 @@ def _of_waves(sums: xr.Dataset, by_reference: xr.Dataset, summary: xr.Dataset, r
     named = dict(zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(tops, bottoms), strict=True))
     drawn = np.stack([_mean(costs_apart(changed(batch))) for batch in _batches(by_reference["ablated"])])
     named["inside_excess"] = _mean(apart)
-    low, high = over_draws(named["inside_excess"], *mean_interval(apart), drawn)
-    named |= {"inside_excess_low": low, "inside_excess_high": high}
+    ends = over_draws(named["inside_excess"], *mean_interval(apart), drawn)
+    named |= dict(zip(("inside_excess_low", "inside_excess_high"), ends, strict=True))
     found = {name: (("wave", *axes), _reshaped(values, shape)) for name, values in named.items()}
     found |= {"inside_p_value": (("wave", *axes), p_value), "inside_q_value": (("wave", *axes), _family_wise(p_value))}
     summary = summary.assign(found).assign_coords(wave=waves)
