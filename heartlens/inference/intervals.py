@@ -2,8 +2,9 @@
 
 A ratio of sums (a lift) gets a t interval of its logarithm with the leverage-corrected standard error HC3 (MacKinnon & White 1985): the
 influence of a unit, `(top - ratio * bottom) / (ratio * sum(bottom))`, is divided by 1 less its share of `sum(bottom)`. Degrees of freedom:
-units that have a say (bottom > 0), less 1. A mean gets the wider of Student's t interval and Hall's (1992), which allows for skewness. The
-ratio of two means of either sign gets Fieller's interval (1954). `docs/calibration.md` has the measured coverage.
+units that have a say (bottom > 0), less 1. A change, whose top may have either sign, gets the same interval without the logarithm. A mean
+gets the wider of Student's t interval and Hall's (1992), which allows for skewness. The ratio of two means of either sign gets Fieller's
+interval (1954). `docs/calibration.md` has the measured coverage.
 """
 
 from typing import Any
@@ -32,6 +33,25 @@ def ratio_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[S
     is_nothing, is_known = (whole > 0) & (top.sum(axis=0) == 0), _carriers(bottom) >= 2
     low, high = np.where(is_nothing, 0.0, low), np.where(is_nothing, np.inf, high)
     return np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
+
+
+def change_error(top: ByUnit, bottom: ByUnit) -> Statistic:
+    """The standard error (HC3) of `sum(top) / sum(bottom)` over units, the top of either sign; NaN with fewer than two units."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    whole = bottom.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        influence = (top - top.sum(axis=0) / whole * bottom) / whole / (1 - bottom / whole)
+    squares = np.where(bottom > 0, influence**2, 0.0).sum(axis=0)
+    return np.where(_carriers(bottom) >= 2, np.sqrt(squares), np.nan)
+
+
+def change_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
+    """The interval (low, high) of `sum(top) / sum(bottom)` over units, the top of either sign; NaN with fewer than two units."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = top.sum(axis=0) / bottom.sum(axis=0)
+    reach = _quantile(_carriers(bottom), level) * change_error(top, bottom)
+    return ratio - reach, ratio + reach
 
 
 def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:

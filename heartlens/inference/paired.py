@@ -43,17 +43,14 @@ Merit = Callable[[Weights], DrawnValues]
 
 @dataclass(frozen=True)
 class Change:
-    """A figure without and with the change, their difference and its interval (NaN without two records in each stratum) and p-value.
-
-    `drawn` are the differences in the resamples, the same resamples for all changes of one `Draws`.
-    """
+    """A figure without and with the change; of the difference standard error and interval (NaN without two records in each stratum), p."""
 
     before: float
     after: float
+    error: float
     low: float
     high: float
     p_value: float
-    drawn: Float[np.ndarray, " resample"]
 
     @property
     def effect(self) -> float:
@@ -123,8 +120,7 @@ def change(merit: Merit, drawn: Draws, step: float = 0.0) -> Change:
     reached = int((np.abs(moved) >= abs(after - before) - TIE * max(abs(before), abs(after))).sum())
     is_tested = drawn.n_records > 1 and np.isfinite(after - before)
     p_value = (1 + reached) / (1 + len(moved)) if is_tested else np.nan
-    resampled = _difference(merit, drawn.weights)
-    return Change(before, after, *_interval(merit, drawn, step), p_value, resampled)
+    return Change(before, after, *_interval(merit, drawn, step), p_value)
 
 
 def settled(after: ByRecord, before: ByRecord) -> ByRecord:
@@ -181,13 +177,6 @@ def _skewed_t_p_values(changed: ByRecord) -> Ratio:
     return np.where(n >= 3, p_value, np.nan)
 
 
-def nearest(norm: Float[np.ndarray, " head"], n_matched: int) -> Int[np.ndarray, "head control"]:
-    """For each head the `n_matched` others of the nearest norms, its controls; all others where there are fewer."""
-    apart = np.abs(norm[:, None] - norm)
-    np.fill_diagonal(apart, np.inf)
-    return np.argsort(apart, axis=1, kind="stable")[:, : min(n_matched, len(norm) - 1)]
-
-
 def ratio_of_effects(top: Ratios, bottom: Ratios) -> tuple[Ratio, Ratio, Ratio]:
     """One ratio of sums over records over another, and its 95 % interval: (ratio, low, high).
 
@@ -221,20 +210,24 @@ def ratio_of_effects(top: Ratios, bottom: Ratios) -> tuple[Ratio, Ratio, Ratio]:
     return value.reshape(shape), np.where(known, low, np.nan).reshape(shape), np.where(known, high, np.nan).reshape(shape)
 
 
-def _interval(merit: Merit, drawn: Draws, step: float) -> tuple[float, float]:
-    """The difference +- (Student's t times the jackknife's standard error of several samples + `step`); Davison & Hinkley 1997, 2.7."""
+def _interval(merit: Merit, drawn: Draws, step: float) -> tuple[float, float, float]:
+    """The jackknife's standard error of several samples (Davison & Hinkley 1997, 2.7), and the interval of the difference.
+
+    That is the difference +- (Student's t times the error + `step`).
+    """
     from scipy.stats import t as student
 
     observed = float(_difference(merit, np.ones((1, drawn.n_records)))[0])
     if min(map(len, drawn.strata), default=0) < 2 or not np.isfinite(observed):
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan
     without = _difference(merit, 1 - np.eye(drawn.n_records))
     variances = np.array([(len(one) - 1) * np.nanvar(without[one]) for one in drawn.strata])
     if not np.isfinite(variances).all():
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan
     freedom = over(variances.sum() ** 2, (variances**2 / [len(one) - 1 for one in drawn.strata]).sum())
-    margin = student.ppf(0.975, freedom) * np.sqrt(variances.sum()) if variances.any() else 0.0
-    return observed - float(margin) - step, observed + float(margin) + step
+    error = float(np.sqrt(variances.sum()))
+    margin = float(student.ppf(0.975, freedom)) * error + step if error else step
+    return error, observed - margin, observed + margin
 
 
 def _difference(merit: Merit, weights: Float[np.ndarray, "draw record"]) -> DrawnValues:

@@ -5,7 +5,8 @@ A claim is of one effect: that it lies beyond a null value. It is answered
 - *not tested* where fewer than LEAST_UNITS units (persons; recordings where persons are not known) have a say, or one of the demands below
   was not measured (a control, or enough twins, where the claim is judged against them);
 - *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: q < ALPHA in its
-  family, a p-value of at most `twin_alpha` among twins, and an interval beyond the null value of the effect less each of its controls;
+  family, a p-value of at most `twin_alpha` among twins, an interval beyond the null value of the effect less each of its controls, and a
+  yes to the claim that it presupposes;
 - *no* where the interval lies within the smallest effect of interest;
 - *not shown* else.
 
@@ -68,12 +69,15 @@ def decide(
     q_value: xr.DataArray | None = None,
     twins: Among | None = None,
     controls: Sequence[tuple[xr.DataArray, xr.DataArray]] = (),
+    given: xr.DataArray | str = YES,
 ) -> xr.Dataset:
     """The answers to a claim, one for each effect, with what decided them: variables that begin with the claim's name.
 
     `_verdict` is an answer of ANSWERS, `_twin_p` the p-value among twins and `_limit` what the value on the twins' windows must exceed.
-    `controls` are the intervals of the effect less each of its controls. The verdict's attributes are the claim, the name of its `effect`
-    where it has one, the fingerprint of its `rule` and, where twins decide, `n_yes_redrawn`: the number of yes over redrawn twins.
+    `controls` are the intervals of the effect less each of its controls. `given` is the answer to the claim that this one presupposes (a
+    part of a difference is asked for only where the difference is shown): unless it is yes, the answer is not shown, or not tested. The
+    verdict's attributes are the claim, the name of its `effect` where it has one, the fingerprint of its `rule` and, where twins decide,
+    `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
     """
     name = claim.name
     beyond = _beyond(claim, low, high)
@@ -83,10 +87,12 @@ def decide(
     if q_value is not None:
         shown = shown & (q_value < ALPHA)
     enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
-    for control_low, _ in controls:
-        enough = enough & control_low.notnull()
     if q_value is not None:
         enough = enough & q_value.notnull()
+    for control_low, control_high in controls:
+        enough = enough & control_low.notnull() & control_high.notnull()
+    is_given = xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) == YES)
+    enough = enough & (xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) != NOT_TESTED))
     decided = {}
     attrs: dict[str, Any] = {
         "claim": claim.text,
@@ -95,9 +101,9 @@ def decide(
         "null": claim.null,
         "smallest": claim.smallest,
         "effect": str(effect.name or ""),
-        "rule": fingerprint(claim, q_value is not None, twins is not None, len(controls)),
+        "rule": fingerprint(claim, q_value is not None, twins is not None, len(controls), isinstance(given, xr.DataArray)),
     }
-    passed = shown
+    passed = shown = shown & is_given
     if twins is not None:
         largest = np.asarray(twins.largest.values, float)
         p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
@@ -111,16 +117,30 @@ def decide(
         candidate_values = twins.values.where(candidates, -np.inf).values
         attrs["n_yes_redrawn"] = list(count_range(lambda limit: int((candidate_values > limit).sum()), largest, claim.twin_alpha))
         attrs["n_twins"] = len(largest)
-    within = _within(claim, low, high)
+    within = _within(claim, low, high) & is_given
     verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))
     verdict = xr.apply_ufunc(np.where, enough, verdict, NOT_TESTED).transpose(*effect.dims, ...)
     return xr.Dataset({f"{name}_verdict": verdict.assign_attrs(attrs), **decided})
 
 
-def fingerprint(claim: Claim, has_q_value: bool = False, has_twins: bool = False, n_controls: int = 0) -> str:
+def fingerprint(claim: Claim, has_q_value: bool = False, has_twins: bool = False, n_controls: int = 0, presupposes: bool = False) -> str:
     """16 hex digits of the rule that answers a claim: the claim, its demands, and what is the same for all claims."""
-    rule = [RULE, LEAST_UNITS, ALPHA, asdict(claim), has_q_value, has_twins, n_controls]
+    rule = [RULE, LEAST_UNITS, ALPHA, asdict(claim), has_q_value, has_twins, n_controls, *["given"] * presupposes]
     return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def concatenated(answers: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
+    """The answers to one claim asked of several things (readouts, waves), along the axis `dim`.
+
+    A verdict keeps the attributes in which all agree; where rules differ (in the smallest effect of interest, say), `rule` is the
+    fingerprint of them all.
+    """
+    together = xr.concat(answers, dim=dim, combine_attrs="drop_conflicts")
+    for name, values in together.data_vars.items():
+        rules = sorted({str(each[name].attrs["rule"]) for each in answers if "rule" in each[name].attrs})
+        if len(rules) > 1:
+            values.attrs["rule"] = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
+    return together
 
 
 @dataclass(frozen=True)

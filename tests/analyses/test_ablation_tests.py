@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from heartlens.analyses.ablation.summary import _matched
-from heartlens.analyses.ablation.tests import Records, effects_of, intact_of
+from heartlens.analyses.ablation.tests import Records, intact_of
 from heartlens.analyses.ablation.tests import tested as outcome  # pytest would take the name for a test
 
-RNG = np.random.default_rng(0)
 NAMES = ("af_logit", "af_probability")
 
 
@@ -18,18 +16,6 @@ def records(intact, bottom=None, positive=None, names=NAMES):
     return Records(names, intact, bottom, None if positive is None else np.array(positive), 0.5, 0, 99)
 
 
-def test_an_excess_is_the_effect_less_the_mean_of_its_controls():
-    """Changes by record are 5, 1 and 3 with noise of their own: 5 - (1 + 3) / 2, give or take 1.96 standard errors of that difference."""
-    changed = np.array([5.0, 1.0, 3.0]) + RNG.normal(0, 1, (60, 3))
-    apart = changed[:, 0] - changed[:, 1:].mean(axis=1)
-    found = outcome(np.repeat(changed[..., None], 2, axis=-1), records(np.zeros((60, 2)))).excess(np.array([[1, 2], [0, 2], [0, 1]]))
-    error = 1.96 * apart.std() / np.sqrt(60)
-    assert found["control_effect"][0] == pytest.approx(changed[:, 1:].mean())
-    assert found["excess"][0] == pytest.approx(apart.mean())
-    assert found["excess_low"][0] == pytest.approx(apart.mean() - error, abs=0.2 * error)
-    assert found["excess_high"][0] == pytest.approx(apart.mean() + error, abs=0.2 * error)
-
-
 def detected(n_lost, n=50):
     """`n` records with AF and as many without, all told right; one variant calls the first `n_lost` of those with AF negative, one none."""
     intact = np.stack([np.zeros(2 * n), np.repeat([0.9, 0.1], n)], axis=1)
@@ -38,16 +24,15 @@ def detected(n_lost, n=50):
     return ablated, records(intact, positive=np.repeat([1, 0], n))
 
 
-def test_an_excess_of_a_merit_has_the_interval_of_a_proportion():
-    """20 of 50 are lost: 0.4, give or take 1.96 sqrt(0.4 0.6 / 50). What a control loses too is no excess."""
+def test_a_change_of_a_merit_has_the_interval_and_the_error_of_a_proportion():
+    """20 of 50 are lost: 0.4, give or take 1.96 sqrt(0.4 0.6 / 50)."""
     ablated, told = detected(20)
     place = told.readouts.index("af_sensitivity")
-    found = outcome(ablated, told).excess(np.array([[1], [0]]))
-    assert found["excess"][0, place] == pytest.approx(-0.4)
-    assert found["excess_low"][0, place] == pytest.approx(-0.4 - 0.136, abs=0.02)
-    assert found["excess_high"][0, place] == pytest.approx(-0.4 + 0.136, abs=0.02)
-    same = outcome(ablated[:, [0, 0]], told).excess(np.array([[1], [0]]))
-    assert [same[f"excess{end}"][0, place] for end in ("", "_low", "_high")] == [0, 0, 0]
+    found = {name: values[0, place] for name, values in outcome(ablated, told).items()}
+    assert found["effect"] == pytest.approx(-0.4)
+    assert found["error"] == pytest.approx(np.sqrt(0.4 * 0.6 / 50), rel=0.1)
+    assert found["low"] == pytest.approx(-0.4 - 0.136, abs=0.02)
+    assert found["high"] == pytest.approx(-0.4 + 0.136, abs=0.02)
 
 
 def test_a_merit_is_of_mean_probabilities_of_labelled_records_from_the_threshold_on():
@@ -64,30 +49,23 @@ def test_one_record_of_a_class_has_no_interval():
     one = Records(told.names, told.intact, told.bottom, np.array([1, -1, -1, 0, 0, 0]), 0.5, 0, 99)
     place = one.readouts.index("af_sensitivity")
     found = outcome(ablated, one)
-    assert found.found["effect"][0, place] == -1
-    assert np.isnan(found.found["low"][0, place])
-    assert np.isnan(found.excess(np.array([[1], [0]]))["excess_low"][0, place])
+    assert found["effect"][0, place] == -1
+    assert np.isnan(found["low"][0, place])
+    assert np.isnan(found["error"][0, place])
+    assert one.n_with[place] == 1
 
 
 def test_what_has_no_interval_has_no_p():
     """A wave that one record alone has."""
     bottom = np.ones((6, 2))
     bottom[1:, 1] = 0
-    found = outcome(np.repeat(bottom[:, None], 2, axis=1), records(np.zeros((6, 2)), bottom)).found
+    found = outcome(np.repeat(bottom[:, None], 2, axis=1), records(np.zeros((6, 2)), bottom))
     assert np.isfinite(found["p_value"][:, 0]).all()
     assert np.isnan(found["p_value"][:, 1]).all()
 
 
-def test_effects_untested_are_those_tested():
+def test_beats_missed_and_invented_lower_f1():
     """Of beats 4 of 20 are missed and 2 invented: F1 falls from 1 to 32 / (32 + 6)."""
     told = records(np.zeros((2, 2)), np.full((2, 2), 10.0), names=("beat_misses", "beat_extras"))
     ablated = np.array([[[3.0, 1.0]], [[1.0, 1.0]]])
-    expected = [[4 / 20, 2 / 20, 32 / 38 - 1]]
-    np.testing.assert_allclose(effects_of(ablated, told), expected)
-    np.testing.assert_allclose(outcome(ablated, told).found["effect"], expected)
-
-
-def test_heads_are_matched_with_others_of_the_nearest_norm_in_the_same_way_of_ablating():
-    found = _matched(np.array([1.0, 5.0, 1.2, 5.5, 9.0]), 2, 2)
-    assert found[:5].tolist() == [[2, 1], [3, 2], [0, 1], [1, 4], [3, 1]]
-    assert found[5:].tolist() == (found[:5] + 5).tolist()
+    np.testing.assert_allclose(outcome(ablated, told)["effect"], [[4 / 20, 2 / 20, 32 / 38 - 1]])

@@ -108,7 +108,7 @@ class Yes(Standard):
         effect = (share.sum("record") / even.sum("record")).rename("lift")
         ends = (effect.copy(data=low), effect.copy(data=high))
         claim = Claim("differs", "the head differs", "lift", 0.1, "each head alone", null=1.0, either=True)
-        return decide(claim, effect, *ends, share.sizes["record"]).assign(lift=effect)
+        return decide(claim, effect, *ends, n_units=share.sizes["record"]).assign(lift=effect)
 
 
 @dataclass(frozen=True)

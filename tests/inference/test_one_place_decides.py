@@ -12,14 +12,6 @@ DECIDES = ("q_value", "p_value", "_low", "_high", "null_high", "limit")
 BARE = ("low", "high", "p", "q")
 SEARCHED = ("analyses", "paper")
 NOT_YET = {  # they decide themselves still; a module goes when inference/verdict.py decides for it
-    "analyses/ablation/figure.py",
-    "analyses/ablation/summary.py",
-    "analyses/ablation/words.py",
-    "analyses/attribution/figure.py",
-    "analyses/attribution/summary.py",
-    "analyses/continuation/figure.py",
-    "analyses/continuation/summary.py",
-    "analyses/continuation/words.py",
     "analyses/reliance/summary.py",
     "analyses/reliance/words.py",
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heartlens.inference.verdict import Among, Claim, decide, is_yes, reach
+from heartlens.inference.verdict import ANSWERS, Among, Claim, concatenated, decide, fingerprint, is_yes, reach
 
 LIFT = Claim("lifts", "the head lifts", unit="lift", smallest=0.25, family="all heads", null=1.0)
 MOVES = Claim("moves", "the head moves", unit="logits", smallest=0.5, family="all heads", either=True)
@@ -71,3 +71,26 @@ def test_a_verdict_says_what_it_rests_on_and_how_near_the_border_it_is():
 @pytest.mark.parametrize(("low", "high", "expected"), [(1.0, 2.0, 1.0), (-2.0, -1.0, 1.0), (-1.0, 2.0, -1.0)])
 def test_the_reach_of_an_effect_of_either_sign_is_its_nearer_ends(low, high, expected):
     assert reach(MOVES, low, high) == expected
+
+
+def test_a_claim_that_presupposes_another_has_a_rule_of_its_own_and_the_others_keep_theirs():
+    claim = Claim("carries", "it carries", "logit", 0.1, "all heads")
+    effect, low, high = (xr.DataArray(value) for value in (2.0, 1.0, 3.0))
+    plain, given = (decide(claim, effect, low, high, n_units=9, **more) for more in ({}, {"given": xr.DataArray("yes")}))
+    rules = [each["carries_verdict"].attrs["rule"] for each in (plain, given)]
+    assert rules == [fingerprint(claim), fingerprint(claim, presupposes=True)]
+    assert rules[0] != rules[1]
+    answers = [str(decide(claim, effect, low, high, n_units=9, given=xr.DataArray(x))["carries_verdict"].values) for x in ANSWERS]
+    assert dict(zip(ANSWERS, answers, strict=True)) == dict.fromkeys(ANSWERS, "not shown") | {"yes": "yes", "not tested": "not tested"}
+
+
+def test_answers_about_several_things_keep_what_they_agree_in_and_a_rule_of_all():
+    effect, low, high = (xr.DataArray(value, name="effect") for value in (2.0, 1.0, 3.0))
+    claims = [Claim("changes", "it changes", unit, smallest, "all heads") for unit, smallest in (("logit", 0.25), ("AUC", 0.02))]
+    logit, auc = (decide(claim, effect, low, high, n_units=9) for claim in claims)
+    both, same, turned = (concatenated(each, "readout")["changes_verdict"] for each in ((logit, auc), (logit, logit), (auc, logit, auc)))
+    assert both.values.tolist() == ["yes", "yes"]
+    assert {name for name in logit["changes_verdict"].attrs if name not in both.attrs} == {"unit", "smallest"}
+    assert (both.attrs["effect"], both.attrs["family"]) == ("effect", "all heads")
+    assert same.attrs == logit["changes_verdict"].attrs
+    assert both.attrs["rule"] == turned.attrs["rule"] not in (logit["changes_verdict"].attrs["rule"], auc["changes_verdict"].attrs["rule"])

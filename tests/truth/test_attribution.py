@@ -9,14 +9,16 @@ from scipy import stats
 
 from heartlens.analyses.attribution import Attribution
 from heartlens.analyses.attribution.outputs import asked
-from heartlens.analysis import fold, run, silent
+from heartlens.analysis import MODEL, fold, run, silent
 from heartlens.axes import CONTEXT
+from heartlens.inference.verdict import is_yes
 from heartlens.models.origin import Origin
 from heartlens.models.planted import CopiesValue, FirstToken, Raises, planted
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
+from heartlens.tally import Tally
 
 WINDOWS = regular("ecg", 12)
 PERIODIC = regular("ecg", 6, periodic=True)
@@ -26,10 +28,11 @@ QUICK = Attribution(n_permutations=1999, n_twins=0, patch_windows=0)
 
 @pytest.fixture(scope="module")
 def found():
-    """12 records, and 20 twins to which 0 is planted."""
+    """12 records, and 20 twins to which 0 is planted, on the same windows."""
     model = planted({HEAD: Raises(AMOUNT, "QRS"), (0, 2): FirstToken()}, WINDOWS)
-    blank = fold(QUICK, subject_of(planted({HEAD: Raises(0.0, "QRS")}, WINDOWS)), WINDOWS[:1], silent)
-    return QUICK.summarize(fold(QUICK, subject_of(model), WINDOWS, silent), {f"twin {index}": blank for index in range(20)})
+    blank = fold(QUICK, subject_of(planted({HEAD: Raises(0.0, "QRS")}, WINDOWS)), WINDOWS, silent)
+    tally = fold(QUICK, subject_of(model), WINDOWS, silent)
+    return QUICK.summarize(tally, {MODEL: tally} | {f"twin {index}": blank for index in range(20)})
 
 
 def test_the_planted_head_adds_what_was_planted_and_no_other_anything(found):
@@ -45,22 +48,55 @@ def test_the_planted_head_adds_what_was_planted_and_no_other_anything(found):
     assert float(found["logit"][0]) == pytest.approx(AMOUNT, abs=1e-5)
 
 
-def test_only_the_planted_head_survives(found):
-    survives = found["direct_survives"].sel(output="logit")
-    assert bool(survives.sel(layer=HEAD[0], head=HEAD[1]))
-    assert int(survives.sum()) == 1
-    assert not found["direct_mlp_survives"].any()
-    said = " ".join(QUICK.findings(found).verdict)
-    assert "L2H4 +2.50" in said
+def test_only_the_planted_head_adds_to_the_output(found):
+    adds = is_yes(found, "direct").sel(output="logit")
+    assert bool(adds.sel(layer=HEAD[0], head=HEAD[1]))
+    assert int(adds.sum()) == 1
+    assert not is_yes(found, "direct_mlp").any()
+    assert (found["direct_mlp_verdict"] == "no").all()
+    assert "heads that add to it: L2H4 +2.50" in " ".join(QUICK.findings(found).verdict)
 
 
-def test_what_a_twin_also_adds_does_not_survive():
-    model = planted({HEAD: Raises(AMOUNT, "QRS")}, WINDOWS)
-    tally = fold(QUICK, subject_of(model), WINDOWS, silent)
-    summary = QUICK.summarize(tally, {"as good": tally})
-    assert float(summary["direct_q_value"].sel(layer=HEAD[0], head=HEAD[1])[0]) < 0.05
-    assert not summary["direct_survives"].any()
-    assert "no head survives" in " ".join(QUICK.findings(summary).verdict)
+def test_what_a_twin_also_adds_is_not_shown():
+    """The model itself among its 19 twins, on the same windows: one that is as good is enough."""
+    tally = fold(QUICK, subject_of(planted({HEAD: Raises(AMOUNT, "QRS")}, WINDOWS)), WINDOWS, silent)
+    blank = fold(QUICK, subject_of(planted({HEAD: Raises(0.0, "QRS")}, WINDOWS)), WINDOWS, silent)
+    for best, answer in ((tally, "not shown"), (blank, "yes")):
+        summary = QUICK.summarize(tally, {MODEL: tally, "best": best} | {f"twin {index}": blank for index in range(18)})
+        assert float(summary["direct_q_value"].sel(layer=HEAD[0], head=HEAD[1])[0]) < 0.05
+        assert summary["direct_verdict"].sel(layer=HEAD[0], head=HEAD[1])[0] == answer
+        assert ("of no head it is shown that it adds to it" in " ".join(QUICK.findings(summary).verdict)) == (answer == "not shown")
+
+
+def test_parts_carry_only_a_change_that_is_itself_shown():
+    """Sums of 12 records made up: one head does 80 % of a whole change of 1 logit, or of a tenth of a logit."""
+    analysis = replace(QUICK, patch_windows=12)
+    tally = fold(QUICK, subject_of(planted({HEAD: Raises(AMOUNT, "QRS")}, WINDOWS)), WINDOWS, silent)
+    for whole, change, carries in ((1.0, "yes", "yes"), (0.1, "no", "not shown")):
+        sums = tally.sums.copy(deep=True)
+        sums["n_pairs"][:], sums["patched_difference"][:] = 1, whole * np.linspace(0.9, 1.1, 12)
+        sums["activation_patching"][:], sums["activation_patching_mlp"][:] = 0, 0
+        sums["activation_patching"].loc[{"layer": HEAD[0], "head": HEAD[1]}] = 0.8 * sums["patched_difference"]
+        summary = analysis.summarize(Tally(sums, tally.sample), {})
+        assert summary["change_verdict"] == change
+        assert float(summary["activation_patching"].sel(layer=HEAD[0], head=HEAD[1])) == pytest.approx(0.8)
+        assert summary["activation_patching_verdict"].sel(layer=HEAD[0], head=HEAD[1]) == carries
+        assert is_yes(summary, "activation_patching").sum() == (carries == "yes")
+        assert (summary["activation_patching_mlp_verdict"] == ("no" if carries == "yes" else "not shown")).all()
+        assert (
+            f"1 of {summary['direct'][0].size} heads carry part of it, most L2H4 +0.80" in " ".join(analysis.findings(summary).verdict)
+        ) == (carries == "yes")
+
+
+def test_an_output_is_a_family_of_its_own():
+    model = model_of(random_state(scale=0.4))
+    summary = QUICK.summarize(fold(QUICK, subject_of(model), simulated("ecg", 9, 1), silent), {})
+    for output in summary["output"].values:
+        for name in ("direct", "direct_mlp"):
+            family = summary.sel(output=output)
+            expected = stats.false_discovery_control(family[f"{name}_p_value"].values.ravel())
+            assert family[f"{name}_q_value"].values.ravel() == pytest.approx(expected)
+    assert (summary["direct_verdict"] == "not tested").all()  # without twins
 
 
 def test_patching_a_copying_head_moves_the_whole_change_and_no_other_anything():

@@ -10,6 +10,7 @@ import torch
 from heartlens.analyses.continuation import Continuation
 from heartlens.analyses.continuation.sums import READOUTS, read
 from heartlens.analysis import fold, run, silent
+from heartlens.inference.verdict import is_yes
 from heartlens.models.planted import CopiesValue, Raises, planted
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
@@ -45,11 +46,15 @@ def test_the_copier_keeps_the_period_and_is_lost_with_its_head(found):
     assert at(found, "value", "period_kept") == 0
     assert at(found, "effect", "repeats") < -0.8
     assert at(found, "effect_high", "period_kept") < 0
-    assert np.argwhere(found["matters"].sel(readout="period_kept").values).tolist() == [list(COPIER)]
+    for claim in ("changes", "matters"):
+        answers = is_yes(found, claim).sel(readout="period_kept").transpose("layer", "head")
+        assert np.argwhere(answers.values).tolist() == [list(COPIER)], claim
+    assert (found["changes_verdict"].sel(readout="period_kept") == "no").sum() == 7
+    assert is_yes(found, "layer_changes").sel(readout="period_kept").values.tolist() == [False, True]
     assert found["layer_effect"].sel(readout="period_kept").values.tolist() == [0, -1]
-    assert "1 of 8 heads matter for the period beyond their controls (1 of 8 by q alone): L2H4 -1.00" in " ".join(
-        QUICK.findings(found).verdict
-    )
+    verdict = " ".join(QUICK.findings(found).verdict)
+    assert "1 of 8 heads change the period kept, 7 surely do so by less than 0.05" in verdict
+    assert "Beyond what heads of its norm show 1 of them matter: L2H4 -1.00" in verdict
 
 
 def test_every_other_part_changes_nothing(found):
@@ -79,7 +84,23 @@ def test_what_heads_of_like_norm_do_or_random_numbers_does_not_matter(measured):
     for changed in ("ablated", "again"):
         sums = measured.sums.copy(deep=True)
         sums[changed].loc[{"readout": "period_kept"}] = 0
-        assert not QUICK.summarize(Tally(sums, measured.sample), {})["matters"].sel(readout="period_kept").any(), changed
+        summary = QUICK.summarize(Tally(sums, measured.sample), {})
+        assert not is_yes(summary, "matters").sel(readout="period_kept").any(), changed
+        assert is_yes(summary, "changes").sel(readout="period_kept").any() == (changed == "ablated")
+
+
+def test_a_model_of_which_it_is_not_sure_is_told_from_one_that_does_not(measured):
+    """Half of the records are nearer their own rest: 0.5 of others' with an interval from below 0.05; seven records decide nothing."""
+    sums = measured.sums.copy(deep=True)
+    sums["others"].loc[{"readout": "period_kept", "record": sums["record"].values[:2]}] = 0
+    unsure = QUICK.summarize(Tally(sums, measured.sample), {})
+    assert unsure["beyond_others_effect"].sel(readout="period_kept") == pytest.approx(2 / 12)
+    assert unsure["keeps_verdict"] == "not shown"
+    assert QUICK.findings(unsure).verdict[0].startswith("It is not shown that the intact model keeps the rhythm")
+    few = QUICK.summarize(Tally(measured.sums.isel(record=slice(7)), measured.sample), {})
+    assert (few["keeps_verdict"] == "not tested").all()
+    assert (few["changes_verdict"] == "not tested").all()
+    assert "not tested (7 records have a say, 8 are needed)" in QUICK.findings(few).verdict[3]
 
 
 def test_readouts_are_arithmetic():
@@ -102,7 +123,8 @@ def test_readouts_are_arithmetic():
 def test_one_record_gives_point_estimates(copier):
     summary = run(replace(QUICK, n_draws=1), copier, WINDOWS[:1])
     assert np.isnan(summary["effect_low"]).all()
-    assert not summary["matters"].any()
+    for claim in ("keeps", "changes", "matters", "mlp_changes", "layer_changes"):
+        assert (summary[f"{claim}_verdict"] == "not tested").all(), claim
     assert "point estimates" in " ".join(QUICK.findings(summary).verdict)
 
 

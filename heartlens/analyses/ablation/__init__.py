@@ -1,29 +1,30 @@
 """What does a model need? Every head, MLP and layer taken away, alone and one after the other, and what that does to each readout.
 
-`effect = (sum over records of the readout ablated - intact) / (sum of what it is divided by)`: nats a token, a logit a window, missed
-beats a true beat (`models/readouts.py`); for AUC, F1 and calibration the difference of the two. `wave_ratio`: effect on the cross-entropy
-inside a wave over that outside it. A head *matters* if q < 0.05 (changes by record, `inference/paired.py`; Benjamini-Hochberg over
-heads x readouts x hows) and the 95 % intervals over records of its effect and of `excess`, the effect less the mean one of the `n_matched`
-heads that add as much to the stream (the nearest norms of z W_O), lie on the same side of 0. `null_high`, the 95 % quantile over
-weight-randomised twins of a twin's largest effect, stands beside and decides nothing: who predicts nothing may lose any number. Layers
-taken away from either end, and heads by their effect on a sample, give the curves (of the AUC, where there are labels). How: zero; mean
-over reference windows at the same place of the window; resample: another record's; mean-by-phase. All is measured with `n_references`
-batches of reference windows in turn; effects are means over them, and intervals hold what another draw of batches changes
-(`summary.over_draws`).
+`effect = (sum over units of the readout ablated - intact) / (sum of what it is divided by)`: nats a token, a logit a window, missed beats
+for each true one (`models/readouts.py`); for AUC, F1 and calibration the difference. Units are persons; recordings, where persons are not
+known. Claims are decided in `inference/verdict.py`, each among all parts, for one readout and one way of taking away. *Changes*: the
+readout changes without the part (changes by unit, `inference/paired.py`; q < 0.05; 95 % interval without 0). *Matters*: a head changes
+it beyond what heads of the same norm of z W_O show, their spread included (`inference/peers.py`). *Learnt*, in the last way of `how`: it
+stands out further than any head of `n_twins` models with the same weights in random order, on the same windows. *Inside*: a head that
+changes the loss in a wave costs more for each token there than elsewhere. Layers taken away from either end, and heads by their effect on
+a sample, give curves (of the AUC, where there are labels). How: zero; mean over reference windows at the same place of the window;
+resample: another record's; mean-by-phase. All is measured with `n_references` batches of reference windows in turn; effects are means over
+them, and intervals hold what another draw of batches changes (`summary.over_draws`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
 
 from heartlens.analyses.ablation.sums import strongest_first, sums_of
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.refusal import Refusal, unknown
-from heartlens.tally import MOST_RECORDS, Tally
+from heartlens.tally import MOST_RECORDS, Tally, of_units
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -41,26 +42,20 @@ class Ablation(Twinned):
     n_references: Annotated[int, "batches of windows that means and resamples are taken from in turn, each of other records"] = 4
     n_reference: Annotated[int, "windows of each batch, evenly over its records"] = 16
     cumulative: Annotated[bool, "take layers and heads away cumulatively too, in the last way of --how"] = True
-    n_matched: Annotated[int, "heads of the nearest output norm whose mean effect is each head's control"] = 3
     labels: Annotated[str, "a CSV of record,label: how AUC, sensitivity, specificity, F1 and calibration of records change"] = ""
     classes: Annotated[str, "the label without and the one with what the task head detects"] = "N,A"
     leave_out: Annotated[str, "labels whose records are left out of what needs labels, with commas between"] = ""
     threshold: Annotated[float, "a record is called positive from this mean probability on"] = 0.5
     n_permutations: Annotated[int, "draws of each null"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on; on few the twins' limit is wide"] = 4
+    n_twins: Annotated[int, "twins: models with the same weights in random order; with fewer than 19 nothing is shown to be learnt"] = 19
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 8
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
     references: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     ranking: tuple[tuple[int, int], ...] = ()
     parts: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
-        legal: dict[str, tuple[float, float]] = {
-            "n_reference": (1, 10_000),
-            "n_references": (1, 100),
-            "n_matched": (1, 100),
-            "threshold": (0, 1),
-        }
+        legal: dict[str, tuple[float, float]] = {"n_reference": (1, 10_000), "n_references": (1, 100), "threshold": (0, 1)}
         legal |= {"n_permutations": (99, 999_999), "n_twins": (0, 10_000), "seed": (0, 2**31)}
         check(self, legal | {"twin_windows": (2 if "resample" in self.hows else 1, 1_000_000)})  # resample takes another record's
         for how in self.hows:
@@ -78,7 +73,6 @@ class Ablation(Twinned):
 
     def prepared(self, model: Any, windows: Windows) -> "Ablation":
         """With the activations on batches of windows, and the order in which heads are taken away as found on a sample of all."""
-        from heartlens.analyses.ablation.summary import labels_of
         from heartlens.models.interventions.ablations import reference_batches, reference_of
         from heartlens.models.subject import subject_of
 
@@ -87,7 +81,7 @@ class Ablation(Twinned):
             if len(windows.records) > MOST_RECORDS:
                 raise Refusal(f"labels are of single records, of which at most {MOST_RECORDS} are kept; these are {len(windows.records)}")
             records_of = {unit: sorted(set(map(str, windows.record[windows.unit == unit]))) for unit in windows.units}
-            labels_of(list(records_of), list(records_of.values()), self)  # refuses before anything is measured
+            self._labelled(list(records_of), list(records_of.values()))  # refuses before anything is measured
         if "resample" in self.hows and len(windows.units) < 2:
             others = ",".join(how for how in self.hows if how != "resample") or "zero,mean"
             raise Refusal(f"resample takes another record's activation, and there is one record; give more, or --how {others}")
@@ -98,8 +92,8 @@ class Ablation(Twinned):
         return replace(ready, ranking=strongest_first(ready, subject, windows.spread(self.n_reference))) if self.cumulative else ready
 
     def for_twins(self) -> "Ablation":
-        """The measurement of a twin: heads alone, none cumulatively, one batch of references; labels are of records."""
-        return replace(self, cumulative=False, labels="", parts=PARTS[:1], n_references=1)
+        """The measurement of a twin: heads alone, in the last way of `how`, one batch of references; labels are of records."""
+        return replace(self, how=self.hows[-1], cumulative=False, labels="", parts=PARTS[:1], n_references=1)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every readout with nothing and with each part taken away. Unprepared: `zero` alone.
@@ -114,13 +108,27 @@ class Ablation(Twinned):
         return Tally(sums_of(self, subject, windows))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Effects, intervals, p- and q-values, controls, and what matters; see the module's first lines."""
+        """Effects, intervals, p- and q-values and what is concluded; see the module's first lines."""
         from heartlens.analyses.ablation.summary import summarized
 
-        return summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self)
+        labelled = self._labelled(list(map(str, tally.sums["record"].values)), of_units(tally.sums)) if self.labels else None
+        return summarized(
+            tally.sums,
+            beside(twins),
+            labelled,
+            self.classes.split(","),
+            threshold=self.threshold,
+            seed=self.seed,
+            n_permutations=self.n_permutations,
+        )
+
+    def _labelled(self, units: list[str], records: list[list[str]]) -> Any:
+        from heartlens.analyses.ablation.summary import labels_of
+
+        return labels_of(units, records, Path(self.labels), self.classes.split(","), self.leave_out)
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
-        """Which heads matter for which readout, how far beyond their controls, and what is left as more and more is taken away."""
+        """Which heads matter for which readout, beside what heads of their norm do, and what is left as more and more is taken away."""
         from heartlens.analyses.ablation.figure import draw
 
         return draw(summary)

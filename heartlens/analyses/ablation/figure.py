@@ -1,4 +1,4 @@
-"""The figure of an ablation: which heads matter to which readout, how far beyond their controls, and what more and more losses do."""
+"""The figure of an ablation: which heads matter to which readout, what heads of their norm let expect, and what is left."""
 
 from typing import Any, cast
 
@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import head_label
+from heartlens.inference.verdict import is_yes
 from heartlens.wording import plain
 
 N_MAPS, N_HEADS = 4, 8
@@ -22,7 +23,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _strongest(heads, summary)
         if has_curves:
             _curves(curves[0], summary)
-        figures.caption(page, summary.attrs, "framed, filled: matters, beyond heads of matched norm too")
+        figures.caption(page, summary.attrs, "framed: changes the readout; filled: beyond heads of its norm too")
     return page
 
 
@@ -39,9 +40,9 @@ def of_curves(summary: xr.Dataset) -> str:
 
 def strongest(summary: xr.Dataset, readout: str, n_heads: int) -> list[tuple[int, int]]:
     """The heads (layer, head) of largest absolute effect on a readout in any way of taking away, those that matter first."""
-    here = summary.sel(readout=readout).transpose("how", "layer", "head", ...)
-    size = np.nan_to_num(np.abs(here["effect"].values)).max(axis=0)
-    order = np.lexsort([-size.ravel(), ~here["matters"].values.any(axis=0).ravel()])[:n_heads]
+    of_readout = summary.sel(readout=readout).transpose("how", "layer", "head", ...)
+    size = np.nan_to_num(np.abs(of_readout["effect"].values)).max(axis=0)
+    order = np.lexsort([-size.ravel(), ~is_yes(of_readout, "matters").values.any(axis=0).ravel()])[:n_heads]
     return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
 
 
@@ -56,61 +57,62 @@ def shown(summary: xr.Dataset) -> list[str]:
 def _maps(part: Any, summary: xr.Dataset) -> None:
     panels = part.subplots(1, len(shown(summary)), squeeze=False)[0]
     for axes, name in zip(panels, shown(summary), strict=True):
-        here = summary.sel(readout=name).transpose("layer", "head", ...)
-        image = figures.signed_map(axes, here["effect"].values, here["matters"].values)
+        of_readout = summary.sel(readout=name).transpose("layer", "head", ...)
+        image = figures.signed_map(axes, of_readout["effect"].values, is_yes(of_readout, "changes").values)
         axes.set(title=plain(name), xlabel="head")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, pad=0.02)
     panels[0].set_ylabel(f"layer ({summary['how'].item()})")
 
 
 def _strongest(part: Any, summary: xr.Dataset) -> None:
-    """The heads of largest effect with intervals and controls, and the MLPs and layers."""
-    name, here = deciding(summary), summary.sel(readout=deciding(summary))
+    """The heads of largest effect with intervals and what heads of their norm let expect, and the MLPs and layers."""
+    name, at = deciding(summary), summary.sel(readout=deciding(summary))
     heads = strongest(summary, name, N_HEADS)
     of_heads, of_parts = part.subplots(1, 2, width_ratios=(1.6, 1))
     of_heads.axhline(0, color="0.3", linewidth=0.6)
-    for turn, how in enumerate(map(str, here["how"].values)):
-        one = here.sel(how=how)
-        columns = [[float(one[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]
-        middle, low, high, control, matters = map(np.array, columns)
-        x = np.arange(len(heads)) + (turn - (here.sizes["how"] - 1) / 2) * 0.22
+    for turn, how in enumerate(map(str, at["how"].values)):
+        of_how = at.sel(how=how)
+        of_how["matters"] = is_yes(of_how, "matters")
+        columns = [[float(of_how[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]
+        middle, low, high, expected, matters = map(np.array, columns)
+        x = np.arange(len(heads)) + (turn - (at.sizes["how"] - 1) / 2) * 0.22
         figures.marked_intervals(of_heads, x, middle, low, high, matters.astype(bool), colour=figures.PALETTE[turn], name=how)
-        of_heads.scatter(x, control, marker="_", s=30, color="black", zorder=4, label="control" if not turn else None)
+        of_heads.scatter(x, expected, marker="_", s=30, color="black", zorder=4, label="expected of its norm" if not turn else None)
     of_heads.set_xticks(range(len(heads)), [head_label(*head) for head in heads])
     of_heads.set_ylabel(f"change of {plain(name)}")
     of_heads.legend(frameon=False)
-    _parts(of_parts, here.isel(how=-1))
+    _parts(of_parts, at.isel(how=-1))
 
 
-_KEYS = ("effect", "effect_low", "effect_high", "control_effect", "matters")
+_KEYS = ("effect", "effect_low", "effect_high", "expected", "matters")
 
 
-def _parts(axes: Any, here: xr.Dataset) -> None:
+def _parts(axes: Any, at: xr.Dataset) -> None:
     axes.axhline(0, color="0.3", linewidth=0.6)
     for turn, (prefix, name) in enumerate((("mlp_", "MLP"), ("layer_", "whole layer"))):
-        middle, low, high = (here[f"{prefix}effect{key}"].values for key in ("", "_low", "_high"))
-        is_sure = (here[f"{prefix}q_value"] < 0.05).values
+        middle, low, high = (at[f"{prefix}effect{key}"].values for key in ("", "_low", "_high"))
+        changes = is_yes(at, f"{prefix}changes").values
         x = np.arange(len(middle)) + 1.0 + (turn - 0.5) * 0.25
-        figures.marked_intervals(axes, x, middle, low, high, is_sure, colour=figures.PALETTE[turn + 3], name=name)
-    axes.set(xlabel=f"layer ({here['how'].item()}; filled: q < 0.05)", xticks=np.arange(1, here.sizes["layer"] + 1))
+        figures.marked_intervals(axes, x, middle, low, high, changes, colour=figures.PALETTE[turn + 3], name=name)
+    axes.set(xlabel=f"layer ({at['how'].item()}; filled: changes it)", xticks=np.arange(1, at.sizes["layer"] + 1))
     axes.legend(frameon=False)
 
 
 def _curves(part: Any, summary: xr.Dataset) -> None:
     """What the AUC, or without labels the deciding readout, becomes as layers go from either end, and heads by their rank."""
     name = of_curves(summary)
-    here = summary.sel(readout=name)
+    at = summary.sel(readout=name)
     panels = part.subplots(1, 2, sharey=True)
-    for end, colour in zip(map(str, here["end"].values), figures.PALETTE, strict=False):
-        _curve(panels[0], here.sel(end=end), "layers_removed", here["n_layers_removed"].values, f"from the {end} on", colour)
+    for end, colour in zip(map(str, at["end"].values), figures.PALETTE, strict=False):
+        _curve(panels[0], at.sel(end=end), "layers_removed", at["n_layers_removed"].values, f"from the {end} on", colour)
     panels[0].legend(frameon=False)
-    if "heads_removed_effect" in here:
-        _curve(panels[1], here, "heads_removed", here["n_heads_removed"].values, "by rank", figures.PALETTE[2])
+    if "heads_removed_effect" in at:
+        _curve(panels[1], at, "heads_removed", at["n_heads_removed"].values, "by rank", figures.PALETTE[2])
     how = str(summary["how"].values[-1])
     panels[0].set(xlabel=f"layers taken away ({how})", ylabel=f"change of {plain(name)}")
     panels[1].set(xlabel=f"heads taken away, by rank on a sample ({how})")
 
 
-def _curve(axes: Any, here: xr.Dataset, name: str, count: np.ndarray, label: str, colour: str) -> None:
-    middle, low, high = (np.append(0.0, here[f"{name}_effect{key}"].values) for key in ("", "_low", "_high"))
+def _curve(axes: Any, at: xr.Dataset, name: str, count: np.ndarray, label: str, colour: str) -> None:
+    middle, low, high = (np.append(0.0, at[f"{name}_effect{key}"].values) for key in ("", "_low", "_high"))
     figures.interval_line(axes, np.append(0, count), middle, low, high, label, colour)

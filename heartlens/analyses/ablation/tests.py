@@ -1,4 +1,4 @@
-"""What taking parts away does to every readout: effect, 95 % interval over records, p-value and the excess over a control. Arrays only.
+"""What taking parts away does to every readout: effect, standard error, 95 % interval over records and p-value. Arrays only.
 
 Readouts whose bottom nothing changes (nats a token, misses a beat) are ratios of sums, tested all at once; AUC, F1 and calibration, into
 which records go as a whole, are tested one by one (`inference/paired.py`).
@@ -10,10 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from heartlens.inference import paired
-from heartlens.measures.resample import interval_over_records, over
+from heartlens.inference.intervals import change_error, change_interval
+from heartlens.measures.resample import over
 
 Arrays = dict[str, np.ndarray]
-NAMES = ("effect", "low", "high", "p_value")
+NAMES = ("effect", "error", "low", "high", "p_value")
 OF_LABELS = ("auc", "sensitivity", "specificity", "f1", "brier", "calibration_error")
 
 
@@ -57,8 +58,8 @@ class Records:
 
     @property
     def n_with(self) -> np.ndarray:
-        """How many records have a say in each readout."""
-        return np.append((self.bottom > 0).sum(axis=0), np.full(len(self.merits), len(self.chosen)))
+        """How many records have a say in each readout; where labels are compared, the records of the rarer label."""
+        return np.append((self.bottom > 0).sum(axis=0), np.full(len(self.merits), min(map(len, self.draws.strata), default=0)))
 
     @property
     def n_labelled(self) -> int:
@@ -74,52 +75,20 @@ class Records:
         return _of_labels(kind, probability, self.positive[self.chosen] == 1, self.threshold)
 
 
-@dataclass(frozen=True)
-class Tested:
-    """Of each variant: NAMES (variant, readout), and what the excess over others is taken from."""
-
-    found: Arrays
-    change: np.ndarray  # (record, variant, name)
-    drawn: np.ndarray  # (resample, variant, merit)
-    records: Records
-
-    def excess(self, control: np.ndarray) -> Arrays:
-        """The mean effect of each variant's controls (variant, control: indices), and the effect beyond it with its interval."""
-        effect = self.found["effect"]
-        beyond = effect - effect[control].mean(axis=1)
-        change = paired.settled(self.change, self.change[:, control].mean(axis=2))
-        bottom = np.broadcast_to(self.records.bottom[:, None], change.shape)
-        drawn = paired.settled(self.drawn, self.drawn[:, control].mean(axis=2))
-        is_known = np.isfinite(self.found["low"][:, len(self.records.names) :])
-        tails = np.where(is_known, np.nan_to_num(np.quantile(drawn, (0.025, 0.975), axis=0)), np.nan)
-        low, high = (
-            np.concatenate([plain, merit], axis=1)
-            for plain, merit in zip(interval_over_records(change, bottom, seed=self.records.seed), tails, strict=True)
-        )
-        return {"control_effect": effect - beyond, "excess": beyond, "excess_low": low, "excess_high": high}
-
-
-def tested(ablated: np.ndarray, records: Records) -> Tested:
-    """The tests of variants, given their sums (record, variant, readout)."""
+def tested(ablated: np.ndarray, records: Records) -> Arrays:
+    """NAMES of variants (variant, readout), given their sums (record, variant, readout)."""
     change = paired.settled(ablated, np.broadcast_to(records.intact[:, None], ablated.shape))
     bottom = np.broadcast_to(records.bottom[:, None], change.shape)
-    low, high = interval_over_records(change, bottom, seed=records.seed)
+    error, (low, high) = change_error(change, bottom), change_interval(change, bottom)
     p_value = paired.p_values_of_change(change, seed=records.seed, n_permutations=records.n_permutations)
-    plain = (over(change.sum(axis=0), bottom.sum(axis=0)), low, high, np.where(np.isnan(low), np.nan, p_value))
+    ratios = (over(change.sum(axis=0), bottom.sum(axis=0)), error, low, high, np.where(np.isnan(low), np.nan, p_value))
     step = 0.0 if records.positive is None else paired.auc_step(records.positive == 1, records.positive == 0)
     changes = [
         [paired.change(records.merit(name, variant), records.draws, step if name.endswith("_auc") else 0.0) for name in records.merits]
         for variant in np.moveaxis(ablated, 1, 0)
     ]
-    merits = (np.array([[getattr(one, name) for one in row] for row in changes]).reshape(len(changes), -1) for name in NAMES)
-    drawn = [[one.drawn for one in row] for row in changes]
-    shape = (len(changes), len(records.merits), len(records.draws.weights) if records.merits else 1)
-    return Tested(
-        {name: np.concatenate(pair, axis=1) for name, pair in zip(NAMES, zip(plain, merits, strict=True), strict=True)},
-        change,
-        np.moveaxis(np.array(drawn, float).reshape(shape), -1, 0),
-        records,
-    )
+    merits = (np.array([[getattr(merit, name) for merit in row] for row in changes]).reshape(len(changes), -1) for name in NAMES)
+    return {name: np.concatenate(pair, axis=1) for name, pair in zip(NAMES, zip(ratios, merits, strict=True), strict=True)}
 
 
 def effects_of(ablated: np.ndarray, records: Records) -> np.ndarray:
@@ -132,7 +101,7 @@ def effects_of(ablated: np.ndarray, records: Records) -> np.ndarray:
 
 def intact_of(records: Records) -> Arrays:
     """Every readout with nothing taken away, with its 95 % interval over records (of merits: percentiles)."""
-    low, high = interval_over_records(records.intact, records.bottom, seed=records.seed)
+    low, high = change_interval(records.intact, records.bottom)
     plain = {"intact": over(records.intact.sum(axis=0), records.bottom.sum(axis=0)), "intact_low": low, "intact_high": high}
     if not records.merits:
         return plain

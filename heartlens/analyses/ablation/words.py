@@ -8,10 +8,11 @@ from jaxtyping import Bool
 
 from heartlens.analyses.ablation.figure import deciding, of_curves, strongest
 from heartlens.axes import head_label
-from heartlens.findings import FEW_RECORDS, Findings, doubts, n_units
-from heartlens.wording import interval, plain, with_interval
+from heartlens.findings import Findings, doubts
+from heartlens.inference.verdict import LEAST_UNITS, NO, NOT_TESTED, is_yes
+from heartlens.wording import interval, p_value, plain, with_interval
 
-COLUMNS = ("head", "readout", "how", "effect", "95 % interval", "controls", "q", "largest of twins (95 %)", "matters")
+COLUMNS = ("head", "readout", "how", "effect", "95 % interval", "of its norm", "q", "p among twins", "changes", "matters", "learnt")
 N_ROWS, N_NAMED = 16, 5
 
 
@@ -37,52 +38,73 @@ def _intact(summary: xr.Dataset) -> str:
 
 
 def _of_heads(summary: xr.Dataset) -> tuple[str, ...]:
-    """The heads that matter to the deciding readout, by way of taking away; or that none does."""
+    """What is concluded of the heads for the deciding readout, by way of taking away; and what is learnt, in the last."""
     name = deciding(summary)
-    return tuple(_of_how(summary.sel(readout=name, how=how), name, str(how)) for how in summary["how"].values)
+    return (*(_of_how(summary.sel(readout=name, how=how), name, str(how)) for how in summary["how"].values), _of_twins(summary, name))
 
 
-def _of_how(here: xr.Dataset, name: str, how: str) -> str:
-    """The heads that matter; where there are too few records to tell, those of largest effect."""
-    n_records, matters = int(here["n_records_with"]), here["matters"].transpose("layer", "head").values
-    if n_records < 2:
-        return f"{plain(name)}, {how}: not tested; fewer than two records, so these are point estimates: {_named(here, matters | True)}."
-    if n_records < FEW_RECORDS:
-        few = f"{n_records} records, and fewer than {FEW_RECORDS} cannot reach q < 0.05"
-        return f"{plain(name)}, {how}: not decided ({few}); the largest effects: {_named(here, matters | True)}."
-    by_q = int((here["q_value"] < 0.05).sum())
-    if not matters.any():
-        return f"{plain(name)}, {how}: no head matters beyond its controls ({by_q} of {matters.size} by q alone)."
-    told = f"{matters.sum()} of {matters.size} heads matter, beyond heads of matched norm too ({by_q} by q alone)"
-    return f"{plain(name)}, {how}: {told}: {_named(here, matters)}."
+def _of_how(at: xr.Dataset, name: str, how: str) -> str:
+    """Which heads change a readout and which of them stand out; where nothing is tested, those of largest effect."""
+    changes, matters = (is_yes(at, claim).transpose("layer", "head").values for claim in ("changes", "matters"))
+    start = f"{plain(name)}, {how}:"
+    if bool((at["changes_verdict"] == NOT_TESTED).all()):
+        n_records = int(at["n_records_with"])
+        few = f"{n_records} records have a say, {LEAST_UNITS} are needed"
+        return f"{start} not tested ({few}); the largest effects, point estimates: {_named(at, changes | True)}."
+    changed = f"{changes.sum()} of {changes.size} heads change it"
+    changed += f", most {_named(at, changes)}" if changes.any() else ""
+    smallest = f"{float(at['smallest']):g} {at['unit'].item()}"
+    changed += f"; {int((at['changes_verdict'] == NO).sum())} surely by less than {smallest}" if np.isfinite(at["smallest"]) else ""
+    if bool((at["matters_verdict"] == NOT_TESTED).all()):
+        return f"{start} {changed}. Heads of one norm: not tested, there are too few."
+    named = f": {_named(at, matters)}" if matters.any() else ""
+    return f"{start} {changed}. Beyond what heads of its norm show {matters.sum()} of them matter{named}."
 
 
-def _named(here: xr.Dataset, chosen: Bool[np.ndarray, "layer head"]) -> str:
+def _of_twins(summary: xr.Dataset, name: str) -> str:
+    """Which heads stand out further than those of models that learnt nothing."""
+    at, how = summary.sel(readout=name), str(summary["how"].values[-1])
+    learnt = is_yes(at, "learnt").transpose("layer", "head").values
+    if bool((at["learnt_verdict"] == NOT_TESTED).all()):
+        return f"Whether that is learnt ({how}): not tested; it takes twins, and {LEAST_UNITS} records among their windows."
+    named = f": {_named(at.isel(how=-1), learnt)}" if learnt.any() else ""
+    farthest, limit = float(at["standing_on_twin_windows"].max()), float(at["learnt_limit"])
+    return (
+        f"Further from heads of its norm than any head of {summary.sizes['twin']} twins ({how}) {learnt.sum()} heads stand{named}; on the "
+        f"twins' windows the farthest lies {farthest:.1f} standard errors off, {limit:.1f} must be exceeded."
+    )
+
+
+def _named(at: xr.Dataset, chosen: Bool[np.ndarray, "layer head"]) -> str:
     """The chosen heads of largest effect, with intervals."""
-    effect = here["effect"].transpose("layer", "head")
-    heads = sorted(map(tuple, np.argwhere(chosen).tolist()), key=lambda one: -abs(float(effect[one])))
-    return ", ".join(f"{head_label(*one)} {with_interval(here.sel(layer=one[0], head=one[1]), 'effect', '.3f')}" for one in heads[:N_NAMED])
+    effect = at["effect"].transpose("layer", "head")
+    heads = sorted(map(tuple, np.argwhere(chosen).tolist()), key=lambda head: -abs(float(effect[head])))
+    return ", ".join(
+        f"{head_label(*head)} {with_interval(at.sel(layer=head[0], head=head[1]), 'effect', '.3f')}" for head in heads[:N_NAMED]
+    )
 
 
 def _of_waves(summary: xr.Dataset) -> tuple[str, ...]:
-    """For each wave the head whose effect is most inside it, among those that matter to the cross-entropy there, where that is decided."""
-    if "wave_ratio" not in summary or n_units(summary.attrs) < FEW_RECORDS:
+    """For each wave the heads that cost more inside it than outside, where that is tested."""
+    if "inside_verdict" not in summary or bool((summary["inside_verdict"] == NOT_TESTED).all()):
         return ()
     return tuple(_of_wave(summary.isel(how=-1), str(wave)) for wave in summary["wave"].values)
 
 
 def _of_wave(summary: xr.Dataset, wave: str) -> str:
-    here, how = summary.sel(wave=wave, readout=f"cross_entropy_{wave}"), str(summary["how"].item())
-    matters = here["matters"] & (here["wave_ratio_low"] > 1)
-    if not bool(matters.any()):
-        return f"{plain(wave)} ({how}): no head that matters to it costs more inside it than outside."
-    ratio = here["wave_ratio"].where(matters).transpose("layer", "head")
-    order = np.argsort(-np.nan_to_num(ratio.values, nan=-np.inf), axis=None)[: min(3, int(matters.sum()))]
-    heads = [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, ratio.shape), strict=True)]
-    told = ", ".join(
-        f"{head_label(layer, head)} {with_interval(here.isel(layer=layer, head=head), 'wave_ratio', '.3f')}" for layer, head in heads
+    at, how = summary.sel(wave=wave, readout=f"cross_entropy_{wave}"), str(summary["how"].item())
+    inside = is_yes(at, "inside").transpose("layer", "head")
+    if not bool(inside.any()):
+        return f"{plain(wave)} ({how}): of no head is it shown that it costs more inside it than outside."
+    apart = at["inside_excess"].where(inside).transpose("layer", "head")
+    order = np.argsort(-np.nan_to_num(apart.values, nan=-np.inf), axis=None)[: min(3, int(inside.sum()))]
+    heads = [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, apart.shape), strict=True)]
+    named = ", ".join(
+        f"{head_label(layer, head)} {with_interval(at.isel(layer=layer, head=head), 'inside_excess', '.3f')}"
+        f", {with_interval(at.isel(layer=layer, head=head), 'wave_ratio', '.1f')} times as much"
+        for layer, head in heads
     )
-    return f"{plain(wave)} ({how}): {int(matters.sum())} heads matter more inside it than outside; cost there over cost elsewhere: {told}."
+    return f"{plain(wave)} ({how}): {int(inside.sum())} heads cost more inside it than outside, by nats a token: {named}."
 
 
 def _of_labels(summary: xr.Dataset) -> tuple[str, ...]:
@@ -93,13 +115,13 @@ def _of_labels(summary: xr.Dataset) -> tuple[str, ...]:
 
 def _of_parts(summary: xr.Dataset) -> str:
     """The MLP and the layer of largest effect."""
-    here, told = summary.sel(readout=deciding(summary)).isel(how=-1), []
+    at, named = summary.sel(readout=deciding(summary)).isel(how=-1), []
     for prefix, what in (("mlp_", "MLP"), ("layer_", "layer")):
-        most = int(np.abs(here[f"{prefix}effect"].values).argmax())
-        sure = int((here[f"{prefix}q_value"] < 0.05).sum())
-        value = with_interval(here.isel(layer=most), f"{prefix}effect", ".3f")
-        told.append(f"{what} {most + 1} {value} ({sure} of {here.sizes['layer']} with q < 0.05)")
-    return f"Largest effects on {plain(deciding(summary))}, {here['how'].item()}: " + "; ".join(told) + "."
+        most = int(np.abs(at[f"{prefix}effect"].values).argmax())
+        value = with_interval(at.isel(layer=most), f"{prefix}effect", ".3f")
+        changing = int(is_yes(at, f"{prefix}changes").sum())
+        named.append(f"{what} {most + 1} {value} ({changing} of {at.sizes['layer']} {what}s change it)")
+    return f"Largest effects on {plain(deciding(summary))}, {at['how'].item()}: " + "; ".join(named) + "."
 
 
 def _curves(summary: xr.Dataset) -> tuple[str, ...]:
@@ -126,25 +148,27 @@ def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     name = deciding(summary)
     n_heads = max(1, N_ROWS // summary.sizes["how"])
     places = [(head, str(how)) for head in strongest(summary, name, n_heads) for how in summary["how"].values]
-    return tuple(_row(summary.sel(readout=name, how=how, layer=head[0], head=head[1]), name, how, head) for head, how in places)
+    return tuple(
+        _row(summary.sel(readout=name, how=how, layer=head[0], head=head[1]), name, how, head, how == str(summary["how"].values[-1]))
+        for head, how in places
+    )
 
 
-def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int]) -> tuple[str, ...]:
-    effect, low, high, control, q, limit = (float(here[key]) for key in _KEYS)
+def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int], is_last: bool) -> tuple[str, ...]:
+    effect, low, high, expected, q = (float(here[key]) for key in ("effect", "effect_low", "effect_high", "expected", "q_value"))
     return (
         head_label(*head),
         plain(name),
         how,
         f"{effect:+.4f}",
         interval(low, high, ".3f"),
-        f"{control:+.4f}",
-        f"{q:.4f}",
-        f"{limit:.4f}",
-        "yes" if bool(here["matters"]) else "no",
+        f"{expected:+.4f}",
+        p_value(q),
+        p_value(here["learnt_twin_p"]) if is_last else "",
+        str(here["changes_verdict"].item()),
+        str(here["matters_verdict"].item()),
+        str(here["learnt_verdict"].item()) if is_last else "",
     )
-
-
-_KEYS = ("effect", "effect_low", "effect_high", "control_effect", "q_value", "null_high")
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
@@ -170,24 +194,29 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     options = json.loads(summary.attrs.get("options", "{}"))
-    matched = options.get("n_matched", 3)
     return (
         "Effect: sums over records, ablated minus intact, over what the readout is divided by (tokens, windows, true beats); of AUC, F1 "
-        "and calibration the difference. Interval: 95 %, BCa over records (AUC and the like: jackknife within their label, Student's t).",
+        "and calibration the difference. Interval: 95 %, t with leverage-corrected errors (HC3); AUC and the like: jackknife within their "
+        "label, Student's t.",
         f"How: zero; mean of {options.get('n_reference', 16)} reference windows at the same place; resample: a reference window's of "
         "another record; mean-by-phase: their mean at the same phase of the cycle. Effects are means over "
-        f"{int(summary.attrs['n_references'])} batches of reference windows, no two of which share a record; intervals of effects, of the "
-        "excess and of curves hold what batches differ by, p and wave ratios are for these batches.",
+        f"{int(summary.attrs['n_references'])} batches of reference windows, no two of which share a record; intervals of effects, of what "
+        "lies beyond heads of the same norm, of what is inside a wave and of curves hold what batches differ by, p and wave ratios are for "
+        "these batches.",
         "p: of a mean the larger one of random signs and of a t-test that allows for skewness (AUC, F1: versions of records swapped), "
-        "two-sided; q: Benjamini-Hochberg over heads x "
-        "readouts x hows (MLPs and layers each by themselves).",
-        f"Controls: the mean effect of the {matched} heads whose output norm |z W_O| on the same windows is nearest; excess: the effect "
-        "beyond it.",
-        "Matters: q < 0.05, and the intervals of the effect and of the excess on the same side of 0. Twins: the 95 % quantile, over models "
-        "of random or shuffled weights, of a twin's largest absolute effect; it decides nothing, since a model that predicts nothing may "
-        "lose or gain any number.",
-        "Wave ratio: effect on the cross-entropy for each predicted token inside a wave over that for each one outside. Interval: "
-        "Fieller's (1954); unbounded where the latter may be 0.",
+        "two-sided; q: Benjamini-Hochberg over the heads, of one readout and one way of taking away (MLPs and layers alike). Each "
+        "readout is a question of its own: of a readout on which "
+        "nothing has an effect, some head is said to change it in at most 5 % of studies; over all readouts there may be more.",
+        f"Changes: q < 0.05 and the interval leaves out 0. No: the interval lies within the smallest change of interest. Not tested: fewer "
+        f"than {LEAST_UNITS} records have a say. Not shown: else.",
+        "Matters: changes, and the effect lies beyond what heads of its norm show. That is a line over the logarithm of the output norm "
+        "|z W_O| through the other heads' effects, with their spread, which may grow with the norm; corrected over heads. The spread is "
+        "taken as normal: of effects with heavier tails the farthest head may stand out without cause, see learnt.",
+        f"Learnt: matters, and on the same {options.get('twin_windows')} windows the head lies further from heads of its norm, in standard "
+        f"errors, than the farthest head of {summary.sizes.get('twin', 0)} models with the same weights in random order (p at most 0.05).",
+        "Inside: the cost of each predicted token inside a wave less that of each one outside, mean over records; asked of heads that "
+        "change the cross-entropy there. Times as much: the ratio of both, with Fieller's interval (1954); unbounded where the latter may "
+        "be 0.",
         f"Records are called positive from a mean probability of {options.get('threshold', 0.5):g} on. Layers and heads are numbered "
         "from 1.",
     )

@@ -2,11 +2,14 @@
 
 *Direct*: with each token's final LayerNorm scale as it is, the logit is a sum of terms: embedding, position, every head, attention bias and
 MLP, and a constant; compared with the model's output at run time. Read is a task head's logit (at its token; at beats and elsewhere), or
-the true next token's logit less the mean logit, by the wave it lies in. Mean over a record's tokens, then over records. A part *survives*
-if q < 0.05 (sign flips over records; Benjamini-Hochberg over all parts and outputs) and its interval over records lies beyond `null_high`,
-the 95 % quantile of weight-randomised twins' largest. `variation`: the part of the differences between records' outputs that a term makes
-(they sum to 1). *Patching*: each part's activation replaced by that in a window of another record, `sum of signed changes / sum of |whole
-change|`; exact, and estimated by integrated gradients (`attribution`) and by one gradient, with the rank agreement over heads.
+the true next token's logit less the mean logit, by the wave it lies in. Mean over a unit's tokens, then over units (persons; recordings
+where persons are not known). A part *adds* to the output (`inference/verdict.py`) if its 95 % interval leaves out 0, q < 0.05 (signs drawn;
+Benjamini-Hochberg over the parts of its kind, of one output), and its interval lies further from 0 than that of any part of its kind in
+twins, models with the same weights in random order, on the same windows (p at most 0.05). `variation`: the part of the differences
+between units' outputs that a term makes (they sum to 1). *Patching*: each part's activation replaced by that in a window of another
+person, `sum of signed changes / sum of |whole change|`; exact, and estimated by integrated gradients (`attribution`) and by one gradient,
+with the rank agreement over heads. A part *carries* the change if its exact interval leaves out 0 and q < 0.05; asked only where the whole
+change itself is shown to be larger than the smallest of interest.
 """
 
 from collections.abc import Mapping
@@ -17,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.attribution.outputs import Asked, asked
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.tally import Tally, by_record
@@ -53,8 +56,8 @@ class Attribution(Twinned):
     patch_windows: Annotated[int, "windows that are patched, those of smallest identity (0: none)"] = 64
     n_steps: Annotated[int, "gradients between clean and corrupt in the estimate of patching"] = 4
     n_permutations: Annotated[int, "draws of the sign flips"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 39
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 16
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
     pairs: Mapping[str, np.ndarray] | None = field(default=None, compare=False, repr=False)
 
@@ -120,9 +123,9 @@ class Attribution(Twinned):
         pair = (tokens_of(subject.engine, clean[None]), tokens_of(subject.engine, corrupt[None]))
         whole = float(whole_effect(subject.engine, *pair, value))
         estimated = zip(("attribution", "gradient"), estimated_effects(subject.engine, *pair, value, self.n_steps), strict=True)
-        found = {"activation": exact_effects(subject.engine, *pair, value), **dict(estimated)}
+        by_method = {"activation": exact_effects(subject.engine, *pair, value), **dict(estimated)}
         sums = {"patched_difference": np.array(abs(whole)), "n_pairs": np.array(1.0)}
-        for name, effects in found.items():
+        for name, effects in by_method.items():
             for part, of in (("", effects.heads), ("_mlp", effects.mlps)):
                 sums[f"{name}_patching{part}"] = np.sign(whole) * of[0].double().cpu().numpy()
         return sums
@@ -143,10 +146,10 @@ class Attribution(Twinned):
         return xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=attrs)
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Direct attributions, their share of the variation, the lens and patching; with intervals, nulls and what survives."""
+        """Direct attributions, their share of the variation, the lens and patching; with intervals, and what is concluded."""
         from heartlens.analyses.attribution.summary import summarized
 
-        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        summary = summarized(tally.sums, beside(twins), self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":

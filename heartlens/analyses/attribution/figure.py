@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import KINDS
+from heartlens.inference.verdict import is_yes
 
 GROUPS = {"heads": "direct", "attention biases": "direct_attention_bias", "MLPs": "direct_mlp"}
 SINGLE = ("embedding", "position", "constant")
@@ -21,16 +22,16 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _maps(maps, here)
         _lines(lines, here)
         _window(window, summary.isel(example=0))
-        figures.caption(page, summary.attrs, "framed: survives all controls, or q < 0.05 of patching")
+        figures.caption(page, summary.attrs, "framed: adds to the output; patched: carries the change")
     return page
 
 
 def _maps(part: Any, here: xr.Dataset) -> None:
     """Three maps: what heads add, what they make of the differences between records, and what patching them moves."""
     panels = (
-        (f"direct: {_name(here)}", "direct", here["direct_survives"].values, "logit"),
+        (f"direct: {_name(here)}", "direct", is_yes(here, "direct").values, "logit"),
         ("variation between records", "direct_variation", np.zeros(here["direct"].shape, bool), "part of it"),
-        ("exact patching", "activation_patching", here["activation_patching_q_value"].values < 0.05, "part of the change"),
+        ("exact patching", "activation_patching", is_yes(here, "activation_patching").values, "part of the change"),
     )
     for axes, (title, name, marked, label) in zip(part.subplots(1, len(panels)), panels, strict=True):
         values = here[name].transpose("layer", "head").values

@@ -1,6 +1,6 @@
-"""The numbers of an attribution: means over records, what survives sign flips and twins, the lens by level, and both kinds of patching."""
+"""The numbers of an attribution: means over records and what is concluded of each part, the lens by level, and both kinds of patching."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,13 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from heartlens.analysis import Beside
+from heartlens.inference.intervals import change_interval, mean_interval
 from heartlens.inference.paired import p_values_of_change
-from heartlens.measures.resample import interval_over_records, over, q_values, upper_quantile
+from heartlens.inference.verdict import Among, Claim, concatenated, decide, reach
+from heartlens.measures.resample import over, q_values
 from heartlens.refusal import Refusal
 
-ALPHA = 0.05
 DIRECT: dict[str, tuple[str, ...]] = {  # the terms of the sum, and their axes
     "direct": ("layer", "head"),
     "direct_mlp": ("layer",),
@@ -24,19 +26,45 @@ DIRECT: dict[str, tuple[str, ...]] = {  # the terms of the sum, and their axes
 PATCHED: dict[str, tuple[str, ...]] = {"_patching": ("layer", "head"), "_patching_mlp": ("layer",)}
 ESTIMATES = ("attribution", "gradient")
 CONTRAST = ("beat", "elsewhere")
+CALLED = {"": "heads", "_mlp": "MLPs"}
+CHANGE = Claim(
+    "change",
+    "a window of another person changes the output",
+    unit="logits",
+    null=0.25,
+    smallest=0.0,
+    family="the whole change alone",
+)
+
+
+def adds(name: str) -> Claim:
+    """One kind of part of the sum (`name` of DIRECT) adds to the output or takes from it."""
+    kind = name.removeprefix("direct").replace("_", " ").strip() or "head"
+    return Claim(
+        name, f"the part ({kind}) adds to the output", "logits", 0.25, f"all parts of this kind ({kind}), for one output", either=True
+    )
+
+
+def carries(part: str) -> Claim:
+    """Heads or MLPs carry what a window of another person changes."""
+    text = "the part carries what a window of another person changes in the output"
+    return Claim(f"activation{part}", text, "part of the whole change", 0.05, f"all {CALLED[part.removeprefix('_patching')]}", either=True)
+
+
 ByRecord = Float[np.ndarray, "record ..."]
 Numbers = dict[str, np.ndarray]
 
 
-def summarized(sums: xr.Dataset, twins: Mapping[str, xr.Dataset], seed: int, n_permutations: int) -> xr.Dataset:
+def summarized(sums: xr.Dataset, other: Beside, seed: int, n_permutations: int) -> xr.Dataset:
     """The summary of the sums by record. Refuses sums without a single token that an output is read at."""
     if not float(sums["n_tokens"].sum()):
         raise Refusal("no token is known at which the output is read; give records with landmarks, or --landmarks detected")
     means = _per_record(sums)
-    summary = _direct(means, [_per_record(twin) for twin in twins.values()], seed, n_permutations)
-    summary = summary.assign(_lens(means, sums, seed)).assign(_patching(sums, seed, n_permutations))
+    summary = _direct(means, other, seed, n_permutations)
+    summary = summary.assign(_lens(means, sums)).assign(_patching(sums, seed, n_permutations))
+    summary = summary.assign(_carrying(summary, sums))
     summary = summary.assign_coords(level=sums["level"], record=sums["record"])
-    counts = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum()), "n_twins": len(twins)}
+    counts = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum()), "n_twins": len(other.twins)}
     return summary.assign_attrs(sums.attrs, n_pairs=int(sums["n_pairs"].sum()), **counts)
 
 
@@ -50,32 +78,40 @@ def _per_record(sums: xr.Dataset) -> xr.Dataset:
     return xr.concat([difference, means], dim="output", join="exact").transpose("record", "output", ...)
 
 
-def _direct(means: xr.Dataset, twins: list[xr.Dataset], seed: int, n_permutations: int) -> xr.Dataset:
-    """Every term's mean with its test, and its part of the variation between records; the whole."""
+def _direct(means: xr.Dataset, other: Beside, seed: int, n_permutations: int) -> xr.Dataset:
+    """Every term's mean with its test and what is concluded of it, and its part of the variation between records; the whole."""
     flat = _flat(means)
-    mean, (low, high) = _mean(flat), _interval(flat, seed)
+    mean, (low, high) = _mean(flat), mean_interval(flat)
     p_value = p_values_of_change(flat, seed=seed, n_permutations=n_permutations)
-    found = {"": mean, "_low": low, "_high": high, "_p_value": p_value, "_q_value": q_values(p_value), **_variation(flat, seed)}
-    summary = xr.Dataset({f"{name}{key}": each for key, values in found.items() for name, each in _split(values, means).items()})
-    of_twins = [_split(_mean(_flat(twin)), twin) for twin in twins]
-    for name in DIRECT:
-        largest = np.array([_largest(twin[name]) for twin in of_twins]).reshape(len(twins), means.sizes["output"])
-        summary[f"{name}_null_high"] = ("output", upper_quantile(largest))
-        beyond = _beyond(summary, name, summary[f"{name}_null_high"])
-        summary[f"{name}_survives"] = (summary[f"{name}_q_value"] < ALPHA) & beyond
+    values = {"": mean, "_low": low, "_high": high, "_p_value": p_value, **_variation(flat)}
+    summary = xr.Dataset({f"{name}{key}": each for key, numbers in values.items() for name, each in _split(numbers, means).items()})
     logit = flat.sum(axis=-1)
-    of_logit = dict(zip(("logit_low", "logit_high"), _interval(logit, seed), strict=True))
-    summary = summary.assign({name: ("output", values) for name, values in {"logit": _mean(logit), **of_logit}.items()})
-    return summary.assign(n_records_with=("output", np.isfinite(logit).sum(axis=0)))
+    of_logit = dict(zip(("logit", "logit_low", "logit_high"), (_mean(logit), *mean_interval(logit)), strict=True))
+    summary = summary.assign({name: ("output", numbers) for name, numbers in of_logit.items()})
+    summary = summary.assign(n_records_with=("output", np.isfinite(logit).sum(axis=0)))
+    on_twin_windows = means if other.model is None else _per_record(other.model.sums)
+    own, of_twins = _reaches(on_twin_windows), [_reaches(_per_record(twin.sums)) for twin in other.twins.values()]
+    n_units = np.isfinite(_flat(on_twin_windows).sum(axis=-1)).sum(axis=0)
+    for name in DIRECT:
+        p_values = summary[f"{name}_p_value"]
+        families = p_values.values.reshape(len(p_values), -1)  # of each output one
+        summary[f"{name}_q_value"] = p_values.copy(data=np.reshape([q_values(family) for family in families], p_values.shape))
+        answers = []
+        for place, output in enumerate(map(str, summary["output"].values)):
+            at = summary.sel(output=output)
+            largest = np.array([np.max(twin[name].sel(output=output).values) for twin in of_twins], float)
+            twins = Among(own[name].sel(output=output), xr.DataArray(largest, dims="twin"), n_units[place])
+            effect, low_end, high_end = (at[f"{name}{end}"] for end in ("", "_low", "_high"))
+            n_records, q_value = at["n_records_with"], at[f"{name}_q_value"]
+            answers.append(decide(adds(name), effect, low_end, high_end, n_units=n_records, q_value=q_value, twins=twins))
+        summary = summary.assign(concatenated(answers, "output"))
+    return summary
 
 
-def _beyond(summary: xr.Dataset, name: str, limit: xr.DataArray) -> xr.DataArray:
-    return (summary[f"{name}_low"] > limit) | (summary[f"{name}_high"] < -limit)
-
-
-def _largest(values: xr.DataArray) -> np.ndarray:
-    """Of each output the largest absolute value of any part."""
-    return np.abs(values.values).reshape(values.sizes["output"], -1).max(axis=-1)
+def _reaches(means: xr.Dataset) -> dict[Hashable, xr.DataArray]:
+    """How far each part's interval lies from 0, which is compared between the model and its twins."""
+    low, high = mean_interval(_flat(means))
+    return _split(reach(adds("direct"), low, high), means)
 
 
 def _flat(means: xr.Dataset) -> Float[np.ndarray, "record output part"]:
@@ -102,30 +138,25 @@ def _mean(values: ByRecord) -> np.ndarray:
     return over(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
-def _interval(values: ByRecord, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    known = np.isfinite(values)
-    return interval_over_records(np.where(known, values, 0.0), known.astype(float), seed=seed)
-
-
-def _variation(values: Float[np.ndarray, "record output part"], seed: int) -> Numbers:
+def _variation(values: Float[np.ndarray, "record output part"]) -> Numbers:
     """The covariance of each term with the whole, over the whole's variance; NaN with fewer than three records."""
     whole = values.sum(axis=-1, keepdims=True)
     known = np.isfinite(whole)
     apart, whole_apart = (np.where(known, each - _mean(each), 0.0) for each in (values, whole))
     top, bottom = apart * whole_apart, np.broadcast_to(whole_apart**2, values.shape)
     enough = np.broadcast_to(known.sum(axis=0) >= 3, values.shape[1:])
-    found = (over(top.sum(axis=0), bottom.sum(axis=0)), *interval_over_records(top, bottom.copy(), seed=seed))
-    return dict(zip(("_variation", "_variation_low", "_variation_high"), (np.where(enough, each, np.nan) for each in found), strict=True))
+    numbers = (over(top.sum(axis=0), bottom.sum(axis=0)), *change_interval(top, bottom))
+    return dict(zip(("_variation", "_variation_low", "_variation_high"), (np.where(enough, each, np.nan) for each in numbers), strict=True))
 
 
-def _lens(means: xr.Dataset, sums: xr.Dataset, seed: int) -> dict[str, Any]:
+def _lens(means: xr.Dataset, sums: xr.Dataset) -> dict[str, Any]:
     """What the lens reads at each level, with its interval; and the cross-entropy there, of models that predict tokens."""
     found = {"lens_logit": means["lens_logit"].transpose("record", "output", "level")}
     if sums.attrs["reads"] == "next token":
         found["lens_cross_entropy"] = (sums["lens_cross_entropy"] / sums["n_windows"]).transpose("record", "level")
     named: dict[str, Any] = {}
     for name, values in found.items():
-        low, high = _interval(values.values, seed)
+        low, high = mean_interval(values.values)
         axes = values.dims[1:]
         named |= {name: (axes, _mean(values.values)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
     return named
@@ -140,27 +171,41 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
         for part, axes in PATCHED.items():
             top = sums[f"{name}{part}"].transpose("record", *axes).values
             bottom = np.broadcast_to(whole.reshape(-1, *(1 for _ in axes)), top.shape)
-            low, high = interval_over_records(top, bottom.copy(), seed=seed)
+            low, high = change_interval(top, bottom)
             named |= {f"{name}{part}": (axes, over(top.sum(axis=0), bottom.sum(axis=0)))}
             named |= {f"{name}{part}_low": (axes, low), f"{name}{part}_high": (axes, high)}
             if name == "activation":
                 changed = np.where(known.reshape(-1, *(1 for _ in axes)), top, np.nan)
                 exact[part] = p_values_of_change(changed, seed=seed, n_permutations=n_permutations)
-    q_value = q_values(np.concatenate([p.ravel() for p in exact.values()]))
-    for (part, axes), q in zip(PATCHED.items(), np.split(q_value, [exact["_patching"].size]), strict=True):
-        named |= {f"activation{part}_p_value": (axes, exact[part]), f"activation{part}_q_value": (axes, q.reshape(exact[part].shape))}
+    for part, axes in PATCHED.items():
+        named |= {f"activation{part}_p_value": (axes, exact[part]), f"activation{part}_q_value": (axes, q_values(exact[part]))}
     named["record_change"] = ("record", np.where(known, over(whole, sums["n_pairs"].values), np.nan))
     of_known = sums.isel(record=np.flatnonzero(known))
-    return named | _agreement(of_known, "attribution", "", seed) | _agreement(of_known, "gradient", "_gradient", seed)
+    return named | _agreement(of_known, "attribution", "") | _agreement(of_known, "gradient", "_gradient")
 
 
-def _agreement(sums: xr.Dataset, estimate: str, ending: str, seed: int) -> dict[str, Any]:
+def _carrying(summary: xr.Dataset, sums: xr.Dataset) -> xr.Dataset:
+    """Whether a partner's window changes the output at all, by how much in the mean over records, and which parts carry that."""
+    n_pairs = sums["n_pairs"].values
+    by_record = np.where(n_pairs > 0, over(sums["patched_difference"].values, n_pairs), np.nan)[:, None]
+    low, high = mean_interval(by_record)
+    change = xr.Dataset({"change": _mean(by_record)[0], "change_low": low[0], "change_high": high[0]})
+    n_units = int((n_pairs > 0).sum())
+    change = change.assign(decide(CHANGE, change["change"], change["change_low"], change["change_high"], n_units=n_units))
+    for part in PATCHED:
+        effect, low_end, high_end, q_value = (summary[f"activation{part}{end}"] for end in ("", "_low", "_high", "_q_value"))
+        given = change["change_verdict"]
+        change = change.assign(decide(carries(part), effect, low_end, high_end, n_units=n_units, q_value=q_value, given=given))
+    return change
+
+
+def _agreement(sums: xr.Dataset, estimate: str, ending: str) -> dict[str, Any]:
     """The rank correlation over heads between estimated and exact effects: of each record, their mean; and of the sums over records."""
     estimated, exact = (sums[f"{name}_patching"].transpose("record", ...).values for name in (estimate, "activation"))
     by_record = np.array([_spearman(*both) for both in zip(estimated, exact, strict=True)]).reshape(-1, 1)
-    low, high = _interval(by_record, seed) if len(by_record) else (np.full(1, np.nan),) * 2
-    found = {"": _mean(by_record)[0], "_low": low[0], "_high": high[0], "_of_sums": _spearman(estimated.sum(axis=0), exact.sum(axis=0))}
-    return {f"rank_agreement{ending}{key}": float(number) for key, number in found.items()}
+    low, high = mean_interval(by_record)
+    numbers = {"": _mean(by_record)[0], "_low": low[0], "_high": high[0], "_of_sums": _spearman(estimated.sum(axis=0), exact.sum(axis=0))}
+    return {f"rank_agreement{ending}{key}": float(number) for key, number in numbers.items()}
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:

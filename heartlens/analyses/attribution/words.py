@@ -5,11 +5,13 @@ import json
 import numpy as np
 import xarray as xr
 
+from heartlens.analyses.attribution.summary import CHANGE
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
-from heartlens.wording import interval, interval_at
+from heartlens.inference.verdict import LEAST_UNITS, NOT_TESTED, is_yes
+from heartlens.wording import interval, interval_at, p_value, with_interval
 
-COLUMNS = ("output", "part", "direct", "95 % interval", "p", "q", "twins (95 %)", "part of the variation", "survives")
+COLUMNS = ("output", "part", "direct", "95 % interval", "p", "q", "p among twins", "part of the variation", "adds to the output")
 N_NAMED = 5  # parts that a sentence names
 READ = {
     "logit": "the logit at the last token",
@@ -41,26 +43,25 @@ def _of(here: xr.Dataset, output: str) -> str:
     told = told[0].upper() + told[1:]  # `capitalize` would make a P wave a p wave
     if np.isnan(here["logit"]):
         return f"{told}: no record has it."
-    heads = _survivors(here["direct"], here["direct_survives"])
+    heads = _adding(here, "direct")
     named = ", ".join(f"{head_label(*place)} {float(here['direct'].values[place]):+.2f}" for place in heads[:N_NAMED])
     more = f" and {len(heads) - N_NAMED} more" if len(heads) > N_NAMED else ""
-    said = f"heads that survive: {named}{more}" if heads else "no head survives all controls"
-    mlps = ", ".join(
-        f"MLP {layer + 1} {float(here['direct_mlp'][layer]):+.2f}"
-        for (layer,) in _survivors(here["direct_mlp"], here["direct_mlp_survives"])[:3]
-    )
+    is_tested = not bool((here["direct_verdict"] == NOT_TESTED).all())
+    untested = f"heads: not tested ({int(here['n_records_with'])} records, {LEAST_UNITS} and twins are needed)"
+    of_heads = f"heads that add to it: {named}{more}" if heads else "of no head it is shown that it adds to it" if is_tested else untested
+    mlps = ", ".join(f"MLP {layer + 1} {float(here['direct_mlp'][layer]):+.2f}" for (layer,) in _adding(here, "direct_mlp")[:3])
     rest = [f"{name} {float(here[f'direct_{name}']):+.2f}" for name in ("embedding", "position", "constant")]
     whole = f"{told} is {float(here['logit']):+.2f} ({interval_at(here, 'logit', '+.2f')})"
     return (
         f"{whole} = heads {float(here['direct'].sum()):+.2f}, attention biases {float(here['direct_attention_bias'].sum()):+.2f}, "
-        f"MLPs {float(here['direct_mlp'].sum()):+.2f}, {', '.join(rest)}; {said}" + (f"; {mlps}." if mlps else ".")
+        f"MLPs {float(here['direct_mlp'].sum()):+.2f}, {', '.join(rest)}; {of_heads}" + (f"; {mlps}." if mlps else ".")
     )
 
 
-def _survivors(values: xr.DataArray, survives: xr.DataArray) -> list[Place]:
-    """The places that survive, the largest first."""
-    places = [tuple(map(int, place)) for place in np.argwhere(survives.values)]
-    return sorted(places, key=lambda place: -abs(float(values.values[place])))
+def _adding(here: xr.Dataset, name: str) -> list[Place]:
+    """The places of the parts whose answer is yes, the largest first."""
+    places = [tuple(map(int, place)) for place in np.argwhere(is_yes(here, name).values)]
+    return sorted(places, key=lambda place: -abs(float(here[name].values[place])))
 
 
 def _variation(summary: xr.Dataset) -> str:
@@ -106,17 +107,25 @@ def _patching(summary: xr.Dataset) -> tuple[str, ...]:
     if not n_pairs or summary["activation_patching"].isnull().all():
         return ("Nothing was patched: it takes windows of two records whose outputs differ.",)
     exact = summary["activation_patching"]
-    places = sorted(np.ndindex(exact.shape), key=lambda place: -abs(float(exact.values[place])))[:N_NAMED]
+    carrying = _adding(summary, "activation_patching")
+    largest = sorted(np.ndindex(exact.shape), key=lambda place: -abs(float(exact.values[place])))
     named = ", ".join(
-        f"{head_label(*place)} {float(exact.values[place]):+.2f} ({_at(summary, 'activation_patching', place)}; q "
-        f"{float(summary['activation_patching_q_value'].values[place]):.3f})"
-        for place in places
+        f"{head_label(*place)} {float(exact.values[place]):+.2f} ({_at(summary, 'activation_patching', place)})"
+        for place in (carrying or largest)[:N_NAMED]
     )
+    answer = str(summary["activation_patching_verdict"].values.flat[0]) if not carrying else ""
+    untested = f"not tested, {LEAST_UNITS} records are needed" if answer == NOT_TESTED else "of no head it is shown that it carries that"
+    who = f"{len(carrying)} of {exact.size} heads carry part of it, most {named}" if carrying else f"{untested}; the largest are {named}"
+    whole = f"{with_interval(summary, 'change', '.2f')} logits (more than {CHANGE.null:g}: {summary['change_verdict'].item()})"
     agreement = (
         f"Rank agreement (Spearman over heads, mean over records) with exact patching: integrated gradients "
         f"{_agreement(summary, 'rank_agreement')}; one gradient at the clean activations {_agreement(summary, 'rank_agreement_gradient')}."
     )
-    return (f"Each head patched with that of another record ({n_pairs} windows), part of the whole change: {named}.", agreement)
+    return (
+        f"A window of another record changes the output by {whole}. Each head patched with that of another record ({n_pairs} windows), "
+        f"part of the whole change: {who}.",
+        agreement,
+    )
 
 
 def _agreement(summary: xr.Dataset, name: str) -> str:
@@ -130,23 +139,22 @@ def _at(summary: xr.Dataset, name: str, place: Place) -> str:
 
 
 def _rows(here: xr.Dataset, output: str) -> list[tuple[str, ...]]:
-    """The heads and MLPs that survive, the largest first, then the rest of the sum."""
+    """The heads and MLPs that add to the output, the largest first, then the rest of the sum."""
     rows = []
     for name, label in (("direct", head_label), ("direct_mlp", lambda layer: f"MLP {layer + 1}")):
-        rows += [_row(here, output, name, place, label(*place)) for place in _survivors(here[name], here[f"{name}_survives"])]
+        rows += [_row(here, output, name, place, label(*place)) for place in _adding(here, name)]
     return rows + [_row(here, output, f"direct_{name}", (), name) for name in ("embedding", "position", "constant")]
 
 
 def _row(here: xr.Dataset, output: str, name: str, place: Place, label: str) -> tuple[str, ...]:
-    value, p, q, part = (float(here[f"{name}{key}"].values[place]) for key in ("", "_p_value", "_q_value", "_variation"))
-    limit = float(here[f"{name}_null_high"])
-    tested = (f"{p:.4f}", f"{q:.4f}", "not measured" if np.isnan(limit) else f"{limit:.3f}", f"{_percent(part)} %")
-    return (output, label, f"{value:+.3f}", _at(here, name, place), *tested, "yes" if here[f"{name}_survives"].values[place] else "no")
+    value, p, q, part, among = (float(here[f"{name}{key}"].values[place]) for key in ("", "_p_value", "_q_value", "_variation", "_twin_p"))
+    tested = (p_value(p), p_value(q), p_value(among), f"{_percent(part)} %")
+    return (output, label, f"{value:+.3f}", _at(here, name, place), *tested, str(here[f"{name}_verdict"].values[place]))
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     found = doubts(summary.attrs, int(summary.attrs["n_twins"]))
-    found.append("A part that adds the same to every record also survives: what tells records apart is the variation, not the mean.")
+    found.append("A part may add the same to every record: what tells records apart is the variation, not the mean.")
     found.append(
         "Direct attribution shows what a part adds to the output itself, not what it gives later parts to work with: see patching."
     )
@@ -161,14 +169,19 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "output; the sum of all parts is compared with the model's own output at every token (1e-4, else the run stops).",
         "Read: a task head's logit at the last token, or at the middle token of every R or systolic peak and elsewhere; of a model that "
         "predicts tokens the true next token's logit less the mean over the vocabulary, by the wave that token lies in.",
-        f"Means over a record's tokens, then over records. Interval: 95 %, BCa bootstrap over records. p: two-sided, each record's sign "
-        f"drawn at random {options.get('n_permutations')} times; q: Benjamini-Hochberg over all parts x outputs.",
-        f"Twins: {summary.attrs['n_twins']} models, half with random, half with shuffled weights, each on {options.get('twin_windows')} "
-        "windows; their limit is the 95 % quantile of the largest absolute value of any part of the same kind.",
+        f"Means over a record's tokens, then over records. Interval: 95 %, t over records. p: two-sided, the larger one "
+        f"of random signs ({options.get('n_permutations')} draws) and of a t-test that allows for skewness; q: Benjamini-Hochberg over the "
+        "parts of one kind, of one output.",
+        f"Twins: {summary.attrs['n_twins']} models with the same weights in random order, compared with the model on the same "
+        f"{options.get('twin_windows')} windows: how far a part's interval lies from 0, with the farthest of its kind in a twin.",
+        f"Adds to the output: the interval leaves out 0, q < 0.05, p among twins at most 0.05. No: the interval lies within 0.25 logits "
+        f"of 0. Not tested: fewer than {LEAST_UNITS} records, or no twins. Not shown: else.",
         "Part of the variation: covariance over records of a part with the output, over the output's variance; all parts sum to 1.",
         "Logit lens: final norm and unembedding of the residual stream at each level; the line is the sum of token x probability.",
         f"Patching: a window's activation of one part replaced by that in a window of another record; sum over pairs of the change towards "
         f"the partner's output, over the sum of the whole changes. Estimate: change times gradient, the mean of {options.get('n_steps')} "
         "gradients between both activations of a layer, or the one at the clean activations.",
+        "Carries: the interval of exact patching leaves out 0 and q < 0.05 (over heads, or MLPs); asked where the mean whole change is "
+        f"shown to be larger than {CHANGE.null:g} logits. No: the interval lies within 5 % of the whole change.",
         "Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
     )

@@ -3,11 +3,12 @@
 Each window's first `n_prompt` tokens are continued until the window is full, intact and with each part replaced, with the same random
 numbers. Of the new tokens alone: heart rate (60 over the median interval of detected beats), period (autocorrelation, no beats needed),
 their absolute error against the window's real rest, and the share of continuations that repeat at all or that *keep* rate or period (within
-10 % of the real rest's; one without any keeps none). `effect` = ratio of sums over records, ablated - intact; p: records' two versions
-swapped, two-sided; q: Benjamini-Hochberg over heads x readouts. A head *matters* if q < 0.05 and the 95 % intervals over records of its
-effect and of `excess`, beyond the mean effect of the `n_matched` heads nearest in norm of z W_O, lie on the same side of 0, and the effect
-outside that of the null: the intact model with other random numbers. How: mean over a sample at the same place of the window; zero;
-resample: another record's.
+10 % of the real rest's; one without any keeps none). `effect` = ratio of sums over units (persons; recordings where persons are not
+known), ablated - intact. Claims are decided in `inference/verdict.py`, each for one readout among all parts of a kind. The intact model
+*keeps* the rhythm: its continuations keep the period of their own window more often than that of others'. A part *changes* a readout: q <
+0.05 (units' two versions swapped, two-sided), 95 % interval without 0, on the same side also against the intact model with other random
+numbers. A head *matters*: it changes it beyond what heads of the same norm of z W_O show, their spread included (`inference/peers.py`).
+How: mean over a sample at the same place of the window; zero; resample: another record's.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,6 @@ class Continuation:
     n_prompt: Annotated[int, "tokens that are continued until the window of 500 is full"] = 250
     n_draws: Annotated[int, "continuations of each window and variant"] = 4
     n_reference: Annotated[int, "windows, evenly over records, that means, resamples and others' rhythms are taken from"] = 16
-    n_matched: Annotated[int, "heads of the nearest output norm whose mean effect is each head's control"] = 3
     n_permutations: Annotated[int, "draws of each null"] = 9999
     seed: Annotated[int, "seed of continuations, intervals and p-values"] = 0
     reference: Any = field(default=None, compare=False, repr=False)
@@ -45,7 +45,7 @@ class Continuation:
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"n_prompt": (100, 400), "n_draws": (1, 1000), "n_reference": (1, 10_000)}
-        check(self, legal | {"n_matched": (1, 100), "n_permutations": (99, 999_999), "seed": (0, 2**31)})
+        check(self, legal | {"n_permutations": (99, 999_999), "seed": (0, 2**31)})
         if self.how not in HOWS:
             raise unknown("how", self.how, HOWS)
 
@@ -69,17 +69,18 @@ class Continuation:
 
         subject = subject_of(model)
         made = variants_continued(subject, windows, self.how, self.reference, self.n_prompt, self.n_draws, self.seed)
-        return Tally(sums_of(self, subject, windows, made), sample_of(subject, windows, made))
+        sums = sums_of(subject, windows, made, self.others, self.n_prompt)
+        return Tally(sums.assign_attrs(how=self.how, n_draws=self.n_draws), sample_of(subject, windows, made))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Effects, intervals, p- and q-values, controls, and what matters; see the module's first lines."""
+        """Effects, intervals, p- and q-values and what is concluded; see the module's first lines."""
         from heartlens.analyses.continuation.summary import summarized
 
-        summary = summarized(tally.sums, self)
+        summary = summarized(tally.sums, self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
-        """Which heads matter for the rhythm, how far beyond their controls, and what one window's continuations look like."""
+        """Which heads matter for the rhythm, beside what heads of their norm do, and what one window's continuations look like."""
         from heartlens.analyses.continuation.figure import draw
 
         return draw(summary)

@@ -1,4 +1,4 @@
-"""The figure of a continuation: which heads matter for the rhythm, how far beyond their controls, and one window's continuations."""
+"""The figure of a continuation: which heads matter for the rhythm, beside what heads of their norm do, and one window's continuations."""
 
 from typing import Any, cast
 
@@ -6,9 +6,10 @@ import numpy as np
 import xarray as xr
 
 from heartlens import figures
+from heartlens.analyses.continuation.summary import DECIDING
 from heartlens.axes import KINDS, head_label
+from heartlens.inference.verdict import is_yes
 
-DECIDING = "period_kept"  # the readout that the verdict is about: it counts every continuation, also one without any rhythm
 MAPS = {"period_kept": "period kept", "repeats": "repeats at all", "period_error_s": "period error (s)", "rate_kept": "heart rate kept"}
 SIDES = {"intact": "intact", "again": "other random\nnumbers", "prompt": "prompt's own", "others": "against\nothers' rests"}
 N_HEADS = 10
@@ -26,7 +27,9 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _parts(of_parts, summary)
         of_heads.sharey(of_parts)
         _window(window, summary)
-        figures.caption(page, summary.attrs, f"{summary.attrs['how']} in the place of a part; framed, filled: matters")
+        figures.caption(
+            page, summary.attrs, f"{summary.attrs['how']} in the place of a part; framed, filled: matters; of the shares: keeps"
+        )
     return page
 
 
@@ -34,7 +37,7 @@ def strongest(summary: xr.Dataset, n_heads: int) -> list[tuple[int, int]]:
     """The heads (layer, head) of largest absolute effect on the deciding readout, those that matter first."""
     here = summary.sel(readout=DECIDING).transpose("layer", "head", ...)
     size = np.nan_to_num(np.abs(here["effect"].values))
-    order = np.lexsort([-size.ravel(), ~here["matters"].values.ravel()])[:n_heads]
+    order = np.lexsort([-size.ravel(), ~is_yes(here, "matters").values.ravel()])[:n_heads]
     return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
 
 
@@ -42,7 +45,7 @@ def _maps(part: Any, summary: xr.Dataset) -> None:
     panels = part.subplots(1, len(MAPS), squeeze=False)[0]
     for axes, (name, title) in zip(panels, MAPS.items(), strict=True):
         here = summary.sel(readout=name).transpose("layer", "head", ...)
-        image = figures.signed_map(axes, here["effect"].values, here["matters"].values)
+        image = figures.signed_map(axes, here["effect"].values, is_yes(here, "matters").values)
         axes.set(title=title, xlabel="head")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, pad=0.02)
     panels[0].set_ylabel("layer (colour: change)")
@@ -53,26 +56,27 @@ def _sides(axes: Any, summary: xr.Dataset) -> None:
     here = summary.sel(readout=DECIDING)
     middle, low, high = (np.array([float(here[f"{side}{end}"]) for side in SIDES]) for end in ("", "_low", "_high"))
     place = np.arange(len(SIDES), dtype=float)
-    figures.marked_intervals(axes, place, middle, low, high, place == 0)
+    figures.marked_intervals(axes, place, middle, low, high, (place == 0) & bool(is_yes(summary, "keeps")))
     axes.set_xticks(place, list(SIDES.values()), rotation=60)
     axes.set(ylabel="period kept (share)", ylim=(0, 1), xlim=(-0.5, len(SIDES) - 0.5))
 
 
 def _heads(axes: Any, summary: xr.Dataset) -> None:
-    """The strongest heads with intervals and controls, over the null of other random numbers."""
+    """The strongest heads with intervals and what heads of their norm let expect, over the null of other random numbers."""
     here, heads = summary.sel(readout=DECIDING), strongest(summary, N_HEADS)
+    here["matters"] = is_yes(here, "matters")
     columns = [[float(here[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]
-    middle, low, high, control, matters = map(np.array, columns)
+    middle, low, high, expected, matters = map(np.array, columns)
     place = np.arange(len(heads), dtype=float)
     _null(axes, here, len(heads))
     figures.marked_intervals(axes, place, middle, low, high, matters.astype(bool))
-    axes.scatter(place, control, marker="_", s=40, color="black", zorder=4, label="heads of like norm")
+    axes.scatter(place, expected, marker="_", s=40, color="black", zorder=4, label="expected of its norm")
     axes.set_xticks(place, [head_label(*head) for head in heads], rotation=60)
     axes.set_ylabel("change of period kept")
     axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
 
-_KEYS = ("effect", "effect_low", "effect_high", "control_effect", "matters")
+_KEYS = ("effect", "effect_low", "effect_high", "expected", "matters")
 
 
 def _parts(axes: Any, summary: xr.Dataset) -> None:
@@ -81,11 +85,11 @@ def _parts(axes: Any, summary: xr.Dataset) -> None:
     for turn, (prefix, name) in enumerate((("mlp_", "MLP"), ("layer_", "whole layer"))):
         middle, low, high = (here[f"{prefix}effect{end}"].values for end in ("", "_low", "_high"))
         place = np.arange(len(middle)) + (turn - 0.5) * 0.25
-        sure = (here[f"{prefix}q_value"] < 0.05).values
-        figures.marked_intervals(axes, place, middle, low, high, sure, colour=figures.PALETTE[turn + 3], name=name)
+        changes = is_yes(here, f"{prefix}changes").values
+        figures.marked_intervals(axes, place, middle, low, high, changes, colour=figures.PALETTE[turn + 3], name=name)
     _null(axes, here, here.sizes["layer"])
     axes.set_xticks(range(here.sizes["layer"]), [str(layer + 1) for layer in here["layer"].values])
-    axes.set_xlabel("layer (filled: q < 0.05)")
+    axes.set_xlabel("layer (filled: changes it)")
     axes.legend(frameon=False)
 
 

@@ -1,6 +1,6 @@
 """The sums of a continuation, by record: each readout's top and count, of every variant and of what the intact model is held against."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -10,9 +10,6 @@ from heartlens.axes import head_label
 from heartlens.measures.rhythm import rhythms_of, slowest_bpm
 from heartlens.tally import by_record
 from heartlens.windows import Windows
-
-if TYPE_CHECKING:
-    from heartlens.analyses.continuation import Continuation
 
 READOUTS = ("period_kept", "rate_kept", "repeats", "period_s", "heart_rate_bpm", "period_error_s", "rate_error_bpm")
 NEAR = 0.1  # a rate or period is kept within this fraction of the real one
@@ -35,19 +32,19 @@ def read(found: Rhythms, real: Rhythms) -> Read:
     return np.stack(top, axis=-1).astype(float), np.stack(count, axis=-1).astype(float)
 
 
-def sums_of(options: "Continuation", subject: Any, windows: Windows, made: Made) -> xr.Dataset:
-    """The sums over `windows`, by record; `made` are the continuations in the order of `variants_continued`."""
+def sums_of(subject: Any, windows: Windows, made: Made, others: Windows | None, n_prompt: int) -> xr.Dataset:
+    """The sums over `windows`, by record; `made` are the continuations of `n_prompt` tokens in the order of `variants_continued`."""
     from heartlens.models.interventions.ablations import added_norms
 
     n_layers, n_heads = subject.sizes.n_layers, subject.sizes.n_heads
     found = rhythms_of(made, windows.kind)
-    prompt, real = (rhythms_of(part, windows.kind) for part in np.split(windows.tokens, [options.n_prompt], axis=1))
+    prompt, real = (rhythms_of(part, windows.kind) for part in np.split(windows.tokens, [n_prompt], axis=1))
     top, count = (one.sum(axis=2) for one in read(found, real[:, None]))
     heads, mlps = 2 + n_layers * n_heads, 2 + n_layers * (n_heads + 1)
     pairs = {
         "intact": (top[0], count[0]),
         "again": (top[1], count[1]),
-        "others": _against_others(options, windows, found[0]),
+        "others": _against_others(others, n_prompt, windows, found[0]),
         "prompt": read(prompt, real),
         "real": read(real, real),
         "ablated": [np.moveaxis(one[2:heads].reshape(n_layers, n_heads, *one.shape[1:]), (0, 1), (-2, -1)) for one in (top, count)],
@@ -61,9 +58,8 @@ def sums_of(options: "Continuation", subject: Any, windows: Windows, made: Made)
     named["norm"] = (("record", "layer", "head"), by_record(added_norms(subject, windows), windows.record))
     named["n_windows"] = (("record",), by_record(np.ones(len(windows)), windows.record))
     places = {"record": windows.records, "readout": list(READOUTS), "layer": np.arange(n_layers), "head": np.arange(n_heads)}
-    told: dict[str, Any] = {"kind": windows.kind, "how": options.how, "n_prompt": options.n_prompt, "n_draws": options.n_draws}
-    told["slowest_bpm"] = slowest_bpm(windows.tokens.shape[1] - options.n_prompt, windows.kind)
-    return xr.Dataset(named, coords=places, attrs=told)
+    slowest = slowest_bpm(windows.tokens.shape[1] - n_prompt, windows.kind)
+    return xr.Dataset(named, coords=places, attrs={"kind": windows.kind, "n_prompt": n_prompt, "slowest_bpm": slowest})
 
 
 def sample_of(subject: Any, windows: Windows, made: Made) -> xr.Dataset:
@@ -81,13 +77,13 @@ def sample_of(subject: Any, windows: Windows, made: Made) -> xr.Dataset:
     return xr.Dataset(kept, coords={"variant": names})
 
 
-def _against_others(options: "Continuation", windows: Windows, intact: Float[np.ndarray, "window draw 2"]) -> Read:
+def _against_others(others: Windows | None, n_prompt: int, windows: Windows, intact: Float[np.ndarray, "window draw 2"]) -> Read:
     """What the intact continuations give against the real rests of other persons' records, in the mean over these."""
     top, count = np.zeros((2, len(windows), len(READOUTS)))
-    if options.others is not None:
-        rests = rhythms_of(options.others.tokens[:, options.n_prompt :], windows.kind)
+    if others is not None:
+        rests = rhythms_of(others.tokens[:, n_prompt:], windows.kind)
         for place, unit in enumerate(windows.unit):
-            elsewhere = rests[options.others.unit != unit]
+            elsewhere = rests[others.unit != unit]
             if len(elsewhere):
                 top[place], count[place] = (one.mean(axis=1).sum(axis=0) for one in read(intact[place][:, None], elsewhere))
     return top, count

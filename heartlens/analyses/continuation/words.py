@@ -5,13 +5,27 @@ import json
 import numpy as np
 import xarray as xr
 
-from heartlens.analyses.continuation.figure import DECIDING, strongest
+from heartlens.analyses.continuation.figure import strongest
+from heartlens.analyses.continuation.summary import DECIDING
 from heartlens.axes import KINDS, head_label
-from heartlens.findings import Findings, counted, doubts, n_units
+from heartlens.findings import Findings, doubts
+from heartlens.inference.verdict import LEAST_UNITS, NO, NOT_SHOWN, NOT_TESTED, YES, is_yes
 from heartlens.wording import interval, number, p_value, with_interval
 
-COLUMNS = ("part", "period kept", "effect", "95 % interval", "controls", "q", "repeats", "period error (s)", "heart rate (bpm)", "matters")
-N_ROWS, N_NAMED, FEW_RECORDS = 16, 5, 6
+COLUMNS = (
+    "part",
+    "period kept",
+    "effect",
+    "95 % interval",
+    "of its norm",
+    "q",
+    "repeats",
+    "period error (s)",
+    "heart rate (bpm)",
+    "changes",
+    "matters",
+)
+N_ROWS, N_NAMED = 16, 5
 ERRORS = {"period_error_s": "period", "rate_error_bpm": "heart rate"}
 
 
@@ -34,20 +48,18 @@ def say(summary: xr.Dataset) -> Findings:
     )
 
 
-def keeps(summary: xr.Dataset) -> bool:
-    """Whether the intact model's continuations keep the period of their own window more often than that of others', interval and all."""
-    return float(summary["beyond_others_effect_low"].sel(readout=DECIDING)) > 0
+KEPT = {
+    YES: "The intact model keeps the rhythm",
+    NO: "The intact model does NOT keep the rhythm beyond chance",
+    NOT_SHOWN: "It is not shown that the intact model keeps the rhythm beyond chance",
+    NOT_TESTED: f"Not tested whether the intact model keeps the rhythm (fewer than {LEAST_UNITS} records whose rest repeats)",
+}
 
 
 def _intact(summary: xr.Dataset) -> str:
     here, attrs = summary.sel(readout=DECIDING), summary.attrs
     kept, others, prompt = (_percent(here, side) for side in ("intact", "others", "prompt"))
-    if np.isnan(here["beyond_others_effect_low"]):
-        verdict = "Not tested whether the intact model keeps the rhythm (fewer than two records whose rest repeats)"
-    elif n_units(attrs) < FEW_RECORDS:
-        verdict = f"Not decided whether the intact model keeps the rhythm (fewer than {FEW_RECORDS} records)"
-    else:
-        verdict = "The intact model keeps the rhythm" if keeps(summary) else "The intact model does NOT keep the rhythm beyond chance"
+    verdict = KEPT[str(summary["keeps_verdict"].item())]
     rate = with_interval(summary.sel(readout="repeats"), "intact", ".2f")
     return (
         f"{verdict}: {kept} of the continuations of {attrs['n_windows']} windows of {attrs['n_records']} records have a period within 10 % "
@@ -64,26 +76,28 @@ def _error(summary: xr.Dataset, name: str) -> str:
 
 def _of_heads(summary: xr.Dataset) -> str:
     here = summary.sel(readout=DECIDING)
-    if bool(here["effect_low"].isnull().all()):
-        return "Heads: not tested; fewer than two records, so these are point estimates."
-    matters = here["matters"].values
-    if n_units(summary.attrs) < FEW_RECORDS:
-        return f"Heads: not decided ({counted(summary.attrs)}, and fewer than {FEW_RECORDS} cannot reach q < 0.05)."
-    by_q = f"{int((here['q_value'] < 0.05).sum())} of {matters.size} by q alone"
+    if bool((here["changes_verdict"] == NOT_TESTED).all()):
+        n_records = int(here["n_records_with"])
+        return f"Heads: not tested ({n_records} records have a say, {LEAST_UNITS} are needed); these are point estimates."
+    changes, matters = (is_yes(here, claim).transpose("layer", "head").values for claim in ("changes", "matters"))
+    changed = f"{int(changes.sum())} of {changes.size} heads change the period kept"
+    changed += f", {int((here['changes_verdict'] == NO).sum())} surely do so by less than {float(here['smallest']):g}"
+    if bool((here["matters_verdict"] == NOT_TESTED).all()):
+        return f"{changed}. Heads of one norm: not tested, there are too few."
     if not matters.any():
-        return f"No head matters for the period beyond its controls ({by_q})."
+        return f"{changed}. Beyond what heads of its norm show no head matters."
     heads = strongest(summary, min(N_NAMED, int(matters.sum())))
     named = ", ".join(f"{head_label(*head)} {with_interval(here.sel(layer=head[0], head=head[1]), 'effect', '+.2f')}" for head in heads)
-    return f"{int(matters.sum())} of {matters.size} heads matter for the period beyond their controls ({by_q}): {named}."
+    return f"{changed}. Beyond what heads of its norm show {int(matters.sum())} of them matter: {named}."
 
 
 def _of_parts(summary: xr.Dataset) -> str:
     here, told = summary.sel(readout=DECIDING), []
     for prefix, what in (("mlp_", "MLP"), ("layer_", "layer")):
         most = int(np.nan_to_num(np.abs(here[f"{prefix}effect"].values)).argmax())
-        sure = [str(layer + 1) for layer in np.flatnonzero(here[f"{prefix}q_value"].values < 0.05)]
+        changing = [str(layer + 1) for layer in np.flatnonzero(is_yes(here, f"{prefix}changes").values)]
         largest = with_interval(here.isel(layer=most), f"{prefix}effect", "+.2f")
-        told.append(f"{what} {most + 1} {largest}; with q < 0.05: {', '.join(sure) or 'none'}")
+        told.append(f"{what} {most + 1} {largest}; shown to change it: {', '.join(changing) or 'none'}")
     return "Largest effects on the period kept: " + ". ".join(told) + "."
 
 
@@ -113,12 +127,13 @@ def _row(at: xr.Dataset, name: str, prefix: str) -> tuple[str, ...]:
         number(here[f"{prefix}value"]),
         number(effect, "+.3f"),
         interval(low, high, "+.3f"),
-        "" if prefix else number(here["control_effect"], "+.3f"),
+        "" if prefix else number(here["expected"], "+.3f"),
         p_value(q),
         number(repeats),
         number(error, ".3f"),
         number(rate, ".0f"),
-        "" if prefix else ("yes" if bool(here["matters"]) else "no"),
+        str(here[f"{prefix}changes_verdict"].item()),
+        "" if prefix else str(here["matters_verdict"].item()),
     )
 
 
@@ -156,11 +171,15 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "Period: the first of the highest maxima of the autocorrelation, where that is beyond what noise with the same correlation of "
         "neighbouring tokens gives in 2 % of stretches; kept: within 10 % of the real rest's, none counts as lost; windows whose real rest "
         "has none do not count. Heart rate: 60 over the median interval of detected beats, three at least.",
-        "Effect: ratio of sums over records, ablated less intact. Interval: 95 %, BCa over records. p: each record's two versions swapped, "
-        "two-sided; q: Benjamini-Hochberg over heads x readouts (MLPs and layers each by themselves).",
-        f"Controls: the mean effect of the {options.get('n_matched', 3)} heads of the nearest output norm |z W_O|. Null: the intact model "
-        "with other random numbers. Matters: q < 0.05, the intervals of the effect and of the effect beyond the controls on the same side "
-        "of 0, and the effect outside the null's interval.",
+        "Effect: ratio of sums over records, ablated less intact. Interval: 95 %, jackknife over records, Student's t (of single values: t "
+        "with leverage-corrected errors, HC3). p: each record's two versions swapped, two-sided; q: Benjamini-Hochberg over the heads, of "
+        "one readout (MLPs and layers alike).",
+        f"Keeps the rhythm: the interval of the share of kept periods less that against other records' rests lies above 0. No: it lies "
+        f"below 0.05. Not tested: fewer than {LEAST_UNITS} records have a say. Not shown: else.",
+        "Changes: q < 0.05, and the intervals of the effect and of the same against the intact model with other random numbers (the null) "
+        "on one side of 0. No: the interval lies within the smallest change of interest.",
+        "Matters: changes, and the effect lies beyond what heads of its norm show: a line over the logarithm of the output norm |z W_O| "
+        "through the other heads' effects, with their spread, which may grow with the norm; corrected over heads.",
         f"In the place of a part, in prompt and continuation: {attrs['how']} (mean: of {options.get('n_reference', 16)} real windows at "
         "the same place). Layers and heads are numbered from 1.",
     )
