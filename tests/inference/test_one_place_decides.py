@@ -11,10 +11,6 @@ PACKAGE = Path(heartlens.__file__).parent
 DECIDES = ("q_value", "p_value", "_low", "_high", "null_high", "limit")
 BARE = ("low", "high", "p", "q")
 SEARCHED = ("analyses", "paper")
-NOT_YET = {  # they decide themselves still; a module goes when inference/verdict.py decides for it
-    "analyses/reliance/summary.py",
-    "analyses/reliance/words.py",
-}
 COUNTS_ONLY = {  # module -> why its comparison makes no yes
     "analyses/head_scan/words.py": "counts how many the phase null alone would name, to show why twins are needed",
 }
@@ -43,14 +39,14 @@ def of_module(name):
     return comparisons((PACKAGE / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if name not in NOT_YET and name not in COUNTS_ONLY])
+@pytest.mark.parametrize("name", [name for name in modules() if name not in COUNTS_ONLY])
 def test_no_other_module_decides(name):
     assert of_module(name) == []
 
 
-def test_the_lists_shrink():
-    assert [name for name in (*NOT_YET, *COUNTS_ONLY) if name not in modules()] == [], "these are gone: take them off the list"
-    assert [name for name in (*NOT_YET, *COUNTS_ONLY) if not of_module(name)] == [], "these decide nothing any more: take them off the list"
+def test_the_list_shrinks():
+    assert [name for name in COUNTS_ONLY if name not in modules()] == [], "these are gone: take them off the list"
+    assert [name for name in COUNTS_ONLY if not of_module(name)] == [], "these decide nothing any more: take them off the list"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ and all else kept, tokenised anew, and read by the task head at the last token. 
 (formulas: `arms`), mean over a record's windows, then over records; also of probabilities, and of quantiles among the records' logits as
 they are, which a logit's ceiling distorts less. Sham and rival change as many tokens, under the same conditions. `slope`: effect per unit
 of dose over n_doses strengths, `sum_r effect dose / sum_r dose^2`; the dose is the summed change of tokens, or of their embeddings.
-A factor *survives* if q < 0.05 (two-sided sign flips of records; Benjamini-Hochberg over the factors), its interval over records lies
-beyond `null_high`, the 95 % quantile of the weight-randomised twins' absolute effects, and `excess`, the effect less that of its sham, has
-an interval on the same side of 0. `head_effect`: the part of it that arises when one head alone mixes what it mixes in the other arm
-(`models/interventions/head_swap`); it survives as a factor does, but for twins. Heads' parts need not add up.
+Decided by `inference/verdict.py`: the logit *relies* on a factor if the effect's interval over persons excludes 0, q < 0.05 (Benjamini-
+Hochberg over the factors), the effect less that of its sham (`excess`) has an interval on the same side, and twins on the same windows do
+not reach it. `head_effect`: the part of it that arises when one head alone mixes what it mixes in the other arm
+(`models/interventions/head_swap`); a head *carries* it only where the logit is shown to rely on the factor. Heads' parts need not add up.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.reliance import arms as design
-from heartlens.analysis import Twinned
+from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.refusal import Refusal
@@ -63,9 +63,9 @@ class Reliance(Twinned):
     n_doses: Annotated[int, "strengths at which every edit and sham is measured, evenly up to the whole one (1: that alone)"] = 2
     rescale: Annotated[bool, "tokenise edited windows anew, as a recording is; else they keep the scale of the whole window"] = True
     n_permutations: Annotated[int, "draws of the sign flips"] = 9999
-    n_twins: Annotated[int, "weight-randomised twins, half random, half shuffled"] = 20
-    twin_windows: Annotated[int, "windows each twin is measured on"] = 8
-    seed: Annotated[int, "seed of the irregular intervals, twins, intervals and p-values"] = 0
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 19
+    twin_windows: Annotated[int, "windows on which model and twins are compared"] = 12
+    seed: Annotated[int, "seed of the irregular intervals, twins and p-values"] = 0
     swapped: frozenset[str] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -186,12 +186,12 @@ class Reliance(Twinned):
         return xr.Dataset(named, coords=places, attrs={"kind": windows.kind})
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
-        """Logits by arm, effects, what heads carry; with intervals, p- and q-values, shams, rivals, twins and what survives."""
+        """Logits by arm, effects, what heads carry; with intervals, p- and q-values, shams, rivals, twins and verdicts."""
         from heartlens.analyses.reliance.summary import summarized
 
         if not float(tally.sums["n_arms"].sum()):
             raise Refusal(f"no window's rhythm can be changed: {cf.UNABLE}; give recordings with landmarks, or --landmarks detected")
-        summary = summarized(tally.sums, {name: twin.sums for name, twin in twins.items()}, self.seed, self.n_permutations)
+        summary = summarized(tally.sums, beside(twins), self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":

@@ -8,6 +8,7 @@ import xarray as xr
 from heartlens import figures
 from heartlens.analyses.reliance.words import NAMES
 from heartlens.axes import KINDS
+from heartlens.inference.verdict import is_yes
 
 RHYTHMS = ["regular", "irregular"]
 LINES = {"present": "P waves present", "removed": "P waves removed", "none": "no P wave of its own"}
@@ -24,7 +25,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _slopes(slopes, summary)
         _heads(maps, summary)
         _arms(window, summary)
-        figures.caption(page, summary.attrs, "filled or framed: survives all controls")
+        figures.caption(page, summary.attrs, "filled or framed: verdict yes")
     return page
 
 
@@ -44,11 +45,10 @@ def _effects(axes: Any, summary: xr.Dataset) -> None:
     """Each factor's effect, its sham's and its rival's."""
     factors = list(map(str, summary["factor"].values))
     place = np.arange(len(factors), dtype=float)
-    for here, limit in zip(place, summary["null_high"].values, strict=True):
-        figures.limits(axes, float(limit), (here - 0.15, here + 0.5))
+    figures.limits(axes, float(summary["relies_limit"]), (-0.4, len(factors) - 0.2))
     for of, colour, aside in zip(("effect", "sham", "rival"), figures.PALETTE, (0, 0.18, 0.36), strict=False):
         middle, low, high = (summary[f"{of}{end}"].values for end in ("", "_low", "_high"))
-        marked = summary["survives"].values if of == "effect" else np.zeros(len(factors), bool)
+        marked = is_yes(summary, "relies").values if of == "effect" else np.zeros(len(factors), bool)
         name = {"effect": "effect", "sham": "sham edit", "rival": "another real edit"}[of]
         figures.marked_intervals(axes, place + aside, middle, low, high, marked, colour=colour, name=name)
     axes.set_xticks(place + 0.18, [_label(factor) for factor in factors])
@@ -78,7 +78,7 @@ def _heads(part: Any, summary: xr.Dataset) -> None:
     factors = list(map(str, summary["factor"].values))
     for axes, factor in zip(part.subplots(1, len(factors), squeeze=False)[0], factors, strict=True):
         here = summary.sel(factor=factor).transpose("layer", "head", ...)
-        image = figures.signed_map(axes, here["head_effect"].values, here["head_survives"].values)
+        image = figures.signed_map(axes, here["head_effect"].values, is_yes(here, "head_carries").values)
         axes.set(title=f"{NAMES[factor]} ({float(here['head_whole']):+.2f})", xlabel="head", ylabel="layer")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, label="carried (logit)", pad=0.02)
 

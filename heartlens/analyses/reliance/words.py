@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import head_label
-from heartlens.findings import FEW_RECORDS, Findings, doubts, n_units
+from heartlens.findings import Findings, doubts, n_units
+from heartlens.inference.verdict import LEAST_UNITS, YES, is_yes
 from heartlens.wording import interval_at, number, p_value
 
 NAMES = {"rhythm": "rhythm", "p_wave": "P wave", "interaction": "interaction", "rhythm_no_p": "rhythm, no own P"}
@@ -23,7 +24,7 @@ COLUMNS = (
     "q",
     "sham",
     "another edit",
-    "largest of twins (95 %)",
+    "p among twins",
     "tokens changed by each",
 )
 N_NAMED = 5  # heads of each factor in the verdict
@@ -81,11 +82,11 @@ def _of(here: xr.Dataset, factor: str) -> str:
     if n_records == 0:
         return f"{asked} Not tested: no record has such windows."
     numbers = f"{number(here['effect'], '+.3f')} ({interval_at(here, 'effect', '+.3f')}), {n_records} record{'s' if n_records > 1 else ''}"
-    sham, rival, limit = number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f")
-    controls = f"sham {sham}, {RIVALS[factor]} {rival}, twins reach {limit}{_slopes(here)}{_on_scales(here)}"
-    if n_records < FEW_RECORDS:
-        return f"{asked} Not decided: {numbers}; fewer than {FEW_RECORDS} records cannot reach p < 0.05; {controls}."
-    return f"{asked} {_answer(here)} {numbers}, p {float(here['p_value']):.4f}; {controls}."
+    sham, rival, twin_p = number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["relies_twin_p"], ".3f")
+    controls = f"sham {sham}, {RIVALS[factor]} {rival}, p among twins {twin_p}{_slopes(here)}{_on_scales(here)}"
+    answer = str(here["relies_verdict"].values)
+    way = (" (raises it)" if float(here["effect"]) > 0 else " (lowers it)") if answer == YES else ""
+    return f"{asked} {_capital(answer)}{way}: {numbers}, p {number(here['p_value'], '.4f')}; {controls}."
 
 
 def _slopes(here: xr.Dataset) -> str:
@@ -104,14 +105,6 @@ def _on_scales(here: xr.Dataset) -> str:
     return f"; on other scales {', '.join(each)} (shams {shams})"
 
 
-def _answer(here: xr.Dataset) -> str:
-    if bool(here["survives"]):
-        return "Yes, it raises it:" if float(here["effect"]) > 0 else "Yes, it lowers it:"
-    if float(here["q_value"]) < 0.05:
-        return "Not beyond the controls:"
-    return "No:"
-
-
 def _heads(summary: xr.Dataset) -> tuple[str, ...]:
     """The heads that carry most of each effect."""
     return tuple(
@@ -120,10 +113,9 @@ def _heads(summary: xr.Dataset) -> tuple[str, ...]:
 
 
 def _carried(here: xr.Dataset, factor: str) -> str:
-    effect, kept = (here[name].transpose("layer", "head").values for name in ("head_effect", "head_survives"))
+    effect, kept = (values.transpose("layer", "head").values for values in (here["head_effect"], is_yes(here, "head_carries")))
     largest = np.argsort(-np.abs(effect), axis=None)[:N_NAMED]
-    is_there = float(here["effect_low"]) > 0 or float(here["effect_high"]) < 0  # else a share of it means nothing
-    whole = float(here["head_whole"]) if is_there else 0.0
+    whole = float(here["head_whole"]) if bool(is_yes(here, "relies")) else 0.0  # else a share of it means nothing
     places = [(int(flat) // effect.shape[1], int(flat) % effect.shape[1]) for flat in largest]
     listed = ", ".join(_one(head_label(*place), float(effect[place]), whole, bool(kept[place])) for place in places)
     told = f"{_capital(NAMES[factor])} ({number(here['head_whole'], '+.3f')} in {int(here['n_swapped'])} windows)"
@@ -132,15 +124,15 @@ def _carried(here: xr.Dataset, factor: str) -> str:
 
 def _one(head: str, effect: float, whole: float, is_sure: bool) -> str:
     share = f" ({_share(effect, whole)})" if whole else ""
-    return f"{head} {effect:+.3f}{share}{'' if is_sure else ' (not sure)'}"
+    return f"{head} {effect:+.3f}{share}{'' if is_sure else ' (not shown)'}"
 
 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     """What to doubt."""
-    found, n_records = doubts(summary.attrs, summary.sizes.get("twin", 0)), n_units(summary.attrs)
+    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
     for name, n in summary["n_records_with"].to_series().items():
-        if 0 < n < min(FEW_RECORDS, n_records):
-            found.append(f"{_capital(NAMES[str(name)])} rests on {int(n)} of the records: its interval is too narrow, or missing.")
+        if 0 < n < min(LEAST_UNITS, n_units(summary.attrs)):
+            found.append(f"{_capital(NAMES[str(name)])} rests on {int(n)} of the records: fewer than {LEAST_UNITS} test nothing.")
     out = summary["n_left_out"].where(summary["n_left_out"] > 0, drop=True).to_series()
     if len(out):
         listed = [f"{name}: {int(n)}" for name, n in out.items()]
@@ -181,13 +173,13 @@ METHODS = (
     "Slope: sum of effect times dose over sum of squared doses, over strengths from part of the edit to the whole; of tokens, and of "
     "embeddings (length of each token's change). Other scales: probability; quantile, the part of all records whose logit as they are is "
     "lower.",
-    "Mean over a record's windows, then over records. Interval: 95 %, BCa bootstrap over records. p: two-sided, signs of records drawn at "
-    "random. q: Benjamini-Hochberg over the factors; for heads over all heads and factors.",
-    "Survives: q < 0.05, the interval beyond the 95 % quantile of weight-randomised twins' absolute effects (where no twin saw such "
-    "windows, the other factors' largest), and effect less sham with an interval on the same side of 0.",
-    "Carried by a head: the change of the logit when this head alone mixes (z, at all positions) what it mixes in the other arm. Survives: "
-    "q < 0.05, and the interval and that of the effect less the sham on the same side of 0. Heads act "
-    "through each other, so what they carry need not add up.",
+    "Mean over a record's windows, then over records (persons, where known). Interval: 95 %, t interval that allows for skewness. p: "
+    "two-sided. q: Benjamini-Hochberg over the factors; for heads over all heads and factors.",
+    "Relies: the interval excludes 0, q < 0.05, effect less sham has an interval on the same side of 0, and p among twins (same weights "
+    "in random order, the same windows) at most 0.05. No: the interval lies within 0.25 logits.",
+    "Carried by a head: the change of the logit when this head alone mixes (z, at all positions) what it mixes in the other arm; "
+    "asked only where the logit relies on the factor: q < 0.05, the interval and that of the effect less the sham on the same side of 0. "
+    "Heads act through each other, so what they carry need not add up.",
 )
 
 
@@ -195,15 +187,15 @@ def _row(here: xr.Dataset, name: str) -> tuple[str, ...]:
     values = (number(here["effect"], "+.3f"), interval_at(here, "effect", "+.3f"), p_value(here["p_value"]), p_value(here["q_value"]))
     dose = here["dose_token"].sel(change=["effect", "sham", "rival"]).values
     doses = "" if np.isnan(dose).all() else ", ".join(number(each, ".0f") for each in dose)  # the interaction has none
-    return (name, *values, number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["null_high"], ".3f"), doses)
+    return (name, *values, number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["relies_twin_p"], ".3f"), doses)
 
 
 def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
-    """The heads that survive, by factor, the largest first."""
+    """The heads that carry a factor's effect, the largest first."""
     found = []
     for factor in map(str, summary["factor"].values):
         here = summary.sel(factor=factor).transpose("layer", "head", ...)
-        places = [(int(layer), int(head)) for layer, head in np.argwhere(here["head_survives"].values)]
+        places = [(int(layer), int(head)) for layer, head in np.argwhere(is_yes(here, "head_carries").values)]
         for layer, head in sorted(places, key=lambda place: -abs(float(here["head_effect"].values[place]))):
             one = here.sel(layer=layer, head=head)
             values = (
