@@ -42,14 +42,15 @@ def at(summary, name, readout, head=COPIER):
 
 def test_the_copier_keeps_the_period_and_is_lost_with_its_head(found):
     assert found["intact"].sel(readout=["period_kept", "repeats", "period_s"]).values == pytest.approx([1, 1, 0.88])
-    assert at(found, "value", "period_kept") == 0
+    assert at(found, "value", "period_kept") < 0.1  # noise repeats in under 0.2 of the draws, a tenth of those at the period
     assert at(found, "effect", "repeats") < -0.8
     assert at(found, "effect_high", "period_kept") < 0
     assert np.argwhere(found["matters"].sel(readout="period_kept").values).tolist() == [list(COPIER)]
-    assert found["layer_effect"].sel(readout="period_kept").values.tolist() == [0, -1]
-    assert "1 of 8 heads matter for the period beyond their controls (1 of 8 by q alone): L2H4 -1.00" in " ".join(
-        QUICK.findings(found).verdict
-    )
+    first, second = found["layer_effect"].sel(readout="period_kept").values.tolist()
+    assert first == 0
+    assert second < -0.9
+    said = " ".join(QUICK.findings(found).verdict)
+    assert "1 of 8 heads matter for the period beyond their controls (1 of 8 by q alone): L2H4 -" in said
 
 
 def test_every_other_part_changes_nothing(found):
