@@ -127,5 +127,4 @@ def _read(name: str, where: Path | str, bandpass: bool, draw: int) -> Windows:
 
 def _simulated(kind: str, rhythm: str, seed: int) -> Windows:
     windows = simulated(kind, N_SIMULATED, 1, rhythm, seed)
-    names = np.array([f"{name} ({rhythm})" for name in windows.record])
-    return replace(windows, record=names, person=names)
+    return replace(windows, record=np.array([f"{name} ({rhythm})" for name in windows.record]))

@@ -169,11 +169,11 @@ class Simulated:
 
         rhythm, number = self._people[name]
         windows = person(self.kind, number, windows_per_record=1, rhythm=rhythm, seed=self.seed)
-        yield replace(windows, record=np.full(len(windows), name), person=np.full(len(windows), name))
+        yield replace(windows, record=np.full(len(windows), name))
 
     def look(self, name: str) -> Look:
         windows = next(self.parts(name))
-        return Look(name, str(windows.content[0]), str(windows.person[0]))
+        return Look(name, str(windows.content[0]))
 
     def without(self, names: frozenset[str]) -> "Simulated":
         raise Refusal(f"simulated people are all different; there are no copies ({', '.join(sorted(names))})")

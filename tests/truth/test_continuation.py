@@ -43,7 +43,7 @@ def at(summary, name, readout, head=COPIER):
 
 def test_the_copier_keeps_the_period_and_is_lost_with_its_head(found):
     assert found["intact"].sel(readout=["period_kept", "repeats", "period_s"]).values == pytest.approx([1, 1, 0.88])
-    assert at(found, "value", "period_kept") == 0
+    assert at(found, "value", "period_kept") < 0.1  # noise repeats in under 0.2 of the draws, a tenth of those at the period
     assert at(found, "effect", "repeats") < -0.8
     assert at(found, "effect_high", "period_kept") < 0
     for claim in ("changes", "matters"):
@@ -51,10 +51,12 @@ def test_the_copier_keeps_the_period_and_is_lost_with_its_head(found):
         assert np.argwhere(answers.values).tolist() == [list(COPIER)], claim
     assert (found["changes_verdict"].sel(readout="period_kept") == "no").sum() == 7
     assert is_yes(found, "layer_changes").sel(readout="period_kept").values.tolist() == [False, True]
-    assert found["layer_effect"].sel(readout="period_kept").values.tolist() == [0, -1]
+    first, second = found["layer_effect"].sel(readout="period_kept").values.tolist()
+    assert first == 0
+    assert second < -0.9
     verdict = " ".join(QUICK.findings(found).verdict)
     assert "1 of 8 heads change the period kept, 7 surely do so by less than 0.05" in verdict
-    assert "Beyond what heads of its norm show 1 of them matter: L2H4 -1.00" in verdict
+    assert "Beyond what heads of its norm show 1 of them matter: L2H4 -" in verdict
 
 
 def test_every_other_part_changes_nothing(found):

@@ -38,9 +38,7 @@ def person(kind: str, number: int, windows_per_record: int = 2, rhythm: str = "s
     signal, landmarks = SIMULATE[kind](rng, inner_s + 2 * MARGIN_S, rhythm)
     windows = cut(signal, replace(landmarks, span_s=(MARGIN_S, MARGIN_S + inner_s)), person_name(kind, number))
     source = f"simulated {kind} ({rhythm}, seed {seed})"
-    return replace(
-        windows, person=windows.record, sources=(source,), notes=(*windows.notes, f"simulated signals, not recordings: {source}")
-    )
+    return replace(windows, sources=(source,), notes=(*windows.notes, f"simulated signals, not recordings: {source}"))
 
 
 def person_name(kind: str, number: int) -> str:
