@@ -91,7 +91,7 @@ def test_all_files_are_written(yesterday):
 def test_the_verdict_is_on_stdout_and_the_rest_on_stderr(folder, capsys):
     assert run(folder, "--out", "o", "--format", "svg") == 0
     said = capsys.readouterr()
-    assert said.out.startswith("0 of 6 tested (2 heads x 3 waves) survive all controls, measured on 24 windows of 24 simulated records.")
+    assert said.out.startswith("Of 6 questions (2 heads x 3 waves): 6 not tested")
     assert "24 windows of 24 records" in said.err
     assert "written: o/summary.nc" in said.err
 

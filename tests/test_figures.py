@@ -79,7 +79,7 @@ def test_waves_that_nobody_has(ecg, waves, tmp_path):
     summary = run(SCAN, ecg, regular("ecg", 2, waves))
     assert summary["lift"].sel(query="all").isnull().all(("layer", "head")).values.tolist() == [w not in waves for w in ("P", "QRS", "T")]
     drawn(summary, tmp_path)
-    assert "P: no record has this wave; nothing was tested." in SCAN.findings(summary).verdict
+    assert "P: not tested, no record has this wave." in SCAN.findings(summary).verdict
 
 
 def test_one_record(ecg, tmp_path):
@@ -91,7 +91,7 @@ def test_one_record(ecg, tmp_path):
 def test_no_twins(ecg, tmp_path):
     summary = run(replace(SCAN, n_twins=0), ecg, simulated("ecg", 2, 1))
     drawn(summary, tmp_path)
-    assert "twins reach not measured" in " ".join(SCAN.findings(summary).verdict)
+    assert "12 not tested" in " ".join(SCAN.findings(summary).verdict)
 
 
 def test_places_that_nobody_knows(ecg, tmp_path):

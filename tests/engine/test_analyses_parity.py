@@ -42,6 +42,7 @@ class Row:
 
 
 ROWS = {
+    "previous beat": Row("PreviousBeat", {}, within=SUM),
     "head scan": Row("HeadScan", {"n_rotations": 3}, within=SUM),
     "head scan, published": Row("HeadScan", {"n_rotations": 2, "variant": "published"}, "ecg-sim", SUM),
     "head scan, without the sink": Row("HeadScan", {"n_rotations": 2, "exclude_sink": True, "sink_tokens": 3}, "ecg-sim", SUM),

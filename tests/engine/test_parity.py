@@ -298,7 +298,9 @@ def test_sums_on_random_models(size, unmasked, ran):
 @every_engine
 @pytest.mark.parametrize("name", [*PUBLISHED, *EMBEDDED, "planted"])
 def test_sums_on_real_models(name, ran):
-    assert_sums(real_model(name, RUNS_IN[ran][1]), ran, 90, ALL, True, n_windows=1)
+    """Within 2e-5 in float32: eight layers of float32 differ that much from the definition (1.01e-5 was seen), by any engine."""
+    gaps = gaps_of_sums(real_model(name, RUNS_IN[ran][1]), ran, 90, ALL, True, n_windows=1)
+    assert {sums: gap for sums, gap in gaps.items() if gap > 2 * TOLERANCE_OF_SUMS[RUNS_IN[ran][1]]} == {}
 
 
 @every_engine

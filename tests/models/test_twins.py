@@ -5,7 +5,7 @@ import torch
 from originals import tiny_model
 
 from heartlens.converters.lens import parameters
-from heartlens.models.nulls.twins import twins
+from heartlens.models.nulls.twins import initial, twins
 
 LATE = ("blocks.0.attn.W_O", "blocks.1.attn.W_K", "blocks.1.mlp.W_out", "unembed.W_U")
 TWINS_OF_3_9 = {  # the second number of each of these, from TransformerLens 3.9
@@ -23,32 +23,40 @@ def drawn(seed, n_twins=4, model=None):
     return {name: weights(twin) for name, twin in twins(model or tiny_model(dtype=torch.float32), n_twins, seed)}
 
 
+def drawn_anew(seed, n_models=2, model=None):
+    """Each initial model's weights by its name."""
+    return {name: weights(each) for name, each in initial(model or tiny_model(dtype=torch.float32), n_models, seed)}
+
+
 def differ(one, other):
     return any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_they_are_random_and_shuffled_in_turn():
-    assert list(drawn(0, 5)) == ["random 0", "shuffled 0", "random 1", "shuffled 1", "random 2"]
+def test_twins_are_shuffled_and_initial_models_random():
+    assert list(drawn(0, 3)) == ["shuffled 0", "shuffled 1", "shuffled 2"]
+    assert list(drawn_anew(0, 2)) == ["random 0", "random 1"]
     assert drawn(0, 0) == {}
 
 
 def test_one_seed_gives_one_set_and_another_seed_another():
-    one, again, other = drawn(3), drawn(3), drawn(4)
-    for name in one:
-        assert not differ(one[name], again[name])
-        assert differ(one[name], other[name])
-    assert differ(one["random 0"], one["random 1"])
-    assert differ(one["shuffled 0"], one["shuffled 1"])
+    for made in (drawn, drawn_anew):
+        one, again, other = made(3), made(3), made(4)
+        for name in one:
+            assert not differ(one[name], again[name])
+            assert differ(one[name], other[name])
+        first, second, *_ = one
+        assert differ(one[first], one[second])
 
 
 def test_every_version_of_transformer_lens_draws_the_same_twins():
     """A twin's weights go by the seed, not by the order in which a version keeps its tensors."""
-    for name, twin in drawn(3, 2).items():
+    everyone = {"random 0": drawn_anew(3, 1)["random 0"], "shuffled 0": drawn(3, 2)["shuffled 1"]}  # drawn second when these were noted
+    for name, twin in everyone.items():
         assert [twin[tensor].flatten()[1].item() for tensor in LATE] == pytest.approx(TWINS_OF_3_9[name], rel=1e-6), name
 
 
 def test_the_first_twins_do_not_depend_on_how_many_follow():
-    assert not differ(drawn(3, 1)["random 0"], drawn(3, 4)["random 0"])
+    assert not differ(drawn(3, 1)["shuffled 0"], drawn(3, 4)["shuffled 0"])
 
 
 def test_the_original_is_untouched():
@@ -68,7 +76,7 @@ def test_shuffled_twins_keep_every_tensors_values_and_not_their_places():
 
 @pytest.mark.parametrize("fold_ln", [False, True])
 def test_random_twins_are_drawn_as_the_original_is_initialised(fold_ln):
-    twin = drawn(0, 1, tiny_model(dtype=torch.float32, fold_ln=fold_ln))["random 0"]
+    twin = drawn_anew(0, 1, tiny_model(dtype=torch.float32, fold_ln=fold_ln))["random 0"]
     matrices = [tensor.flatten() for name, tensor in twin.items() if ".W_" in name]
     values = torch.cat(matrices)
     assert abs(values.std().item() - 0.02) < 4 * 0.02 / (2 * len(values)) ** 0.5

@@ -133,7 +133,7 @@ def test_a_head_of_the_same_phase_looks_from_each_wave_at_the_one_before():
 
 
 def test_what_a_twin_also_shows_does_not_survive(measured):
-    summary = SCAN.summarize(measured.tally, {**measured.twins, "a twin as good": measured.tally})
+    summary = SCAN.summarize(measured.tally, measured.twins | {f"as good {number}": measured.tally for number in range(3)})
     assert at(summary, "q_value", P_HEAD, query="all", wave="P").item() < 0.05
     assert not is_yes(summary, "attends").any()
 

@@ -21,7 +21,7 @@ from heartlens.tally import Tally, tallied
 
 WINDOWS = regular("ecg", 8)  # cycles of 80 tokens
 HEAD, OTHER = (1, 3), (0, 2)
-LOOK = PreviousBeat(width=0.105, n_twins=19, twin_windows=8)  # 8 tokens to both sides
+LOOK = PreviousBeat(width=0.105, n_twins=49, twin_windows=8)  # 8 tokens to both sides
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_findings_and_figure_come_from_the_verdicts(summary):
     assert findings.title.startswith("Previous beat of planted")
     assert "1 yes" in findings.verdict[0]
     assert [row[:2] for row in findings.rows] == [("looks back", "L2H4")]
-    assert "19 twins" in findings.methods[0]
+    assert "49 twins" in findings.methods[0]
     figure = LOOK.plot(summary)
     assert len(figure.subfigs[0].axes) == 2  # one map, one bar
     assert len(figure.subfigs[0].axes[0].patches) == 1  # one head framed
@@ -78,7 +78,7 @@ def test_findings_and_figure_come_from_the_verdicts(summary):
 
 def test_a_claim_with_more_axes_has_a_map_for_each_place():
     values = xr.DataArray(np.ones((2, 2, 3)), dims=("layer", "head", "wave"), coords={"wave": ["P", "QRS", "T"]}, name="change")
-    answers = decide(Claim("moves", "it moves", "nats", 0.1, "all heads"), values, values * 0.5, values * 2, 9)
+    answers = decide(Claim("moves", "it moves", "nats", 0.1, "all heads"), values, values * 0.5, values * 2, n_units=9)
     summary = answers.assign(change=values, change_low=values * 0.5, change_high=values * 2).assign_attrs(n_records=9, n_windows=9)
     axes = LOOK.plot(summary).subfigs[0].axes
     assert [each.get_title() for each in axes[:3]] == ["P", "QRS", "T"]
@@ -88,7 +88,7 @@ def test_a_claim_with_more_axes_has_a_map_for_each_place():
 
 def test_a_verdict_without_its_effect_is_refused():
     effect = xr.DataArray([[1.0]], dims=("layer", "head"))
-    summary = decide(Claim("moves", "it moves", "nats", 0.1, "all heads"), effect, effect, effect, 9)
+    summary = decide(Claim("moves", "it moves", "nats", 0.1, "all heads"), effect, effect, effect, n_units=9)
     with pytest.raises(Refusal, match="moves_verdict is about an effect without a name, which the summary lacks"):
         LOOK.plot(summary)
     with pytest.raises(Refusal, match="no variable that ends in _verdict has the axes layer and head"):
