@@ -165,16 +165,18 @@ def verdict_of(claim: Claim, summary: xr.Dataset, effect: str, **where: Any) -> 
 
 
 def whole(parts: Mapping[str, str]) -> str:
-    """The answer to a claim that consists of named parts: what all of them say; *partly* where some are yes.
+    """The answer to a claim that consists of named parts: *partly* where some are yes and some not; *no* where a part is and none is yes.
 
-    >>> whole({"P": "yes", "T": "no"}), whole({"P": "not shown", "T": "no"}), whole({"P": "no", "T": "no"})
-    ('partly', 'not shown', 'no')
+    >>> whole({"P": "yes", "T": "no"}), whole({"P": "not shown", "T": "no"}), whole({"P": "not shown", "T": "not tested"})
+    ('partly', 'no', 'not shown')
     """
     answers = set(parts.values())
     if len(answers) == 1:
         return answers.pop()
     if YES in answers or PARTLY in answers:
         return PARTLY
+    if NO in answers:
+        return NO
     return NOT_SHOWN if answers - {NOT_TESTED} else NOT_TESTED
 
 

@@ -32,6 +32,7 @@ from heartlens.trial.published import DECIDES_NOTHING, analyses
 
 NOT_YET = {  # analysis -> what its trial needs; a name goes when the trial has it
     "ablation": "minutes",
+    "attention_cycles": "minutes",
     "attention_shift": "a base and a fine-tuned model",
     "attribution": "minutes",
     "circuit": "a task head",
