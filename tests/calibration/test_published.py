@@ -10,7 +10,7 @@ from test_small_trial import TRIED, small
 import heartlens
 from heartlens.analysis import run
 from heartlens.signals.simulate import simulated
-from heartlens.trial import answered
+from heartlens.trial import answered, simulations
 from heartlens.trial.published import Corpus, analyses, page, passes, stale, stored, write
 
 DOCS = Path(heartlens.__file__).parents[1] / "docs"
@@ -32,6 +32,11 @@ def corpora():
 
 def test_the_published_trial_is_of_the_codes_rules_and_corpora(rules, corpora):
     assert stale(stored(DOCS), rules, corpora) == []
+
+
+def test_the_parts_that_need_no_model_are_the_codes():
+    """They take seconds, so they are made anew: another interval or another test gives other rates."""
+    assert [row for row in stored(DOCS) if row["part"] == simulations.PART] == simulations.simulated_rows()
 
 
 def test_the_page_is_made_of_the_numbers():
