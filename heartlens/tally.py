@@ -148,6 +148,22 @@ def tallied(windows: Windows, axes: Sequence[str] = ("layer", "head"), **sums: F
     return Tally(dataset.assign_coords({axis: np.arange(size) for axis, size in dataset.sizes.items()} | {"record": windows.records}))
 
 
+def examples(windows: Windows, n_examples: int = N_EXAMPLES, **values: tuple[tuple[str, ...], np.ndarray]) -> xr.Dataset:
+    """The windows of smallest identity, as a tally's sample keeps them: tokens, waves, where they are from, and `values`.
+
+    Each of `values` is the names of its axes after the window's, and an array over all windows; numbers are kept in float32.
+    """
+    first = np.argsort(windows.identity, kind="stable")[:n_examples]
+    own = {"token": (("time",), windows.tokens), "token_wave": (("time",), windows.wave), **values}
+    kept = {
+        name: (("example", *axes), array[first].astype(np.float32) if array.dtype == np.float64 else array[first])
+        for name, (axes, array) in own.items()
+    }
+    kept |= {"identity": (("example",), windows.identity[first])}
+    kept |= {f"example_{name}": (("example",), getattr(windows, name)[first]) for name in ("record", "start_s")}
+    return xr.Dataset(kept, attrs={} if n_examples == N_EXAMPLES else {"n_examples": n_examples})
+
+
 def checked(tally: object, analysis: str) -> Tally:
     """What an analysis measured. Refuses what is no tally of sums by record, or has an axis without coordinates."""
     if not isinstance(tally, Tally):

@@ -23,7 +23,7 @@ from heartlens.findings import Findings
 from heartlens.measures import cycles
 from heartlens.options import check
 from heartlens.refusal import Refusal
-from heartlens.tally import Tally, by_record
+from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class AttentionCycles(Twinned):
             layers.append({name: by_record(each, windows.record) for name, each in by_window.items()})
             rows.append(sums.rows[:, :, 0])
         even_share = by_record(cycles.even_by_distance(bins, self.n_lags, n_sink), windows.record)
-        return Tally(self._named(layers, even_share, is_asking, windows), _example(windows, np.stack(rows, axis=1)))
+        attention = ("layer", "head", "time"), np.stack(rows, axis=1)
+        return Tally(self._named(layers, even_share, is_asking, windows), examples(windows, token_attention=attention))
 
     def _layers(self, subject: "Subject", windows: Windows, bins: np.ndarray, n_sink: int) -> Iterator["LayerSums"]:
         """Each layer's sums, of attention weighted as it is to be."""
@@ -146,18 +147,3 @@ class AttentionCycles(Twinned):
 def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The sum over asking tokens: (window, head, query) -> (window, head)."""
     return np.einsum("bhq,bq->bh", values.astype(np.float64), asked)
-
-
-def _example(windows: Windows, row: np.ndarray) -> xr.Dataset:
-    """The window of smallest identity with the attention of the token that is drawn."""
-    first = int(np.argmin(windows.identity))
-    return xr.Dataset(
-        {
-            "token": (("example", "time"), windows.tokens[[first]]),
-            "token_wave": (("example", "time"), windows.wave[[first]]),
-            "token_attention": (("example", "layer", "head", "time"), row[[first]].astype(np.float32)),
-            "identity": (("example",), windows.identity[[first]]),
-            "example_record": (("example",), windows.record[[first]]),
-            "example_start_s": (("example",), windows.start_s[[first]]),
-        }
-    )

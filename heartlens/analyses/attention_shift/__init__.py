@@ -20,7 +20,7 @@ from heartlens.analysis import Twinned, beside
 from heartlens.axes import KINDS
 from heartlens.findings import Findings
 from heartlens.options import check
-from heartlens.tally import Tally, by_record
+from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -113,7 +113,17 @@ class AttentionShift(Twinned):
         sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
         named = named.assign_attrs(kind=windows.kind, row=row, **_origin(base))
-        return Tally(named, _examples(windows, np.stack(moved, axis=1), keys.irregularity))
+        change = np.stack(moved, axis=1)
+        return Tally(
+            named,
+            examples(
+                windows,
+                N_EXAMPLES,
+                token_irregularity=(("time",), of_keys(keys.irregularity, windows.cycle)),
+                row_shift=(("layer", "time"), change.mean(axis=2)),  # as the paper draws it: the mean over heads
+                row_shift_by_head=(("layer", "head", "time"), change),
+            ),
+        )
 
     def _row(self, subject: Any) -> str:
         """Who asks: the last token where a task head reads it alone, else all."""
@@ -160,21 +170,3 @@ class AttentionShift(Twinned):
 
 def _origin(base: Any) -> dict[str, str]:
     return {"base_checkpoint": base.origin.checkpoint, "base_fingerprint": base.origin.fingerprint}
-
-
-def _examples(windows: Windows, moved: np.ndarray, found: np.ndarray) -> xr.Dataset:
-    """The windows of smallest identity with the change of their row, by head and as the paper draws it: the mean over heads."""
-    first = np.argsort(windows.identity)[:N_EXAMPLES]
-    return xr.Dataset(
-        {
-            "token": (("example", "time"), windows.tokens[first]),
-            "token_wave": (("example", "time"), windows.wave[first]),
-            "token_irregularity": (("example", "time"), of_keys(found, windows.cycle)[first]),
-            "row_shift": (("example", "layer", "time"), moved[first].mean(axis=2).astype(np.float32)),
-            "row_shift_by_head": (("example", "layer", "head", "time"), moved[first].astype(np.float32)),
-            "identity": (("example",), windows.identity[first]),
-            "example_record": (("example",), windows.record[first]),
-            "example_start_s": (("example",), windows.start_s[first]),
-        },
-        attrs={"n_examples": N_EXAMPLES},
-    )

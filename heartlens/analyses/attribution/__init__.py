@@ -23,7 +23,7 @@ from heartlens.analyses.attribution.outputs import Asked, asked
 from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
-from heartlens.tally import Tally, by_record
+from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Attribution(Twinned):
             **self._patched(subject, windows, what),
         }
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, what, windows)
-        return Tally(named, _example(windows, seen.line.float().cpu().numpy()))
+        return Tally(named, examples(windows, lens_line=(("level", "time"), seen.line.float().cpu().numpy())))
 
     def _patched(self, subject: Any, windows: Windows, what: Asked) -> Arrays:
         """The sums of patching by window; 0 for windows that are not patched."""
@@ -168,18 +168,3 @@ class Attribution(Twinned):
 def _read_at(inside: np.ndarray, term: np.ndarray) -> np.ndarray:
     """The sum of a term over the tokens each output is read at: (window, time, ...) -> (window, output, ...)."""
     return np.einsum("bot,bt...->bo...", inside.astype(float), term)
-
-
-def _example(windows: Windows, line: np.ndarray) -> xr.Dataset:
-    """The window of smallest identity as the lens shows it at every level."""
-    first = [int(np.argmin(windows.identity))]
-    return xr.Dataset(
-        {
-            "token": (("example", "time"), windows.tokens[first]),
-            "token_wave": (("example", "time"), windows.wave[first]),
-            "lens_line": (("example", "level", "time"), line[first].astype(np.float32)),
-            "identity": (("example",), windows.identity[first]),
-            "example_record": (("example",), windows.record[first]),
-            "example_start_s": (("example",), windows.start_s[first]),
-        }
-    )

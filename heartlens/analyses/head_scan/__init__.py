@@ -24,7 +24,7 @@ from heartlens.measures import attention as measures
 from heartlens.measures.resample import q_values, rotation_p_values
 from heartlens.options import check
 from heartlens.signals.fine import fine_waves
-from heartlens.tally import Tally, by_record, rounded
+from heartlens.tally import Tally, by_record, examples, rounded
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class HeadScan(Twinned):
             layer, lift = self._layer(sums, even, groups, runs, known, windows)
             layers.append({name: by_record(rounded(values), windows.record) for name, values in layer.items()})
             lifts.append(lift)
-        sample = xr.Dataset() if self.is_twin else _example(windows, np.stack(lifts, axis=1))
+        sample = xr.Dataset() if self.is_twin else examples(windows, token_lift=(("layer", "head", "time"), np.stack(lifts, axis=1)))
         return Tally(self._named(layers, known, windows, subject.sizes.n_heads), sample)
 
     def _fallen(self, columns: measures.Columns, groups: measures.Groups, runs: measures.Runs, known: measures.Labels) -> Arrays:
@@ -218,13 +218,13 @@ class HeadScan(Twinned):
         return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
-        """Lift maps by wave with what survives marked, phase profiles of the strongest heads, and one window under the strongest head."""
+        """Lift maps by wave with each yes framed, phase profiles of the strongest heads, and one window under the strongest head."""
         from heartlens.analyses.head_scan.figure import draw
 
         return draw(summary)
 
     def findings(self, summary: xr.Dataset) -> Findings:
-        """Which heads survive, in words."""
+        """Which heads attend to which wave, in words."""
         from heartlens.analyses.head_scan.words import say
 
         return say(summary)
@@ -285,18 +285,3 @@ def _over_even(keys: np.ndarray, even: np.ndarray) -> np.ndarray:
 def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The sum over asking tokens: (window, head, query) -> (window, head)."""
     return np.einsum("bhq,bq->bh", values, asked)
-
-
-def _example(windows: Windows, lift: np.ndarray) -> xr.Dataset:
-    """The window of smallest identity with each key's lift under every head, to be drawn."""
-    first = int(np.argmin(windows.identity))
-    return xr.Dataset(
-        {
-            "token": (("example", "time"), windows.tokens[[first]]),
-            "token_wave": (("example", "time"), windows.wave[[first]]),
-            "token_lift": (("example", "layer", "head", "time"), lift[[first]].astype(np.float32)),
-            "identity": (("example",), windows.identity[[first]]),
-            "example_record": (("example",), windows.record[[first]]),
-            "example_start_s": (("example",), windows.start_s[[first]]),
-        }
-    )

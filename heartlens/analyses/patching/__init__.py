@@ -20,13 +20,13 @@ import xarray as xr
 from jaxtyping import Bool
 
 from heartlens.analyses.patching.cross import SIDES, base_for, swapped_parts
-from heartlens.analyses.patching.effects import PARTS, Arrays, effects, example, head_named
+from heartlens.analyses.patching.effects import PARTS, Arrays, effects, head_named
 from heartlens.analyses.patching.pairs import Pairs, able_for, pairs_of
 from heartlens.analyses.patching.readouts import readout_of
 from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
-from heartlens.tally import Tally, by_record
+from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ class Patching(Twinned):
         sums = {name: (("record", *AXES_OF[name]), by_record(values[name], windows.record)) for name in names}
         used = {"record"}.union(*(AXES_OF[name] for name in names))
         named = xr.Dataset(sums, coords={axis: place for axis, place in places.items() if axis in used}, attrs=attrs)
-        return Tally(named, xr.Dataset() if pairs is None else example(pairs))
+        if pairs is None:
+            return Tally(named)
+        return Tally(named, examples(pairs.clean, token_of_counterfactual=(("time",), pairs.corrupt.tokens)))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Differences and effects, with intervals, and what is concluded; see the module's first lines."""

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Bool
 
 from heartlens.analyses.patching.cross import cross_model
@@ -71,18 +70,3 @@ def head_named(label: str) -> Head:
     if match is None:
         raise Refusal(f"receiver is {label!r}; legal: none, or a head by its name, such as L8H5 (both counted from 1)")
     return int(match[1]) - 1, int(match[2]) - 1
-
-
-def example(pairs: Pairs) -> xr.Dataset:
-    """The pair of smallest identity, to be drawn."""
-    first = [int(np.argmin(pairs.clean.identity))]
-    return xr.Dataset(
-        {
-            "token": (("example", "time"), pairs.clean.tokens[first]),
-            "token_of_counterfactual": (("example", "time"), pairs.corrupt.tokens[first]),
-            "token_wave": (("example", "time"), pairs.clean.wave[first]),
-            "identity": (("example",), pairs.clean.identity[first]),
-            "example_record": (("example",), pairs.clean.record[first]),
-            "example_start_s": (("example",), pairs.clean.start_s[first]),
-        }
-    )

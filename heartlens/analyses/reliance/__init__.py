@@ -24,7 +24,7 @@ from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
-from heartlens.tally import Tally, by_record
+from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Reliance(Twinned):
         refuse_without_last_logit(subject)
         able, shows_p = cf.can_be_warped(windows), design.shows_p(windows)
         sums = self._nothing(subject, windows) | {"n_left_out": (~able).astype(float), "n_windows": np.ones(len(windows))}
-        examples = []
+        drawn, coords = [], {"p_wave": list(design.P_WAVES), "rhythm": list(design.RHYTHMS)}
         for chosen, which in ((able & shows_p, design.WITH_P), (able & ~shows_p, design.WITHOUT_P)):
             if chosen.any():
                 arms = design.Arms(windows[chosen], self.seed, rescale=self.rescale)
@@ -99,9 +99,12 @@ class Reliance(Twinned):
                 swapped = self._is_swapped(windows[chosen])
                 if swapped.any():
                     self._swap(subject, {arm: each[swapped] for arm, each in made.items()}, np.flatnonzero(chosen)[swapped], sums)
-                examples.append(_example(windows[chosen], made))
+                grid = design.as_grid({arm: each.tokens for arm, each in made.items()})  # all 0 in the arms that a window has not
+                drawn.append(examples(windows[chosen], token=(("p_wave", "rhythm", "time"), grid)).assign_coords(coords))
         of_records = {name: by_record(value, windows.record) for name, value in sums.items()}
-        return Tally(self._named(of_records, windows), min(examples, key=lambda one: str(one["identity"].values[0]), default=xr.Dataset()))
+        return Tally(
+            self._named(of_records, windows), min(drawn, key=lambda example: str(example["identity"].values[0]), default=xr.Dataset())
+        )
 
     def _measure_arms(self, subject: Any, arms: design.Arms, made: dict[design.Arm, Windows], place: np.ndarray, sums: Arrays) -> None:
         """Put what the model says of the arms in the windows' places, and what it says at graded doses."""
@@ -212,18 +215,3 @@ def _logits(subject: Any, arms: list[Windows]) -> list[np.ndarray]:
     from heartlens.models.interventions.head_swap import last_logits
 
     return np.split(last_logits(subject.engine, np.concatenate([each.tokens for each in arms])), len(arms))
-
-
-def _example(windows: Windows, made: dict[design.Arm, Windows]) -> xr.Dataset:
-    """The window of smallest identity in all its arms; all 0 in those that it has not."""
-    first = [int(np.argmin(windows.identity))]
-    tokens = design.as_grid({arm: each.tokens[first] for arm, each in made.items()})
-    return xr.Dataset(
-        {
-            "token": (("example", "p_wave", "rhythm", "time"), tokens),
-            "identity": (("example",), windows.identity[first]),
-            "example_record": (("example",), windows.record[first]),
-            "example_start_s": (("example",), windows.start_s[first]),
-        },
-        coords={"p_wave": list(design.P_WAVES), "rhythm": list(design.RHYTHMS)},
-    )
