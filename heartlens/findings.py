@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FEW_RECORDS, FEW_TWINS = 6, 19
+LEAST_UNITS = 8  # persons (or records): with fewer, no interval was shown to cover (docs/calibration.md)
+FEW_TWINS = 19
 
 
 @dataclass(frozen=True)
@@ -34,25 +35,25 @@ def counted(attrs: Mapping[Any, Any]) -> str:
 
 def doubts(attrs: Mapping[Any, Any], n_twins: int) -> list[str]:
     """What every analysis cautions of, read off a summary's attributes: simulated data, few records, few twins, what was left out."""
-    n_records, n_counted, found = int(attrs["n_records"]), n_units(attrs), []
+    n_records, n_counted, reasons = int(attrs["n_records"]), n_units(attrs), []
     if attrs.get("data_is_simulated"):
-        found.append("The signals are SIMULATED: their waves are known exactly, but what holds here need not hold for people.")
+        reasons.append("The signals are SIMULATED: their waves are known exactly, but what holds here need not hold for people.")
     if attrs.get("n_persons") and n_counted != n_records:
-        found.append(f"The unit is the person: {counted(attrs)}. Where these words say records, intervals and tests are over persons.")
+        reasons.append(f"The unit is the person: {counted(attrs)}. Where these words say records, intervals and tests are over persons.")
     unit = "person" if n_counted != n_records else "record"
     if n_counted == 1:
-        found.append(f"There is one {unit}: no interval over {unit}s exists, so nothing can survive. Give more {unit}s.")
-    elif n_counted < FEW_RECORDS:
-        found.append(f"There are {n_counted} {unit}s: a bootstrap interval over so few is too narrow, and no p-value can be small.")
+        reasons.append(f"There is one {unit}: no interval over {unit}s exists, so nothing is tested. Give more {unit}s.")
+    elif n_counted < LEAST_UNITS:
+        reasons.append(f"There are {n_counted} {unit}s: nothing is tested with fewer than {LEAST_UNITS}. Give more {unit}s.")
     if attrs.get("n_groups"):
-        found.append(
+        reasons.append(
             f"{n_records} records are kept in {attrs['n_groups']} groups, by a hash of {unit}s: in means, intervals and tests a group "
             f"counts as one {unit}."
         )
     if n_twins < FEW_TWINS:
-        found.append(f"{n_twins} twins were measured; with fewer than {FEW_TWINS} no p-value among them can be 0.05.")
+        reasons.append(f"{n_twins} twins were measured; with fewer than {FEW_TWINS} no p-value among them can be 0.05.")
     if attrs.get("data_kind") != attrs.get("checkpoint_kind"):
-        found.append("The signals are not of the kind this checkpoint reads (forced).")
+        reasons.append("The signals are not of the kind this checkpoint reads (forced).")
     if attrs.get("data_skipped"):
-        found.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
-    return found
+        reasons.append("Left out: " + "; ".join(str(attrs["data_skipped"]).splitlines()) + ".")
+    return reasons

@@ -21,7 +21,7 @@ from heartlens.paper.plan import Job
 from heartlens.signals.simulate.regular import regular
 
 WINDOWS = regular("ecg", 8)
-SCAN = HeadScan(variant="published", n_twins=50, twin_windows=8)
+SCAN = HeadScan(variant="published", n_twins=20, twin_windows=8)
 CYCLES = AttentionCycles(n_permutations=999, n_twins=50, twin_windows=8)
 P_HEAD = (1, 4)  # of the last layer, as the paper's ECG head 5
 

@@ -74,7 +74,7 @@ def test_it_says_simulated_of_simulated_signals_only(page, nasty_page):
 
 
 def test_it_says_what_to_doubt(nasty_page):
-    assert "bootstrap interval over so few is too narrow" in nasty_page
+    assert "nothing is tested with fewer than 8" in nasty_page
     assert "2 twins were measured" in nasty_page
     assert "Left out: 2 x &lt;script&gt;" in nasty_page
     assert "not a medical device" in nasty_page

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from heartlens.findings import LEAST_UNITS as LEAST_UNITS
 from heartlens.inference.nulls import ALPHA, count_range, twin_limit, twin_p_value
 
 RULE = 1  # raised whenever the same effects, intervals and twins may get another answer: the published trial is then of another rule
-LEAST_UNITS = 8  # with fewer, no interval was shown to cover (docs/calibration.md)
 YES, NO, PARTLY, NOT_SHOWN, NOT_TESTED = "yes", "no", "partly", "not shown", "not tested"
 SMALLEST_CHANGE = {"logit": 0.25, "probability": 0.05, "nats": 0.05}  # of a readout, by its unit: the smallest that is of interest
 ANSWERS = (YES, PARTLY, NO, NOT_SHOWN, NOT_TESTED)
@@ -79,18 +79,13 @@ def decide(
     verdict's attributes are the claim, the name of its `effect` where it has one, the fingerprint of its `rule` and, where twins decide,
     `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
     """
-    name = claim.name
-    beyond = _beyond(claim, low, high)
-    shown = beyond
+    name, shown = claim.name, _beyond(claim, low, high)
+    enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
     for control_low, control_high in controls:
         shown = shown & (_sign(claim, effect) == _side(control_low, control_high))
-    if q_value is not None:
-        shown = shown & (q_value < ALPHA)
-    enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
-    if q_value is not None:
-        enough = enough & q_value.notnull()
-    for control_low, control_high in controls:
         enough = enough & control_low.notnull() & control_high.notnull()
+    if q_value is not None:
+        shown, enough = shown & (q_value < ALPHA), enough & q_value.notnull()
     is_given = xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) == YES)
     enough = enough & (xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) != NOT_TESTED))
     decided = {}
@@ -115,7 +110,7 @@ def decide(
         decided = {f"{name}_twin_p": p_value, f"{name}_limit": xr.DataArray(limit)}
         candidates = (shown & enough) & xr.ones_like(p_value, dtype=bool)
         candidate_values = twins.values.where(candidates, -np.inf).values
-        attrs["n_yes_redrawn"] = list(count_range(lambda limit: int((candidate_values > limit).sum()), largest, claim.twin_alpha))
+        attrs["n_yes_redrawn"] = list(count_range(lambda border: int((candidate_values > border).sum()), largest, claim.twin_alpha))
         attrs["n_twins"] = len(largest)
     within = _within(claim, low, high) & is_given
     verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))
@@ -141,27 +136,6 @@ def concatenated(answers: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
         if len(rules) > 1:
             values.attrs["rule"] = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
     return together
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One answer with what it rests on; `parts` are the answers to named parts of the claim."""
-
-    claim: Claim
-    answer: str
-    effect: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    n_units: int = 0
-    parts: Mapping[str, str] | None = None
-
-
-def verdict_of(claim: Claim, summary: xr.Dataset, effect: str, **where: Any) -> Verdict:
-    """The one answer that a summary holds at `where`, with the effect called `effect` and its interval."""
-    at = summary.sel(**where)
-    low, high = (float(at[f"{effect}_{end}"]) for end in ("low", "high"))
-    n_units = int(summary.attrs.get("n_units", summary.attrs["n_records"]))
-    return Verdict(claim, str(at[f"{claim.name}_verdict"].values), float(at[effect]), low, high, n_units)
 
 
 def whole(parts: Mapping[str, str]) -> str:

@@ -39,27 +39,27 @@ class Claim:
     judge: Callable[[Summaries], Judged]
 
 
-def aggregation(job: str, found: Summaries) -> Judged:
+def aggregation(job: str, summaries: Summaries) -> Judged:
     """The last layer, summed over its heads: same-phase lift over earlier cycles."""
-    here = found[job].isel(layer=-1)
-    why, verdict = attention_cycles_words.last_layer(found[job]), str(here["layer_same_phase_verdict"].values)
-    heads = is_yes(found[job], "same_phase")
+    here = summaries[job].isel(layer=-1)
+    why, verdict = attention_cycles_words.last_layer(summaries[job]), str(here["layer_same_phase_verdict"].values)
+    heads = is_yes(summaries[job], "same_phase")
     effect = _with_interval(here, "layer_same_phase_lift")
     null = f"phase rotated: q {float(here['layer_q_value']):.4f}; p among twins {float(here['layer_same_phase_twin_p']):.3f}"
     return Judged(verdict, f"same-phase lift {effect}", null, f"{why} {int(heads.sum())} of {heads.size} single heads do.")
 
 
-def broadening(job: str, found: Summaries) -> Judged:
+def broadening(job: str, summaries: Summaries) -> Judged:
     """Effective tokens over layers."""
-    verdict, why = attention_cycles_words.broadens(found[job]), attention_cycles_words.broadening(found[job])
-    twins = found[job]["twin_slope"].values
+    verdict, why = attention_cycles_words.broadens(summaries[job]), attention_cycles_words.broadening(summaries[job])
+    twins = summaries[job]["twin_slope"].values
     null = f"twins' slopes {twins.min():.2f} to {twins.max():.2f}" if len(twins) else "no twins"
-    return Judged(verdict, f"{_with_interval(found[job], 'slope')} tokens a layer", null, why)
+    return Judged(verdict, f"{_with_interval(summaries[job], 'slope')} tokens a layer", null, why)
 
 
-def homonyms(job: str, label: str, found: Summaries) -> Judged:
+def homonyms(job: str, label: str, summaries: Summaries) -> Judged:
     """Homonyms: they come apart at the last level, and more than at the embedding."""
-    summary = found[job].sel(label=label)
+    summary = summaries[job].sel(label=label)
     last = summary.isel(level=-1)
     verdict = whole({"apart in the last block": str(last["apart_verdict"].values), "grows": str(summary["grows_verdict"].values)})
     twins = f"p among twins {float(last['apart_twin_p']):.3f}, of growth {float(summary['grows_twin_p']):.3f}"
@@ -68,11 +68,11 @@ def homonyms(job: str, label: str, found: Summaries) -> Judged:
     return Judged(verdict, effect, null, " ".join(homonyms_words.of_label(summary, label)))
 
 
-def named_head(job: str, causal: str, head: int, wave: str, found: Summaries) -> Judged:
+def named_head(job: str, causal: str, head: int, wave: str, summaries: Summaries) -> Judged:
     """A head of the last layer at its wave: it attends to it, and to no wave more."""
-    if head >= found[job].sizes["head"]:
-        return Judged(NOT_TESTED, "", "", f"This model has {found[job].sizes['head']} heads a layer.")
-    scan = found[job].sel(query="all").isel(layer=-1)
+    if head >= summaries[job].sizes["head"]:
+        return Judged(NOT_TESTED, "", "", f"This model has {summaries[job].sizes['head']} heads a layer.")
+    scan = summaries[job].sel(query="all").isel(layer=-1)
     lifts = scan["lift"].sel(head=head)
     here = scan.sel(head=head, wave=wave)
     if lifts.isnull().all():
@@ -80,20 +80,20 @@ def named_head(job: str, causal: str, head: int, wave: str, found: Summaries) ->
     best = str(lifts["wave"].values[int(np.nanargmax(lifts.values))])
     verdict = str(here["attends_verdict"].values)
     verdict = PARTLY if verdict == YES and best != wave else verdict
-    rank = 1 + int((found[job].sel(query="all", wave=wave)["lift"] > float(here["lift"])).sum())
-    masked = found[causal].sel(query="all", wave=wave, head=head).isel(layer=-1) if causal in found else None
-    n_heads = found[job].sizes["layer"] * found[job].sizes["head"]
+    rank = 1 + int((summaries[job].sel(query="all", wave=wave)["lift"] > float(here["lift"])).sum())
+    masked = summaries[causal].sel(query="all", wave=wave, head=head).isel(layer=-1) if causal in summaries else None
+    n_heads = summaries[job].sizes["layer"] * summaries[job].sizes["head"]
     why = f"Strongest at {best.replace('_', ' ')} ({float(lifts.max()):.2f}); rank {rank} of {n_heads} heads at its wave."
     why += f" AUC {float(here['auc']):.2f}."
     if masked is not None:
         why += f" With the causal mask kept: lift {_with_interval(masked, 'lift')}, AUC {float(masked['auc']):.2f}."
     null = f"phase rotated: q {float(here['q_value']):.4f}; p among twins {float(here['attends_twin_p']):.3f}"
-    return Judged(verdict, f"{head_label(int(found[job]['layer'][-1]), head)} lift {_with_interval(here, 'lift')}", null, why)
+    return Judged(verdict, f"{head_label(int(summaries[job]['layer'][-1]), head)} lift {_with_interval(here, 'lift')}", null, why)
 
 
-def shifted(job: str, found: Summaries) -> Judged:
+def shifted(job: str, summaries: Summaries) -> Judged:
     """After fine-tuning, the last layer's attention on cycles of irregular interval, mean over heads."""
-    summary = found[job]
+    summary = summaries[job]
     here = summary.sel(feature="irregular").isel(layer=-1)
     verdict, why = attention_shift_words.claim(summary), attention_shift_words.why(summary)
     null = f"cycles shuffled: q {float(here['layer_effect_q_value']):.4f}; p among twins {float(here['layer_effect_twin_p']):.3f}"

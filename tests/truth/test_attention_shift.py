@@ -28,7 +28,7 @@ P_HEAD = (1, 3)
 P_SHARE = ((TOKEN % 80 >= 8) & (TOKEN % 80 <= 16)).mean()  # of regular ECG windows' last rows, evenly spread
 FLAG = 100  # the token value that marks a beat
 STRENGTH = 2.0  # flagged keys get exp(STRENGTH) times the attention of the others
-QUICK = AttentionShift(n_permutations=999, n_twins=50, twin_windows=16, n_shuffles=20, n_rotations=20)
+QUICK = AttentionShift(n_permutations=999, n_twins=20, twin_windows=16, n_shuffles=20, n_rotations=20)
 
 
 def stored(state, tmp_path):

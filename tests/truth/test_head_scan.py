@@ -20,7 +20,7 @@ from heartlens.signals.simulate.regular import regular
 TOKEN = np.arange(CONTEXT)
 CYCLE, SPANS = 80, {"P": (8, 16), "QRS": (22, 30), "T": (48, 62)}  # of regular ECG windows: tokens of a cycle, of each wave in it
 WINDOWS = regular("ecg", 8)
-SCAN = HeadScan(n_permutations=1999, n_twins=50, twin_windows=8)
+SCAN = HeadScan(n_permutations=1999, n_twins=20, twin_windows=8)
 QUICK = HeadScan(n_permutations=99, n_twins=2, twin_windows=1)
 P_HEAD, SINK_HEAD, AHEAD_HEAD = (1, 3), (0, 2), (1, 6)
 EVERY = {"query", "wave", "layer", "head"}
@@ -207,7 +207,7 @@ def test_a_wave_that_nobody_has_is_not_tested():
 def test_twins_of_a_random_model_are_no_finding(monkeypatch):
     """A random model is exchangeable with its random twins, so its largest lift exceeds all of 20 twins' by chance once in 21, for each
     wave; the interval's lower bound makes it rarer. Of 16 repeats 5 % are 0.8, with a standard deviation of 0.9: 3 at most are allowed."""
-    scan = HeadScan(n_permutations=499, n_rotations=10, n_lags=1, n_phases=2, n_twins=50, twin_windows=8)
+    scan = HeadScan(n_permutations=499, n_rotations=10, n_lags=1, n_phases=2, n_twins=20, twin_windows=8)
     windows = simulated("ecg", n_records=8, windows_per_record=1)
     base = model_of(random_state(layers=2, heads=1, scale=0.02))
     few = windows.subset(scan.twin_windows)

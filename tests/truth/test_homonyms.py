@@ -140,7 +140,7 @@ def test_position_alone_is_told_apart_from_tokens():
     model = blank()
     with torch.no_grad():
         model.W_pos[np.arange(CONTEXT), 1 + QUARTER] = 1
-    summary = run(replace(HOMONYMS, n_twins=50, twin_windows=8), model, WINDOWS)
+    summary = run(replace(HOMONYMS, n_twins=20, twin_windows=8), model, WINDOWS)
     at = summary.sel(label="phase")
     assert at["cosine_between"].values == pytest.approx([0.5] * 3)
     assert float(at["position_cosine_between"]) == pytest.approx(0)  # without the e0 of the tokens

@@ -172,24 +172,24 @@ def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int], is_last: 
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
-    found.append("A part can be lost without cost because others do the same: no effect does not mean no use.")
+    reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
+    reasons.append("A part can be lost without cost because others do the same: no effect does not mean no use.")
     if int(summary.attrs["n_references"]) == 1 and any(how != "zero" for how in summary["how"].values):
-        found.append(
+        reasons.append(
             "Means and resamples are of one batch of reference windows (too few records for more): another may give other effects."
         )
     if "zero" in summary["how"].values:
-        found.append(
+        reasons.append(
             "Zero is no activation the model ever had: what it costs may be the strangeness, not the loss; compare mean and resample."
         )
     if "rank" in summary.coords and summary.sizes["rank"]:
-        found.append("The order of the heads was found on a sample of the same windows: the first steps of that curve are flattered.")
+        reasons.append("The order of the heads was reasons on a sample of the same windows: the first steps of that curve are flattered.")
     answer = str(summary.attrs["answers"])
     if answer == "beat":
-        found.append("Windows stand alone, without the overlap that the published detector averages: beats at their edges are missed.")
+        reasons.append("Windows stand alone, without the overlap that the published detector averages: beats at their edges are missed.")
     if answer == "last token" and not int(summary.attrs["n_labelled"]):
-        found.append("Without --labels the logit's mean goes over records with and without the condition alike.")
-    return (*found, *filter(None, str(summary.attrs.get("label_notes", "")).splitlines()))
+        reasons.append("Without --labels the logit's mean goes over records with and without the condition alike.")
+    return (*reasons, *filter(None, str(summary.attrs.get("label_notes", "")).splitlines()))
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:

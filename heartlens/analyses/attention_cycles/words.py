@@ -114,10 +114,10 @@ def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
-    found.append("Weights over-count keys whose value moves little, the sink above all; see --weights value and --weights rollout.")
-    found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
-    return tuple(found)
+    reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
+    reasons.append("Weights over-count keys whose value moves little, the sink above all; see --weights value and --weights rollout.")
+    reasons.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
+    return tuple(reasons)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:

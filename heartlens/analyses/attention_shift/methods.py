@@ -13,16 +13,16 @@ NAMES = {"irregular": "cycles of irregular interval", "no_p": "cycles without a 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     """What to doubt."""
     n_twins = summary.sizes.get("twin", 0)
-    found = doubts(summary.attrs, n_twins)
+    reasons = doubts(summary.attrs, n_twins)
     for name, n in summary["n_twin_records_with"].to_series().items() if n_twins else ():
         if n < FEW_TWIN_RECORDS:
-            found.append(f"The twins' limit for {NAMES[str(name)]} rests on {int(n)} records that show both kinds of cycle.")
-    found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
-    found.append(
+            reasons.append(f"The twins' limit for {NAMES[str(name)]} rests on {int(n)} records that show both kinds of cycle.")
+    reasons.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
+    reasons.append(
         "Small effects hang on what counts as irregular: try --irregular-from 0, --interval after and other windows of the same records."
     )
-    found.append("A long cycle has more tokens between its waves: effects are per token, and the waves' shifts stand beside them.")
-    return tuple(found)
+    reasons.append("A long cycle has more tokens between its waves: effects are per token, and the waves' shifts stand beside them.")
+    return tuple(reasons)
 
 
 def methods(summary: xr.Dataset) -> tuple[str, ...]:

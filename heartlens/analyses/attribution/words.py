@@ -153,13 +153,13 @@ def _row(here: xr.Dataset, output: str, name: str, place: Place, label: str) -> 
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = doubts(summary.attrs, int(summary.attrs["n_twins"]))
-    found.append("A part may add the same to every record: what tells records apart is the variation, not the mean.")
-    found.append(
+    reasons = doubts(summary.attrs, int(summary.attrs["n_twins"]))
+    reasons.append("A part may add the same to every record: what tells records apart is the variation, not the mean.")
+    reasons.append(
         "Direct attribution shows what a part adds to the output itself, not what it gives later parts to work with: see patching."
     )
-    found.append("A partner is another person's window with beats elsewhere: patching tells person and rhythm apart from nothing else.")
-    return tuple(found)
+    reasons.append("A partner is another person's window with beats elsewhere: patching tells person and rhythm apart from nothing else.")
+    return tuple(reasons)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:

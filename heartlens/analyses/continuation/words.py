@@ -143,24 +143,26 @@ def _percent(here: xr.Dataset, name: str) -> str:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = [line for line in doubts(summary.attrs, 20) if line]  # no twins: they would generate noise
+    reasons = [line for line in doubts(summary.attrs, 20) if line]  # no twins: they would generate noise
     attrs = summary.attrs
     seconds = (len(summary["step"])) / KINDS[attrs["kind"]].rate_hz
-    found.append(
+    reasons.append(
         f"Continuations are {seconds:g} s long: too short for periods of rates slower than {attrs['slowest_bpm']:.0f} bpm, which are not "
         f"searched, and few have the three beats of a rate. {_percent(summary.sel(readout='repeats'), 'real')} of the real rests repeat; "
         "the others do not count for the period kept."
     )
     if attrs["how"] == "zero":
-        found.append(
+        reasons.append(
             "Zero is no activation the model ever had: what it costs may be the strangeness, not the loss; compare mean and resample."
         )
     if attrs["how"] == "resample":
-        found.append("The other record's activation brings that record's rhythm along: a head may lose the period by carrying another one.")
-    found.append(
+        reasons.append(
+            "The other record's activation brings that record's rhythm along: a head may lose the period by carrying another one."
+        )
+    reasons.append(
         "A head may be needed for waves or amplitudes rather than the rhythm: what no longer looks like beats has no rhythm either."
     )
-    return tuple(found)
+    return tuple(reasons)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:

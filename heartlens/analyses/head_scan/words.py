@@ -111,10 +111,10 @@ def _row(scan: xr.Dataset, wave: str, layer: int, head: int) -> tuple[str, ...]:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
-    found.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
-    found.append("Asking tokens within a wave lie close to keys in the same wave: read their lift (query other than all) by lag.")
-    return tuple(found)
+    reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
+    reasons.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
+    reasons.append("Asking tokens within a wave lie close to keys in the same wave: read their lift (query other than all) by lag.")
+    return tuple(reasons)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:

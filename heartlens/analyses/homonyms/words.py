@@ -93,12 +93,12 @@ def _row(at: xr.Dataset, label: str, level: str) -> tuple[str, ...]:
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
+    reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
     position = ", ".join(f"{label} {number(summary['position_effect'].sel(label=label), '.3f')}" for label in summary["label"].values)
-    found.append(f"Position alone (the position embedding without tokens) has an effect of {position}.")
-    found.append("The token before tells rising from falling: vectors that come apart by slope need not hold a picture of the cycle.")
-    found.append("A probe shows what can be read off the vectors, not what the model uses; that takes an intervention.")
-    return tuple(found)
+    reasons.append(f"Position alone (the position embedding without tokens) has an effect of {position}.")
+    reasons.append("The token before tells rising from falling: vectors that come apart by slope need not hold a picture of the cycle.")
+    reasons.append("A probe shows what can be read off the vectors, not what the model uses; that takes an intervention.")
+    return tuple(reasons)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:

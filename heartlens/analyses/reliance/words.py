@@ -129,15 +129,15 @@ def _one(head: str, effect: float, whole: float, is_sure: bool) -> str:
 
 def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     """What to doubt."""
-    found = doubts(summary.attrs, summary.sizes.get("twin", 0))
+    reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
     for name, n in summary["n_records_with"].to_series().items():
         if 0 < n < min(LEAST_UNITS, n_units(summary.attrs)):
-            found.append(f"{_capital(NAMES[str(name)])} rests on {int(n)} of the records: fewer than {LEAST_UNITS} test nothing.")
+            reasons.append(f"{_capital(NAMES[str(name)])} rests on {int(n)} of the records: fewer than {LEAST_UNITS} test nothing.")
     out = summary["n_left_out"].where(summary["n_left_out"] > 0, drop=True).to_series()
     if len(out):
         listed = [f"{name}: {int(n)}" for name, n in out.items()]
         more = f", and {len(out) - MOST_LISTED} more records" if len(out) > MOST_LISTED else ""
-        found.append(f"Windows whose beats could not be moved were left out ({', '.join(listed[:MOST_LISTED])}{more}).")
+        reasons.append(f"Windows whose beats could not be moved were left out ({', '.join(listed[:MOST_LISTED])}{more}).")
     weak = [
         f"{NAMES[str(factor)]}, {name}: {float(part):.0%} of the effect's"
         for factor in summary["factor"].values
@@ -145,13 +145,13 @@ def cautions(summary: xr.Dataset) -> tuple[str, ...]:
         if (part := _dose_of(summary, factor, name) / _dose_of(summary, factor, "effect")) < LEAST_DOSE
     ]
     if weak:
-        found.append(f"Of these controls the change of tokens is smaller ({'; '.join(weak)}): compare slopes, not effects.")
-    found.append("The arms are synthetic: no fibrillatory waves are added, pulses keep their height, diastole is stretched.")
-    found.append(
+        reasons.append(f"Of these controls the change of tokens is smaller ({'; '.join(weak)}): compare slopes, not effects.")
+    reasons.append("The arms are synthetic: no fibrillatory waves are added, pulses keep their height, diastole is stretched.")
+    reasons.append(
         "A logit has a ceiling: what a second change adds where the first has raised it is less. See the other scales, and the sham."
     )
-    found.append("P waves that were not marked stay, and what a mark takes for a P wave goes; the detector finds fewer in noise.")
-    return tuple(found)
+    reasons.append("P waves that were not marked stay, and what a mark takes for a P wave goes; the detector finds fewer in noise.")
+    return tuple(reasons)
 
 
 def _dose_of(summary: xr.Dataset, factor: object, change: str) -> float:
