@@ -15,6 +15,7 @@ from heartlens.exits import DONE, PARTIAL, exit_code
 from heartlens.options import ENGINES, options_of
 from heartlens.parser import Parser, add_options
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import add_hints
 from heartlens.signals.simulate.rhythms import RHYTHMS
 from heartlens.store import PARTIAL_TALLY
 
@@ -58,8 +59,7 @@ def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
 
 def _add_data(group: Any) -> None:
     group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="files, folders or patterns, any number")
-    group.add_argument("--lead", help="the lead or column to read")
-    group.add_argument("--rate", type=float, metavar="HZ", help="sampling rate, where the file does not say")
+    add_hints(group)
     group.add_argument("--landmarks", default="auto", help="auto (an expert's where the file has them), expert or detected")
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
     group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")

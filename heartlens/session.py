@@ -19,6 +19,7 @@ from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.partial import Partial, attrs_of_run, shard_named
 from heartlens.provenance import Inventory
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import hints_of
 from heartlens.signals.source import Distinct, Files, Simulated, Source, distinct
 from heartlens.tally import name_hash
 
@@ -218,7 +219,7 @@ def _given(checkpoint: str) -> str:
 def _source(options: argparse.Namespace, kind: str | None, seed: int) -> Source:
     if options.data:
         wanted = {name: getattr(options, name) for name in ("landmarks", "bandpass", "max_windows", "persons", "person")}
-        return Files(tuple(options.data), lead=options.lead, rate_hz=options.rate, kind=kind, **wanted)
+        return Files(tuple(options.data), kind=kind, **hints_of(options), **wanted)
     if kind is None:
         raise Refusal("this checkpoint's vocabulary does not tell ECG from PPG, so no signals can be simulated for it; give --data")
     return Simulated(kind, tuple(dict.fromkeys(options.simulate or ["sinus"])), seed, N_SIMULATED)

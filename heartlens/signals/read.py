@@ -6,6 +6,7 @@ What the models were shown is not filtered by their tokeniser, so nothing is fil
 import os
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
@@ -27,18 +28,24 @@ def read(
     draw: int = 0,
     persons: str | os.PathLike[str] | None = None,
     person: str | None = None,
+    time_unit: str | None = None,
+    missing: tuple[float, ...] = (),
+    polarity: str = "check",
     strict: bool = False,
 ) -> Windows:
     """The windows of all recordings in `paths`: files, folders (searched throughout), patterns.
 
     `lead`, `rate_hz` and `kind` are for files that leave them open; `stride` counts samples at the model's rate; of one recording at
     most `max_windows` are kept; another `draw` starts the windows elsewhere. `persons` is a CSV of record,person; `person` a regular
-    expression whose one group is the part of a record's name that names the person, or "path" for the parent folder. Copies of a
+    expression whose one group is the part of a record's name that names the person, or "path" for the parent folder. `time_unit`,
+    `missing` and `polarity` are those of `Hints`. Copies of a
     recording are read once, and a note names them. Refuses paths that are not there, a mixture of kinds, and
     paths without any usable window. A file that cannot be read, or a recording without a usable window, is counted and noted where
     others have some; with `strict` it is refused.
     """
-    return read_all(Files(paths, lead, rate_hz, kind, landmarks, bandpass, stride, max_windows, draw, persons, person), strict)
+    hints: dict[str, Any] = {"time_unit": time_unit, "missing": missing, "polarity": polarity}
+    files = Files(paths, lead, rate_hz, kind, landmarks, bandpass, stride, max_windows, draw, persons, person, **hints)
+    return read_all(files, strict)
 
 
 def read_all(source: Source, strict: bool = False) -> Windows:

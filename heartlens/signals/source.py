@@ -21,6 +21,7 @@ import numpy as np
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
+from heartlens.signals.hints import Hints
 from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
@@ -93,6 +94,9 @@ class Files:
     draw: int = 0
     persons: str | os.PathLike[str] | None = None
     person: str | None = None
+    time_unit: str | None = None
+    missing: tuple[float, ...] = ()
+    polarity: str = "check"
     left_out: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -103,6 +107,7 @@ class Files:
         if self.rate_hz is not None:
             agreed_rate(None, self.rate_hz, Path("--rate"))
         assert self._choice
+        assert self._hints
 
     def names(self) -> list[str]:
         assert self.given_persons is not None  # what cannot be used is refused before anything is read
@@ -128,7 +133,7 @@ class Files:
         """One recording with its kind and person."""
         path, is_named = self.found[name].path, self.found[name].named
         try:
-            recording = read_recording(path, self.lead, self.rate_hz, self.kind)
+            recording = read_recording(path, **vars(self._hints))
             if recording.kind is None and self.kind is None:
                 raise Refusal(f"{path}: cannot tell ECG from PPG by the name {recording.lead!r}; give the kind, or another lead")
         except Refusal as refusal:
@@ -146,6 +151,10 @@ class Files:
         """The files by the names of their recordings. Searched for once: a copy on another process has the same."""
         files = find(self.paths)
         return dict(zip(distinct_names([file.path for file in files]), files, strict=True))
+
+    @property
+    def _hints(self) -> Hints:
+        return Hints(self.lead, self.rate_hz, self.kind, self.time_unit, self.missing, self.polarity)
 
     @property
     def _choice(self) -> Choice:

@@ -13,6 +13,7 @@ import numpy as np
 from heartlens.axes import KINDS
 from heartlens.exits import DONE, exit_code
 from heartlens.parser import Parser, add_options
+from heartlens.signals.hints import add_hints, hints_of
 from heartlens.training.loop import Report, Schedule
 from heartlens.training.run_folder import Progressed, RunFolder, opened
 
@@ -41,7 +42,7 @@ def _pretrain(given: argparse.Namespace) -> int:
 
     options = options_of(given, Pretrain)
     if given.data:
-        corpus = read_corpus(given.data, given.kind, given.lead, given.rate, given.bandpass, given.persons, given.person)
+        corpus = read_corpus(given.data, given.kind, given.bandpass, given.persons, given.person, **hints_of(given))
     else:
         corpus = corpus_of(given.kind, simulated_people(given.kind, given.people, options.seed), options.seed)
     device, folder = accelerator(given.device, options.precision), RunFolder(given.out)
@@ -79,8 +80,7 @@ def add_data(parser: Any) -> None:
     """The arguments that say what is read."""
     group = parser.add_argument_group("recordings")
     group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="files, folders or patterns, any number")
-    group.add_argument("--lead", help="the lead or column to read")
-    group.add_argument("--rate", type=float, metavar="HZ", help="sampling rate, where the file does not say")
+    add_hints(group)
     group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person; no person is on two sides")
     group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import hints_of
 from heartlens.training.examples import Examples, token_examples, window_examples
 from heartlens.training.finetune import Finetune
 from heartlens.training.labels import check_classes, read_events, read_record_labels
@@ -21,7 +22,7 @@ def examples_of(given: argparse.Namespace, kind: str, task: Task, options: Finet
 
 
 def _recorded(given: argparse.Namespace, kind: str, task: Task, options: Finetune) -> Examples:
-    corpus = read_corpus(given.data, kind, given.lead, given.rate, given.bandpass, given.persons, given.person)
+    corpus = read_corpus(given.data, kind, given.bandpass, given.persons, given.person, **hints_of(given))
     if task.reads == "every":
         event_s, notes = read_events(given.labels, corpus.records, given.partial, corpus.copies)
         return replace(token_examples(corpus, event_s, task.name, options.event_width_s, options.stride), notes=corpus.notes + notes)

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 from heartlens.signals import prepare
+from heartlens.signals.hints import Hints
 from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.recording import Recording, agreed_rate, digest
@@ -20,15 +22,15 @@ from heartlens.training.corpus import Corpus
 def read_corpus(
     paths: Paths,
     kind: str,
-    lead: str | int | None = None,
-    rate_hz: float | None = None,
     bandpass: bool = False,
     persons: str | os.PathLike[str] | None = None,
     person: str | None = None,
+    **hints: Any,
 ) -> Corpus:
     """The signals of all recordings in `paths`, at the model's rate. A .npy file of two dimensions holds a record a row.
 
-    `persons` and `person` tell who was recorded, as for `heartlens.read`. Of equal recordings the first by name stays.
+    `hints` are the fields of `signals.hints.Hints`. `persons` and `person` tell who was recorded, as for `heartlens.read`. Of equal
+    recordings the first by name stays.
 
     Refuses a named file that cannot be read, and paths without a stretch as long as a window; what is left out of a folder is noted.
     """
@@ -37,7 +39,7 @@ def read_corpus(
     file_of, person_in, first_of, copies = dict[str, Path](), dict[str, str](), dict[str, str](), dict[str, str]()
     for name, each in sorted(zip(distinct_names([each.path for each in found]), found, strict=True), key=lambda pair: pair[0]):
         try:
-            recordings = list(_recordings(each.path, name, lead, rate_hz, kind))
+            recordings = list(_recordings(each.path, name, kind, Hints(kind=kind, **hints)))
         except Refusal as refusal:
             if each.named:
                 raise
@@ -67,15 +69,15 @@ def read_corpus(
     return Corpus(kind, tuple(signals), tuple(names), _named(found), tuple(notes), tuple(starts), known, copies)
 
 
-def _recordings(path: Path, name: str, lead: str | int | None, rate_hz: float | None, kind: str) -> Iterator[Recording]:
+def _recordings(path: Path, name: str, kind: str, hints: Hints) -> Iterator[Recording]:
     rows = _rows(path)
     if rows is None:
-        recording = read_recording(path, lead, rate_hz, kind)
+        recording = read_recording(path, **vars(hints))
         if recording.kind not in (None, kind):
             raise Refusal(f"{path}: {recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
         yield replace(recording, name=name)
         return
-    rate_hz, sha256 = agreed_rate(None, rate_hz, path), digest(path)
+    rate_hz, sha256 = agreed_rate(None, hints.rate_hz, path), digest(path)
     for number, row in enumerate(rows.astype(np.float64)):
         yield Recording(f"{name}/{number:06d}", kind, str(number), rate_hz, row, "", None, str(path), sha256)
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import Hints
 from heartlens.signals.readers import array, csv, waveform_db
 from heartlens.signals.recording import Recording
 
-Reader = Callable[[Path, str | int | None, float | None, str | None], Recording]  # path, lead, rate_hz, kind
+Reader = Callable[[Path, Hints], Recording]
 
 READERS: dict[str, Reader] = {
     ".csv": csv.read,
@@ -33,10 +35,10 @@ def recording_file(path: Path) -> Path:
     return path
 
 
-def read_recording(path: Path, lead: str | int | None = None, rate_hz: float | None = None, kind: str | None = None) -> Recording:
-    """The recording in `path`; `rate_hz` where the file does not tell it, `kind` to choose among leads. Refuses what cannot be read."""
+def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> Recording:
+    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read."""
     path = recording_file(path)
     try:
-        return READERS[path.suffix.lower()](path, lead, rate_hz, kind)
+        return READERS[path.suffix.lower()](path, Hints(lead, **hints))
     except OSError as error:
         raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error

@@ -7,20 +7,21 @@ import numpy as np
 from jaxtyping import Real, Shaped
 
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import Hints
 from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
 
 MAPPED = 2**24  # bytes; a longer .npy file stays on disk, and only what is computed with is read
 
 
-def read_npy(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | None) -> Recording:
+def read_npy(path: Path, hints: Hints) -> Recording:
     """The one signal of a .npy file. Refuses more than one, what is not numbers, and a missing rate; `lead` only names it."""
     content = _load(path, mapped=path.stat().st_size > MAPPED)
     if not isinstance(content, np.ndarray):
         raise Refusal(f"{path}: not a .npy file (an archive of arrays; call it .npz)")
-    return _recording(path, content, str(lead) if lead is not None else path.stem, rate_hz, ())
+    return _recording(path, content, str(hints.lead) if hints.lead is not None else path.stem, hints.rate_hz, ())
 
 
-def read_npz(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | None) -> Recording:
+def read_npz(path: Path, hints: Hints) -> Recording:
     """The array called `lead` of a .npz file, or its preferred one (`choose_lead`). Refuses as `read_npy` does, and an unknown lead."""
     content = _load(path)
     if isinstance(content, np.ndarray):
@@ -29,8 +30,8 @@ def read_npz(path: Path, lead: str | int | None, rate_hz: float | None, kind: st
         names = list(arrays)
         if not names:
             raise Refusal(f"{path}: the file is empty")
-        index, notes = choose_lead(names, lead, kind, path)
-        return _recording(path, arrays[names[index]], names[index], rate_hz, notes)
+        index, notes = choose_lead(names, hints.lead, hints.kind, path)
+        return _recording(path, arrays[names[index]], names[index], hints.rate_hz, notes)
 
 
 def _load(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."] | np.lib.npyio.NpzFile:

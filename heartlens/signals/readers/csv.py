@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import Hints
 from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
 
 TIME_NAME = re.compile(r"(t|time|timestamp|elapsed[ _]?time)[ _]*[\[(]?(s|sec|seconds|ms|msec|milliseconds)?[\])]?", re.IGNORECASE)
@@ -24,15 +25,16 @@ Signal = Float64[np.ndarray, " sample"]
 Grid = Float64[np.ndarray, " grid"]
 
 
-def read(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | None) -> Recording:
+def read(path: Path, hints: Hints) -> Recording:
     """The recording in a table of text. Refuses what is not numbers, an unknown lead, and a rate that is missing or contradicted."""
     names, columns = _table(path)
     times = [name for name in names if TIME_NAME.fullmatch(name)][:1]
     leads = [name for name in names if name not in times]
     if not leads:
         raise Refusal(f"{path}: there is only a time column")
-    index, notes = choose_lead(leads, lead, kind, path)
+    index, notes = choose_lead(leads, hints.lead, hints.kind, path)
     signal = _numbers(columns[names.index(leads[index])], leads[index], path)
+    rate_hz = hints.rate_hz
     if times:
         time_s, unit_notes = _seconds(_numbers(columns[names.index(times[0])], times[0], path), times[0], path)
         signal, rate_hz, time_notes = _evenly(signal, time_s, rate_hz, path)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from heartlens.refusal import Refusal
+from heartlens.signals.hints import Hints
 from heartlens.signals.persons import in_comments
 from heartlens.signals.readers.expert import expert_landmarks
 from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
@@ -29,7 +30,7 @@ UNDIVIDED = {"8"}  # formats that store differences: a block's samples would nee
 MISSING = -(2**15)  # what the WFDB library counts for a missing sample, however it is stored
 
 
-def read(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | None) -> Recording:
+def read(path: Path, hints: Hints) -> Recording:
     """The recording of a WFDB header, in its physical unit, missing samples NaN.
 
     Refuses damaged and multi-segment records, an unknown lead, and a rate that the header contradicts.
@@ -39,12 +40,12 @@ def read(path: Path, lead: str | int | None, rate_hz: float | None, kind: str | 
         blocks = _blocks(base, _is_long(header), path)
         record, n_frames = next(blocks)
         leads = [(name or f"signal {index}").strip(" ,") for index, name in enumerate(record.sig_name)]
-        index, notes = choose_lead(leads, lead, kind, path)
+        index, notes = choose_lead(leads, hints.lead, hints.kind, path)
         physical = np.empty(n_frames * record.samps_per_frame[index])
         unverified = _verify(itertools.chain([(record, n_frames)], blocks), index, physical, path)
     name, unit = leads[index], record.units[index]
     landmarks, mark_notes = expert_landmarks(path, name, float(record.fs), n_frames)
-    rate_hz = agreed_rate(float(record.fs) * record.samps_per_frame[index], rate_hz, path)
+    rate_hz = agreed_rate(float(record.fs) * record.samps_per_frame[index], hints.rate_hz, path)
     sha256 = digest(path.parent / record.file_name[index])
     notes += unverified + mark_notes
     person = in_comments([line for line in path.read_text("utf-8", errors="replace").splitlines() if line.startswith("#")])
