@@ -21,7 +21,6 @@ LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lie
 
 ONE, ZERO, LN2 = np.float32(1.0), np.float32(0.0), np.float32(np.log(2.0))
 LOWEST = np.float32(-100.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
-NEVER = np.float32(-1e38)  # the score of a key that is not there: less than any score, whatever is subtracted
 HIGHEST = np.float32(127.0)  # exp2 of more is no float32; such a row is made anew
 C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), np.float32(0.055503290351537768)
 C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
@@ -83,120 +82,136 @@ def _exp2(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _weighed_at_once(query, key, t, n, weight):  # type: ignore[no-untyped-def]
+    """As `_weighed` for a head of WIDTH whose scores need no offset: scores are used where they are made."""
+    _kept_apart()
+    total, moment = ZERO, ZERO
+    q0, q1, q2, q3, q4, q5, q6, q7 = query[0, t], query[1, t], query[2, t], query[3, t], query[4, t], query[5, t], query[6, t], query[7, t]
+    for j in range(whole(n)):
+        low = (q0 * key[0, j] + q1 * key[1, j]) + (q2 * key[2, j] + q3 * key[3, j])
+        score = max(low + ((q4 * key[4, j] + q5 * key[5, j]) + (q6 * key[6, j] + q7 * key[7, j])), LOWEST)
+        power = _exp2(score) if j < n else ZERO
+        weight[j] = power
+        total += power
+        moment += power * score
+    return total, moment
+
+
+@compiled
+def _totalled_at_once(query, key, t, n, weight):  # type: ignore[no-untyped-def]
+    """As `_weighed_at_once`, but only the total: where no entropy is asked for, a pass takes less."""
+    _kept_apart()
+    total = ZERO
+    q0, q1, q2, q3, q4, q5, q6, q7 = query[0, t], query[1, t], query[2, t], query[3, t], query[4, t], query[5, t], query[6, t], query[7, t]
+    for j in range(whole(n)):
+        low = (q0 * key[0, j] + q1 * key[1, j]) + (q2 * key[2, j] + q3 * key[3, j])
+        score = low + ((q4 * key[4, j] + q5 * key[5, j]) + (q6 * key[6, j] + q7 * key[7, j]))
+        power = _exp2(score) if j < n else ZERO
+        weight[j] = power
+        total += power
+    return total
+
+
+@compiled
+def _weighed_in_passes(query, key, t, n, weight):  # type: ignore[no-untyped-def]
+    """As `_weighed`, for a head of any width and scores of any size: where float32 needs it, the largest score is subtracted."""
+    _kept_apart()
+    _scored(query, key, t, n, weight)
+    total, moment = _powered(weight, n, ZERO)
+    if total < LEAST or total > MOST:
+        _scored(query, key, t, n, weight)
+        largest = weight[0]
+        for j in range(n):
+            largest = max(largest, weight[j])
+        total, moment = _powered(weight, n, largest)
+    return total, moment
+
+
+@compiled
 def _scored(query, key, t, n, score):  # type: ignore[no-untyped-def]
     """Write the scores of query `t` against the first `n` keys."""
-    q0, q1, q2, q3, q4, q5, q6, q7 = query[0, t], query[1, t], query[2, t], query[3, t], query[4, t], query[5, t], query[6, t], query[7, t]
-    k0, k1, k2, k3, k4, k5, k6, k7 = key[0], key[1], key[2], key[3], key[4], key[5], key[6], key[7]
     for j in range(whole(n)):
-        low = (q0 * k0[j] + q1 * k1[j]) + (q2 * k2[j] + q3 * k3[j])
-        score[j] = low + ((q4 * k4[j] + q5 * k5[j]) + (q6 * k6[j] + q7 * k7[j]))
-    for d in range(WIDTH, key.shape[0], WIDTH):
+        score[j] = ZERO
+    for d in range(0, key.shape[0], WIDTH):
         q0, q1, q2, q3 = query[d, t], query[d + 1, t], query[d + 2, t], query[d + 3, t]
         q4, q5, q6, q7 = query[d + 4, t], query[d + 5, t], query[d + 6, t], query[d + 7, t]
-        k0, k1, k2, k3, k4, k5, k6, k7 = key[d], key[d + 1], key[d + 2], key[d + 3], key[d + 4], key[d + 5], key[d + 6], key[d + 7]
         for j in range(whole(n)):
-            low = (q0 * k0[j] + q1 * k1[j]) + (q2 * k2[j] + q3 * k3[j])
-            score[j] += low + ((q4 * k4[j] + q5 * k5[j]) + (q6 * k6[j] + q7 * k7[j]))
+            low = (q0 * key[d, j] + q1 * key[d + 1, j]) + (q2 * key[d + 2, j] + q3 * key[d + 3, j])
+            score[j] += low + ((q4 * key[d + 4, j] + q5 * key[d + 5, j]) + (q6 * key[d + 6, j] + q7 * key[d + 7, j]))
 
 
 @compiled
 def _powered(weight, n, offset):  # type: ignore[no-untyped-def]
     """Write exp2(score - offset) over the first `n` scores, 0 after them; their total, and the total of weight times (score - offset)."""
     total, moment = ZERO, ZERO
-    for j in range(n, whole(n)):
-        weight[j] = NEVER
     for j in range(whole(n)):
         score = max(weight[j] - offset, LOWEST)
-        power = _exp2(score)
+        power = _exp2(score) if j < n else ZERO
         weight[j] = power
         total += power
         moment += power * score
-    for j in range(n, whole(n)):
-        weight[j] = ZERO
     return total, moment
 
 
-@compiled
+@inlined
 def _weighed(query, key, t, n, weight):  # type: ignore[no-untyped-def]
-    """Write exp2(score) of query `t` for the first `n` keys, up to a factor; their total, and the total of weight times log2(weight)."""
-    _kept_apart()
-    _scored(query, key, t, n, weight)
-    total, moment = _powered(weight, n, ZERO)
+    """Write exp2(score) of query `t` for the first `n` keys, up to a factor; their total, and the total of weight times log2(weight).
+
+    The second attempt is called from here, not from the first: a call within the fast function makes every row save its registers.
+    """
+    total, moment = _weighed_at_once(query, key, t, n, weight) if key.shape[0] == WIDTH else (ZERO, ZERO)
     if total < LEAST or total > MOST:
-        total, moment = _weighed_by_largest(query, key, t, n, weight)
+        total, moment = _weighed_in_passes(query, key, t, n, weight)
     return total, moment
 
 
-@compiled
-def _weighed_by_largest(query, key, t, n, weight):  # type: ignore[no-untyped-def]
-    """As `_weighed`, with the largest score as offset."""
-    _kept_apart()
-    _scored(query, key, t, n, weight)
-    largest = weight[0]
-    for j in range(n):
-        largest = max(largest, weight[j])
-    return _powered(weight, n, largest)
-
-
-@compiled
+@inlined
 def _totalled(query, key, t, n, weight):  # type: ignore[no-untyped-def]
-    """As `_weighed`, but only the total: where no entropy is asked for, a pass takes 15 % less."""
-    _kept_apart()
-    _scored(query, key, t, n, weight)
-    total = ZERO
-    for j in range(n, whole(n)):
-        weight[j] = NEVER
-    for j in range(whole(n)):
-        power = _exp2(weight[j])
-        weight[j] = power
-        total += power
-    for j in range(n, whole(n)):
-        weight[j] = ZERO
+    """As `_weighed`, but only the total."""
+    total = _totalled_at_once(query, key, t, n, weight) if key.shape[0] == WIDTH else ZERO
     if total < LEAST or total > MOST:
-        total, _ = _weighed_by_largest(query, key, t, n, weight)
+        total, _ = _weighed_in_passes(query, key, t, n, weight)
     return total
 
 
 @compiled
-def _mixed(weight, value, n, factor, mixed):  # type: ignore[no-untyped-def]
-    """Write the sum of the first `n` values, each times its weight and the factor."""
+def _mixed(weight, value, n, factor, mixed, t):  # type: ignore[no-untyped-def]
+    """Write into row `t` the sum of the first `n` values, each times its weight and the factor."""
     _kept_apart()
-    for first in range(0, value.shape[0], WIDTH):
-        v0, v1, v2, v3 = value[first], value[first + 1], value[first + 2], value[first + 3]
-        v4, v5, v6, v7 = value[first + 4], value[first + 5], value[first + 6], value[first + 7]
+    for d in range(0, value.shape[0], WIDTH):
         m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
         for j in range(whole(n)):
             w = weight[j]
-            m0 += w * v0[j]
-            m1 += w * v1[j]
-            m2 += w * v2[j]
-            m3 += w * v3[j]
-            m4 += w * v4[j]
-            m5 += w * v5[j]
-            m6 += w * v6[j]
-            m7 += w * v7[j]
-        mixed[first], mixed[first + 1], mixed[first + 2], mixed[first + 3] = m0 * factor, m1 * factor, m2 * factor, m3 * factor
-        mixed[first + 4], mixed[first + 5], mixed[first + 6], mixed[first + 7] = m4 * factor, m5 * factor, m6 * factor, m7 * factor
+            m0 += w * value[d, j]
+            m1 += w * value[d + 1, j]
+            m2 += w * value[d + 2, j]
+            m3 += w * value[d + 3, j]
+            m4 += w * value[d + 4, j]
+            m5 += w * value[d + 5, j]
+            m6 += w * value[d + 6, j]
+            m7 += w * value[d + 7, j]
+        mixed[t, d], mixed[t, d + 1], mixed[t, d + 2], mixed[t, d + 3] = m0 * factor, m1 * factor, m2 * factor, m3 * factor
+        mixed[t, d + 4], mixed[t, d + 5], mixed[t, d + 6], mixed[t, d + 7] = m4 * factor, m5 * factor, m6 * factor, m7 * factor
 
 
 @compiled
-def _mixed_and_added(weight, value, n, factor, mixed, column):  # type: ignore[no-untyped-def]
-    """As `_mixed` for a head of WIDTH, and add weight times factor to the column sums in the same pass."""
+def _mixed_and_added(weight, value, n, factor, mixed, t, column, g):  # type: ignore[no-untyped-def]
+    """As `_mixed` for a head of WIDTH, and add weight times factor to the column sums of group `g` in the same pass."""
     _kept_apart()
-    v0, v1, v2, v3, v4, v5, v6, v7 = value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7]
     m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
     for j in range(whole(n)):
         w = weight[j] * factor
-        column[j] += w
-        m0 += w * v0[j]
-        m1 += w * v1[j]
-        m2 += w * v2[j]
-        m3 += w * v3[j]
-        m4 += w * v4[j]
-        m5 += w * v5[j]
-        m6 += w * v6[j]
-        m7 += w * v7[j]
-    mixed[0], mixed[1], mixed[2], mixed[3], mixed[4], mixed[5], mixed[6], mixed[7] = m0, m1, m2, m3, m4, m5, m6, m7
+        column[g, j] += w
+        m0 += w * value[0, j]
+        m1 += w * value[1, j]
+        m2 += w * value[2, j]
+        m3 += w * value[3, j]
+        m4 += w * value[4, j]
+        m5 += w * value[5, j]
+        m6 += w * value[6, j]
+        m7 += w * value[7, j]
+    mixed[t, 0], mixed[t, 1], mixed[t, 2], mixed[t, 3] = m0, m1, m2, m3
+    mixed[t, 4], mixed[t, 5], mixed[t, 6], mixed[t, 7] = m4, m5, m6, m7
 
 
 @compiled
@@ -209,10 +224,11 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
     weight = np.empty(whole(n_time), np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
+            q, k, v, m = query[w, h], key[w, h], value[w, h], mixed[w, :, h]
             for t in range(first_query, n_time):
                 n = t + 1 if is_causal else n_time
-                total = _totalled(query[w, h], key[w, h], t, n, weight)
-                _mixed(weight, value[w, h], n, ONE / total, mixed[w, t - first_query, h])
+                total = _totalled(q, k, t, n, weight)
+                _mixed(weight, v, n, ONE / total, m, t - first_query)
 
 
 @compiled
@@ -222,12 +238,13 @@ def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed,
     weight = np.empty(whole(n_time), np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
+            q, k, v, m = query[w, h], key[w, h], value[w, h], mixed[w, :, h]
             for t in range(n_time):
                 n = t + 1 if is_causal else n_time
-                total, moment = _weighed(query[w, h], key[w, h], t, n, weight)
+                total, moment = _weighed(q, k, t, n, weight)
                 factor = ONE / total
                 entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO)
-                _mixed(weight, value[w, h], n, factor, mixed[w, t, h])
+                _mixed(weight, v, n, factor, m, t)
                 if t >= first_query:
                     row = pattern[w, h, t - first_query]
                     for j in range(n):
@@ -254,17 +271,18 @@ def attention_sums(  # type: ignore[no-untyped-def]
     for w in range(n_windows):
         for h in range(n_heads):
             _clear(by_group, extent)
+            q, k, v, m = query[w, h], key[w, h], value[w, h], mixed[w, :, h]
             for t in range(n_time):
                 n = t + 1 if is_causal else n_time
-                total, moment = _weighed(query[w, h], key[w, h], t, n, weight)
+                total, moment = _weighed(q, k, t, n, weight)
                 g = group[w, t]
                 if g >= 0:
                     extent[g] = n
                 is_plain = width == WIDTH and n_left_out == 0 and g >= 0 and not is_weighted
                 if is_plain:
-                    _mixed_and_added(weight, value[w, h], n, ONE / total, mixed[w, t, h], by_group[g])
+                    _mixed_and_added(weight, v, n, ONE / total, m, t, by_group, g)
                 else:
-                    _mixed(weight, value[w, h], n, ONE / total, mixed[w, t, h])
+                    _mixed(weight, v, n, ONE / total, m, t)
                 if is_weighted:
                     total, moment = _reweighed(weight, importance[w, h], n, total, moment)
                 factor = ONE / total if total > ZERO else ZERO

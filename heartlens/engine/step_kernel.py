@@ -109,7 +109,7 @@ def step(packed, replaced, d_model, n_heads, eps, tokens, prompt_key, prompt_val
 def _attended(read, n_heads, prompt_key, prompt_value, n_prompt, own_key, own_value, n_own, weight, mixed):  # type: ignore[no-untyped-def]
     """Keep the newest token's keys and values, and write what each of its heads mixes (head x d)."""
     width = own_key.shape[1]
-    query, from_own = np.empty((width, 1), np.float32), np.empty(width, np.float32)
+    query, from_prompt, from_own = np.empty((width, 1), np.float32), np.empty((1, width), np.float32), np.empty((1, width), np.float32)
     own_weight = weight[whole(n_prompt) :]
     for h in range(n_heads):
         start, keys, values = h * width, own_key[h], own_value[h]
@@ -118,11 +118,10 @@ def _attended(read, n_heads, prompt_key, prompt_value, n_prompt, own_key, own_va
             keys[d, n_own - 1] = read[n_heads * width + start + d]
             values[d, n_own - 1] = read[2 * n_heads * width + start + d]
         total = _weighed(query, prompt_key[h], n_prompt, keys, n_own, weight, own_weight)
-        of_head = mixed[start : start + width]
-        _mixed(weight, prompt_value[h], n_prompt, ONE / total, of_head)
-        _mixed(own_weight, values, n_own, ONE / total, from_own)
+        _mixed(weight, prompt_value[h], n_prompt, ONE / total, from_prompt, 0)
+        _mixed(own_weight, values, n_own, ONE / total, from_own, 0)
         for d in range(width):
-            of_head[d] += from_own[d]
+            mixed[start + d] = from_prompt[0, d] + from_own[0, d]
 
 
 @compiled
