@@ -81,7 +81,7 @@ def test_wfdb_refusals(tmp_path):
 def test_mitdb_bidmc_welltory_and_cinc2017(shared):
     data = shared / "data"
     assert read_recording(data / "mitdb/100.hea").lead == "MLII"
-    bidmc = read_recording(data / "bidmc/bidmc_27_Signals.csv", "pleth", 125)
+    bidmc = read_recording(data / "bidmc/bidmc_27_Signals.csv", "pleth", rate_hz=125)
     assert (bidmc.rate_hz, len(bidmc.signal), bidmc.kind) == (125.0, 60001, "ppg")
     assert not np.isnan(bidmc.signal).any()
     welltory = read_recording(data / "welltory/subject_03/PPG.csv", kind="ppg")
