@@ -20,8 +20,8 @@ def test_npy(tmp_path, array):
 
 def test_npz_gives_the_array_that_the_lead_names(tmp_path):
     np.savez(tmp_path / "a.npz", II=SAMPLES, V5=-SAMPLES)
-    assert (read_recording(tmp_path / "a.npz", "v5", 100).signal == -SAMPLES).all()
-    assert read_recording(tmp_path / "a.npz", None, 100).notes == ("lead II taken of II, V5",)
+    assert (read_recording(tmp_path / "a.npz", "v5", rate_hz=100).signal == -SAMPLES).all()
+    assert read_recording(tmp_path / "a.npz", None, rate_hz=100).notes == ("lead II taken of II, V5",)
 
 
 @pytest.mark.parametrize(
