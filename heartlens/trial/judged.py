@@ -55,8 +55,12 @@ def batches(n_models: int) -> list[range]:
 
 def null_set(pool: Pool, kind: str, number: int, only: range | None = None) -> dict[str, Tally]:
     """As many twins as the analysis has by default, none of them in another set or among those that are judged."""
-    own = kind if kind.startswith(OWN_NULL) else SHUFFLED
-    return pool.as_twins(own, pool.analysis.n_twins if pool.is_twinned else 0, NULL_SEED + number, only)
+    own, n_twins = kind if kind.startswith(OWN_NULL) else SHUFFLED, pool.analysis.n_twins if pool.is_twinned else 0
+    if only is not None:
+        return pool.as_twins(own, n_twins, NULL_SEED + number, only)
+    if (own, number) not in pool.null_sets:
+        pool.null_sets[own, number] = pool.as_twins(own, n_twins, NULL_SEED + number)
+    return pool.null_sets[own, number]
 
 
 def false_yes(pool: Pool, kind: str, n_models: int, n_sets: int, run: Run | None = None) -> list[Outcome]:

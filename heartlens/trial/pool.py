@@ -11,7 +11,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -39,6 +39,7 @@ class Pool:
     windows: Windows
     folder: Path | None = None
     progress: Progress = silent
+    null_sets: dict[tuple[str, int], dict[str, Tally]] = field(default_factory=dict, repr=False)  # read once, by kind and number
 
     @cached_property
     def few(self) -> Windows:

@@ -2,11 +2,11 @@
 
 `share` is the part of an asking token's attention that falls on a wave, averaged over a record's asking tokens, then over units (persons;
 recordings where persons are not known); `even_share` the same for attention spread evenly over the tokens causality allows;
-`lift = share / even_share`. The claim *attends* is decided for every head and wave (`inference/verdict.py`): a yes needs a lift whose 95 %
-interval lies above 1, q < 0.05 against the phase null (all wave labels rotated within the cycle, record by record; Benjamini-Hochberg over
-heads x waves), and among twins, models with the same weights in random order, a p-value of at most 0.05: on the same windows, the lower
-bound of the head's lift against the largest of a twin's heads, both as logarithms in standard deviations of what twins reach at that wave
-in that layer (`nulls.in_spreads`), over all waves and layers.
+`lift = share / even_share`. The claim *attends* is decided for every head and wave (`inference/verdict.py`): a yes needs a lift of at least
+1.25 whose 95 % interval lies above 1, q < 0.05 against the phase null (all wave labels rotated within the cycle, record by record;
+Benjamini-Hochberg over heads x waves), and among twins, models with the same weights in random order, a p-value of at most 0.05: on the
+same windows, the lower bound of the head's lift against the largest of a twin's heads, both as logarithms in standard deviations of what
+twins reach at that wave in that layer (`nulls.in_spreads`), over all waves and layers.
 """
 
 from collections.abc import Mapping
@@ -41,6 +41,7 @@ ATTENDS = Claim(
     unit="lift",
     null=1.0,
     smallest=0.25,
+    is_large=True,
     family="all heads and waves, each beside what twins reach at that wave in that layer",
 )
 Arrays = dict[str, np.ndarray]
