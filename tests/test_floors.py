@@ -25,11 +25,12 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
     ("analysis", "gather", "scale", "store", "partial", "figures", "report", "standard"),
     ("trial",),
     ("training",),
+    ("tasks",),
     ("cli", "session", "merge"),
     ("analyses",),
     ("paper",),
 )
-WHOLE_FLOORS = (0, 6, 9)  # the words, the frame and the doors are one room each
+WHOLE_FLOORS = (0, 6, 10)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
     ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
     ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
@@ -40,7 +41,7 @@ EXCEPTIONS = {  # importer -> imported: why
     ("", "*"): "the front door: every public name, imported when first asked for",
 }
 DOORS = {
-    "torch": ("engine", "models", "converters", "checkpoints", "training"),
+    "torch": ("engine", "models", "converters", "checkpoints", "training", "tasks"),
     "transformer_lens": ("engine", "models", "converters", "checkpoints", "training"),
     "numba": ("engine",),
     "llvmlite": ("engine",),

@@ -115,11 +115,11 @@ class Files:
 
     def parts(self, name: str) -> Iterator[Windows]:
         """The windows of one recording; `Unreadable` where the file is no recording."""
-        recording = self._recording(name)
+        recording = self.recording(name)
         yield from windows_of(recording, recording.kind or self.kind or "", self._choice)
 
     def look(self, name: str) -> Look:
-        recording = self._recording(name)
+        recording = self.recording(name)
         of_file = "their files" if recording.person else ""
         told_by = self.given_persons[name][1] if name in self.given_persons else of_file
         return Look(name, recording.content, recording.person, told_by, recording.landmarks is not None)
@@ -129,7 +129,7 @@ class Files:
         rest.__dict__.update(found=self.found, given_persons=self.given_persons)  # searched for once
         return rest
 
-    def _recording(self, name: str) -> Recording:
+    def recording(self, name: str) -> Recording:
         """One recording with its kind and person."""
         path, is_named = self.found[name].path, self.found[name].named
         try:

@@ -52,7 +52,7 @@ def read_corpus(
                 continue
             file_of[recording.name] = each.path
             person_in[recording.name] = recording.person or in_layout(each.path.resolve())
-            stretches = _stretches(recording, kind, bandpass)
+            stretches = stretches_of(recording, kind, bandpass)
             if not stretches:
                 notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s without a gap")
             signals += [signal for signal, _ in stretches]
@@ -94,7 +94,8 @@ def _rows(path: Path) -> np.ndarray | None:
     return content if several else None
 
 
-def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[tuple[np.ndarray, float]]:
+def stretches_of(recording: Recording, kind: str, bandpass: bool = False) -> list[tuple[np.ndarray, float]]:
+    """What is usable of a recording, at the model's rate: stretches of at least a window, each with its start in seconds."""
     stretches = []
     for stretch in prepare.live_stretches(recording.signal, recording.rate_hz):
         signal = recording.samples(stretch)
