@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 from heartlens.signals import prepare
-from heartlens.signals.heart_signal import PEAKED_QRS, PEAKED_SLOPE, like_ecg, not_of_kind, points_down, reversed_lead
+from heartlens.signals.heart_signal import PEAKED_QRS, PEAKED_SLOPE, SHARP, like_ecg, not_of_kind, points_down, reversed_lead
 from heartlens.signals.recording import Recording
 from heartlens.signals.traits import Traits, traits
 
@@ -161,8 +161,8 @@ def _objection(judged: _Judged, faults: Shaped[np.ndarray, " window"], kind: str
     if judged.n_levels < LEVELS_AT_LEAST:
         return f"has only {judged.n_levels} different values, which is no signal", other
     clear = (faults == "") | (faults == "motion")  # whose shape can be seen
-    if kind == "ppg":
-        clear |= like_ecg(judged.traits) & ((faults == "noise") | (faults == "mains hum"))  # to which an ECG is noise
+    other_kind = like_ecg(judged.traits) if kind == "ppg" else judged.traits.sharp < SHARP
+    clear |= other_kind & ((faults == "noise") | (faults == "mains hum"))  # an ECG is noise to pulses, and pulses to an ECG
     its = judged.traits.of(clear)
     reason = not_of_kind(its, kind)
     if reason:

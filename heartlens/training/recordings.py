@@ -43,13 +43,16 @@ def read_corpus(
         its_hints = Hints(kind=kind, **hints)
         try:
             recordings = list(_recordings(each.path, name, kind, its_hints))
-            clean = {recording.name: usable(recording, kind, its_hints.polarity) for recording in recordings}
+            clean, refused = _usable_of(recordings, kind, its_hints.polarity)
         except Refusal as refusal:
             if each.named:
                 raise
             notes.append(f"left out {refusal}")
             continue
+        notes += refused
         for recording in recordings:
+            if recording.name not in clean:
+                continue
             if (first := first_of.setdefault(recording.content, recording.name)) != recording.name:
                 copies[recording.name] = first
                 notes.append(f"left out {recording.name}: the same recording as {first}")
@@ -99,6 +102,19 @@ def _rows(path: Path) -> np.ndarray | None:
         return None  # the reader says what is wrong
     several = isinstance(content, np.ndarray) and content.ndim == 2 and min(content.shape) > 1 and content.dtype.kind in "fiu"
     return content if several else None
+
+
+def _usable_of(recordings: list[Recording], kind: str, polarity: str) -> tuple[dict[str, Usable], list[str]]:
+    """What can be used of each recording of a file, and notes on those that are refused. Refuses a file of which all are."""
+    clean, refusals = dict[str, Usable](), list[Refusal]()
+    for recording in recordings:
+        try:
+            clean[recording.name] = usable(recording, kind, polarity)
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if refusals and not clean:
+        raise refusals[0]
+    return clean, [f"left out {refusal}" for refusal in refusals]
 
 
 def _left_out(clean: Usable, rate_hz: float) -> list[str]:
