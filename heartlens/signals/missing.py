@@ -33,8 +33,13 @@ def hinted(recording: Recording, hints: Hints) -> Recording:
 
 def bridged(recording: Recording) -> Recording:
     """The recording with straight lines over its gaps of up to BRIDGED_S, and a note with their number."""
-    signal, notes = without_gaps(recording.signal, recording.rate_hz)
-    return replace(recording, signal=signal, notes=recording.notes + notes) if notes else recording
+    signal, gaps = without_gaps(recording.signal, recording.rate_hz)
+    if not gaps:
+        return recording
+    n_samples = sum(end - start for start, end in gaps)
+    counted = f"{len(gaps)} gaps" if len(gaps) > 1 else "1 gap"
+    note = f"{counted} of up to {BRIDGED_S:g} s bridged by straight lines ({n_samples} of {len(signal)} samples)"
+    return replace(recording, signal=signal, notes=(*recording.notes, note), bridged=gaps)
 
 
 def without_codes(signal: Samples, rate_hz: float, given: tuple[float, ...] = ()) -> tuple[Samples, tuple[str, ...]]:
@@ -59,8 +64,11 @@ def without_codes(signal: Samples, rate_hz: float, given: tuple[float, ...] = ()
     return (cleaned, tuple(notes)) if notes else (signal, ())
 
 
-def without_gaps(signal: Samples, rate_hz: float) -> tuple[Samples, tuple[str, ...]]:
-    """The signal with straight lines over gaps of up to BRIDGED_S, and a note with their number; gaps at the ends stay."""
+def without_gaps(signal: Samples, rate_hz: float) -> tuple[Samples, tuple[tuple[int, int], ...]]:
+    """The signal with straight lines over gaps of up to BRIDGED_S, and these gaps: their first sample, that after their last.
+
+    Gaps at the ends stay.
+    """
     if signal.dtype.kind != "f" or not _has_gap(signal):
         return signal, ()
     missing = ~np.isfinite(signal)
@@ -78,8 +86,7 @@ def without_gaps(signal: Samples, rate_hz: float) -> tuple[Samples, tuple[str, .
     at = np.repeat(starts, lengths) + np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     left, right = np.repeat(starts - 1, lengths), np.repeat(ends, lengths)
     filled[at] = filled[left] + (filled[right] - filled[left]) * (at - left) / (right - left)
-    gaps = f"{len(starts)} gaps" if len(starts) > 1 else "1 gap"
-    return filled, (f"{gaps} of up to {BRIDGED_S:g} s bridged by straight lines ({len(at)} of {len(signal)} samples)",)
+    return filled, tuple(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def edges_of(true: Bool[np.ndarray, " sample"]) -> tuple[Int[np.ndarray, " run"], Int[np.ndarray, " run"]]:

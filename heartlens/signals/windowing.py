@@ -19,6 +19,7 @@ from heartlens.refusal import Refusal, unknown
 from heartlens.signals import prepare
 from heartlens.signals.cut import windows_at
 from heartlens.signals.delineate import Habits, habits_of
+from heartlens.signals.hidden_beats import with_hidden_beats
 from heartlens.signals.landmark_cache import landmarks_of
 from heartlens.signals.landmarks import Landmarks, within
 from heartlens.signals.pieces import Piece, pieces_of
@@ -68,10 +69,11 @@ class Labelled(NamedTuple):
 
 @dataclass
 class _Lost:
-    """How many windows were left out so far and not yet told, by reason, and why the last piece was refused."""
+    """How many windows were left out so far and not yet told, by reason, and why the last piece was refused; and hidden beats."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reason: str = ""
+    n_hidden: int = 0
 
     def piece(self, n_windows: int, refusal: Refusal) -> None:
         self.counts["no waves found"] += n_windows
@@ -114,6 +116,9 @@ def windows_of(recording: Recording, kind: str, choice: Choice) -> Iterator[Wind
 def _told(part: Windows, recording: Recording, notes: tuple[str, ...], lost: _Lost) -> Windows:
     skipped = Counter(dict(part.skipped)) + lost.taken()  # without those that are 0
     sources = (f"{recording.source} sha256:{recording.sha256}",)
+    if lost.n_hidden:
+        notes += (f"beats taken to lie in bridged gaps: {lost.n_hidden}",)
+        lost.n_hidden = 0
     return replace(part, sources=sources, skipped=tuple(skipped.items()), notes=recording.notes + notes + part.notes)
 
 
@@ -191,6 +196,8 @@ def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lo
         except Refusal as refusal:
             lost.piece(len(piece.starts), refusal)
             continue
+        landmarks, n_hidden = with_hidden_beats(landmarks, recording.bridged, piece.samples.start, recording.rate_hz)
+        lost.n_hidden += n_hidden
         n_before, n_until = (int(np.searchsorted(landmarks.beat_s, edge)) for edge in piece.own_s)
         yield Labelled(piece, landmarks, n_beats - n_before)
         n_beats += n_until - n_before

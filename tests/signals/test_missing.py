@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from heartlens.signals.hidden_beats import with_hidden_beats
 from heartlens.signals.hints import Hints
-from heartlens.signals.missing import hinted, without_codes, without_gaps
+from heartlens.signals.landmarks import Landmarks
+from heartlens.signals.missing import bridged, hinted, without_codes, without_gaps
 from heartlens.signals.read import read
 from heartlens.signals.recording import Recording
 from heartlens.signals.simulate import ecg, ppg
@@ -78,10 +80,12 @@ def test_short_gaps_are_bridged_by_lines_and_long_ones_stay():
     signal[500:520] = np.nan  # 0.2 s
     signal[1000:1021] = np.nan  # 0.21 s
     signal[2000] = np.nan
-    filled, notes = without_gaps(signal, RATE_HZ)
+    filled, gaps = without_gaps(signal, RATE_HZ)
     assert np.flatnonzero(np.isnan(filled)).tolist() == [0, 1, *range(1000, 1021)]
     assert np.nanmax(np.abs(filled - np.arange(3000.0))) < 1e-9
-    assert notes == ("2 gaps of up to 0.2 s bridged by straight lines (21 of 3000 samples)",)
+    assert gaps == ((500, 520), (2000, 2001))
+    recording = bridged(Recording("r", "ecg", "ii", RATE_HZ, signal, "", None, "file", "", ("read",)))
+    assert recording.notes == ("read", "2 gaps of up to 0.2 s bridged by straight lines (21 of 3000 samples)")
 
 
 def test_where_much_is_missing_nothing_is_made_up():
@@ -92,9 +96,9 @@ def test_where_much_is_missing_nothing_is_made_up():
 
 
 def test_a_signal_without_gaps_is_the_same_array():
-    filled, notes = without_gaps(ECG, RATE_HZ)
+    filled, gaps = without_gaps(ECG, RATE_HZ)
     assert filled is ECG
-    assert notes == ()
+    assert gaps == ()
 
 
 def test_turning_is_said_and_works_for_the_lowest_number():
@@ -112,8 +116,22 @@ def test_coded_and_blank_gaps_are_read_alike(shared):
     assert "300 samples of -32768 are taken as missing" in coded.notes
     assert "12 gaps of up to 0.2 s bridged by straight lines (300 of 15000 samples)" in coded.notes
     assert coded.skipped == blank.skipped == ()
+    assert np.nanmax(coded.position) // 1 + 1 == 74  # one of them in a gap
+    assert "beats taken to lie in bridged gaps: 1" in coded.notes
     given = read(folder / "ecg_minus32768_0.1s_each_5s.csv", rate_hz=250, missing=(-32768.0,))
     assert (given.tokens == blank.tokens).all()
+
+
+def test_a_beat_in_a_gap_is_marked_only_where_it_is_due_and_no_wave_is():
+    beat_s = np.delete(np.arange(0.5, 20, 0.8), [5, 12])
+    names = np.array(["QRS"] * len(beat_s))
+    landmarks = Landmarks("ecg", beat_s, names, beat_s - 0.05, beat_s, beat_s + 0.05, (0.0, 20.0), "test")
+    gaps = ((1445, 1455), (1200, 1210))  # in a piece from 10 s on: at 4.45 s, where the sixth beat is due; and at 2 s, where none is lost
+    found, n_hidden = with_hidden_beats(landmarks, gaps, 1000, 100.0)
+    assert n_hidden == 1
+    assert np.setdiff1d(found.beat_s, beat_s) == pytest.approx([4.5])
+    assert len(found.wave) == len(beat_s)
+    assert with_hidden_beats(landmarks, (), 1000, 100.0) == (landmarks, 0)
 
 
 def test_lost_frames_are_bridged(shared):
