@@ -28,6 +28,7 @@ class Recording:
     A long one may be mapped from its file, in the file's own type of number: `samples` gives a stretch of it to compute with.
     `landmarks` are an expert's, None where the file has none. `source` is the file as the user named it, with its SHA-256 in
     `sha256`; `notes` are lines for the user (which lead was taken and why). `person` is who was recorded, where the file plainly says so.
+    `bridged` are the gaps that were bridged: of each its first sample, and that after its last.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Recording:
     sha256: str
     notes: tuple[str, ...] = ()
     person: str = ""
+    bridged: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def content(self) -> str:

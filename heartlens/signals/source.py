@@ -22,6 +22,7 @@ import numpy as np
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.hints import Hints
+from heartlens.signals.missing import bridged
 from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
@@ -133,7 +134,7 @@ class Files:
         """One recording with its kind and person."""
         path, is_named = self.found[name].path, self.found[name].named
         try:
-            recording = read_recording(path, **vars(self._hints))
+            recording = bridged(read_recording(path, **vars(self._hints)))
             if recording.kind is None and self.kind is None:
                 raise Refusal(f"{path}: cannot tell ECG from PPG by the name {recording.lead!r}; give the kind, or another lead")
         except Refusal as refusal:
@@ -158,7 +159,7 @@ class Files:
 
     @property
     def _choice(self) -> Choice:
-        return Choice(self.landmarks, self.bandpass, self.stride, self.max_windows, self.draw)
+        return Choice(self.landmarks, self.bandpass, self.stride, self.max_windows, self.draw, self.polarity)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.tokens import tokenised
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import add_output, opened_subject, write_tables
-from heartlens.tasks.recordings import Usable, add_recordings, files_of, recordings_of
+from heartlens.tasks.recordings import Prepared, add_recordings, files_of, recordings_of
 
 STEP = 100  # tokens between the starts of windows
 AT_ONCE = 64  # windows
@@ -76,7 +76,7 @@ def probabilities(subject: Any, windows: Float[np.ndarray, "window time"]) -> Fl
     return np.asarray(outputs[..., 0].sigmoid().cpu().numpy())
 
 
-def beats(subject: Any, usable: Usable) -> Beats:
+def beats(subject: Any, prepared: Prepared) -> Beats:
     """The beats of a recording's usable stretches. Refuses a model that finds no beats."""
     if subject.answers != "beat":
         raise Refusal(
@@ -84,7 +84,7 @@ def beats(subject: Any, usable: Usable) -> Beats:
         )
     rate_hz = KINDS[subject.kind].rate_hz
     times, confidences, all_probabilities = [], [], []
-    for signal, start_s in usable.stretches:
+    for signal, start_s in prepared.stretches:
         probability = likelihood(subject, signal)
         token: Int[np.ndarray, " beat"] = beats_of(probability, rate_hz)
         times.append(start_s + token / rate_hz)
@@ -114,44 +114,50 @@ def _run(arguments: list[str]) -> int:
     subject = opened_subject(given, "beats")
     rows: list[tuple[Any, ...]] = []
     n_unusable = 0
-    for usable in recordings_of(files_of(given, subject.kind), subject.kind):
-        if usable.reason:
+    for prepared in recordings_of(files_of(given, subject.kind), subject.kind):
+        if prepared.reason:
             n_unusable += 1
-            rows.append((usable.name, usable.person, "", "", "", "", usable.reason))
-            print(f"{usable.name}: not used: {usable.reason}", file=sys.stderr)
+            rows.append((prepared.name, prepared.person, "", "", "", "", prepared.reason))
+            print(f"{prepared.name}: not used: {prepared.reason}", file=sys.stderr)
             continue
-        found = beats(subject, usable)
-        rows += _rows(usable, found)
-        print(summary_of(usable, found))
-        _write_forms(given, usable, found, KINDS[subject.kind].rate_hz)
+        found = beats(subject, prepared)
+        rows += _rows(prepared, found)
+        print(summary_of(prepared, found))
+        _write_forms(given, prepared, found, KINDS[subject.kind].rate_hz)
     write_tables(given.out, {"beats.csv": (COLUMNS, rows)})
     print(f"{subject.origin.checkpoint}; {NOT_MEDICAL}", file=sys.stderr)
     return PARTIAL if n_unusable else DONE
 
 
-def summary_of(usable: Usable, found: Beats) -> str:
+def summary_of(prepared: Prepared, found: Beats) -> str:
     """A recording's beats in one line."""
     interval_s = found.interval_s[np.isfinite(found.interval_s)]
     bands = ", ".join(f"{found.band.count(band)} {band}" for band in reversed(BANDS))
     rhythm = f"; median interval {np.median(interval_s):.3f} s ({60 / np.median(interval_s):.0f} per minute)" if len(interval_s) else ""
     mean = f", mean confidence {found.confidence.mean():.2f}" if len(found.confidence) else ""
     seen_s = sum(len(probability) for probability in found.probability) / KINDS["ppg"].rate_hz
-    return (
-        f"{usable.name}: {len(found.time_s)} beats in {seen_s:.0f} of {usable.duration_s:.0f} s{mean}; confidence of beats: {bands}{rhythm}"
-    )
+    return f"{prepared.name}: {len(found.time_s)} beats in {seen_s:.0f} of {prepared.duration_s:.0f} s{mean}; confidence of beats: {bands}{rhythm}"
 
 
-def _rows(usable: Usable, found: Beats) -> list[tuple[Any, ...]]:
+def _rows(prepared: Prepared, found: Beats) -> list[tuple[Any, ...]]:
     each = zip(found.time_s, found.confidence, found.band, found.interval_s, strict=True)
     return [
-        (usable.name, usable.person, f"{time_s:.3f}", f"{confidence:.4f}", band, "" if np.isnan(interval_s) else f"{interval_s:.3f}", "")
+        (
+            prepared.name,
+            prepared.person,
+            f"{time_s:.3f}",
+            f"{confidence:.4f}",
+            band,
+            "" if np.isnan(interval_s) else f"{interval_s:.3f}",
+            "",
+        )
         for time_s, confidence, band, interval_s in each
     ]
 
 
-def _write_forms(given: Any, usable: Usable, found: Beats, rate_hz: float) -> None:
+def _write_forms(given: Any, prepared: Prepared, found: Beats, rate_hz: float) -> None:
     """The further forms that were asked for, named after the record."""
-    name = usable.name.replace("/", "_")
+    name = prepared.name.replace("/", "_")
     token = np.round(found.time_s * rate_hz).astype(int)
     if given.annotations:
         import wfdb

@@ -24,7 +24,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.tokens import tokenised
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import add_output, opened_subject, write_tables
-from heartlens.tasks.recordings import Usable, add_recordings, files_of, recordings_of
+from heartlens.tasks.recordings import Prepared, add_recordings, files_of, recordings_of
 from heartlens.training.labels import read_record_labels
 
 AT_ONCE = 64  # windows
@@ -48,19 +48,19 @@ class Classified:
         return 1 / (1 + np.exp(-self.logit))
 
 
-def classified(subject: Any, usable: Usable, stride: int = CONTEXT) -> Classified:
+def classified(subject: Any, prepared: Prepared, stride: int = CONTEXT) -> Classified:
     """The task head's answer for every window of a recording, one every `stride` samples. Refuses a model of another task."""
     if subject.answers != "last token":
         raise Refusal(f"{subject.origin.checkpoint} has no head for a question about a window; give one that has, say ecg-af")
     rate_hz, starts, logits = KINDS[subject.kind].rate_hz, [], []
-    for signal, start_s in usable.stretches:
+    for signal, start_s in prepared.stretches:
         windows = np.lib.stride_tricks.sliding_window_view(signal, CONTEXT)[::stride]
         is_live = np.ptp(windows, axis=1) > 0
         starts.append(start_s + np.flatnonzero(is_live) * stride / rate_hz)
         logits += [_logits(subject, windows[is_live][first : first + AT_ONCE]) for first in range(0, int(is_live.sum()), AT_ONCE)]
     if not logits:
-        return Classified(usable.name, usable.person, np.empty(0), np.empty(0), usable.reason or "every window is flat")
-    return Classified(usable.name, usable.person, np.concatenate(starts), np.concatenate(logits))
+        return Classified(prepared.name, prepared.person, np.empty(0), np.empty(0), prepared.reason or "every window is flat")
+    return Classified(prepared.name, prepared.person, np.concatenate(starts), np.concatenate(logits))
 
 
 def _logits(subject: Any, windows: np.ndarray) -> Float64[np.ndarray, " window"]:
@@ -98,7 +98,7 @@ def _run(arguments: list[str]) -> int:
     if bool(given.labels) != bool(given.classes):
         raise Refusal("--labels and --classes belong together: the table, and its two labels, say --classes N A")
     subject = opened_subject(given, "classify")
-    answers = [classified(subject, usable, given.stride) for usable in recordings_of(files_of(given, subject.kind), subject.kind)]
+    answers = [classified(subject, prepared, given.stride) for prepared in recordings_of(files_of(given, subject.kind), subject.kind)]
     used = [answer for answer in answers if not answer.reason]
     if not used:
         raise Refusal(f"no recording could be used: {answers[0].name}: {answers[0].reason}")

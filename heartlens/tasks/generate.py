@@ -52,8 +52,10 @@ def _run(arguments: list[str]) -> int:
         raise Refusal(f"--context is {given.context}; legal: 2 to {CONTEXT}, what the model sees")
     subject = opened_subject(given, "generate")
     usable = list(recordings_of(files_of(given, subject.kind), subject.kind))
-    if len(usable) != 1 or usable[0].reason:
-        raise Refusal((usable[0].reason and f"{usable[0].name}: {usable[0].reason}") or f"{len(usable)} recordings; give one to continue")
+    if len(prepared) != 1 or usable[0].reason:
+        raise Refusal(
+            (prepared[0].reason and f"{usable[0].name}: {usable[0].reason}") or f"{len(prepared)} recordings; give one to continue"
+        )
     signal, start_s = usable[0].stretches[-1]
     window = signal[-CONTEXT:]
     context = tokenised(window[None])[:, -given.context :]

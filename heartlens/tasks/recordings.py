@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import add_hints, hints_of
+from heartlens.signals.quality import usable
 from heartlens.signals.source import Files
 from heartlens.training.recordings import stretches_of
 
@@ -18,7 +19,7 @@ Signal = Float32[np.ndarray, " token"]
 
 
 @dataclass(frozen=True)
-class Usable:
+class Prepared:
     """A recording: its usable stretches at the model's rate, each with its start in seconds; or why it cannot be used (`reason`)."""
 
     name: str
@@ -29,25 +30,30 @@ class Usable:
     reason: str = ""
 
 
-def recordings_of(files: Files, kind: str) -> Iterator[Usable]:
+def recordings_of(files: Files, kind: str) -> Iterator[Prepared]:
     """Each recording of `files`; a copy of one that came before is not used."""
     name_of: dict[str, str] = {}
     for name in files.names():
         try:
             recording = files.recording(name)
         except Refusal as refusal:
-            yield Usable(name, reason=str(refusal))
+            yield Prepared(name, reason=str(refusal))
             continue
         about = (name, recording.person)
         first = name_of.setdefault(recording.content, name)
         if recording.kind not in (None, kind):
-            yield Usable(*about, reason=f"{recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
+            yield Prepared(*about, reason=f"{recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
         elif first != name:
-            yield Usable(*about, reason=f"the same recording as {first}")
+            yield Prepared(*about, reason=f"the same recording as {first}")
         else:
-            stretches = tuple(stretches_of(recording, kind))
-            reason = "" if stretches else f"no {CONTEXT / KINDS[kind].rate_hz:g} s without a gap, a flat part or noise"
-            yield Usable(*about, stretches, len(recording.signal) / recording.rate_hz, recording.notes, reason)
+            try:
+                clean = usable(recording, kind, files.polarity)
+            except Refusal as refusal:
+                yield Prepared(*about, reason=str(refusal))
+                continue
+            stretches = tuple(stretches_of(recording, kind, clean))
+            reason = "" if stretches else f"no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used"
+            yield Prepared(*about, stretches, len(recording.signal) / recording.rate_hz, recording.notes + clean.notes, reason)
 
 
 def add_recordings(parser: Any) -> None:

@@ -12,6 +12,7 @@ from originals import tiny_state
 from heartlens.axes import CONTEXT
 from heartlens.checkpoints.card import read_card
 from heartlens.models.load import load
+from heartlens.signals.simulate import ppg
 from heartlens.store import read_summary
 from heartlens.training.command import run_pretrain
 from heartlens.training.finetune_command import run_finetune
@@ -68,7 +69,7 @@ def test_pretraining_on_recordings_gives_a_checkpoint(folder, tmp_path, capsys):
 
 
 def test_pretraining_on_an_array_of_records(tmp_path):
-    np.save(tmp_path / "many.npy", np.stack([heart(i, 10.0, 50.0) for i in range(6)]))
+    np.save(tmp_path / "many.npy", np.stack([ppg.simulate(np.random.default_rng(i), 10.0)[0][:500] for i in range(6)]))
     given = ["ppg", "--data", "many.npy", "--rate", "50", "--out", "run", "--device", "cpu", "--quiet", *PRETRAIN]
     assert run_pretrain(given) == 0
     split = read_card(tmp_path / "run/model.safetensors")["split"]

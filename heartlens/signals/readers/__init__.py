@@ -6,6 +6,7 @@ from typing import Any
 
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import Hints
+from heartlens.signals.missing import hinted
 from heartlens.signals.readers import array, csv, waveform_db
 from heartlens.signals.recording import Recording
 
@@ -36,9 +37,14 @@ def recording_file(path: Path) -> Path:
 
 
 def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> Recording:
-    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read."""
+    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read.
+
+    Values that stand for a missing sample become NaN, and the signal is turned where `polarity` is "invert".
+    """
     path = recording_file(path)
+    its_hints = Hints(lead, **hints)
     try:
-        return READERS[path.suffix.lower()](path, Hints(lead, **hints))
+        recording = READERS[path.suffix.lower()](path, its_hints)
     except OSError as error:
         raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+    return hinted(recording, its_hints)
