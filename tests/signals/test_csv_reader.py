@@ -99,5 +99,12 @@ def test_csv_that_is_not_text(tmp_path):
 def test_files_that_no_reader_knows(tmp_path):
     with pytest.raises(Refusal, match="no such file or folder"):
         read_recording(tmp_path / "absent.csv")
-    with pytest.raises(Refusal, match=r"no reader for \.txt; legal: \.csv, "):
-        read_recording(written(tmp_path / "a.txt", 1))
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    with pytest.raises(Refusal, match=r"no reader for \.bin; legal: \.csv, "):
+        read_recording(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.TSV", "a.dat", "a.asc", "a"])
+def test_tables_of_other_suffixes(tmp_path, name):
+    path = written(tmp_path / name, "time [s]\tII", *(f"{number / 100:.2f}\t{value}" for number, value in enumerate(SAMPLES)))
+    assert (read_recording(path).signal == SAMPLES).all()

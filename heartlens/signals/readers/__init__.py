@@ -14,6 +14,7 @@ Reader = Callable[[Path, Hints], Recording]
 READERS: dict[str, Reader] = {
     ".csv": csv.read,
     ".tsv": csv.read,
+    ".txt": csv.read,
     ".hea": waveform_db.read,
     ".npy": array.read_npy,
     ".npz": array.read_npz,
@@ -23,14 +24,14 @@ READERS: dict[str, Reader] = {
 def recording_file(path: Path) -> Path:
     """The file that stands for a recording: the header of a WFDB record named by its .dat or without suffix, else `path` itself.
 
-    Refuses what is not there and a suffix that no reader knows.
+    Refuses what is not there and a suffix that no reader knows, unless the file plainly is a table of text.
     """
     header = path.with_suffix(".hea") if path.suffix == ".dat" else path.with_name(path.name + ".hea")
     if path.suffix not in READERS and header.is_file():
         return header
     if not path.is_file():
         raise Refusal(f"{path}: no such file or folder")
-    if path.suffix.lower() not in READERS:
+    if path.suffix.lower() not in READERS and not csv.is_table(path):
         raise Refusal(f"{path}: no reader for {path.suffix or 'a file without suffix'}; legal: {', '.join(READERS)}")
     return path
 
@@ -39,6 +40,6 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
     """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read."""
     path = recording_file(path)
     try:
-        return READERS[path.suffix.lower()](path, Hints(lead, **hints))
+        return READERS.get(path.suffix.lower(), csv.read)(path, Hints(lead, **hints))
     except OSError as error:
         raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error

@@ -107,7 +107,7 @@ def _seen(layout: Layout, index: int, column: Column) -> str:
     rises = len(finite) > 10 and len(finite) == len(values) and bool((steps > 0).all())
     if rises and column.kind in KINDS:
         return ""
-    if counts(values.tolist()):
+    if counts(values.tolist()) and (not rises or steps[0] == 1):
         return "counter"
     is_clock_text = not len(finite) and bool(fields) and is_clock(fields[0])
     return "time" if is_clock_text or (rises and np.ptp(steps) <= 1.5 * np.median(steps)) else ""
@@ -130,30 +130,24 @@ def _timed(
 ) -> tuple[Even, float | None, tuple[str, ...]]:
     """The signal on an even grid, its rate and notes, by the most even column of times. Times that contradict `--rate` are not used."""
     known_hz = hints.rate_hz or layout.facts.rate_hz
-    gridded, refusals = [], []
+    grids, refusals = [], []
     for index, stamps in times.items():
         column, is_text = columns[index], any(is_clock(row[index]) for row in layout.rows[:20])
         try:
-            stamps = (
-                stamps if is_text else unwrapped(np.asarray(stamps)) if stamps.dtype.kind == "f" or (np.diff(stamps) < 0).any() else stamps
+            time_s, what, is_certain = in_seconds(
+                stamps if is_text else unwrapped(stamps), column, is_text, hints.time_unit, known_hz, path
             )
-            time_s, note = in_seconds(stamps, column, is_text, hints.time_unit, known_hz, path)
             even, rate_hz, notes = evenly(signal, time_s, shown(column.name), path)
-            gridded.append(
-                (
-                    sum("interpolated" in note or "spaced" in note for note in notes),
-                    bool(notes),
-                    column.unit == "",
-                    index,
-                    even,
-                    rate_hz,
-                    (note, *notes),
-                )
-            )
+            is_uneven = any("interpolated" in note or "spaced" in note for note in notes)
+            grids.append(((not is_certain, is_uneven, bool(notes), not column.unit, index), even, rate_hz, (what, *notes)))
         except Refusal as refusal:
             refusals.append(refusal)
-    if gridded:
-        *_, even, rate_hz, notes = min(gridded, key=lambda each: each[:4])
+    if grids:
+        order, even, rate_hz, notes = min(grids, key=lambda grid: grid[0])
+        others = [grid for grid in grids if grid[0][0] == order[0] and abs(grid[2] / rate_hz - 1) > 0.1]
+        if others and not hints.rate_hz:
+            _, _, other_hz, other_notes = others[0]
+            raise Refusal(f"{path}: {notes[0]} make {rate_hz:.6g} Hz, {other_notes[0]} make {other_hz:.6g} Hz; give --rate")
         if hints.rate_hz and abs(rate_hz / hints.rate_hz - 1) > 0.01:
             return (
                 signal,
@@ -178,7 +172,7 @@ def _counted(signal: Signal, counter: Any, name: str) -> tuple[Even, tuple[str, 
         return signal, ()
     wrap = counter.max() - counter.min() + usual
     ahead = np.where(steps < 0, steps + wrap, steps) / usual
-    is_reset = (steps < 0) & (np.abs(ahead) > 0.1 * wrap / usual)
+    is_reset = (steps < 0) & (counter[1:] == counter.min()) & (ahead > 0.1 * wrap / usual)
     lost = np.where(is_reset, 0, np.round(ahead) - 1)
     if not lost.any() or (lost < 0).any() or lost.sum() > len(signal):
         return signal, ()

@@ -88,7 +88,7 @@ def _undamaged(time_s: Kept, name: str, path: Path) -> tuple[Bool[np.ndarray, " 
                 f"{path}: the times in {name!r} go back by {time_s[place - 1] - time_s[place]:.6g} s after {place} samples; "
                 "give --rate to take the samples one after another"
             )
-        kept[slice(place - above, place) if above <= below else slice(place, place + below)] = False
+        kept[slice(place - above, place) if _is_above(time_s, place, above, below) else slice(place, place + below)] = False
     first, last = _ends(time_s, kept, usual)
     kept[:first], kept[last:] = False, False
     n_damaged = int((~kept).sum())
@@ -96,6 +96,13 @@ def _undamaged(time_s: Kept, name: str, path: Path) -> tuple[Bool[np.ndarray, " 
     if n_damaged > most * (1 if most > 1 else FEW) or (np.diff(left) < -GAP_STEPS * usual).any():
         raise Refusal(f"{path}: the times in {name!r} go back again and again; give --rate to take the samples one after another")
     return kept, _left_out(n_damaged, "a damaged time")
+
+
+def _is_above(time_s: Kept, place: int, above: int, below: int) -> bool:
+    """Whether the times before a place are the damaged ones, not those from there on: the fewer, of as many those that leave no jump."""
+    if above != below or place - above - 1 < 0 or place + below >= len(time_s):
+        return above < below or (above == below and place + below >= len(time_s))
+    return bool(abs(time_s[place] - time_s[place - above - 1]) < abs(time_s[place + below] - time_s[place - 1]))
 
 
 def unwrapped(stamps: Real[np.ndarray, " row"]) -> Real[np.ndarray, " row"]:

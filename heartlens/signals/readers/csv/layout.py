@@ -93,6 +93,8 @@ def layout_of(path: Path) -> Layout:
     preamble = [COMMENT.sub("", lines[index]) for index in above if index not in named_by]
     facts = facts_in(preamble, decimal)
     header = f"names in line {named_by[0] + 1}" if named_by else ""
+    n_damaged = sum(index > max(named_by) for index in above if not COMMENT.match(lines[index])) if named_by else 0
+    header += f"; {n_damaged} sample{'s' * (n_damaged > 1)} with damaged fields below left out" if n_damaged else ""
     if not names and (numbered := _numbered_header(rows, decimal)):
         names, header, rows = numbered, f"names in line {first + 1}", rows[1:]
         first = next(index for index in plain if index > first)
@@ -277,6 +279,8 @@ def _names(
         if are_units and not units and place + 1 < len(above) and (n_columns > 1 or not is_about(lines[above[-place - 2]])):
             units, unit_line = [canonical_unit(cell) for cell in row], index
             continue
+        if place + 1 < len(above) and _is_damaged_row(row, _header_cells(lines[above[-place - 2]], n_columns, delimiter, quote)):
+            continue
         is_near = n_columns > 1 or all(lines[between].strip() for between in range(index, first))
         if not is_near or (n_columns < 3 and is_about(line)) or all(is_number(cell) or is_blank(cell) for cell in row):
             break
@@ -294,8 +298,16 @@ def _names(
     return [], [], []
 
 
+def _is_damaged_row(row: list[str], row_above: list[str]) -> bool:
+    """Whether a row with a number in it stands under a row of names."""
+    have_numbers = [any(is_number(cell) for cell in cells) for cells in (row, row_above)]
+    return len(row) == len(row_above) > 1 and have_numbers == [True, False] and any(Column(cell).kind for cell in row_above)
+
+
 def _header_cells(line: str, n_columns: int, delimiter: str, quote: str) -> list[str]:
     """The cells of a line above the rows, by the rows' delimiter, or by another that gives as many."""
+    if delimiter == " ":
+        line = re.sub(r"\s+(?=[\[(])", "_", line.strip())  # a unit belongs to the name before it
     row = _split(line, delimiter, quote)
     if len(row) == n_columns or n_columns == 1:
         return row

@@ -81,8 +81,8 @@ def _days(dates: Any) -> Seconds:
 
 def in_seconds(
     values: Shaped[np.ndarray, " row"], column: Column, is_text: bool, time_unit: str | None, rate_hz: float | None, path: Path
-) -> tuple[Seconds, str]:
-    """Times in seconds from the first, NaN where there is none, and in words what they were taken for.
+) -> tuple[Seconds, str, bool]:
+    """Times in seconds from the first, NaN where there is none; in words what they were taken for; whether more than their steps tells it.
 
     `rate_hz` is the rate that was given or that the file names. Refuses a unit that cannot be told.
     """
@@ -90,24 +90,31 @@ def in_seconds(
     finite = np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
     if not finite.any():
         raise Refusal(f"{path}: {name!r} holds no times")
-    first = values[finite.argmax()]
     if is_text:
-        return _over_midnight(values) - first, f"times of {name!r}"
+        return _over_midnight(values) - values[finite.argmax()], f"times of {name!r}", True
+    first = _sound_first(values[finite])
     since_first = np.asarray(values - first, np.float64) if values.dtype.kind != "u" else values.astype(np.float64) - float(first)
     step = _usual_step(since_first[finite])
     stated = column.unit if column.unit in PER_S else ""
     if time_unit or stated:
         unit = time_unit or stated
         other = f" (its name says {stated})" if time_unit and stated and stated != time_unit else ""
-        return since_first / PER_S[unit], f"times of {name!r} in {unit}{other}"
-    unit = _told_unit(abs(float(first)), step, rate_hz)
+        return since_first / PER_S[unit], f"times of {name!r} in {unit}{other}", True
+    unit, is_certain = _told_unit(abs(float(first)), step, rate_hz)
     if not unit:
         raise Refusal(f"{path}: the unit of the times in {name!r} cannot be told (their usual step is {step:g}); give --time-unit")
-    return since_first / PER_S[unit], f"times of {name!r} taken for {_in_words(unit)} (their usual step is {step:g})"
+    return since_first / PER_S[unit], f"times of {name!r} taken for {_in_words(unit)} (their usual step is {step:g})", is_certain
 
 
 def _in_words(unit: str) -> str:
     return {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}[unit]
+
+
+def _sound_first(values: Shaped[np.ndarray, " finite"]) -> Any:
+    """The first time, or where it is far from all others (damaged) one of the middle: others less it keep their digits."""
+    low, middle, high = np.percentile(values, (10, 50, 90))
+    is_far = abs(float(values[0]) - middle) > 1000 * (high - low) > 0
+    return values.dtype.type(middle) if is_far else values[0]
 
 
 def _usual_step(times: Seconds) -> float:
@@ -122,20 +129,21 @@ def _usual_step(times: Seconds) -> float:
     return float((times[-1 - tenth] - times[tenth]) / max(len(times) - 1 - 2 * tenth, 1))
 
 
-def _told_unit(first: float, step: float, rate_hz: float | None) -> str:
+def _told_unit(first: float, step: float, rate_hz: float | None) -> tuple[str, bool]:
+    """The unit (empty where it cannot be told), and whether more than the step tells it."""
     if step <= 0:
-        return "s"  # what is wrong with such times is said later
+        return "s", False  # what is wrong with such times is said later
     rates = {unit: PER_S[unit] / step for unit in GUESSED}
     if rate_hz:
         near = [unit for unit in GUESSED if abs(rates[unit] / rate_hz - 1) < 0.1]
         if near:
-            return near[0]
+            return near[0], True
     of_epoch = next((unit for unit in GUESSED if EPOCH_S[0] < first / PER_S[unit] < EPOCH_S[1]), "")
     if of_epoch and RATES_HZ[0] / 100 <= rates[of_epoch] < RATES_HZ[1]:
-        return of_epoch
+        return of_epoch, True
     if 0.1 < step < 1:
-        return ""  # 5 Hz in seconds, or 5000 Hz in milliseconds
-    return next((unit for unit in GUESSED if RATES_HZ[0] <= rates[unit] * (1 + 1e-9) and rates[unit] < RATES_HZ[1]), "")
+        return "", False  # 5 Hz in seconds, or 5000 Hz in milliseconds
+    return next((unit for unit in GUESSED if RATES_HZ[0] <= rates[unit] * (1 + 1e-9) and rates[unit] < RATES_HZ[1]), ""), False
 
 
 def _over_midnight(time_s: Seconds) -> Seconds:
