@@ -140,6 +140,7 @@ def summary_of(prepared: Prepared, found: Beats) -> str:
 
 
 def _rows(prepared: Prepared, found: Beats) -> list[tuple[Any, ...]]:
+    about = (prepared.name, prepared.person)
     each = zip(found.time_s, found.confidence, found.band, found.interval_s, strict=True)
     return [
         (

@@ -51,12 +51,13 @@ def _run(arguments: list[str]) -> int:
     if not 2 <= given.context <= CONTEXT:
         raise Refusal(f"--context is {given.context}; legal: 2 to {CONTEXT}, what the model sees")
     subject = opened_subject(given, "generate")
-    usable = list(recordings_of(files_of(given, subject.kind), subject.kind))
-    if len(prepared) != 1 or usable[0].reason:
-        raise Refusal(
-            (prepared[0].reason and f"{usable[0].name}: {usable[0].reason}") or f"{len(prepared)} recordings; give one to continue"
-        )
-    signal, start_s = usable[0].stretches[-1]
+    given_recordings = list(recordings_of(files_of(given, subject.kind), subject.kind))
+    if len(given_recordings) != 1:
+        raise Refusal(f"{len(given_recordings)} recordings are given; give one to continue")
+    (prepared,) = given_recordings
+    if prepared.reason:
+        raise Refusal(f"{prepared.name}: {prepared.reason}")
+    signal, start_s = prepared.stretches[-1]
     window = signal[-CONTEXT:]
     context = tokenised(window[None])[:, -given.context :]
     new = continued(subject, context, given)
@@ -69,7 +70,7 @@ def _run(arguments: list[str]) -> int:
     ]
     write_tables(given.out, {"generated.csv": (COLUMNS, rows)})
     _draw(given, subject, window, new)
-    print(f"{given.samples} x {given.n} tokens after {usable[0].name}; {subject.origin.checkpoint}; {NOT_MEDICAL}", file=sys.stderr)
+    print(f"{given.samples} x {given.n} tokens after {prepared.name}; {subject.origin.checkpoint}; {NOT_MEDICAL}", file=sys.stderr)
     return DONE
 
 

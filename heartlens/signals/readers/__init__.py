@@ -15,6 +15,7 @@ Reader = Callable[[Path, Hints], Recording]
 READERS: dict[str, Reader] = {
     ".csv": csv.read,
     ".tsv": csv.read,
+    ".txt": csv.read,
     ".hea": waveform_db.read,
     ".npy": array.read_npy,
     ".npz": array.read_npz,
@@ -24,14 +25,14 @@ READERS: dict[str, Reader] = {
 def recording_file(path: Path) -> Path:
     """The file that stands for a recording: the header of a WFDB record named by its .dat or without suffix, else `path` itself.
 
-    Refuses what is not there and a suffix that no reader knows.
+    Refuses what is not there and a suffix that no reader knows, unless the file plainly is a table of text.
     """
     header = path.with_suffix(".hea") if path.suffix == ".dat" else path.with_name(path.name + ".hea")
     if path.suffix not in READERS and header.is_file():
         return header
     if not path.is_file():
         raise Refusal(f"{path}: no such file or folder")
-    if path.suffix.lower() not in READERS:
+    if path.suffix.lower() not in READERS and not csv.is_table(path):
         raise Refusal(f"{path}: no reader for {path.suffix or 'a file without suffix'}; legal: {', '.join(READERS)}")
     return path
 
@@ -44,7 +45,7 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
     path = recording_file(path)
     its_hints = Hints(lead, **hints)
     try:
-        recording = READERS[path.suffix.lower()](path, its_hints)
+        recording = READERS.get(path.suffix.lower(), csv.read)(path, its_hints)
     except OSError as error:
         raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
     return hinted(recording, its_hints)
