@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Real
+from jaxtyping import Float, Float64, Real
 
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.landmarks import Landmarks
@@ -18,6 +18,8 @@ OTHER_ECG_LEADS = ("mli", "mlii", "mliii", "mcl1", "d3", "d4", "ecg", "ecg1", "e
 ECG_LEADS = LIMB_LEADS + CHEST_LEADS + OTHER_ECG_LEADS
 PPG_LEADS = ("pleth", "ppg", "pulse")
 BLOCK = 2**20  # samples hashed together
+MOST_SAMPLES = 2**28  # of one signal: six days at 500 Hz
+MANY_SAMPLES = 2**25  # more are kept in single precision: 18 hours at 500 Hz
 PREFERRED_LEADS = ("i", "ii", "mlii")  # the lead the models were trained on, and what comes near it
 
 
@@ -50,6 +52,13 @@ class Recording:
     def samples(self, stretch: slice) -> Float64[np.ndarray, " sample"]:
         """The samples of a stretch, in double precision."""
         return np.asarray(self.signal[stretch], np.float64)
+
+
+def samples_for(n_samples: int) -> Float[np.ndarray, " sample"]:
+    """Room for a signal's samples, not yet filled in. Refuses more than MOST_SAMPLES."""
+    if n_samples > MOST_SAMPLES:
+        raise Refusal(f"a signal of {n_samples} samples; at most {MOST_SAMPLES} are read")
+    return np.empty(n_samples, np.float32 if n_samples > MANY_SAMPLES else np.float64)
 
 
 def content_of(signal: Real[np.ndarray, " sample"], rate_hz: float) -> str:

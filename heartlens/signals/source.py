@@ -26,7 +26,7 @@ from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
 from heartlens.signals.recording import Recording, agreed_rate
-from heartlens.signals.search import Found, Paths, distinct_names, find
+from heartlens.signals.search import Found, Paths, Search, distinct_names, search
 from heartlens.signals.windowing import MOST_AT_ONCE, Choice, windows_of
 from heartlens.windows import Windows
 
@@ -126,7 +126,7 @@ class Files:
 
     def without(self, names: frozenset[str]) -> "Files":
         rest = replace(self, left_out=self.left_out | names)
-        rest.__dict__.update(found=self.found, given_persons=self.given_persons)  # searched for once
+        rest.__dict__.update(searched=self.searched, found=self.found, given_persons=self.given_persons)  # searched for once
         return rest
 
     def _recording(self, name: str) -> Recording:
@@ -147,9 +147,14 @@ class Files:
         return given_persons({name: file.path for name, file in self.found.items()}, self.persons, self.person)
 
     @cached_property
+    def searched(self) -> Search:
+        """What the paths mean."""
+        return search(self.paths)
+
+    @cached_property
     def found(self) -> dict[str, Found]:
         """The files by the names of their recordings. Searched for once: a copy on another process has the same."""
-        files = find(self.paths)
+        files = self.searched.files
         return dict(zip(distinct_names([file.path for file in files]), files, strict=True))
 
     @property
@@ -277,6 +282,7 @@ def distinct(source: Source, is_counted: Callable[[Look], bool] = lambda look: F
     notes += _note("left out, counted before", sorted(known))
     told_by = Counter(look.told_by for look in rest if look.told_by)
     notes += tuple(f"persons of {count} records as {teller} say" for teller, count in sorted(told_by.items()))
+    notes += source.searched.notes if isinstance(source, Files) else ()
     notes += note_of_unknown({look.name: look.person for look in rest})
     return Distinct(source.without(left_out) if left_out else source, rest, notes)
 

@@ -72,7 +72,7 @@ def test_expert_marks_give_the_span_and_the_labels(tmp_path):
     time_s = windows.start_s[:, None] + np.arange(500) / 100
     assert windows.position == pytest.approx(time_s - 2, abs=1e-6)
     assert ((windows.wave == 1) == (np.abs((time_s + 0.5) % 1 - 0.5) < 0.0401)).all()
-    assert "landmarks: expert, annotator i" in windows.notes
+    assert "landmarks: expert, annotator i (beats); P and T: test" in windows.notes
 
 
 def test_expert_marks_keep_their_times_after_a_gap(tmp_path):

@@ -21,24 +21,36 @@ READERS: dict[str, Reader] = {
 
 
 def recording_file(path: Path) -> Path:
-    """The file that stands for a recording: the header of a WFDB record named by its .dat or without suffix, else `path` itself.
+    """The file that stands for a recording: the header of a WFDB record named by a file beside it or without suffix, else `path` itself.
 
-    Refuses what is not there and a suffix that no reader knows.
+    Refuses what is not there, what is no regular file, and a suffix that no reader knows.
     """
-    header = path.with_suffix(".hea") if path.suffix == ".dat" else path.with_name(path.name + ".hea")
-    if path.suffix not in READERS and header.is_file():
-        return header
-    if not path.is_file():
+    beside, added = path.with_suffix(".hea"), path.with_name(path.name + ".hea")
+    if path.suffix not in (".csv", ".tsv", ".hea") and (beside if path.suffix else added).is_file():
+        return beside if path.suffix else added
+    if path.suffix.lower() not in READERS and added.is_file():
+        return added
+    if not path.exists():
         raise Refusal(f"{path}: no such file or folder")
+    if not path.is_file():
+        raise Refusal(f"{path}: not a regular file")
     if path.suffix.lower() not in READERS:
         raise Refusal(f"{path}: no reader for {path.suffix or 'a file without suffix'}; legal: {', '.join(READERS)}")
     return path
 
 
 def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> Recording:
-    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read."""
+    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read: whatever a library raises is one line."""
     path = recording_file(path)
     try:
         return READERS[path.suffix.lower()](path, Hints(lead, **hints))
+    except (Refusal, MemoryError):
+        raise
     except OSError as error:
-        raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+        raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or _first_line(error)})") from error
+    except Exception as error:  # libraries raise whatever the damage happens to trip
+        raise Refusal(f"{path}: damaged, or not what {path.suffix} says ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:120] or type(error).__name__

@@ -6,16 +6,20 @@ the largest deflection (at the median 2 ms off in LUDB), and moving it there is 
 
 Experts may mark only some beats (qtdb/sel221: 30 of 51). A cycle is known only between neighbouring beats, so the span is the longest
 run without an unmarked beat: none in the record's `atr` file, else no interval longer than MISSED times the median.
+
+A file that marks nothing but beats is taken for beats alone, whatever it is called: P and T waves were not looked for.
 """
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from heartlens.signals.landmarks import Landmarks
+from heartlens.signals.readers.beside import beside, is_beside
 
 NOT_MARKS = ("hea", "dat", "mat")
 BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
@@ -23,6 +27,7 @@ LETTERS = {"(": "(", ")": ")", "p": "p", "t": "t", "u": "u"} | dict.fromkeys(BEA
 WAVES = {"p": "P", "Q": "QRS", "t": "T"}
 TYPICAL_S = {"P": (0.056, 0.046), "QRS": (0.042, 0.049), "T": (0.098, 0.076)}  # medians of LUDB: onset to peak, peak to offset
 MISSED = 1.75
+MOST_BYTES = 2**20  # of a file of marks: a day of beats has a fifth of it
 SAME_BEAT_S = 0.15  # two annotators' marks of one beat are not farther apart
 
 Times = Float[np.ndarray, " mark"]
@@ -32,48 +37,62 @@ Others = Float[np.ndarray, " other"]
 Wave = tuple[str, float, float, float]  # name, onset, peak, offset in seconds
 
 
-def expert_landmarks(header: Path, lead: str, rate_hz: float, n_samples: int) -> tuple[Landmarks | None, tuple[str, ...]]:
+def expert_landmarks(header: Path, lead: str, rate_hz: float, length_s: float) -> tuple[Landmarks | None, tuple[str, ...]]:
     """The expert's landmarks in seconds, None where there are none; a note where marks are there and cannot be used, or only in part.
 
-    `rate_hz` and `n_samples` are those of the record's frames, in which annotations count.
+    `rate_hz` is that of the record's frames, in which annotations count unless they have a clock of their own. Marks of beats alone
+    give landmarks that `looked_at` nothing but the QRS.
     """
-    annotator = next((name for name in (lead.lower(), "q1c") if name not in NOT_MARKS and _beside(header, name).is_file()), None)
+    annotator = next((name for name in (lead.lower(), "q1c") if name not in NOT_MARKS and is_beside(header, f"{header.stem}.{name}")), None)
     if annotator is None:
         return None, ()
-    marks = _annotations(header, annotator)
-    if marks is None or not ((marks[0] >= 0) & (marks[0] < n_samples)).all():
+    marks = _annotations(header, annotator, rate_hz)
+    if marks is None or not ((marks[0] >= 0) & (marks[0] < length_s)).all():
         return None, (f"the marks in {header.stem}.{annotator} cannot be read",)
-    time_s, letters = marks[0] / rate_hz, marks[1]
-    found = _bracketed(time_s, letters)
-    beat_s = np.unique([peak for wave, _, peak, _ in found if wave == "QRS"])
+    time_s, letters = marks
+    waves = _bracketed(time_s, letters)
+    beat_s = np.unique([peak for wave, _, peak, _ in waves if wave == "QRS"])
     if len(beat_s) < 2:
         return None, (f"the marks in {header.stem}.{annotator} hold {len(beat_s)} beats",)
-    landmarks = _known_run(found, beat_s, time_s, _other_beats(header, rate_hz), f"expert, annotator {annotator}")
-    if len(landmarks.beat_s) == len(beat_s):
-        return landmarks, ()
-    return landmarks, (f"{header.stem}: {len(landmarks.beat_s)} of the expert's {len(beat_s)} beats used; elsewhere beats are unmarked",)
+    others = None
+    if is_beside(header, f"{header.stem}.atr") and (atr := _annotations(header, "atr", rate_hz)) is not None:
+        others = atr[0][[letter == "Q" for letter in atr[1]]]
+    landmarks = _known_run(waves, beat_s, time_s, others, f"expert, annotator {annotator}")
+    notes = _of_waves(header, annotator, {wave for wave, *_ in waves})
+    if landmarks.looked_at is not None:
+        landmarks = replace(landmarks, source=f"{landmarks.source} (beats)")
+    if len(landmarks.beat_s) < len(beat_s):
+        notes += (f"{header.stem}: {len(landmarks.beat_s)} of the expert's {len(beat_s)} beats used; elsewhere beats are unmarked",)
+    return landmarks, notes
 
 
-def _beside(header: Path, annotator: str) -> Path:
-    return header.parent / f"{header.stem}.{annotator}"
+def _of_waves(header: Path, annotator: str, marked: set[str]) -> tuple[str, ...]:
+    """A note of the waves that the expert did not mark."""
+    if marked == {"QRS"}:
+        return (f"{header.stem}.{annotator} marks beats alone: P and T are the detector's, where it finds them",)
+    absent = [wave for wave in ("P", "T") if wave not in marked]
+    return (f"{header.stem}.{annotator} marks no {absent[0]} wave: there is none in these windows",) if absent else ()
 
 
-def _annotations(header: Path, annotator: str) -> tuple[Int[np.ndarray, " mark"], str] | None:
+def _annotations(header: Path, annotator: str, rate_hz: float) -> tuple[Times, str] | None:
+    """The times in seconds and the letters of the marks that mean a wave or a bracket, in order of time; None where they cannot be read."""
     import wfdb
 
+    file = beside(header, f"{header.stem}.{annotator}")
+    base = header.parent.resolve() / header.stem
+    if file.stat().st_size > MOST_BYTES or any(mark in str(base) for mark in ("::", "://")):  # which wfdb takes for an address
+        return None
     try:
-        annotation = wfdb.rdann(str(header.with_suffix("")), annotator)
+        annotation = wfdb.rdann(str(base), annotator)
     except Exception:  # wfdb raises whatever the damage happens to trip
         return None
-    known = [index for index, symbol in enumerate(annotation.symbol) if symbol in LETTERS]
-    return np.asarray(annotation.sample)[known].astype(int), "".join(LETTERS[annotation.symbol[index]] for index in known)
-
-
-def _other_beats(header: Path, rate_hz: float) -> Others | None:
-    marks = _annotations(header, "atr") if _beside(header, "atr").is_file() else None
-    if marks is None:
+    clock_hz = float(annotation.fs or rate_hz)
+    if not (np.isfinite(clock_hz) and clock_hz > 0):
         return None
-    return np.array([sample / rate_hz for sample, letter in zip(*marks, strict=True) if letter == "Q"])
+    known = [index for index, symbol in enumerate(annotation.symbol) if symbol in LETTERS]
+    samples = np.asarray(annotation.sample)[known].astype(np.int64)
+    order = np.argsort(samples, kind="stable")
+    return samples[order] / clock_hz, "".join(LETTERS[annotation.symbol[known[place]]] for place in order)
 
 
 def _bracketed(time_s: Times, letters: str) -> list[Wave]:
@@ -98,7 +117,8 @@ def _known_run(found: list[Wave], beat_s: Beats, time_s: Times, others: Others |
     onset, offset = (_completed(names, edge, peak, side) for side, edge in enumerate((onset, offset)))
     inside = (peak > start) & (peak < end)
     names, onset, peak, offset = (array[inside] for array in (names, onset, peak, offset))
-    return Landmarks("ecg", beats, names, onset, peak, offset, (float(marks[0]), float(marks[-1])), source)
+    looked_at = ("QRS",) if set(names.tolist()) == {"QRS"} else None
+    return Landmarks("ecg", beats, names, onset, peak, offset, (float(marks[0]), float(marks[-1])), source, looked_at)
 
 
 def _breaks(beat_s: Beats, others: Others | None) -> list[float]:
