@@ -17,11 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from heartlens.checkpoints.keys import State, weights_in
+from heartlens.checkpoints.keys import weights_in
 from heartlens.refusal import Refusal
 from heartlens.whole import write_whole
 
 MAX_BYTES = 1 << 28  # 1 << 26 are in the published ones
+State = dict[str, Tensor]
 SUFFIXES = (".zip", ".pth", ".pt", ".safetensors")
 
 

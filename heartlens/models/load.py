@@ -13,8 +13,8 @@ import torch
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
-from heartlens.checkpoints.keys import split_key
 from heartlens.checkpoints.kept import read_published
+from heartlens.checkpoints.keys import split_key
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
 from heartlens.converters.bridge import converted_model
