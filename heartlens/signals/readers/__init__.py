@@ -6,7 +6,8 @@ from typing import Any
 
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import Hints
-from heartlens.signals.readers import array, csv, waveform_db
+from heartlens.signals.readers import array, csv, edf, ishne, waveform_db, xml
+from heartlens.signals.readers.apart import apart
 from heartlens.signals.recording import Recording
 
 Reader = Callable[[Path, Hints], Recording]
@@ -17,6 +18,15 @@ READERS: dict[str, Reader] = {
     ".hea": waveform_db.read,
     ".npy": array.read_npy,
     ".npz": array.read_npz,
+    ".edf": edf.read,
+    ".bdf": edf.read,
+    ".mat": apart("matlab"),
+    ".h5": apart("hdf5"),
+    ".hdf5": apart("hdf5"),
+    ".parquet": apart("parquet"),
+    ".xml": xml.read,
+    ".dcm": apart("dicom"),
+    ".ecg": ishne.read,
 }
 
 
