@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Real
 
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.landmarks import Landmarks
+from heartlens.signals.sameness import Sketch, sketch_of
 
 LIMB_LEADS = ("i", "ii", "iii", "avr", "avl", "avf")
 CHEST_LEADS = ("v", "v1", "v2", "v3", "v4", "v5", "v6")
@@ -48,6 +49,11 @@ class Recording:
     def content(self) -> str:
         """A hash of the samples and their rate, by which the recording is known under any name; see `content_of`."""
         return content_of(self.signal, self.rate_hz)
+
+    @cached_property
+    def sketch(self) -> Sketch:
+        """What its heartbeats are known by at another rate or gain, or in parts."""
+        return sketch_of(self.signal, self.rate_hz)
 
     def samples(self, stretch: slice) -> Float64[np.ndarray, " sample"]:
         """The samples of a stretch, in double precision."""

@@ -10,6 +10,7 @@ from recorded import marked, record
 import heartlens as hl
 from heartlens.signals.landmarks import Landmarks, completed
 from heartlens.signals.readers import read_recording
+from heartlens.signals.readers.wfdb_marks import marks_in
 
 
 def beats(first, *symbols):
@@ -214,3 +215,18 @@ def test_a_lead_whose_name_is_a_path_opens_no_file(tmp_path):
     (tmp_path / "a").mkdir()
     record(tmp_path / "a", leads=("../r.x",))
     assert read_recording(tmp_path / "a/r.hea").landmarks is None
+
+
+def test_marks_are_read_as_wfdb_reads_them(shared):
+    files = [path for path in sorted((shared / "data").glob("*db/*")) if path.suffix in (".atr", ".i", ".q1c", ".v3", ".avr")]
+    assert len(files) > 100
+    for file in files:
+        marks, expected = marks_in(file), wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
+        assert marks.sample.tolist() == expected.sample.tolist()
+        assert "".join(marks.symbols) == "".join(expected.symbol)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"\x01", b"abc", b"\x00\xec", b"\x00\xec\x00\x00", b"\xff\xff\x00"])
+def test_what_is_no_file_of_marks_is_none(tmp_path, content):
+    (tmp_path / "r.i").write_bytes(content)
+    assert marks_in(tmp_path / "r.i") is None

@@ -152,15 +152,15 @@ def test_a_folder_gives_its_recordings_and_names_what_it_skips(tmp_path):
 def test_a_pattern_a_list_and_a_path_twice(tmp_path):
     (tmp_path / "empty").mkdir()
     for number, name in enumerate("ab"):
-        csv(tmp_path / f"{name}.csv", NOISE[number : 1000 + number])
+        csv(tmp_path / f"{name}.csv", NOISE[1000 * number : 1000 + 1000 * number])
     assert len(read(str(tmp_path / "?.csv"), rate_hz=100)) == 4
     assert len(read([tmp_path / "a.csv", tmp_path, tmp_path / "empty/../b.csv"], rate_hz=100)) == 4
 
 
 def test_equal_names_are_told_apart_by_more_of_their_path(tmp_path):
     for number, folder in enumerate(("p/x", "q/x")):
-        csv(tmp_path / folder / "1.csv", NOISE[number : 1000 + number])
-    np.save(tmp_path / "q/x/1.npy", NOISE[2:1002])
+        csv(tmp_path / folder / "1.csv", NOISE[1000 * number : 1000 + 1000 * number])
+    np.save(tmp_path / "q/x/1.npy", NOISE[2000:3000])
     assert len(read(tmp_path, rate_hz=100, kind="ecg").records) == 3
 
 

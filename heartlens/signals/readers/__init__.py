@@ -54,7 +54,9 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
     path = recording_file(path)
     try:
         return READERS[path.suffix.lower()](path, Hints(lead, **hints))
-    except (Refusal, MemoryError):
+    except Refusal as refusal:
+        raise Refusal(_one_line(str(refusal))) from refusal.__cause__
+    except MemoryError:
         raise
     except OSError as error:
         raise Refusal(f"{error.filename or path}: cannot be read ({error.strerror or _first_line(error)})") from error
@@ -64,3 +66,8 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")[:120] or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """Text in which a file may have put anything, without what ends a line or steers a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -5,6 +5,7 @@ A damaged file then ends that process, or makes it give up, and costs one line. 
 
 import atexit
 import resource
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,7 +66,10 @@ def answer(_: None, order: Order) -> Iterator[Recording | str]:
     reader = importlib.import_module(f"heartlens.signals.readers.{module}")
     _bound(path.stat().st_size)
     try:
-        yield reader.read(path, hints)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # libraries warn of every field that is not as it should be
+            recording = reader.read(path, hints)
+        yield recording
     except MemoryError:
         yield f"{path}: claims more than {MORE_BYTES >> 20} MiB of memory"
     except Refusal as refusal:

@@ -5,6 +5,7 @@ is missing.
 """
 
 import io
+import math
 import warnings
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,7 @@ def _header(path: Path, n_bytes: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are no data records in what is given to it
         header = (edfio.read_bdf if n_bytes == 3 else edfio.read_edf)(io.BytesIO(content), header_encoding="latin-1")
-    if not header.data_record_duration > 0:
+    if not 0 < header.data_record_duration < math.inf:
         raise Refusal(f"{path}: a data record lasts {header.data_record_duration:g} s, which tells no rate")
     return header
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Shaped
 
 from heartlens.signals.landmarks import Landmarks
 from heartlens.signals.readers.beside import beside, is_beside
+from heartlens.signals.readers.wfdb_marks import marks_in
 
 NOT_MARKS = ("hea", "dat", "mat")
 BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
@@ -27,7 +28,6 @@ LETTERS = {"(": "(", ")": ")", "p": "p", "t": "t", "u": "u"} | dict.fromkeys(BEA
 WAVES = {"p": "P", "Q": "QRS", "t": "T"}
 TYPICAL_S = {"P": (0.056, 0.046), "QRS": (0.042, 0.049), "T": (0.098, 0.076)}  # medians of LUDB: onset to peak, peak to offset
 MISSED = 1.75
-MOST_BYTES = 2**20  # of a file of marks: a day of beats has a fifth of it
 SAME_BEAT_S = 0.15  # two annotators' marks of one beat are not farther apart
 
 Times = Float[np.ndarray, " mark"]
@@ -76,23 +76,11 @@ def _of_waves(header: Path, annotator: str, marked: set[str]) -> tuple[str, ...]
 
 def _annotations(header: Path, annotator: str, rate_hz: float) -> tuple[Times, str] | None:
     """The times in seconds and the letters of the marks that mean a wave or a bracket, in order of time; None where they cannot be read."""
-    import wfdb
-
-    file = beside(header, f"{header.stem}.{annotator}")
-    base = header.parent.resolve() / header.stem
-    if file.stat().st_size > MOST_BYTES or any(mark in str(base) for mark in ("::", "://")):  # which wfdb takes for an address
+    marks = marks_in(beside(header, f"{header.stem}.{annotator}"))
+    if marks is None:
         return None
-    try:
-        annotation = wfdb.rdann(str(base), annotator)
-    except Exception:  # wfdb raises whatever the damage happens to trip
-        return None
-    clock_hz = float(annotation.fs or rate_hz)
-    if not (np.isfinite(clock_hz) and clock_hz > 0):
-        return None
-    known = [index for index, symbol in enumerate(annotation.symbol) if symbol in LETTERS]
-    samples = np.asarray(annotation.sample)[known].astype(np.int64)
-    order = np.argsort(samples, kind="stable")
-    return samples[order] / clock_hz, "".join(LETTERS[annotation.symbol[known[place]]] for place in order)
+    known = [place for place, symbol in enumerate(marks.symbols) if symbol in LETTERS]
+    return marks.sample[known] / (marks.clock_hz or rate_hz), "".join(LETTERS[marks.symbols[place]] for place in known)
 
 
 def _bracketed(time_s: Times, letters: str) -> list[Wave]:
