@@ -46,7 +46,9 @@ def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
     analysis = _analysis_of(module)
     about = importlib.import_module(module).__doc__ or ""
     parser = Parser(prog=f"python -m {module}", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", help="a name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors")
+    parser.add_argument(
+        "checkpoint", help="a name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors (file.pth#key)"
+    )
     parser.add_argument("--published-only", action="store_true", help="refuse the embedded model that an alias else falls back to")
     parser.add_argument("--version", action="version", version=f"heartlens {__version__}")
     _add_data(parser.add_argument_group("recordings (simulated ones where no --data is given)"))

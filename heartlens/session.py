@@ -213,7 +213,10 @@ def _subject(options: argparse.Namespace) -> Any:
 
 def _given(checkpoint: str) -> str:
     """The checkpoint as another process finds it: a file by its whole path."""
-    return str(Path(checkpoint).resolve()) if Path(checkpoint).is_file() else checkpoint
+    from heartlens.checkpoints.keys import split_key
+
+    file, key = split_key(checkpoint)
+    return str(Path(file).resolve()) + (f"#{key}" if key else "") if Path(file).is_file() else checkpoint
 
 
 def _source(options: argparse.Namespace, kind: str | None, seed: int) -> Source:

@@ -7,33 +7,44 @@ A zip must hold exactly one member, a .pth no larger than MAX_BYTES unpacked; pi
 import hashlib
 import io
 import re
+import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from heartlens.checkpoints.keys import weights_in
 from heartlens.refusal import Refusal
 from heartlens.whole import write_whole
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 28  # 1 << 26 are in the published ones
 State = dict[str, Tensor]
 SUFFIXES = (".zip", ".pth", ".pt", ".safetensors")
 
 
-def read_state(path: Path) -> State:
-    """The tensors in `path` by name, without the causal masks, on the CPU. Refuses what is not a state dict."""
+def read_state(path: Path, key: str | None = None) -> State:
+    """The tensors in `path` by name, without the causal masks, on the CPU. Refuses what is not a state dict.
+
+    Of a training dictionary, those under `key`, or its only state dict: then a line on stderr says which.
+    """
     if not path.is_file():
         raise Refusal(f"no checkpoint file at {path}")
+    if path.suffix not in SUFFIXES:
+        raise Refusal(f"{path} is no checkpoint file; legal: {', '.join(SUFFIXES)}")
+    if path.stat().st_size > MAX_BYTES:
+        raise Refusal(f"{path} has {path.stat().st_size >> 20} MiB; that is no HeartGPT checkpoint (at most {MAX_BYTES >> 20} MiB)")
     if path.suffix == ".safetensors":
-        return _without_masks(_read_safetensors(path), path)
-    if path.suffix == ".zip":
-        return _without_masks(_unpickle(_single_member(path), path), path)
-    if path.suffix in SUFFIXES:
-        return _without_masks(_unpickle(path.read_bytes(), path), path)
-    raise Refusal(f"{path} is no checkpoint file; legal: {', '.join(SUFFIXES)}")
+        content: Any = _read_safetensors(path)
+    else:
+        content = _unpickle(_single_member(path) if path.suffix == ".zip" else path.read_bytes(), path)
+    state, taken = weights_in(content, key, path, MAX_BYTES)
+    if taken and key is None:
+        print(f"heartlens: {path}: the weights are those under {taken!r}", file=sys.stderr)
+    return _without_masks(state, path)
 
 
 def write_state(state: State, path: Path, metadata: dict[str, str]) -> None:
@@ -86,16 +97,25 @@ def _the_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _unpickle(content: bytes, path: Path) -> State:
+def _unpickle(content: bytes, path: Path) -> Any:
+    _refuse_bomb(content, path)
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        loaded: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # so does torch.load: UnpicklingError, RuntimeError, struct.error, AssertionError, ...
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise Refusal(f"{path} does not hold a state dict that can be read safely ({reason})") from error
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        held = type(loaded).__name__ if not isinstance(loaded, dict) else "a dict that is empty or holds other things than tensors"
-        raise Refusal(f"{path} holds {held}, not a state dict of tensors by name; save it with torch.save(model.state_dict(), path)")
-    return {str(name): tensor for name, tensor in loaded.items()}
+    return loaded
+
+
+def _refuse_bomb(content: bytes, path: Path) -> None:
+    """What torch.save writes is a zip too, and its members may be packed."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+    except Exception:  # no zip: as older versions of torch wrote it; or a damaged one, which torch refuses
+        return
+    if total > MAX_BYTES:
+        raise Refusal(f"{path} unpacks to {total >> 20} MiB; that is no HeartGPT checkpoint (at most {MAX_BYTES >> 20} MiB)")
 
 
 def _without_masks(state: State, path: Path) -> State:
@@ -103,6 +123,6 @@ def _without_masks(state: State, path: Path) -> State:
     for name, tensor in state.items():
         if not re.fullmatch(r"blocks\.\d+\.sa\.heads\.\d+\.tril", name):
             kept[name] = tensor
-        elif tensor.ndim != 2 or not torch.equal(tensor, torch.ones_like(tensor).tril()):
+        elif tensor.ndim != 2 or tensor.shape[0] != tensor.shape[1] or not torch.equal(tensor, torch.ones_like(tensor).tril()):
             raise Refusal(f"{path}: {name} is not a causal mask; only causal HeartGPT models convert")
     return kept

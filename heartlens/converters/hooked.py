@@ -85,7 +85,7 @@ def check(state: Mapping[str, Tensor]) -> None:
         "missing": [name for name in expected if name not in state],
         "left over": [name for name in state if name not in expected],
         "mis-shaped": [_mismatch(name, state[name], expected[name]) for name in here if not _fits(state[name], expected[name])],
-        "not finite": [name for name in here if not bool(torch.isfinite(state[name]).all())],
+        "not finite": [name for name in here if _fits(state[name], expected[name]) and not _is_finite(state[name])],
     }
     found = [f"{what}: {_listed(names)}" for what, names in problems.items() if names]
     if found:
@@ -142,6 +142,11 @@ def _filled(model: HookedTransformer, hooked: Tensors) -> HookedTransformer:
     constants = {key: tensor for key, tensor in model.state_dict().items() if key.endswith((".mask", ".IGNORE"))}
     torch.nn.Module.load_state_dict(model, hooked | constants)
     return model.eval()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite as they are computed with; 1e300 is not."""
+    return bool(torch.isfinite(tensor.to(torch.float32)).all())
 
 
 def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:

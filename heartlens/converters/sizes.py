@@ -67,6 +67,8 @@ def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
     outputs, _ = _shape_2d(state, "lm_head.linear1.0.weight" if has_task_head else "lm_head.weight")
     layers = _count(state, r"blocks\.(\d+)\.")
     heads = _count(state, r"blocks\.0\.sa\.heads\.(\d+)\.")
+    if layers * heads > len(state):
+        raise Refusal(f"not a HeartGPT state dict: {layers} layers of {heads} heads, but {len(state)} tensors")
     return Sizes(layers, heads, d_model, d_head, d_mlp, vocabulary, context, outputs, has_task_head)
 
 

@@ -14,6 +14,7 @@ from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
 from heartlens.checkpoints.kept import read_published
+from heartlens.checkpoints.keys import split_key
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
 from heartlens.converters.bridge import converted_model
@@ -47,6 +48,7 @@ def load(
 ) -> HookedTransformer:
     """The model of a checkpoint ("ecgpt-560k", "ecg-sim", "ecg", ...) or of one's own .pth, .zip or .safetensors file.
 
+    `file.pth#key` takes the weights under that key of a training dictionary.
     `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own and no model card. `published_only` refuses
     whatever is no published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one).
     Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
@@ -75,14 +77,14 @@ def read(name: str | Path, kind: str | None = None, *, published_only: bool = Fa
 def _loaded(name: str | Path, kind: str | None, published_only: bool) -> Loaded:
     if kind is not None and kind not in KINDS:
         raise unknown("kind of signal", kind, KINDS)
-    given, path = str(name), Path(name)
+    (given, key), path = split_key(str(name)), Path(split_key(str(name))[0])
     is_own = given not in NAMES and (path.suffix in SUFFIXES or path.is_file())
     if published_only and (is_own or given in EMBEDDED):
         raise Refusal(f"{given} is no published checkpoint, and only those were asked for; legal: {', '.join((*ALIASES, *CHECKPOINTS))}")
     if given in EMBEDDED:
         return _embedded(given, kind)
     if is_own:
-        return _from_file(path, kind, path.name)
+        return _from_file(path, kind, path.name, key)
     return _named(given, kind, may_substitute=given in ALIASES and not published_only)
 
 
@@ -116,8 +118,8 @@ def _embedded(name: str, kind: str | None) -> Loaded:
     return _from_file(path, kind, name)
 
 
-def _from_file(path: Path, kind: str | None, name: str) -> Loaded:
-    state = read_state(path)
+def _from_file(path: Path, kind: str | None, name: str, key: str | None = None) -> Loaded:
+    state = read_state(path, key)
     check(state)
     card = read_card(path)
     task = "task head" if "lm_head.linear1.0.weight" in state else None

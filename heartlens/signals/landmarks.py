@@ -30,7 +30,8 @@ class Landmarks:
     """The waves of one recording, in seconds from its first sample.
 
     `beat_s` are the marks of phase 0, ascending. Wave i is called `wave[i]` and lies from `onset_s[i]` to `offset_s[i]`; of a point
-    landmark (PPG) these are POINT_HALF_WIDTH_S around its peak. `span_s` is what was looked at, `source` who looked.
+    landmark (PPG) these are POINT_HALF_WIDTH_S around its peak. `span_s` is what was looked at, `source` who looked. `looked_at` are the
+    waves that were looked for, None: all of the kind.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Landmarks:
     offset_s: Marks
     span_s: tuple[float, float]
     source: str
+    looked_at: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in np.unique(self.wave):
@@ -81,6 +83,25 @@ def within(landmarks: Landmarks, start_s: float, end_s: float) -> Landmarks:
     first, last = landmarks.span_s
     shifted = {name: getattr(landmarks, name) - start_s for name in ("beat_s", "onset_s", "peak_s", "offset_s")}
     return replace(landmarks, **shifted, span_s=(max(first - start_s, 0.0), min(last, end_s) - start_s))
+
+
+def completed(beats: Landmarks, detected: Landmarks, same_beat_s: float = 0.15) -> Landmarks:
+    """An expert's beats with the P and T waves that a detector found at these beats: the P before, the T after.
+
+    A detected beat that lies farther than `same_beat_s` from all of the expert's gives no waves.
+    """
+    found_s, is_experts = detected.beat_s, np.zeros(len(detected.beat_s) + 2, bool)
+    after = np.clip(np.searchsorted(beats.beat_s, found_s), 1, len(beats.beat_s) - 1)
+    distance = np.minimum(np.abs(found_s - beats.beat_s[after - 1]), np.abs(found_s - beats.beat_s[after]))
+    is_experts[1:-1] = distance <= same_beat_s  # False on both sides: no beat before the first and after the last
+    n_before = np.searchsorted(found_s, detected.peak_s)
+    kept = ((detected.wave == "P") & is_experts[n_before + 1]) | ((detected.wave == "T") & is_experts[n_before])
+    wave, onset_s, peak_s, offset_s = (
+        np.concatenate([getattr(beats, name), getattr(detected, name)[kept]]) for name in ("wave", "onset_s", "peak_s", "offset_s")
+    )
+    order = np.argsort(peak_s, kind="stable")
+    source = f"{beats.source}; P and T: {detected.source}"
+    return Landmarks(beats.kind, beats.beat_s, wave[order], onset_s[order], peak_s[order], offset_s[order], beats.span_s, source)
 
 
 def positions(landmarks: Landmarks, time_s: Times) -> Times:

@@ -1,12 +1,15 @@
 """Who was recorded. Statistics are over persons, so that several recordings of one person do not count as several people.
 
 In this order: a table (`--persons`), a pattern on the record's name or the parent folder (`--person`), what the file's header plainly says,
-the folders of archives that are laid out by patient (PTB, MIMIC). Where none of these tells, the person is not known.
+the folders and file names of archives that are laid out by patient (PTB, MIMIC, CinC 2023), the table that comes with an archive (PTB-XL).
+Where none of these tells, the person is not known.
 """
 
+import csv
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from heartlens.refusal import Refusal
@@ -16,8 +19,13 @@ PARENT = "path"  # instead of a pattern: the parent folder names the person
 HEADER = re.compile(r"<?(?:patient|subject)(?:[ _-]?(?:id|number|no\.?))?>?\s*[:=#]?\s*([\w.-]*\d[\w.-]*)", re.IGNORECASE)
 LAYOUTS = (
     re.compile(r"(?:^|/)(patient\d{3})/s\d{4}[^/]*$"),  # PTB: patient001/s0010_re
-    re.compile(r"(?:^|/)(p\d{2,4})/(\1\d{2,8})/"),  # MIMIC: p10/p100014/..., p1000/p10000032/...
+    re.compile(r"(?:^|/)(p\d{2,4})/(\1\d{2,8})/"),  # MIMIC III and IV: p10/p100014/..., p1000/p10000032/...
+    re.compile(r"(?:^|/)(s\d{5})/\1-\d{4}-\d{2}-\d{2}[^/]*$"),  # MIMIC II: s00020/s00020-2567-03-30-17-47
+    re.compile(r"(?:^|/)(\d{4})/\1_\d{3}_\d{3}(?:_[A-Z]+)?\.\w+$"),  # CinC 2023: 0284/0284_001_004_ECG
 )
+PTB_XL = re.compile(r"(records(?:100|500)/\d{5}/\d{5}_[lh]r)\.\w+$")
+PTB_XL_TABLE, PTB_XL_FILES, PTB_XL_PERSON = "ptbxl_database.csv", ("filename_lr", "filename_hr"), "patient_id"
+MOST_TABLE_BYTES = 2**26
 
 
 def in_comments(comments: list[str]) -> str:
@@ -33,7 +41,23 @@ def in_layout(path: Path) -> str:
     ('patient001', 'p100014', '')
     """
     matches = [match for layout in LAYOUTS if (match := layout.search(path.as_posix()))]
-    return matches[0][matches[0].re.groups] if matches else ""
+    if matches:
+        return matches[0][matches[0].re.groups]
+    in_ptb_xl = PTB_XL.search(path.as_posix())
+    return _in_ptb_xl(path.parents[2] / PTB_XL_TABLE).get(in_ptb_xl[1], "") if in_ptb_xl and len(path.parents) > 2 else ""
+
+
+@cache
+def _in_ptb_xl(table: Path) -> dict[str, str]:
+    """The patient of each file of PTB-XL, as its table says; none where there is no such table."""
+    try:
+        if not table.is_file() or table.stat().st_size > MOST_TABLE_BYTES:
+            return {}
+        with table.open(encoding="utf-8", newline="") as file:
+            lines = [(line[PTB_XL_PERSON], [line[name] for name in PTB_XL_FILES]) for line in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
+        return {}
+    return {name: f"patient {person.removesuffix('.0')}" for person, names in lines for name in names if person and name}
 
 
 def given_persons(paths: Mapping[str, Path], table: str | os.PathLike[str] | None, pattern: str | None) -> dict[str, tuple[str, str]]:
@@ -60,7 +84,8 @@ def note_of_unknown(person_of: Mapping[str, str]) -> tuple[str, ...]:
 
 def _by_table(records: list[str], path: Path) -> dict[str, str]:
     person_of: dict[str, str] = {}
-    for number, (name, person) in rows_of(path, "person"):
+    of_ptb_xl = {"/".join(name.split("/")[-2:]): person for name, person in _in_ptb_xl(path).items()}
+    for number, (name, person) in [(0, row) for row in of_ptb_xl.items()] or rows_of(path, "person"):
         if person_of.setdefault(name, person) != person:
             raise Refusal(
                 f"--persons {path}, line {number}: {name} is of {person} here and of {person_of[name]} before; a record has one person"

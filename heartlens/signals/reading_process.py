@@ -41,7 +41,7 @@ class ReadingProcess:
         self.is_ready = False
         self._send((answer, source))
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: Any) -> None:
         """Have a recording read."""
         self._send(name)
 

@@ -7,14 +7,17 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Real
+from jaxtyping import Float, Float64, Real
 
 from heartlens.refusal import Refusal
 from heartlens.signals.channels import choose_lead as choose_lead
 from heartlens.signals.channels import kind_of_lead as kind_of_lead
 from heartlens.signals.landmarks import Landmarks
+from heartlens.signals.sameness import Sketch, sketch_of
 
 BLOCK = 2**20  # samples hashed together
+MOST_SAMPLES = 2**28  # of one signal: six days at 500 Hz
+MANY_SAMPLES = 2**25  # more are kept in single precision: 18 hours at 500 Hz
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,21 @@ class Recording:
         """A hash of the samples and their rate, by which the recording is known under any name; see `content_of`."""
         return content_of(self.signal, self.rate_hz)
 
+    @cached_property
+    def sketch(self) -> Sketch:
+        """What its heartbeats are known by at another rate or gain, or in parts."""
+        return sketch_of(self.signal, self.rate_hz)
+
     def samples(self, stretch: slice) -> Float64[np.ndarray, " sample"]:
         """The samples of a stretch, in double precision."""
         return np.asarray(self.signal[stretch], np.float64)
+
+
+def samples_for(n_samples: int) -> Float[np.ndarray, " sample"]:
+    """Room for a signal's samples, not yet filled in. Refuses more than MOST_SAMPLES."""
+    if n_samples > MOST_SAMPLES:
+        raise Refusal(f"a signal of {n_samples} samples; at most {MOST_SAMPLES} are read")
+    return np.empty(n_samples, np.float32 if n_samples > MANY_SAMPLES else np.float64)
 
 
 def content_of(signal: Real[np.ndarray, " sample"], rate_hz: float) -> str:

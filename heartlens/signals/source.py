@@ -12,7 +12,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +27,8 @@ from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
 from heartlens.signals.recording import Recording, agreed_rate
-from heartlens.signals.search import Found, Paths, distinct_names, find
+from heartlens.signals.sameness import Known, Sketch
+from heartlens.signals.search import Found, Paths, Search, distinct_names, search
 from heartlens.signals.windowing import MOST_AT_ONCE, Choice, windows_of
 from heartlens.windows import Windows
 
@@ -37,6 +38,7 @@ PERSON_S = 0.01  # to simulate one
 WORTH_S = 5.0  # of reading; a process takes 2 s to start
 
 MOST_LISTED = 8  # recordings that a note names
+MOSTLY = 0.5  # of the shorter recording's heartbeats in common: one is a copy or a part of the other
 BAD_FILE = "file that cannot be read"
 NO_RECORDING = "file that is no recording"
 NO_WINDOW = "recording without a usable window"
@@ -59,13 +61,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Look:
-    """What a recording is: a hash of its content and its person (empty: not known), what tells the person, whether an expert marked it."""
+    """What a recording is: a hash of its content and its person (empty: not known), what tells the person, whether an expert marked it.
+
+    `sketch` is what its heartbeats are known by at another rate or gain, or in parts.
+    """
 
     name: str
     content: str = ""
     person: str = ""
     told_by: str = ""
     is_marked: bool = False
+    sketch: Sketch | None = field(default=None, compare=False)
     is_last: bool = True
 
 
@@ -123,11 +129,11 @@ class Files:
         recording = self.recording(name)
         of_file = "their files" if recording.person else ""
         told_by = self.given_persons[name][1] if name in self.given_persons else of_file
-        return Look(name, recording.content, recording.person, told_by, recording.landmarks is not None)
+        return Look(name, recording.content, recording.person, told_by, recording.landmarks is not None, recording.sketch)
 
     def without(self, names: frozenset[str]) -> "Files":
         rest = replace(self, left_out=self.left_out | names)
-        rest.__dict__.update(found=self.found, given_persons=self.given_persons)  # searched for once
+        rest.__dict__.update(searched=self.searched, found=self.found, given_persons=self.given_persons)  # searched for once
         return rest
 
     def recording(self, name: str) -> Recording:
@@ -148,9 +154,14 @@ class Files:
         return given_persons({name: file.path for name, file in self.found.items()}, self.persons, self.person)
 
     @cached_property
+    def searched(self) -> Search:
+        """What the paths mean."""
+        return search(self.paths)
+
+    @cached_property
     def found(self) -> dict[str, Found]:
         """The files by the names of their recordings. Searched for once: a copy on another process has the same."""
-        files = find(self.paths)
+        files = self.searched.files
         return dict(zip(distinct_names([file.path for file in files]), files, strict=True))
 
     @property
@@ -261,25 +272,40 @@ class Distinct:
 def distinct(source: Source, is_counted: Callable[[Look], bool] = lambda look: False) -> Distinct:
     """The source without copies, and without the recordings that were counted before.
 
-    Of equal recordings one that an expert marked stays, else one whose person is known, else the first by name.
+    Of equal recordings one that an expert marked stays, else one whose person is known, else the longest, else the first by name. Equal
+    are also those that have most of their heartbeats in common: at another rate, with another gain, or as a part.
     """
     looks = sorted(looks_of(source), key=lambda look: look.name)
-    kept, copies, known = dict[str, Look](), dict[str, str](), list[str]()
-    for look in sorted(looks, key=lambda look: (not look.is_marked, not look.person, look.name)):
+    kept, copies, counted, overlaps = dict[str, Look](), dict[str, str](), list[str](), list[str]()
+    known = Known()
+    for look in sorted(looks, key=lambda look: (not look.is_marked, not look.person, -_length_s(look), look.name)):
+        shared = known.shared_with(look.sketch) if look.sketch is not None else []
         if is_counted(look):
-            known.append(look.name)
+            counted.append(look.name)
         elif look.content and look.content in kept:
             copies[look.name] = _sameness(look, kept[look.content])
+        elif shared and shared[0].share > MOSTLY:
+            same = next(other for other in kept.values() if other.name == shared[0].name)
+            copies[look.name] = f"{_sameness(look, same)}, at another rate or gain or in part"
         else:
             kept[look.content or f"name {look.name}"] = look
-    left_out = frozenset([*copies, *known])
-    rest = tuple(look for look in looks if look.name not in left_out)
+            overlaps += [f"{look.name} and {other.name} ({other.seconds:.0f} s)" for other in shared[:1]]
+            if look.sketch is not None:
+                known.add(look.name, look.sketch)
+    left_out = frozenset([*copies, *counted])
+    rest = tuple(replace(look, sketch=None) for look in looks if look.name not in left_out)
     notes = _note("left out, the same recording under another name", [copies[name] for name in sorted(copies)])
-    notes += _note("left out, counted before", sorted(known))
+    notes += _note("left out, counted before", sorted(counted))
+    notes += _note("pairs of recordings share heartbeats; let --persons give both one person", overlaps)
     told_by = Counter(look.told_by for look in rest if look.told_by)
     notes += tuple(f"persons of {count} records as {teller} say" for teller, count in sorted(told_by.items()))
+    notes += source.searched.notes if isinstance(source, Files) else ()
     notes += note_of_unknown({look.name: look.person for look in rest})
     return Distinct(source.without(left_out) if left_out else source, rest, notes)
+
+
+def _length_s(look: Look) -> float:
+    return look.sketch.length_s if look.sketch is not None else 0.0
 
 
 def looks_of(source: Source, n_workers: int | None = None) -> Iterator[Look]:

@@ -21,7 +21,7 @@ from heartlens.signals.cut import windows_at
 from heartlens.signals.delineate import Habits, habits_of
 from heartlens.signals.hidden_beats import with_hidden_beats
 from heartlens.signals.landmark_cache import landmarks_of
-from heartlens.signals.landmarks import Landmarks, within
+from heartlens.signals.landmarks import Landmarks, completed, within
 from heartlens.signals.pieces import Piece, pieces_of
 from heartlens.signals.quality import Usable, usable
 from heartlens.signals.recording import Recording
@@ -183,7 +183,16 @@ def _labelled(
             yield from _detected_in(recording, kind, pieces, lost)
         else:
             for piece in pieces:
-                yield Labelled(piece, within(expert, piece.samples.start / rate_hz, piece.samples.stop / rate_hz), 0)
+                marks = within(expert, piece.samples.start / rate_hz, piece.samples.stop / rate_hz)
+                yield Labelled(piece, marks if marks.looked_at is None else _with_p_and_t(recording, kind, piece, marks), 0)
+
+
+def _with_p_and_t(recording: Recording, kind: str, piece: Piece, beats: Landmarks) -> Landmarks:
+    """An expert's beats with the detector's P and T waves; without any where it refuses."""
+    try:
+        return completed(beats, landmarks_of(recording.samples(piece.samples), recording.rate_hz, kind))
+    except Refusal:
+        return beats
 
 
 def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lost) -> Iterator[Labelled]:

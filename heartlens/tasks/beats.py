@@ -136,22 +136,15 @@ def summary_of(prepared: Prepared, found: Beats) -> str:
     rhythm = f"; median interval {np.median(interval_s):.3f} s ({60 / np.median(interval_s):.0f} per minute)" if len(interval_s) else ""
     mean = f", mean confidence {found.confidence.mean():.2f}" if len(found.confidence) else ""
     seen_s = sum(len(probability) for probability in found.probability) / KINDS["ppg"].rate_hz
-    return f"{prepared.name}: {len(found.time_s)} beats in {seen_s:.0f} of {prepared.duration_s:.0f} s{mean}; confidence of beats: {bands}{rhythm}"
+    counted = f"{len(found.time_s)} beats in {seen_s:.0f} of {prepared.duration_s:.0f} s{mean}"
+    return f"{prepared.name}: {counted}; confidence of beats: {bands}{rhythm}"
 
 
 def _rows(prepared: Prepared, found: Beats) -> list[tuple[Any, ...]]:
     about = (prepared.name, prepared.person)
     each = zip(found.time_s, found.confidence, found.band, found.interval_s, strict=True)
     return [
-        (
-            prepared.name,
-            prepared.person,
-            f"{time_s:.3f}",
-            f"{confidence:.4f}",
-            band,
-            "" if np.isnan(interval_s) else f"{interval_s:.3f}",
-            "",
-        )
+        (*about, f"{time_s:.3f}", f"{confidence:.4f}", band, "" if np.isnan(interval_s) else f"{interval_s:.3f}", "")
         for time_s, confidence, band, interval_s in each
     ]
 

@@ -202,3 +202,26 @@ def test_a_foreign_model_is_what_its_configuration_tells(own):
     assert origin_of(model) == Origin("theirs", "ecg", None, "", "", "unknown", "", "unknown")
     model.cfg.model_name, model.cfg.d_vocab = None, 50
     assert origin_of(model) == Origin("unnamed HookedTransformer", None, None, "", "", "unknown", "", "unknown")
+
+
+@pytest.mark.parametrize("name", ["compiled.pth", "training_dict.pth", "plain.pth", "training_dict.pth#model_state_dict"])
+def test_case_23_own_checkpoints_are_one_model(shared, name):
+    folder = shared / "cases/23-own-checkpoints"
+    assert read(folder / name, "ecg")[1].fingerprint == read(folder / "plain.pth", "ecg")[1].fingerprint
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39, float("nan")])
+def test_a_value_that_float32_cannot_hold_is_refused(tmp_path, value):
+    state = {name: tensor.double() for name, tensor in tiny_state().items()}
+    state["ln_f.bias"][0] = value
+    torch.save(state, tmp_path / "own.pth")
+    with pytest.raises(Refusal, match=r"not finite: ln_f\.bias"):
+        load(tmp_path / "own.pth", kind="ecg")
+
+
+def test_heads_and_layers_that_are_only_names_cost_nothing(tmp_path):
+    state = tiny_state() | {f"blocks.0.sa.heads.{number}.x": torch.zeros(()) for number in range(4000)}
+    state |= {f"blocks.{number}.x": torch.zeros(()) for number in range(4000)}
+    torch.save(state, tmp_path / "own.pth")
+    with pytest.raises(Refusal, match="layers of 4000 heads, but"):
+        load(tmp_path / "own.pth", kind="ecg")

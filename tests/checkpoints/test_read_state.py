@@ -1,8 +1,10 @@
 """Files that hold a state dict, and the many that do not: each refused in one line, none run, none unpacked beyond the cap."""
 
+import io
 import os
 import random
 import struct
+import zipfile
 
 import pytest
 import torch
@@ -150,7 +152,7 @@ def test_a_pickle_that_executes_code_is_refused_unrun(refused, suffix, content):
         (torch.ones(2), "Tensor"),
         ({}, "a dict that is empty"),
         ({"epoch": 3, "ln_f.weight": torch.ones(2)}, "a dict that is empty or holds other things than tensors"),
-        ({"model": {"ln_f.weight": torch.ones(2)}}, "other things than tensors"),
+        ({"model": {"ln_f.weight": 2}}, "other things than tensors"),
     ],
 )
 def test_pickles_of_other_things(refused, content, held):
@@ -174,3 +176,73 @@ def test_writing_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match=r"folder\.safetensors"):
         write_state(STATE, occupied, {})
     assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+OWN = {"token_embedding_table.weight": torch.arange(6.0).reshape(3, 2), "ln_f.bias": torch.arange(2.0)}
+OTHER = {name: tensor + 1 for name, tensor in OWN.items()}
+
+
+def prefixed(prefix, state=OWN):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        OWN,
+        prefixed("_orig_mod."),
+        prefixed("module."),
+        prefixed("module._orig_mod."),
+        prefixed("_orig_mod.module."),
+        prefixed("module.module."),
+        {"n_averaged": torch.tensor(7), **prefixed("module.")},
+        {"model": OWN},
+        {"epoch": 3, "model_state_dict": prefixed("module."), "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}},
+        {"state_dict": OWN, "ema_decay": 0.99, "scheduler": {"last": torch.tensor(1.0)}},
+        {"checkpoint": {"model": OWN, "step": 4}},
+    ],
+)
+def test_the_weights_of_wrapped_models_and_training_dictionaries(tmp_path, content, capsys):
+    path = tmp_path / "own.pth"
+    path.write_bytes(pickled(content))
+    state = read_state(path)
+    assert list(state) == list(OWN)
+    assert all(torch.equal(state[name], OWN[name]) for name in OWN)
+    is_plain = all(isinstance(value, torch.Tensor) for value in content.values())
+    assert ("the weights are those under" in capsys.readouterr().err) != is_plain
+
+
+def test_of_several_state_dicts_one_must_be_named(tmp_path, refused):
+    content = pickled({"model": OWN, "ema": OTHER, "step": 3})
+    refused(content, r"holds several state dicts \(ema, model\); name one: given.pth#ema", ".pth")
+    path = tmp_path / "given.pth"
+    path.write_bytes(content)
+    assert torch.equal(read_state(path, "ema")["ln_f.bias"], OTHER["ln_f.bias"])
+    with pytest.raises(Refusal, match="unknown key 'emma'; did you mean 'ema'"):
+        read_state(path, "emma")
+
+
+def test_two_tensors_of_one_name_are_refused(refused):
+    refused(pickled({**OWN, **prefixed("_orig_mod.", OTHER)}), "two tensors have one name", ".pth")
+
+
+def test_tensors_that_claim_more_than_they_hold_are_refused_at_once(refused):
+    huge = torch.zeros(1).as_strided((10**6, 10**6), (0, 0))
+    refused(pickled({"token_embedding_table.weight": huge}), "claims .*more numbers than the file holds", ".pth")
+    refused(pickled({"a": torch.zeros(2, device="meta")}), "no plain tensor|read safely", ".pth")
+    refused(
+        pickled({"a": torch.sparse_coo_tensor(torch.zeros(2, 1), torch.ones(1), (10**9, 10**9), check_invariants=True)}),
+        "no plain tensor|read safely",
+        ".pth",
+    )
+    refused(pickled({f"a{number}": torch.zeros(()) for number in range(20_001)}), "holds 20001 tensors", ".pth")
+
+
+def test_a_pth_whose_members_are_packed_is_no_bomb(refused, monkeypatch):
+    monkeypatch.setattr(read, "MAX_BYTES", 1 << 20)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(pickled(OWN))) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in plain.infolist():
+            archive.writestr(member.filename, plain.read(member))
+        archive.writestr("archive/data/9", bytes(2 << 20))
+    refused(packed.getvalue(), "unpacks to 2 MiB", ".pth")

@@ -7,7 +7,10 @@ import pytest
 import wfdb
 from recorded import marked, record
 
+import heartlens as hl
+from heartlens.signals.landmarks import Landmarks, completed
 from heartlens.signals.readers import read_recording
+from heartlens.signals.readers.wfdb_marks import marks_in
 
 
 def beats(first, *symbols):
@@ -125,3 +128,105 @@ def test_a_run_before_an_unmarked_beat_ends_with_its_own_waves(tmp_path):
     marks = read_recording(tmp_path / "r.hea").landmarks
     assert marks.span_s == pytest.approx((0.78, 3.34))
     assert marks.peak_s.max() == pytest.approx(3.28)
+
+
+@pytest.mark.parametrize("clock_hz", [125, 250, 1000, 3600])
+def test_marks_with_a_clock_of_their_own(tmp_path, clock_hz):
+    record(tmp_path)
+    samples = np.array([1.0, 2.0, 3.0, 4.0]) * clock_hz
+    wfdb.wrann("r", "new", samples.astype(int), ["N", "t", "N", "t"], fs=clock_hz, write_dir=str(tmp_path))
+    (tmp_path / "r.new").rename(tmp_path / "r.i")
+    marks = read_recording(tmp_path / "r.hea").landmarks
+    assert marks.beat_s.tolist() == [1.0, 3.0]
+    assert marks.peak_s.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_marks_count_frames_where_a_frame_has_several_samples(tmp_path):
+    record(tmp_path)
+    header = (tmp_path / "r.hea").read_text().replace("r 2 250 2500", "r 1 125 2500").replace("r.dat 16 ", "r.dat 16x2 ", 1)
+    line, signal, *_ = header.splitlines()
+    fields = signal.split()
+    (tmp_path / "r.hea").write_text(f"{line}\n{' '.join([*fields[:6], '0', *fields[7:]])}\n")
+    marked(tmp_path, "i", (125, "N"), (250, "N"))
+    recording = read_recording(tmp_path / "r.hea")
+    assert (recording.rate_hz, recording.landmarks.beat_s.tolist()) == (250, [1.0, 2.0])
+
+
+def test_case_09_both_clocks_give_the_same_times(shared):
+    fine, same = (
+        read_recording(shared / f"cases/09-marks-with-own-time-resolution/qlong_{name}.hea").landmarks for name in ("fine", "same")
+    )
+    assert fine.beat_s[0] == 2.232
+    assert 60 / np.median(np.diff(fine.beat_s)) == pytest.approx(75, abs=1)
+    np.testing.assert_allclose(fine.peak_s, same.peak_s, atol=1e-9)
+    np.testing.assert_array_equal(fine.beat_s, same.beat_s)
+
+
+@pytest.mark.parametrize("annotator", ["i", "q1c"])
+@pytest.mark.parametrize("brackets", [False, True])
+def test_beats_alone_are_beats_alone_whatever_the_file_is_called(tmp_path, annotator, brackets):
+    record(tmp_path)
+    marked(tmp_path, annotator, *beats(250, *([Q if brackets else [(0, "N")]] * 5)))
+    recording = read_recording(tmp_path / "r.hea")
+    assert recording.landmarks.looked_at == ("QRS",)
+    assert set(recording.landmarks.wave) == {"QRS"}
+    assert f"r.{annotator} marks beats alone: P and T are the detector's, where it finds them" in recording.notes
+
+
+def test_marks_without_any_p_wave_say_so(tmp_path):
+    record(tmp_path)
+    marked(tmp_path, "i", *beats(250, Q + T, Q + T, Q + T))
+    recording = read_recording(tmp_path / "r.hea")
+    assert recording.landmarks.looked_at is None
+    assert "r.i marks no P wave: there is none in these windows" in recording.notes
+
+
+def test_case_11_the_beats_are_the_experts_and_p_and_t_the_detectors(shared):
+    folder = shared / "cases/11-beat-marks-named-like-the-lead"
+    expert, detected = hl.read(folder / "f01.hea"), hl.read(folder / "f02.hea")
+    assert any("expert, annotator ecg (beats); P and T:" in note for note in expert.notes)
+    marked_s = wfdb.rdann(str(folder / "f01"), "ecg").sample / 360
+    for window, start_s in enumerate(expert.start_s):
+        own = marked_s[(marked_s > start_s + 0.1) & (marked_s < start_s + 4.9)]
+        tokens = np.round((own - start_s) * 100).astype(int)
+        assert (expert.wave[window, tokens] == 1).all()
+    share = [[(windows.wave == wave).mean() for wave in (0, 2)] for windows in (expert, detected)]
+    np.testing.assert_allclose(*share, atol=0.02)
+
+
+def test_a_detectors_waves_are_kept_at_the_experts_beats_only():
+    beats_alone = landmarks(["QRS"] * 3, [1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    found = [("P", 0.8), ("QRS", 1.02), ("T", 1.3), ("P", 1.35), ("QRS", 1.5), ("T", 1.7), ("P", 1.8), ("QRS", 2.0), ("T", 2.3), ("P", 2.8)]
+    detected = landmarks([name for name, _ in found], [time for _, time in found], [1.02, 1.5, 2.0])
+    both = completed(beats_alone, detected)
+    assert both.beat_s.tolist() == [1.0, 2.0, 3.0]
+    assert both.looked_at is None
+    assert list(zip(both.wave, both.peak_s, strict=True)) == [
+        ("P", 0.8), ("QRS", 1.0), ("T", 1.3), ("P", 1.8), ("QRS", 2.0), ("T", 2.3), ("QRS", 3.0)
+    ]  # fmt: skip
+
+
+def landmarks(names, peak_s, beat_s):
+    peaks = np.array(peak_s)
+    return Landmarks("ecg", np.array(beat_s), np.array(names), peaks - 0.04, peaks, peaks + 0.04, (0.0, 4.0), "test", ("QRS",))
+
+
+def test_a_lead_whose_name_is_a_path_opens_no_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    record(tmp_path / "a", leads=("../r.x",))
+    assert read_recording(tmp_path / "a/r.hea").landmarks is None
+
+
+def test_marks_are_read_as_wfdb_reads_them(shared):
+    files = [path for path in sorted((shared / "data").glob("*db/*")) if path.suffix in (".atr", ".i", ".q1c", ".v3", ".avr")]
+    assert len(files) > 100
+    for file in files:
+        marks, expected = marks_in(file), wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
+        assert marks.sample.tolist() == expected.sample.tolist()
+        assert "".join(marks.symbols) == "".join(expected.symbol)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"\x01", b"abc", b"\x00\xec", b"\x00\xec\x00\x00", b"\xff\xff\x00"])
+def test_what_is_no_file_of_marks_is_none(tmp_path, content):
+    (tmp_path / "r.i").write_bytes(content)
+    assert marks_in(tmp_path / "r.i") is None

@@ -160,3 +160,46 @@ def test_windows_carry_the_person(tmp_path):
     assert sorted(three.person) == ["p1", "p2"]
     unknown = replace(windows, person=np.where(windows.person == "p2", "", windows.person))
     assert unknown.units == ["p1", "x/p2_a"]
+
+
+@pytest.mark.parametrize(
+    ("path", "person"),
+    [
+        ("ptbdb/patient001/s0010_re.hea", "patient001"),
+        ("mimic3wdb-matched/1.0/p00/p000020/p000020-2183-04-28-17-47.hea", "p000020"),
+        ("mimic4wdb/0.1.0/waves/p100/p10014354/81739927/81739927.hea", "p10014354"),
+        ("mimic-iv-ecg/files/p1000/p10000032/s40689238/40689238.hea", "p10000032"),
+        ("mimic2wdb/matched/s00020/s00020-2567-03-30-17-47.hea", "s00020"),
+        ("training/0284/0284_001_004_ECG.hea", "0284"),
+        ("mimic3wdb/30/3000003/3000003.hea", ""),
+        ("s1234/s5678-2000-01-01-00-00.hea", ""),
+        ("p10/p20/x.hea", ""),
+        ("records100/00000/00001_lr.hea", ""),
+        ("2023/2024_001_004_ECG.hea", ""),
+    ],
+)
+def test_the_layouts_of_archives_tell_the_person(path, person):
+    assert in_layout(Path("/data") / path) == person
+
+
+def test_ptb_xl_tells_its_patients_in_a_table(tmp_path):
+    write(tmp_path / "records500/00000", **{f"0000{number}_hr": heart(number, 12.0) for number in (1, 2, 3)})
+    write(tmp_path / "records100/00000", **{"00001_lr": heart(1, 12.0) * 3})
+    rows = [
+        f"{number},{person},records100/00000/0000{number}_lr,records500/00000/0000{number}_hr"
+        for number, person in ((1, "15709.0"), (2, "15709.0"), (3, "77.0"))
+    ]
+    (tmp_path / "ptbxl_database.csv").write_text("\n".join(["ecg_id,patient_id,filename_lr,filename_hr", *rows]))
+    windows = hl.read([tmp_path / "records500", tmp_path / "records100"], rate_hz=100, kind="ecg")
+    assert set(windows.person) == {"patient 15709", "patient 77"}
+    assert len(windows.records) == 3  # of 00001 at two rates one
+    (tmp_path / "ptbxl_database.csv").rename(tmp_path / "elsewhere.csv")
+    told = hl.read(tmp_path / "records500", rate_hz=100, kind="ecg", persons=tmp_path / "elsewhere.csv")
+    assert set(told.person) == {"patient 15709", "patient 77"}
+
+
+def test_a_copy_elsewhere_starts_its_windows_where_the_original_does(tmp_path):
+    write(tmp_path / "ludb", one=heart(5, 31.0))
+    write(tmp_path / "siteB", other=heart(5, 31.0))
+    first, second = (hl.read(tmp_path / folder, rate_hz=100, kind="ecg", draw=3) for folder in ("ludb", "siteB"))
+    assert first.start_s.tolist() == second.start_s.tolist()

@@ -77,7 +77,7 @@ def test_expert_marks_give_the_span_and_the_labels(tmp_path):
     time_s = windows.start_s[:, None] + np.arange(500) / 100
     assert windows.position == pytest.approx(time_s - 2, abs=1e-6)
     assert ((windows.wave == 1) == (np.abs((time_s + 0.5) % 1 - 0.5) < 0.0401)).all()
-    assert "landmarks: expert, annotator i" in windows.notes
+    assert "landmarks: expert, annotator i (beats); P and T: test" in windows.notes
 
 
 def test_expert_marks_keep_their_times_after_a_gap(tmp_path):
@@ -157,15 +157,15 @@ def test_a_folder_gives_its_recordings_and_names_what_it_skips(tmp_path):
 def test_a_pattern_a_list_and_a_path_twice(tmp_path):
     (tmp_path / "empty").mkdir()
     for number, name in enumerate("ab"):
-        csv(tmp_path / f"{name}.csv", NOISE[number : 1000 + number])
+        csv(tmp_path / f"{name}.csv", NOISE[1000 * number : 1000 + 1000 * number])
     assert len(read(str(tmp_path / "?.csv"), rate_hz=100)) == 4
     assert len(read([tmp_path / "a.csv", tmp_path, tmp_path / "empty/../b.csv"], rate_hz=100)) == 4
 
 
 def test_equal_names_are_told_apart_by_more_of_their_path(tmp_path):
     for number, folder in enumerate(("p/x", "q/x")):
-        csv(tmp_path / folder / "1.csv", NOISE[number : 1000 + number])
-    np.save(tmp_path / "q/x/1.npy", NOISE[2:1002])
+        csv(tmp_path / folder / "1.csv", NOISE[1000 * number : 1000 + 1000 * number])
+    np.save(tmp_path / "q/x/1.npy", NOISE[2000:3000])
     assert len(read(tmp_path, rate_hz=100, kind="ecg").records) == 3
 
 

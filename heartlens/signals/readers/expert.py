@@ -6,16 +6,21 @@ the largest deflection (at the median 2 ms off in LUDB), and moving it there is 
 
 Experts may mark only some beats (qtdb/sel221: 30 of 51). A cycle is known only between neighbouring beats, so the span is the longest
 run without an unmarked beat: none in the record's `atr` file, else no interval longer than MISSED times the median.
+
+A file that marks nothing but beats is taken for beats alone, whatever it is called: P and T waves were not looked for.
 """
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from heartlens.signals.landmarks import Landmarks
+from heartlens.signals.readers.beside import beside, is_beside
+from heartlens.signals.readers.wfdb_marks import marks_in
 
 NOT_MARKS = ("hea", "dat", "mat")
 BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
@@ -32,48 +37,50 @@ Others = Float[np.ndarray, " other"]
 Wave = tuple[str, float, float, float]  # name, onset, peak, offset in seconds
 
 
-def expert_landmarks(header: Path, lead: str, rate_hz: float, n_samples: int) -> tuple[Landmarks | None, tuple[str, ...]]:
+def expert_landmarks(header: Path, lead: str, rate_hz: float, length_s: float) -> tuple[Landmarks | None, tuple[str, ...]]:
     """The expert's landmarks in seconds, None where there are none; a note where marks are there and cannot be used, or only in part.
 
-    `rate_hz` and `n_samples` are those of the record's frames, in which annotations count.
+    `rate_hz` is that of the record's frames, in which annotations count unless they have a clock of their own. Marks of beats alone
+    give landmarks that `looked_at` nothing but the QRS.
     """
-    annotator = next((name for name in (lead.lower(), "q1c") if name not in NOT_MARKS and _beside(header, name).is_file()), None)
+    annotator = next((name for name in (lead.lower(), "q1c") if name not in NOT_MARKS and is_beside(header, f"{header.stem}.{name}")), None)
     if annotator is None:
         return None, ()
-    marks = _annotations(header, annotator)
-    if marks is None or not ((marks[0] >= 0) & (marks[0] < n_samples)).all():
+    marks = _annotations(header, annotator, rate_hz)
+    if marks is None or not ((marks[0] >= 0) & (marks[0] < length_s)).all():
         return None, (f"the marks in {header.stem}.{annotator} cannot be read",)
-    time_s, letters = marks[0] / rate_hz, marks[1]
-    found = _bracketed(time_s, letters)
-    beat_s = np.unique([peak for wave, _, peak, _ in found if wave == "QRS"])
+    time_s, letters = marks
+    waves = _bracketed(time_s, letters)
+    beat_s = np.unique([peak for wave, _, peak, _ in waves if wave == "QRS"])
     if len(beat_s) < 2:
         return None, (f"the marks in {header.stem}.{annotator} hold {len(beat_s)} beats",)
-    landmarks = _known_run(found, beat_s, time_s, _other_beats(header, rate_hz), f"expert, annotator {annotator}")
-    if len(landmarks.beat_s) == len(beat_s):
-        return landmarks, ()
-    return landmarks, (f"{header.stem}: {len(landmarks.beat_s)} of the expert's {len(beat_s)} beats used; elsewhere beats are unmarked",)
+    others = None
+    if is_beside(header, f"{header.stem}.atr") and (atr := _annotations(header, "atr", rate_hz)) is not None:
+        others = atr[0][[letter == "Q" for letter in atr[1]]]
+    landmarks = _known_run(waves, beat_s, time_s, others, f"expert, annotator {annotator}")
+    notes = _of_waves(header, annotator, {wave for wave, *_ in waves})
+    if landmarks.looked_at is not None:
+        landmarks = replace(landmarks, source=f"{landmarks.source} (beats)")
+    if len(landmarks.beat_s) < len(beat_s):
+        notes += (f"{header.stem}: {len(landmarks.beat_s)} of the expert's {len(beat_s)} beats used; elsewhere beats are unmarked",)
+    return landmarks, notes
 
 
-def _beside(header: Path, annotator: str) -> Path:
-    return header.parent / f"{header.stem}.{annotator}"
+def _of_waves(header: Path, annotator: str, marked: set[str]) -> tuple[str, ...]:
+    """A note of the waves that the expert did not mark."""
+    if marked == {"QRS"}:
+        return (f"{header.stem}.{annotator} marks beats alone: P and T are the detector's, where it finds them",)
+    absent = [wave for wave in ("P", "T") if wave not in marked]
+    return (f"{header.stem}.{annotator} marks no {absent[0]} wave: there is none in these windows",) if absent else ()
 
 
-def _annotations(header: Path, annotator: str) -> tuple[Int[np.ndarray, " mark"], str] | None:
-    import wfdb
-
-    try:
-        annotation = wfdb.rdann(str(header.with_suffix("")), annotator)
-    except Exception:  # wfdb raises whatever the damage happens to trip
-        return None
-    known = [index for index, symbol in enumerate(annotation.symbol) if symbol in LETTERS]
-    return np.asarray(annotation.sample)[known].astype(int), "".join(LETTERS[annotation.symbol[index]] for index in known)
-
-
-def _other_beats(header: Path, rate_hz: float) -> Others | None:
-    marks = _annotations(header, "atr") if _beside(header, "atr").is_file() else None
+def _annotations(header: Path, annotator: str, rate_hz: float) -> tuple[Times, str] | None:
+    """The times in seconds and the letters of the marks that mean a wave or a bracket, in order of time; None where they cannot be read."""
+    marks = marks_in(beside(header, f"{header.stem}.{annotator}"))
     if marks is None:
         return None
-    return np.array([sample / rate_hz for sample, letter in zip(*marks, strict=True) if letter == "Q"])
+    known = [place for place, symbol in enumerate(marks.symbols) if symbol in LETTERS]
+    return marks.sample[known] / (marks.clock_hz or rate_hz), "".join(LETTERS[marks.symbols[place]] for place in known)
 
 
 def _bracketed(time_s: Times, letters: str) -> list[Wave]:
@@ -98,7 +105,8 @@ def _known_run(found: list[Wave], beat_s: Beats, time_s: Times, others: Others |
     onset, offset = (_completed(names, edge, peak, side) for side, edge in enumerate((onset, offset)))
     inside = (peak > start) & (peak < end)
     names, onset, peak, offset = (array[inside] for array in (names, onset, peak, offset))
-    return Landmarks("ecg", beats, names, onset, peak, offset, (float(marks[0]), float(marks[-1])), source)
+    looked_at = ("QRS",) if set(names.tolist()) == {"QRS"} else None
+    return Landmarks("ecg", beats, names, onset, peak, offset, (float(marks[0]), float(marks[-1])), source, looked_at)
 
 
 def _breaks(beat_s: Beats, others: Others | None) -> list[float]:

@@ -1,0 +1,27 @@
+"""A few hundred damaged files at every door: each is read or refused in one line. `make fuzz` tries a million."""
+
+import warnings
+
+import pytest
+from fuzz import DOORS, fault_of, good, input_of
+
+N_INPUTS = 200
+
+
+@pytest.mark.parametrize("door", list(DOORS))
+def test_the_good_file_of_a_door_is_read(tmp_path, door):
+    for name, content in good(door).items():
+        (tmp_path / name).write_bytes(content)
+    DOORS[door].open(tmp_path / DOORS[door].damaged)
+
+
+@pytest.mark.parametrize("door", list(DOORS))
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, door):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about what is damaged
+        faults = {number: fault for number in range(N_INPUTS) if (fault := fault_of(door, tmp_path, input_of(door, number)))}
+    assert not faults
+
+
+def test_an_input_follows_from_its_number():
+    assert input_of("edf", 7) == input_of("edf", 7) != input_of("edf", 8)
