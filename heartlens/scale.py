@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from heartlens.gather import Gathered, Gathering, Total
 from heartlens.models.origin import Origin
+from heartlens.privacy import AS_THEY_ARE, Names
 from heartlens.provenance import versions
 from heartlens.refusal import Refusal
 from heartlens.signals.source import Source, ahead
@@ -42,6 +43,7 @@ class Work:
     strict: bool
     n_sample: int
     engine: str
+    stored: Names = AS_THEY_ARE
 
 
 def recordings(work: Work, names: list[str], *, n_workers: int = 0, address: str | None = None) -> Iterator[Gathered]:
@@ -94,7 +96,7 @@ def _measured(work: Work, names: list[str], expected: dict[str, str]) -> Gathere
     gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map)
     total = Total(Gathered())
     with threadpool_limits(1):
-        for recording in gathering.recordings(ahead(work.source, names, n_workers=0)):
+        for recording in gathering.recordings(work.stored.parts(ahead(work.source, names, n_workers=0))):
             total.add(recording)
     return total.value
 

@@ -3,6 +3,7 @@
 Colours are those of Okabe & Ito (2008), told apart by colour-blind readers.
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from heartlens.findings import counted
-from heartlens.store import write_whole
+from heartlens.whole import write_whole
 
 COLUMN_MM, PAGE_MM = 89, 183
 FORMATS = ("pdf", "svg", "png")
@@ -34,6 +35,7 @@ STYLE: Any = {
     "svg.hashsalt": "heartlens",
     "savefig.dpi": 300,
     "font.family": "sans-serif",
+    "text.parse_math": False,  # text from files is never markup
 }
 
 
@@ -74,5 +76,6 @@ def style() -> Any:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, atomically; the suffix of `path` is its format."""
-    suffix = path.suffix.lstrip(".")
-    write_whole(path, lambda partial: figure.savefig(partial, format=suffix))
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lstrip("."))
+    write_whole(drawn.getvalue(), path)

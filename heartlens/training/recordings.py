@@ -108,5 +108,5 @@ def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[tuple[np
 
 
 def _named(found: list[Found]) -> str:
-    paths = [str(each.path) for each in found]
+    paths = [each.path.name for each in found]  # no folder: runs and cards keep this
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
