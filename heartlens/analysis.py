@@ -193,7 +193,7 @@ def started(
         analysis = analysis.prepared(subject, windows)
         parts = [part for part in everything if part.name in set(names)]
     in_order = partial(on_chunks, n_workers=workers_for(subject.engine))
-    return Gathering(analysis, subject, n_sample(analysis), force, strict, in_order), parts
+    return Gathering(analysis, subject, n_sample(analysis), force, strict, in_order, stored), parts
 
 
 def n_sample(analysis: Analysis) -> int:

@@ -128,7 +128,7 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
     from heartlens.models.load import device_named, load
     from heartlens.models.subject import subject_of
 
-    given = options.checkpoint or str(attrs["checkpoint_given"])
+    given = options.checkpoint or _beside(options.shards, str(attrs["checkpoint_given"]))
     try:
         model = load(given, device=device_named(options.device))
     except Refusal as refusal:
@@ -142,6 +142,13 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
             "name that file with --checkpoint"
         )
     return subject
+
+
+def _beside(shards: list[Path], checkpoint: str) -> str:
+    """A file of the checkpoint's name in this folder, in the folders of the shards or in those above; else the name as it is."""
+    folders = [Path(), *(shard if shard.is_dir() else shard.parent for shard in shards)]
+    files = (folder / checkpoint for each in folders for folder in (each, each.absolute().parent))
+    return str(next((file for file in files if file.is_file()), checkpoint))
 
 
 if __name__ == "__main__":

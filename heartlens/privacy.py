@@ -96,10 +96,9 @@ class Names:
         )
 
     def parts(self, parts: Iterable[Any]) -> Iterator[Any]:
-        """The parts of recordings (`signals.source.Part`) with the names of their windows, and refusals, as they are stored."""
+        """The parts of recordings (`signals.source.Part`) with the names of their windows as they are stored."""
         for part in parts:
-            windows = part.windows if self.keep or part.windows is None else self.windows(part.windows)
-            yield replace(part, windows=windows, refusal=self.text(self._called(part.refusal, [part.name])))
+            yield part if self.keep or part.windows is None else replace(part, windows=self.windows(part.windows))
 
     def notes(self, notes: Iterable[str], records: Iterable[str]) -> tuple[str, ...]:
         """Notes that may name `records`, as they are stored."""
@@ -115,7 +114,7 @@ class Names:
 AS_THEY_ARE, CODED_NAMES = Names(keep=True), Names()
 
 
-def names_beside(paths: Iterable[str | None], keep: bool) -> Names:
+def names_beside(paths: Iterable[str | PurePath | None], keep: bool) -> Names:
     """How names are stored of recordings in `paths`, files, folders or patterns."""
     given = [PurePath(path) for path in paths if path]
     folders = {folder for path in given for name in (path, PurePath(os.path.abspath(path))) for folder in map(str, (name, name.parent))}

@@ -93,7 +93,7 @@ def _measured(work: Work, names: list[str], expected: dict[str, str]) -> Gathere
     """On a worker: what is gathered of some recordings."""
     _refuse_difference(expected, versions(), "this worker")
     subject = _loaded(work.checkpoint, work.published_only, work.origin, work.engine)
-    gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map)
+    gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map, work.stored)
     total = Total(Gathered())
     with threadpool_limits(1):
         for recording in gathering.recordings(work.stored.parts(ahead(work.source, names, n_workers=0))):

@@ -19,10 +19,10 @@ from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.partial import Partial, attrs_of_run, shard_named
 from heartlens.privacy import Names, names_of
 from heartlens.provenance import Inventory, data_options
-from heartlens.refusal import Failure, Refusal
+from heartlens.refusal import Refusal
 from heartlens.remake import command_of
 from heartlens.signals.hints import hints_of
-from heartlens.signals.source import Distinct, Files, Simulated, Source, distinct
+from heartlens.signals.source import Distinct, Files, Part, Simulated, Source, distinct
 from heartlens.tally import name_hash
 
 NOTHING_TO_RESUME = "no earlier run to go on with; starting with the first recording"
@@ -177,8 +177,9 @@ def _gather(run: _Run, total: Total) -> None:
     try:
         for recordings in run.progress("recordings", _stream(run, names, opened, on_part), len(names)):
             total.add(recordings)
-            for refusal in refusals(recordings.read):
-                run.say(f"{SKIPPED}{refusal}")
+            if run.options.workers or run.options.dask:  # else it was said when it happened
+                for refusal in refusals(recordings.read):
+                    run.say(f"{SKIPPED}{refusal}")
             run.partial.save(total, opened)
     except BaseException:
         run.partial.save(total, opened, now=True)
@@ -192,7 +193,7 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
         gathering, parts = frame.started(
             run.analysis, run.subject, run.recordings.source, names, force=options.force, strict=options.strict, stored=run.stored
         )
-        return gathering.recordings(parts, opened, on_part)
+        return gathering.recordings(_told(parts, run.say), opened, on_part)
     from heartlens import scale
 
     is_file = Path(options.checkpoint).is_file()  # which another process finds by its whole path
@@ -209,6 +210,14 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
         run.stored,
     )
     return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
+
+
+def _told(parts: Iterable[Part], say: Say) -> Iterator[Part]:
+    """The parts; which recordings are left out is said in full here, and stored as privacy asks."""
+    for part in parts:
+        if part.windows is None:
+            say(f"{SKIPPED}{part.refusal}")
+        yield part
 
 
 def _with_place(end: BaseException, partial: Partial, total: Total) -> BaseException:
@@ -270,7 +279,7 @@ def _writing(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Failure(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error
+        raise Refusal(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error
 
 
 def _to_stderr(line: str) -> None:

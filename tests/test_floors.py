@@ -32,7 +32,7 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
         "folder",
         "remake",
     ),
-    ("signals", "checkpoints", "converters", "provenance", "privacy"),
+    ("signals", "checkpoints", "converters", "provenance"),
     ("engine",),
     ("models",),
     ("measures",),

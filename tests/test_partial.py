@@ -148,6 +148,7 @@ from heartlens.folder import MARKER
 replace, n_saved = store.Path.replace, 0
 def killed(path, target):
     global n_saved
+    if target.name != store.PARTIAL_TALLY: return replace(path, target)
     n_saved += 1
     if n_saved == 3 and {before}: os.kill(os.getpid(), signal.SIGKILL)
     replace(path, target)
