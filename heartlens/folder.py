@@ -29,7 +29,7 @@ class Folder:
     def __init__(self, path: Path, own: str = r"(?!)") -> None:
         self.path, self._own = path, re.compile(own)
         self._locks: list[int] = []
-        self._is_new = False
+        self._is_new = self._is_claimed = False
         self.is_given = False  # whether the result has taken its place
 
     def __enter__(self) -> "Folder":
@@ -43,9 +43,10 @@ class Folder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._is_new and self.files() == [MARKER]:
+        if self._is_claimed and not self.is_given and self.files() == [MARKER]:  # nothing came of it
             (self.path / MARKER).unlink()
-            self.path.rmdir()
+            if self._is_new:
+                self.path.rmdir()
         self._unlock()
 
     @property
@@ -95,6 +96,7 @@ class Folder:
                 left.unlink()
         if not self._marker():
             write_whole(_marker_of([], is_result=False), self.path / MARKER)
+            self._is_claimed = True
 
     def give(self, fill: Callable[[Path], Any]) -> None:
         """Have `fill` write the result into a folder beside, and put it in the place of all that is there."""

@@ -88,8 +88,8 @@ class Names:
         """The windows with their names as they are stored."""
         return replace(
             windows,
-            record=np.array([self.record(str(name)) for name in windows.record]),
-            person=np.array([self.person(str(name)) for name in windows.person]),
+            record=np.array([self.record(str(name)) for name in windows.record], np.str_),
+            person=np.array([self.person(str(name)) for name in windows.person], np.str_),
             sources=tuple(map(self.source, windows.sources)),
             notes=tuple(map(self.text, windows.notes)),
             skipped=tuple((self.text(reason), count) for reason, count in windows.skipped),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 MOST_PATHS = 1000  # of a command
-RECORDINGS, FILES = "data", ("persons", "labels", "compare", "checkpoint", "add")  # options that name recordings, and single files
+RECORDINGS, FILES = "data", ("persons", "labels", "compare", "checkpoint", "examples")  # options that name recordings, and single files
 ALWAYS = ("seed",)  # options that are written though they have their default
 OUT, AND = "remade", " && "
 NEVER = ("help", "version", "out", "overwrite", "resume", "quiet", "json", "offline", "format", "add")
@@ -20,7 +20,8 @@ NOT_OF_NUMBERS = ("save_every", "workers", "dask", "shard")  # options that chan
 
 def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace, used: Mapping[str, str], *, keep_names: bool = False) -> str:
     """The command that `parser` read as `options`, with the values of `used` in the place of those that were asked for."""
-    given = list(getattr(options, RECORDINGS, None) or [])
+    given = getattr(options, RECORDINGS, None) or []
+    given = list(map(str, given)) if isinstance(given, list) else [str(given)]
     root = _root_of(given)
     words = parser.prog.split()
     for action in parser._actions:
@@ -28,7 +29,7 @@ def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace, use
         if name in NEVER or name in NOT_OF_NUMBERS:
             continue
         value = used.get(name, getattr(options, name))
-        if name == RECORDINGS:
+        if name == RECORDINGS and given:
             value = [_seen(root, path, keep_names, is_inside=True) for path in given[:MOST_PATHS]]
         elif name in FILES and value and name not in used:
             value = (

@@ -19,7 +19,7 @@ from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.partial import Partial, attrs_of_run, shard_named
 from heartlens.privacy import Names, names_of
 from heartlens.provenance import Inventory, data_options
-from heartlens.refusal import Refusal
+from heartlens.refusal import Failure, Refusal
 from heartlens.remake import command_of
 from heartlens.signals.hints import hints_of
 from heartlens.signals.source import Distinct, Files, Part, Simulated, Source, distinct
@@ -225,7 +225,11 @@ def _with_place(end: BaseException, partial: Partial, total: Total) -> BaseExcep
     if not partial.path.exists() or not isinstance(end, KeyboardInterrupt | Refusal):
         return end
     place = f"{total.n_recordings} recordings are kept in {partial.path}; --resume goes on with them"
-    return KeyboardInterrupt(place) if isinstance(end, KeyboardInterrupt) else type(end)(f"{end}; {place}")
+    return (
+        KeyboardInterrupt(place)
+        if isinstance(end, KeyboardInterrupt)
+        else (Failure if isinstance(end, Failure) else Refusal)(f"{end}; {place}")
+    )
 
 
 def _refuse_contradictions(analysis: Any, options: argparse.Namespace) -> None:

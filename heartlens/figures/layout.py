@@ -4,6 +4,7 @@ Colours are those of Okabe & Ito (2008), told apart by colour-blind readers.
 """
 
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class Page(Figure):
     def savefig(self, fname: Any, **options: Any) -> None:
         suffix = str(options.get("format") or Path(str(fname)).suffix.lstrip("."))
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(STYLE), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph ")  # a record's name may be in any script; it is drawn as boxes
             self._lay_out_once()
             super().savefig(fname, **{"metadata": metadata, **options})
 
