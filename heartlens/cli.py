@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heartlens.exits import DONE, PARTIAL, exit_code, keeping, leave
+from heartlens.exits import DONE, NOTHING, PARTIAL, exit_code, keeping, leave
 from heartlens.folder import Folder
 from heartlens.options import ENGINES, options_of
 from heartlens.parser import Parser, add_options, path_given
@@ -113,8 +113,16 @@ def _run(analysis_class: type, options: argparse.Namespace) -> int:
         made = session.measure(analysis, options, folder)
         if isinstance(made, session.MadeShard):
             return _told_of_shard(made, session.write_shard(made, folder), options)
-        with keeping(lambda: f"{out} holds the whole result" if folder.is_given else "what was measured last is lost"):
+        with keeping(lambda: _kept(folder)):
             return told(analysis, made, session.write(analysis, made, folder, options.format), options)
+
+
+def _kept(folder: Folder) -> str:
+    """What an interruption leaves while a result is being written."""
+    if folder.is_given:
+        return f"{folder.path} holds the whole result"
+    partial = folder.path / PARTIAL_TALLY
+    return f"what was saved last is kept in {partial}; --resume goes on with it" if partial.exists() else NOTHING
 
 
 def told(analysis: Any, made: Any, written: list[Path], options: argparse.Namespace) -> int:

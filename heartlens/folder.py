@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,8 +36,10 @@ class Folder:
     def __enter__(self) -> "Folder":
         if self.path.exists() and not self.path.is_dir():
             raise Refusal(f"{self.path} is a file; --out names a folder")
-        writable = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
-        if not (writable.is_dir() and os.access(writable, os.W_OK)):
+        place = Path(os.path.realpath(self.path))
+        above = next(folder for folder in place.parents if folder.exists())
+        folders = [above, *([place] if place.exists() else [])]  # a result is made beside the folder
+        if not all(folder.is_dir() and os.access(folder, os.W_OK) for folder in folders) or os.path.ismount(place):
             raise Refusal(f"{self.path} cannot be written; name another folder with --out")
         if self.path.is_dir():
             self._lock()
@@ -46,7 +49,7 @@ class Folder:
         if self._is_claimed and not self.is_given and self.files() == [MARKER]:  # nothing came of it
             (self.path / MARKER).unlink()
             if self._is_new:
-                self.path.rmdir()
+                _remove_empty(self.path)
         self._unlock()
 
     @property
@@ -130,7 +133,12 @@ class Folder:
                 raise
         if not self._is_ours(real):
             raise Failure(f"another run has just written its result into {self.path}; this one changed nothing")
-        self.refuse_foreign()
+        try:
+            self.refuse_foreign()
+        except Refusal as refusal:  # something was put there while the run was under way
+            number = next(number for number in count(1) if not real.with_name(f"{real.name}.{number}").exists())
+            beside.rename(real.with_name(f"{real.name}.{number}"))
+            raise Failure(f"{refusal}; this result is in {self.path}.{number}") from refusal
         _exchange(beside, real)
 
     def _is_ours(self, real: Path) -> bool:

@@ -62,9 +62,11 @@ def _words(action: argparse.Action, value: Any) -> list[str]:
 
 
 def _root_of(given: Collection[str]) -> str:
-    """The folder that holds all recordings."""
+    """The folder that holds all recordings: the one that was given, where it is one."""
     if not given:
         return os.getcwd()
+    if len(given) == 1 and os.path.isdir(_whole(given[0])):
+        return _whole(given[0])
     return os.path.commonpath([os.path.dirname(_whole(path)) for path in given])
 
 

@@ -59,9 +59,16 @@ def numbers(path: Path) -> object:
     from heartlens.store import read_summary
 
     summary = read_summary(path)
-    attrs = {name: str(value) for name, value in summary.attrs.items() if name != "command"}
+    attrs = {name: str(value) for name, value in summary.attrs.items() if name not in ("command", "git_commit")}
     values = {str(name): (each.dims, each.values.tolist()) for name, each in summary.variables.items()}
     return attrs, str(values)  # as text, in which NaN is NaN
+
+
+def difference(result: object, wanted: object) -> str:
+    """Where two results begin to differ."""
+    one, other = str(result), str(wanted)
+    place = next((place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right), min(len(one), len(other)))
+    return f"...{one[max(place - 60, 0) : place + 100]}... instead of ...{other[place : place + 100]}"
 
 
 def weights(path: Path) -> object:
@@ -196,7 +203,8 @@ def run(name: str, folder: Path, n_moments: int, seed: int, *, is_warm: bool = F
             done(trial.go_on(out))
             left = [path.name for path in folder.iterdir() if path.name.startswith(f".run-{number}.")]
             assert not left, f"left beside: {left}"
-        assert trial.result(out) == wanted, f"{name}, killed after {moment_s:.2f} s: another result"
+        result = trial.result(out)
+        assert result == wanted, f"{name}, killed after {moment_s:.2f} s: {difference(result, wanted)}"
         counts["moments"] += 1
         shutil.rmtree(out)
     return counts

@@ -92,6 +92,19 @@ def test_what_is_foreign_is_refused_and_stays(tmp_path, is_marked):
     assert content(out) == before
 
 
+def test_what_is_put_there_during_a_run_stays_and_the_result_lies_beside(tmp_path):
+    given(tmp_path / "o", a="1")
+
+    def fill(beside):
+        (beside / "a").write_text("2")
+        (tmp_path / "o" / "notes").write_text("mine")
+
+    with pytest.raises(Failure, match=r"holds notes, which .*; this result is in .*o\.1"), Folder(tmp_path / "o") as folder:
+        folder.give(fill)
+    assert content(tmp_path / "o") == {"a": "1", "notes": "mine"}
+    assert content(tmp_path / "o.1") == {"a": "2"}
+
+
 def test_a_forged_or_damaged_marker_owns_nothing(tmp_path):
     out = tmp_path / "o"
     out.mkdir()
