@@ -8,6 +8,10 @@ class Refusal(ValueError):
     """Bad input, worded for the person who gave it; the command line prints it alone and exits with 2."""
 
 
+class Failure(Refusal):
+    """What was given is right, and something else is in its way (another run, a full disk); the command line exits with 1."""
+
+
 def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
     """The refusal of a name that is not among the `legal` ones, with the nearest of them.
 
@@ -18,3 +22,13 @@ def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
     nearest = difflib.get_close_matches(str(given), legal, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
     return Refusal(f"unknown {what} {given!r}{hint} legal: {', '.join(legal)}")
+
+
+def one_line(text: str) -> str:
+    r"""The text in one line: line breaks are spaces, and what cannot be printed (control characters, broken encodings) is written out.
+
+    >>> print(one_line("two\nlines, and \x1b[31m"))
+    two lines, and \x1b[31m
+    """
+    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in joined)

@@ -139,5 +139,5 @@ def stretches_of(recording: Recording, kind: str, clean: Usable, bandpass: bool 
 
 
 def _named(found: list[Found]) -> str:
-    paths = [str(each.path) for each in found]
+    paths = [each.path.name for each in found]  # no folder: runs and cards keep this
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from heartlens.exits import DONE, exit_code
+from heartlens.exits import DONE, exit_code, leave
 from heartlens.parser import Parser
 from heartlens.refusal import unknown
 
@@ -61,4 +61,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -21,6 +21,7 @@ import heartlens.measures
 from heartlens.analysis import Measured, Progress, Twinned, fold, silent
 from heartlens.options import values_of
 from heartlens.provenance import inventory
+from heartlens.refusal import Refusal
 from heartlens.store import read_measured, write_measured
 from heartlens.tally import Tally
 from heartlens.windows import Windows
@@ -88,9 +89,10 @@ class Pool:
                 list(batch)  # the models are drawn all the same: the later ones follow from them
                 continue
             path = self._path(analysis, windows, kind, seed, numbers)
-            if path is not None and path.is_file():
+            stored = _stored(path)
+            if stored is not None:
                 list(batch)
-                yield from read_measured(path).twins.values()
+                yield from stored.twins.values()
                 continue
             tallies = [fold(analysis, subject, windows, silent) for _, subject in self.progress(of_what, batch, len(numbers))]
             if path is not None:
@@ -114,3 +116,13 @@ class Pool:
         files = sorted(Path(heartlens.measures.__path__[0]).glob("*.py"))
         parts = [*map(ast.dump, body), *(ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _stored(path: Path | None) -> Measured | None:
+    """Tallies that are stored; None where there are none, or of an earlier format."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        return read_measured(path)
+    except Refusal:
+        return None
