@@ -123,7 +123,8 @@ def decide(
 
 def fingerprint(claim: Claim, has_q_value: bool = False, has_twins: bool = False, n_controls: int = 0, presupposes: bool = False) -> str:
     """16 hex digits of the rule that answers a claim: the claim, its demands, and what is the same for all claims."""
-    rule = [RULE, LEAST_UNITS, ALPHA, asdict(claim), has_q_value, has_twins, n_controls, *["given"] * presupposes]
+    demands = {name: value for name, value in asdict(claim).items() if name != "is_large" or value}
+    rule = [RULE, LEAST_UNITS, ALPHA, demands, has_q_value, has_twins, n_controls, *["given"] * presupposes]
     return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:16]
 
 
