@@ -12,7 +12,7 @@ Ratio = Float[np.ndarray, "*statistic"]
 ByRecord = Float[np.ndarray, "record *statistic"]
 ByRotation = Float[np.ndarray, "record rotation *statistic"]
 ByTwin = Float[np.ndarray, "twin *statistic"]
-TIE = 1e-6  # ratios this close are equal: attention is summed in float32, and rounding must decide no test
+TIE = 1e-6  # ratios this close are equal: attention is summed in float32, and rounding must not decide a test
 
 
 def rotation_p_values(
