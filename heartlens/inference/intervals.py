@@ -75,6 +75,12 @@ def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Stat
     return np.where(is_known, np.minimum(low, hall_low), np.nan), np.where(is_known, np.maximum(high, hall_high), np.nan)
 
 
+def mean_and_interval(name: str, axes: tuple[Any, ...], values: ByUnit) -> dict[str, Any]:
+    """The mean over units and its interval as variables of a summary: `name`, `name_low` and `name_high`, along `axes`."""
+    low, high = mean_interval(values)
+    return {name: (axes, values.mean(axis=0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
+
+
 def _without_skewness(end: Any, skewness: Statistic, n_units: Int[np.ndarray, "*statistic"]) -> Statistic:
     """What Hall's cubic transformation takes to `end`: the inverse of w + a w² / 3 + a² w³ / 27 + a / (6 n), a the skewness."""
     slope = np.where(np.abs(skewness) < 1e-6, 1e-6, skewness) / 3

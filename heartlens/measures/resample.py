@@ -52,6 +52,12 @@ def q_values(p_value: Ratio) -> Ratio:
     return q
 
 
+def known_mean(values: ByRecord) -> Ratio:
+    """The mean over the records whose value is a number; NaN without one."""
+    is_number = np.isfinite(values)
+    return over(np.where(is_number, values, 0.0).sum(axis=0), is_number.sum(axis=0))
+
+
 def over(top: Any, bottom: Any) -> np.ndarray:
     """One by the other, of numbers or arrays that fit each other; NaN over 0.
 
