@@ -47,11 +47,11 @@ def certify(state: Mapping[str, Tensor], tokens: np.ndarray) -> Iterator[Compari
     for precision, tolerances in TOLERANCE.items():
         expected = reference_forward(state, asked, precision)
         for weights, processing in WEIGHTS.items():
-            got = hooked_forward(converted_model(state, dtype=precision, **processing), asked)
-            for place, difference in differences(got, expected, centred=weights == "processed").items():
+            converted = hooked_forward(converted_model(state, dtype=precision, **processing), asked)
+            for place, difference in differences(converted, expected, centred=weights == "processed").items():
                 yield Comparison(weights, str(precision).removeprefix("torch."), place, difference, tolerances[place])
-    own = state["token_embedding_table.weight"].dtype
-    yield Comparison("raw", str(own).removeprefix("torch."), "export", _changed_bits(state, own), 0.0)
+    dtype = state["token_embedding_table.weight"].dtype
+    yield Comparison("raw", str(dtype).removeprefix("torch."), "export", _changed_bits(state, dtype), 0.0)
 
 
 @torch.no_grad()
@@ -63,16 +63,12 @@ def hooked_forward(model: HookedTransformer, tokens: Tensor) -> Activations:
     return Activations(logits, torch.stack([cache["pattern", layer] for layer in layers]), torch.stack(residual))
 
 
-def differences(got: Activations, expected: Activations, centred: bool) -> dict[str, float]:
+def differences(converted: Activations, expected: Activations, centred: bool) -> dict[str, float]:
     """The largest difference at each place; NaN anywhere counts as infinite."""
-    left, right = (_without_mean(x.residual) if centred else x.residual for x in (got, expected))
+    left, right = (x.residual - x.residual.mean(dim=-1, keepdim=True) if centred else x.residual for x in (converted, expected))
     relative = (left - right).norm(dim=-1) / right.norm(dim=-1)
-    found = {"logits": got.logits - expected.logits, "attention": got.attention - expected.attention, "residual": relative}
-    return {place: torch.nan_to_num(gap.abs().max(), nan=torch.inf).item() for place, gap in found.items()}
-
-
-def _without_mean(x: Tensor) -> Tensor:
-    return x - x.mean(dim=-1, keepdim=True)
+    gaps = {"logits": converted.logits - expected.logits, "attention": converted.attention - expected.attention, "residual": relative}
+    return {place: torch.nan_to_num(gap.abs().max(), nan=torch.inf).item() for place, gap in gaps.items()}
 
 
 def _changed_bits(state: Mapping[str, Tensor], dtype: torch.dtype) -> float:

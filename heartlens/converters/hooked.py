@@ -1,8 +1,8 @@
 """Original state dict -> HookedTransformer. What is missing, left over, mis-shaped or not finite is refused by name.
 
 The original divides attention scores by sqrt(d_model), not sqrt(d_head); HookedTransformer's `attn_scale` says so. A wrong scale still
-gives plausible output, so only parity (`certificate.py`) proves it. A task head is a model with `d_vocab_out` outputs. Its
-unembedding is never centred: centring a single column would zero it.
+gives plausible output, so only the parity certificate (`certificate.py`) proves the scale. A task head is a model with `d_vocab_out`
+outputs. Its unembedding is never centred: centring a single column would zero it.
 """
 
 import math
@@ -80,16 +80,16 @@ def _processed(hooked: Tensors, config: HookedTransformerConfig, fold_ln: bool, 
 def check(state: Mapping[str, Tensor]) -> None:
     """Refuse, by name, a state dict that is not exactly one HeartGPT model."""
     expected = sizes_of(state).shapes()
-    here = [name for name in expected if name in state]
+    present = [name for name in expected if name in state]
     problems = {
         "missing": [name for name in expected if name not in state],
         "left over": [name for name in state if name not in expected],
-        "mis-shaped": [_mismatch(name, state[name], expected[name]) for name in here if not _fits(state[name], expected[name])],
-        "not finite": [name for name in here if _fits(state[name], expected[name]) and not _is_finite(state[name])],
+        "mis-shaped": [_mismatch(name, state[name], expected[name]) for name in present if not _fits(state[name], expected[name])],
+        "not finite": [name for name in present if _fits(state[name], expected[name]) and not _is_finite(state[name])],
     }
-    found = [f"{what}: {_listed(names)}" for what, names in problems.items() if names]
-    if found:
-        raise Refusal(f"not a HeartGPT state dict; {'; '.join(found)}")
+    listed = [f"{what}: {_listed(names)}" for what, names in problems.items() if names]
+    if listed:
+        raise Refusal(f"not a HeartGPT state dict; {'; '.join(listed)}")
 
 
 def _listed(names: list[str]) -> str:

@@ -136,8 +136,8 @@ def _views(bridge: HookedTransformer) -> dict[str, Tensor]:
     names = {theirs: (ours, pattern) for table in (BEFORE, BLOCK, AFTER) for ours, (theirs, pattern) in table.items()}
     views = {}
     for name, tensor in bridge.state_dict(keep_vars=True).items():
-        place, own = re.fullmatch(r"(blocks\.\d+\.|)(.+)", name).groups()  # type: ignore[union-attr]
-        ours, pattern = names.get(own, (own, ""))
+        place, theirs = re.fullmatch(r"(blocks\.\d+\.|)(.+)", name).groups()  # type: ignore[union-attr]
+        ours, pattern = names.get(theirs, (theirs, ""))
         sizes = {"head": bridge.cfg.n_heads} if "(head" in pattern else {}
         views[place + ours] = rearrange(tensor, pattern, **sizes) if pattern else tensor
     return views

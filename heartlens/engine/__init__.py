@@ -1,4 +1,4 @@
-"""What runs a model. `engine_of` picks: the fused kernel where it computes the model exactly, else torch, else the model's own blocks."""
+"""What runs a model. `engine_of` picks the first that computes the model exactly: the fused kernel, torch, the model's own blocks."""
 
 import sys
 from typing import Any
@@ -7,16 +7,16 @@ from heartlens.engine.protocol import Asked, Engine, LayerAttention, LayerSums, 
 from heartlens.options import ENGINES
 from heartlens.refusal import Refusal, unknown
 
-WARNED: set[str] = set()  # why the fused engine was given up, once in a process
+WARNED: set[str] = set()  # the reasons printed so far why the fused engine is not used
 
 __all__ = ["Asked", "Engine", "LayerAttention", "LayerSums", "Mixed", "Parts", "Sizes", "Stream", "Tokens", "engine_of"]
 
 
 def engine_of(model: Any, name: str = "auto") -> Engine:
-    """The engine of that name for the model. Refuses a name that is none, and an engine that does not compute this model exactly.
+    """The engine of that name for the model. Refuses an unknown name, and an engine that does not compute this model exactly.
 
     auto: fused on a CPU in float32, torch for other devices and precisions, hooked for a model with hooks or of another architecture. Where
-    the fused kernel cannot be compiled, torch answers and stderr says so.
+    the fused kernel cannot be compiled, torch is used and stderr says so.
     """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from heartlens.engine.plain import refuse_unlike
-from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, Parts, Scratch, Sizes, Stream, Tokens
+from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Scratch, Stream, Tokens
 from heartlens.refusal import Refusal
 
 MEMORY = 256 * 2**20  # bytes of patterns at a time on a CPU; on a GPU a fifth of what is free
@@ -24,24 +24,14 @@ COPIES = 5  # of one layer's patterns that are alive at once: scores, weights, l
 Write = Callable[[slice, Tensor, Tensor, Heads], None]  # of which windows; their patterns, entropies and values
 
 
-class TorchEngine:
+class TorchEngine(ModelEngine):
     """See the module's first lines, and `protocol.Engine` for the methods."""
 
     name = "torch"
 
     def __init__(self, model: Any) -> None:
         refuse_unlike(model)
-        self.model, self.sizes = model, Sizes.of(model.cfg)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is now."""
-        return self.model.W_E.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The model's precision now."""
-        return self.model.W_E.dtype
+        super().__init__(model)
 
     def embed(self, tokens: Tokens) -> Stream:
         refuse_unlike(self.model)
@@ -99,9 +89,6 @@ class TorchEngine:
         block = self.model.blocks[layer]
         return functional.relu(normed(block.ln2, mid) @ block.mlp.W_in + block.mlp.b_in) @ block.mlp.W_out + block.mlp.b_out
 
-    def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
-        return self.unembedded(self.normed(x))
-
     def normed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         return normed(self.model.ln_final, x)
 
@@ -145,11 +132,11 @@ class TorchEngine:
                     raise self._too_little_memory(x.shape[1]) from error
                 at_once //= 2
 
-    def _run_some(self, x: Stream, own: slice, layer: int, is_causal: bool, write: Write) -> None:
+    def _run_some(self, x: Stream, windows: slice, layer: int, is_causal: bool, write: Write) -> None:
         with torch.inference_mode():
-            pattern, entropy, value = self._pattern(x[own], layer, is_causal)
-            write(own, pattern, entropy, value)
-            x[own] = self.after(x[own], layer, z=(pattern @ value).transpose(1, 2))
+            pattern, entropy, value = self._pattern(x[windows], layer, is_causal)
+            write(windows, pattern, entropy, value)
+            x[windows] = self.after(x[windows], layer, z=(pattern @ value).transpose(1, 2))
 
     def _attended(self, query: Heads, key: Heads, value: Heads) -> Heads:
         scale = 1 / self.model.cfg.attn_scale
@@ -194,51 +181,53 @@ def normed(layer_norm: Any, x: Tensor) -> Tensor:
     return functional.layer_norm(x, x.shape[-1:], getattr(layer_norm, "w", None), getattr(layer_norm, "b", None), layer_norm.cfg.eps)
 
 
-def _write_rows(rows: np.ndarray, entropies: np.ndarray, own: slice, pattern: Tensor, entropy: Tensor, value: Heads) -> None:
+def _write_rows(rows: np.ndarray, entropies: np.ndarray, windows: slice, pattern: Tensor, entropy: Tensor, value: Heads) -> None:
     """Write the last rows of some windows' patterns, and the entropy of all."""
-    _copy(rows[own], pattern[:, :, pattern.shape[2] - rows.shape[2] :])
-    _copy(entropies[own], entropy)
+    _copy(rows[windows], pattern[:, :, pattern.shape[2] - rows.shape[2] :])
+    _copy(entropies[windows], entropy)
 
 
 def _write_sums(
-    scratch: Scratch, asked: Asked, moved_norm: Callable[[Heads], Tensor], own: slice, pattern: Tensor, entropy: Tensor, value: Heads
+    scratch: Scratch, asked: Asked, moved_norm: Callable[[Heads], Tensor], windows: slice, pattern: Tensor, entropy: Tensor, value: Heads
 ) -> None:
     """Write the sums of some windows' patterns; computed where the patterns lie, without a loop over windows."""
-    asked = asked.of(own)
+    asked = asked.of(windows)
     if asked.by_value:
         pattern = pattern * moved_norm(value)[:, :, None]
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
         entropy = torch.special.entr(pattern).sum(dim=-1)
-    _copy(scratch.entropy[own], entropy)
-    _copy(scratch.first_share[own], pattern[..., : asked.n_first].sum(dim=-1))
-    _copy(scratch.rows[own], pattern[:, :, list(asked.rows)])
+    _copy(scratch.entropy[windows], entropy)
+    _copy(scratch.first_share[windows], pattern[..., : asked.n_first].sum(dim=-1))
+    _copy(scratch.rows[windows], pattern[:, :, list(asked.rows)])
     if asked.n_left_out:
         pattern = pattern.clone()
         pattern[..., : asked.n_left_out] = 0
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
     if asked.n_groups:
-        _write_columns(scratch, asked, own, pattern)
+        _write_columns(scratch, asked, windows, pattern)
     if asked.bins is not None:
         place = torch.from_numpy(asked.bins).to(pattern.device).long()[:, None] + 1  # place 0: what is not counted
         by_row = pattern.new_zeros(*pattern.shape[:3], asked.n_bins + 1, dtype=torch.float64)
-        by_row.scatter_add_(3, place.expand_as(pattern), pattern.double())  # row by row, as many threads adding to one number wait in line
-        _copy(scratch.binned[own], by_row.sum(dim=2)[..., 1:])
+        by_row.scatter_add_(
+            3, place.expand_as(pattern), pattern.double()
+        )  # row by row: threads that add to the same number wait for each other
+        _copy(scratch.binned[windows], by_row.sum(dim=2)[..., 1:])
     if asked.coordinates is not None:
         along = torch.from_numpy(asked.coordinates).to(pattern)
-        _copy(scratch.reached[own], pattern @ along[:, None].mT)
+        _copy(scratch.reached[windows], pattern @ along[:, None].mT)
 
 
-def _write_columns(scratch: Scratch, asked: Asked, own: slice, pattern: Tensor) -> None:
+def _write_columns(scratch: Scratch, asked: Asked, windows: slice, pattern: Tensor) -> None:
     """Write what each key receives from each column's groups, and each run of keys from each group."""
     group, column_of = (torch.from_numpy(each).to(pattern.device) for each in (asked.group, asked.column_of))
     asks = group[:, None] == torch.arange(asked.n_groups, device=pattern.device)[:, None]
     by_group = asks[:, None].to(pattern) @ pattern
     adds = column_of == torch.arange(asked.n_columns, device=pattern.device)[:, None]
-    _copy(scratch.columns[own], adds.to(pattern) @ by_group)
+    _copy(scratch.columns[windows], adds.to(pattern) @ by_group)
     if asked.runs is not None:
         start, stop = torch.from_numpy(asked.runs).to(pattern.device)[..., None].unbind(dim=2)
         key = torch.arange(pattern.shape[-1], device=pattern.device)
-        _copy(scratch.on_runs[own], by_group @ ((start <= key) & (key < stop))[:, None].to(pattern).mT)
+        _copy(scratch.on_runs[windows], by_group @ ((start <= key) & (key < stop))[:, None].to(pattern).mT)
 
 
 def _copy(place: np.ndarray, values: Tensor) -> None:

@@ -1,8 +1,8 @@
 """The compiled kernels, loaded once in a process from numba's disk cache; where they are not there, another process compiles them first,
-which takes seconds and is said.
+which takes seconds and is reported on stderr.
 
-No process runs what it compiled itself: numba optimises a function otherwise beside the functions that it compiles with it than it does
-alone, so the first run on a machine would differ from all later ones in the last bits. numba keeps compiled code beside the source or,
+No process runs what it compiled itself: numba optimises a function differently together with others than alone, so the first run on a
+machine would differ from all later ones in the last bits. numba keeps compiled code beside the source or,
 where that folder is read-only, in the user's cache; NUMBA_CACHE_DIR names another.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from heartlens.refusal import Refusal
 
 SAID = "heartlens: compiling the attention kernel for this processor, once (about 10 s); later runs find it in the cache"
-COMPILES = "numba:compile"  # the event that numba tells of when it compiles, not when it loads
+COMPILES = "numba:compile"  # the event that numba reports when it compiles, not when it loads
 
 
 @cache
@@ -92,8 +92,8 @@ def _refusal(reason: str) -> Refusal:
 
 def _warm(module: ModuleType) -> None:
     """Have every kernel compiled, on two tokens."""
-    each = np.zeros((1, 1, 8, 32), np.float32)
-    read, mixed, bins = (each, each, each), np.zeros((1, 2, 1, 8), np.float32), np.zeros((0, 0, 0), np.int16)
+    vectors = np.zeros((1, 1, 8, 32), np.float32)
+    read, mixed, bins = (vectors, vectors, vectors), np.zeros((1, 2, 1, 8), np.float32), np.zeros((0, 0, 0), np.int16)
     nothing, entropy = np.zeros((0, 0, 0), np.float32), np.zeros((1, 1, 2), np.float32)
     module.attention_output(*read, 2, 0, True, mixed)
     module.attention_patterns(*read, 2, 0, True, mixed, np.zeros((1, 1, 2, 2), np.float32), entropy)

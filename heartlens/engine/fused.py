@@ -94,8 +94,8 @@ class FusedEngine(TorchEngine):
             n_time, block = changed.shape[1], _Block(self.model, layer, head)
             z = torch.empty(*changed.shape[:2], 1, block.width)
             for w, other in enumerate(changed):
-                own, new = block.read(x[w % len(x)]), block.read(other)
-                read = (new[place] if letter == reader else own[place] for place, letter in enumerate("QKV"))
+                unchanged, new = block.read(x[w % len(x)]), block.read(other)
+                read = (new[place] if letter == reader else unchanged[place] for place, letter in enumerate("QKV"))
                 self._kernels.attention_output(*read, n_time, 0, True, z[w : w + 1].numpy())
         return z[:, :, 0, : self.sizes.d_head]
 
@@ -113,16 +113,26 @@ class FusedEngine(TorchEngine):
             with torch.inference_mode():
                 block = _Block(self.model, layer)
                 for w, window in enumerate(x):
-                    own, (query, key, value) = slice(w, w + 1), block.read(window)
+                    place, (query, key, value) = slice(w, w + 1), block.read(window)
                     importance = self._moved_norms(value, layer) if asked.by_value else NOTHING
-                    bins = NO_BINS if asked.bins is None else asked.bins[own]
-                    coordinates = NOTHING if asked.coordinates is None else asked.coordinates[own]
-                    runs = NO_RUNS if asked.runs is None else asked.runs[own]
+                    bins = NO_BINS if asked.bins is None else asked.bins[place]
+                    coordinates = NOTHING if asked.coordinates is None else asked.coordinates[place]
+                    runs = NO_RUNS if asked.runs is None else asked.runs[place]
                     self._kernels.attention_sums(
                         *(query, key, value, n_time, is_causal),
-                        *(asked.group[own], asked.column_of, runs, asked.n_left_out, asked.n_first, importance, bins, coordinates, row_of),
-                        *(z.numpy(), scratch.columns[own], scratch.on_runs[own], scratch.entropy[own], scratch.first_share[own]),
-                        *(scratch.binned[own], scratch.reached[own], scratch.rows[own]),
+                        *(
+                            asked.group[place],
+                            asked.column_of,
+                            runs,
+                            asked.n_left_out,
+                            asked.n_first,
+                            importance,
+                            bins,
+                            coordinates,
+                            row_of,
+                        ),
+                        *(z.numpy(), scratch.columns[place], scratch.on_runs[place], scratch.entropy[place], scratch.first_share[place]),
+                        *(scratch.binned[place], scratch.reached[place], scratch.rows[place]),
                     )
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0])[1]
@@ -144,9 +154,9 @@ class FusedEngine(TorchEngine):
             with torch.inference_mode():
                 block = _Block(self.model, layer)
                 for w, window in enumerate(x):
-                    own = slice(w, w + 1)
+                    place = slice(w, w + 1)
                     rows = (n_time, n_time - n_rows, is_causal)
-                    self._kernels.attention_patterns(*block.read(window), *rows, z.numpy(), pattern[own], entropy[own])
+                    self._kernels.attention_patterns(*block.read(window), *rows, z.numpy(), pattern[place], entropy[place])
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0])[1]
             yield LayerAttention(layer, pattern, entropy)
@@ -176,13 +186,13 @@ class _Block:
 
     def __init__(self, model: Any, layer: int, head: int | None = None) -> None:
         block = model.blocks[layer]
-        attention, own = block.attn, slice(None) if head is None else slice(head, head + 1)
-        n_heads, d_model, d_head = attention.W_Q[own].shape
+        attention, heads = block.attn, slice(None) if head is None else slice(head, head + 1)
+        n_heads, d_model, d_head = attention.W_Q[heads].shape
         self.width, self.n_heads = padded(d_head), n_heads
         wide = attention.W_Q.new_zeros(3, n_heads, self.width, d_model + 1)
         for place, (letter, factor) in enumerate((("Q", LOG2_E / model.cfg.attn_scale), ("K", 1.0), ("V", 1.0))):
-            wide[place, :, :d_head, :-1] = getattr(attention, f"W_{letter}")[own].transpose(1, 2) * factor
-            wide[place, :, :d_head, -1] = getattr(attention, f"b_{letter}")[own] * factor
+            wide[place, :, :d_head, :-1] = getattr(attention, f"W_{letter}")[heads].transpose(1, 2) * factor
+            wide[place, :, :d_head, -1] = getattr(attention, f"b_{letter}")[heads] * factor
         flat = wide.flatten(0, 2)
         self.weight, self.bias = flat[:, :-1].contiguous(), flat[:, -1:]
         self.d_head, self.W_O, self.b_O = d_head, attention.W_O.reshape(-1, d_model), attention.b_O
@@ -193,7 +203,7 @@ class _Block:
         stream = functional.pad(normed(self.ln1, x), (0, 0, 0, -len(x) % BLOCK))
         flat = torch.addmm(self.bias, self.weight, stream.T)
         least, most = torch.aminmax(flat)
-        if not max(-least, most) < LARGEST:  # also where one is NaN, which the kernel would take for a number
+        if not max(-least, most) < LARGEST:  # also true of NaN, which the kernel would treat as a number
             raise Refusal(
                 f"queries, keys or values of this model are not finite, or beyond {LARGEST:g}; give --engine torch (engine='torch')"
             )
@@ -201,7 +211,7 @@ class _Block:
         return both[0], both[1], both[2]
 
     def after(self, x: Window, z: Float[Tensor, "time head d"]) -> tuple[Window, Window]:
-        """The stream after attention and after the MLP, were `z` what the heads mix."""
+        """The stream after attention and after the MLP, if `z` is what the heads mix."""
         mixed = z[..., : self.d_head].reshape(len(x), -1)
         mid = torch.addmm(self.b_O, mixed, self.W_O).add_(x)
         hidden = torch.addmm(self.mlp.b_in, normed(self.ln2, mid), self.mlp.W_in).relu_()

@@ -54,15 +54,15 @@ def generated(
     new = np.empty((len(contexts), n_samples, n_new), np.uint8)
     for context in range(0, len(contexts), contexts_at_once):
         for sample in range(0, n_samples, samples_at_once):
-            own = slice(context, context + contexts_at_once), slice(sample, sample + samples_at_once)
-            for step, tokens in enumerate(_continued(running, prompts[own[0]], n_new, drawing, range(n_samples)[own[1]])):
-                new[(*own, step)] = tokens.numpy()
+            batch = slice(context, context + contexts_at_once), slice(sample, sample + samples_at_once)
+            for step, tokens in enumerate(_continued(running, prompts[batch[0]], n_new, drawing, range(n_samples)[batch[1]])):
+                new[(*batch, step)] = tokens.numpy()
     return new
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a token is drawn from logits. Refuses what is no such way."""
+    """How a token is drawn from logits. Refuses settings that are not legal."""
 
     n_tokens: int
     seed: int
@@ -114,7 +114,7 @@ def _continued(
     grown = torch.empty(n_contexts * n_samples, prompts.shape[1] + n_new, dtype=torch.int64)
     grown[:, : prompts.shape[1]] = prompts.repeat_interleave(n_samples, dim=0)
     n_steps = min(n_new, n_ctx - prompts.shape[1] + 1)
-    if engine.name == "hooked" or n_steps == 1:  # for one token, nothing is worth keeping
+    if engine.name == "hooked" or n_steps == 1:  # for one token, keys and values need not be kept
         n_steps = 0
     for n_drawn in range(n_new):
         end = prompts.shape[1] + n_drawn

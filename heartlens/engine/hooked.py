@@ -1,4 +1,4 @@
-"""The hooked engine: the model's own blocks, part by part, so that hooks that somebody set act. The reference for the other engines.
+"""The hooked engine: the model's own blocks, part by part, so that the user's hooks act. The reference for the other engines.
 
 Every part is run through TransformerLens' own modules and hook points; a value that is put in the place of another (what heads mix, say) is
 put there at its hook point, before the user's own hooks.
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from heartlens.converters.lens import acting, embedding, parameters, stream_after, unmasked
-from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens, sums_of_pattern
+from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Stream, Tokens, sums_of_pattern
 from heartlens.refusal import Refusal
 
 PARTS = {  # settings with which a model still has the parts that analyses ask for
@@ -26,24 +26,14 @@ PARTS = {  # settings with which a model still has the parts that analyses ask f
 }
 
 
-class HookedEngine:
+class HookedEngine(ModelEngine):
     """See the module's first lines, and `protocol.Engine` for the methods."""
 
     name = "hooked"
 
     def __init__(self, model: Any) -> None:
         _refuse_other_parts(model)
-        self.model, self.sizes = model, Sizes.of(model.cfg)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is now."""
-        return self.model.W_E.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The model's precision now."""
-        return self.model.W_E.dtype
+        super().__init__(model)
 
     def embed(self, tokens: Tokens) -> Stream:
         return embedding(self.model, tokens.to(self.device))
@@ -98,9 +88,6 @@ class HookedEngine:
             x = stream_after(block, x)
         return x
 
-    def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
-        return self.unembedded(self.normed(x))
-
     def normed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
         return self.model.ln_final(x)
 
@@ -142,7 +129,7 @@ def _refuse_other_parts(model: Any) -> None:
     """Refuses a model whose blocks are other than attention and then an MLP, or whose outputs are other than the unembedded stream."""
     cfg = getattr(model, "cfg", None)
     if cfg is None or not hasattr(model, "blocks") or not hasattr(model, "W_E"):
-        raise Refusal(f"{type(model).__name__} is no HookedTransformer; give one, hl.load(...) say")
+        raise Refusal(f"{type(model).__name__} is not a HookedTransformer; give one, such as hl.load(...)")
     unlike = [f"{name}={getattr(cfg, name)}" for name, legal in PARTS.items() if getattr(cfg, name, legal[0]) not in legal]
     if unlike:
         raise Refusal(f"no engine runs this model: {', '.join(unlike)}; legal: blocks of attention, then MLP, as HeartGPT's")

@@ -1,4 +1,4 @@
-"""Which models the fused and the torch engine compute exactly: HeartGPT's architecture, of any size, that nobody hooks into."""
+"""Which models the fused and the torch engine compute exactly: HeartGPT's architecture, of any size, without hooks."""
 
 from typing import Any
 
@@ -52,12 +52,12 @@ def why_not_plain(model: Any) -> str:
 
 
 def _is_changed(module: Any, cfg: Any) -> bool:
-    """Whether somebody put another module in the place of this one, or changed what it computes besides its weights."""
+    """Whether this module was replaced by another, or computes something else than its weights and configuration say."""
     kind = type(module)
     if not (kind.__name__ in MODULES and kind.__module__.startswith("transformer_lens.")) or "forward" in vars(module):
         return True
-    own = {"attn_scale": cfg.attn_scale, "eps": cfg.eps, "act_fn": functional.relu}
-    return any(getattr(module, name, value) != value for name, value in own.items())
+    configured = {"attn_scale": cfg.attn_scale, "eps": cfg.eps, "act_fn": functional.relu}
+    return any(getattr(module, name, value) != value for name, value in configured.items())
 
 
 def refuse_unlike(model: Any) -> None:

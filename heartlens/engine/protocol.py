@@ -41,7 +41,7 @@ class Sizes:
 
     @classmethod
     def of(cls, cfg: Any) -> "Sizes":
-        """Those that a configuration says."""
+        """The sizes in a configuration."""
         return cls(*(int(getattr(cfg, name)) for name in SIZES))
 
 
@@ -149,7 +149,7 @@ class Engine(Protocol):
         ...
 
     def embed(self, tokens: Tokens) -> Stream:
-        """The stream before the first block. Refuses a model that this engine does not compute exactly (any more)."""
+        """The stream before the first block. Refuses a model that this engine does not compute exactly."""
         ...
 
     def parts(self, x: Stream, layer: int) -> Parts:
@@ -165,7 +165,7 @@ class Engine(Protocol):
         ...
 
     def attention_out(self, z: Mixed, layer: int) -> Stream:
-        """What the heads of a block add to the stream, their bias included, were `z` what they mix."""
+        """What the heads of a block add to the stream, with their bias, if `z` is what they mix."""
         ...
 
     def mlp_out(self, mid: Stream, layer: int) -> Stream:
@@ -173,11 +173,11 @@ class Engine(Protocol):
         ...
 
     def added(self, z: Mixed, layer: int) -> Float[Tensor, "head window time d_model"]:
-        """What each head of a block adds to the stream, were `z` what they mix."""
+        """What each head of a block adds to the stream, if `z` is what they mix."""
         ...
 
     def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
-        """The stream after a block, with `z` in the place of what its heads mix, or others of what attention and MLP add to the stream."""
+        """The stream after a block; `z` replaces what its heads mix, `attention` and `mlp` what these add to the stream, where given."""
         ...
 
     def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
@@ -205,8 +205,32 @@ class Engine(Protocol):
         ...
 
     def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
-        """Each layer's attention in turn, the last `n_rows` rows or all: for what is no sum."""
+        """Each layer's attention in turn, the last `n_rows` rows or all: for what cannot be computed from `sums`."""
         ...
+
+
+class ModelEngine:
+    """What all engines do alike: they hold the model, and tell where it is and in which precision."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.sizes = model, Sizes.of(model.cfg)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.W_E.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.W_E.dtype
+
+    def outputs(self, x: Stream) -> Float[Tensor, "window time output"]:
+        return self.unembedded(self.normed(x))
+
+    def normed(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        raise NotImplementedError
+
+    def unembedded(self, normed: Float[Tensor, "... d_model"]) -> Float[Tensor, "... output"]:
+        raise NotImplementedError
 
 
 @dataclass
@@ -246,7 +270,7 @@ class Scratch:
 
 
 def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: Asked, layer: int) -> LayerSums:
-    """The sums of a pattern that is there whole (already weighted, where values are to weigh): the definition in numpy."""
+    """The sums of a whole pattern (already weighted by the values, if that is asked for): the definition in numpy."""
     from scipy.special import entr
 
     n_heads, n_time = pattern.shape[1:3]

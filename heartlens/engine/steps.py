@@ -57,7 +57,7 @@ def steps_of(
 
 
 def refuse_task_head(engine: Engine) -> None:
-    """Refuses a model that says no next token."""
+    """Refuses a model that does not predict the next token."""
     if engine.sizes.d_vocab_out != engine.sizes.d_vocab:
         raise Refusal("a task head generates nothing; give its base (ecg, ppg)")
 
@@ -84,8 +84,8 @@ class Steps:
 
     def _make_room(self, n_prompts: int, n_own: int) -> None:
         sizes, engine = self.engine.sizes, self.engine
-        own = (n_prompts * self.n_draws, sizes.n_heads, n_own, sizes.d_head)
-        self._own = [torch.empty(2, *own, dtype=engine.dtype, device=engine.device) for _ in range(sizes.n_layers)]
+        shape = (n_prompts * self.n_draws, sizes.n_heads, n_own, sizes.d_head)
+        self._own = [torch.empty(2, *shape, dtype=engine.dtype, device=engine.device) for _ in range(sizes.n_layers)]
         self._prompt: list[tuple[Heads, Heads]] = []
 
     def _keep_prompt(self, layer: int, key: Heads, value: Heads) -> None:
@@ -182,13 +182,13 @@ class CompiledSteps(Steps):
         attention, mlp = (np.zeros((n_own, n_prompts, _whole(sizes.d_model)), np.float32) for _ in range(2))
         time = slice(self.n_prompt, self.n_prompt + n_own)
         for place, variant in enumerate(self.variants):
-            own = slice(place * self.n_windows, (place + 1) * self.n_windows)
+            rows = slice(place * self.n_windows, (place + 1) * self.n_windows)
             if variant.part == HEADS:
-                z[:, own] = self._given[Z, variant.layer][:, time, variant.head].transpose(0, 1).numpy()
+                z[:, rows] = self._given[Z, variant.layer][:, time, variant.head].transpose(0, 1).numpy()
             if variant.part == LAYER:
-                attention[:, own, : sizes.d_model] = self._given[ATTENTION_OUT, variant.layer][:, time].transpose(0, 1).numpy()
+                attention[:, rows, : sizes.d_model] = self._given[ATTENTION_OUT, variant.layer][:, time].transpose(0, 1).numpy()
             if variant.part in (MLP, LAYER):
-                mlp[:, own, : sizes.d_model] = self._given[MLP_OUT, variant.layer][:, time].transpose(0, 1).numpy()
+                mlp[:, rows, : sizes.d_model] = self._given[MLP_OUT, variant.layer][:, time].transpose(0, 1).numpy()
         return [np.ascontiguousarray(column) for column in np.array(lacking, np.int64).T], [z, attention, mlp]
 
 

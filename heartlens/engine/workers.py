@@ -46,7 +46,7 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[Chunk], Result], chunks:
 
 
 def workers_for(engine: Engine) -> int:
-    """As many as the process may use CPUs; 1 on another device, and where somebody's hooks might not bear several threads."""
+    """The number of CPUs that the process may use; 1 on another device, and for the hooked engine, whose hooks may not be thread-safe."""
     if engine.device.type != "cpu" or engine.name == "hooked":
         return 1
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

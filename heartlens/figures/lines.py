@@ -33,14 +33,14 @@ def curves(axes: Axes, x: Floats, named: dict[str, Floats], x_label: str, y_labe
 
 
 def reliability(axes: Axes, named: dict[str, Float[np.ndarray, "3 bin"]]) -> None:
-    """What came true against what was said, for each source; a point's area is how often it was said."""
+    """The observed fraction against the predicted probability, for each source; a point's area shows how many predictions it has."""
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--", label="calibrated")
     for (name, (predicted, observed, count)), colour in zip(named.items(), PALETTE, strict=False):
-        known = count > 0
-        area = 4 + 60 * count[known] / count.max()
-        axes.plot(predicted[known], observed[known], color=colour, linewidth=1.0, label=name)
-        axes.scatter(predicted[known], observed[known], s=area, color=colour, linewidth=0)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="probability said", ylabel="fraction that came true")
+        is_filled = count > 0
+        area = 4 + 60 * count[is_filled] / count.max()
+        axes.plot(predicted[is_filled], observed[is_filled], color=colour, linewidth=1.0, label=name)
+        axes.scatter(predicted[is_filled], observed[is_filled], s=area, color=colour, linewidth=0)
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="predicted probability", ylabel="observed fraction")
     axes.legend(frameon=False, loc="upper left")
 
 
@@ -66,7 +66,9 @@ def marked_intervals(
     """Points with their intervals; marked ones filled, others hollow. `look`: colour, name (for the legend; absent: none)."""
     colour, name = look.get("colour", PALETTE[0]), look.get("name")
     axes.vlines(x, low, high, color=colour, linewidth=1.0)
-    axes.scatter(x, middle, s=16, color=[colour if one else "white" for one in marked], edgecolor=colour, linewidth=1.0, zorder=3)
+    axes.scatter(
+        x, middle, s=16, color=[colour if is_marked else "white" for is_marked in marked], edgecolor=colour, linewidth=1.0, zorder=3
+    )
     axes.scatter([], [], s=16, color=colour, label=name)
 
 

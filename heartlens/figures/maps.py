@@ -29,8 +29,8 @@ def signed_map(axes: Axes, values: ByHead, marked: Marked) -> Any:
 
 def change_map(axes: Axes, change: ByHead) -> Any:
     """How much changed by layer and head, from 0 on; 0 is white, what is not finite grey. Returns the image."""
-    known = change[np.isfinite(change)]
-    image = axes.imshow(np.ma.masked_invalid(change), cmap="Purples", vmin=0, vmax=max(float(known.max(initial=0)), 1e-9), aspect="equal")
+    finite = change[np.isfinite(change)]
+    image = axes.imshow(np.ma.masked_invalid(change), cmap="Purples", vmin=0, vmax=max(float(finite.max(initial=0)), 1e-9), aspect="equal")
     axes.set_facecolor("0.7")
     _numbered(axes, change.shape)
     return image

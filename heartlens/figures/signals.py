@@ -82,7 +82,7 @@ def bands(axes: Axes, phase: Float[np.ndarray, " phase"], occupancy: dict[str, F
 
 
 def level_lines(axes: Axes, time_s: Times, lines: Float[np.ndarray, "level time"], behind: Times | None = None) -> None:
-    """A line for each level of the model, one under the other on one common scale; `behind` each, in grey, what they are to reach."""
+    """A line for each level of the model, one below the other on one scale; `behind` each, in grey, the line it should match."""
     everything = lines if behind is None else np.append(lines, behind[None], axis=0)
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     scale = 0.9 / max(high - low, 1e-9)
@@ -95,7 +95,7 @@ def level_lines(axes: Axes, time_s: Times, lines: Float[np.ndarray, "level time"
 
 
 def on_the_cycle(axes: Axes, plane: Float[np.ndarray, "point 2"], phase: Points, disc: Bool[np.ndarray, " point"]) -> Any:
-    """Points coloured by phase of the cycle, discs where `disc`, else triangles. No ticks: only nearness counts. Returns them."""
+    """Points coloured by phase of the cycle, discs where `disc`, else triangles; no ticks: only distances count. Returns the points."""
     for which, marker in ((disc, "o"), (~disc, "v")):
         x, y = plane[which].T
         points = axes.scatter(

@@ -1,8 +1,8 @@
-"""95 % intervals over units (persons; recordings where persons are not known) that cover at the numbers of units where they decide.
+"""95 % intervals over units (persons; recordings where persons are not known), with correct coverage already for LEAST_UNITS units.
 
 A ratio of sums (a lift) gets a t interval of its logarithm with the leverage-corrected standard error HC3 (MacKinnon & White 1985): the
 influence of a unit, `(top - ratio * bottom) / (ratio * sum(bottom))`, is divided by 1 less its share of `sum(bottom)`. Degrees of freedom:
-units that have a say (bottom > 0), less 1. A change, whose top may have either sign, gets the same interval without the logarithm. A mean
+units that count (bottom > 0), less 1. A change, whose top may have either sign, gets the same interval without the logarithm. A mean
 gets the wider of Student's t interval and Hall's (1992), which allows for skewness. The ratio of two means of either sign gets Fieller's
 interval (1954). `docs/calibration.md` has the measured coverage.
 """
@@ -19,7 +19,7 @@ Statistic = Float[np.ndarray, "*statistic"]
 
 
 def ratio_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
-    """The interval (low, high) of `sum(top) / sum(bottom)` over units, both not negative; NaN where fewer than two units have a say.
+    """The interval (low, high) of `sum(top) / sum(bottom)` over units, both not negative; NaN where fewer than two units count.
 
     Where `sum(top)` is 0, the logarithm has no value: the interval is 0 to infinity.
     """
@@ -57,7 +57,8 @@ def change_interval(top: ByUnit, bottom: ByUnit, level: float = LEVEL) -> tuple[
 def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Statistic]:
     """The interval (low, high) of the mean over the units whose value is a number; NaN with fewer than two of them.
 
-    What both Student's t interval and Hall's (1992), which allows for skewness, reach: of 8 exponential values t covers 0.90, both 0.95.
+    On each side the farther end of Student's t interval and of Hall's (1992), which allows for skewness: of 8 exponential values t alone
+    covers 0.90, both together 0.95.
     """
     is_given = np.isfinite(values)
     n_units = np.asarray(is_given.sum(axis=0))
@@ -72,6 +73,12 @@ def mean_interval(values: ByUnit, level: float = LEVEL) -> tuple[Statistic, Stat
         hall_low, hall_high = (mean - spread * _without_skewness(end, skewness, n_units) for end in (reach, -reach))
     is_known = n_units >= 2
     return np.where(is_known, np.minimum(low, hall_low), np.nan), np.where(is_known, np.maximum(high, hall_high), np.nan)
+
+
+def mean_and_interval(name: str, axes: tuple[Any, ...], values: ByUnit) -> dict[str, Any]:
+    """The mean over units and its interval as variables of a summary: `name`, `name_low` and `name_high`, along `axes`."""
+    low, high = mean_interval(values)
+    return {name: (axes, values.mean(axis=0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
 
 
 def _without_skewness(end: Any, skewness: Statistic, n_units: Int[np.ndarray, "*statistic"]) -> Statistic:

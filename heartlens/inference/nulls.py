@@ -1,6 +1,6 @@
-"""What models that learnt nothing reach: the limit that twins set, the p-value they give, and how much both depend on which were drawn.
+"""What models that learnt nothing reach: the limit set by twins, the p-value among them, and how much both depend on the twins drawn.
 
-Twins are exchangeable with the model, were there nothing to find, for a statistic taken on the same windows in the same way: then the
+If there is nothing to find, twins and model are exchangeable for a statistic taken on the same windows in the same way: then the
 rank of the model's value among theirs is uniform, and a p-value is that rank (conformal prediction, Vovk 2005; Phipson & Smyth 2010). Of a
 search over heads, waves or levels a twin gives its largest value over all that was searched.
 """
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 ALPHA = 0.05
 STRICT = 0.02  # of claims that twins alone decide: their limit is itself drawn, and with 0.05 unlucky twins let up to 15 % pass
-N_REDRAWS = 400  # sets of twins, drawn with replacement, that tell how near the border a count is
+N_REDRAWS = 400  # sets of twins, drawn with replacement, which show how much a count depends on the twins
 BORDER = (0.05, 0.95)
 
 Twins = Float[np.ndarray, " twin"]
@@ -26,10 +26,10 @@ def twin_p_value(values: Values, largest: Twins) -> Values:
     >>> twin_p_value(np.array([0.5, 2.0]), np.array([0.0, 1.0, 1.0]))
     array([0.75, 0.25])
     """
-    known = np.sort(largest[~np.isnan(largest)])
-    n_reaching = len(known) - np.searchsorted(known, values, side="left")
-    p_value = (1.0 + n_reaching) / (1 + len(known))
-    return np.where(np.isnan(values) | (len(known) == 0), np.nan, p_value)
+    ordered = np.sort(largest[~np.isnan(largest)])
+    n_reaching = len(ordered) - np.searchsorted(ordered, values, side="left")
+    p_value = (1.0 + n_reaching) / (1 + len(ordered))
+    return np.where(np.isnan(values) | (len(ordered) == 0), np.nan, p_value)
 
 
 def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
@@ -38,11 +38,11 @@ def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
     >>> twin_limit(np.arange(59.0)), twin_limit(np.arange(5.0))
     (56.0, inf)
     """
-    known = np.sort(largest[~np.isnan(largest)])
-    rank = int(np.ceil(round((1 - alpha) * (len(known) + 1), 9)))
-    if not len(known):
+    ordered = np.sort(largest[~np.isnan(largest)])
+    rank = int(np.ceil(round((1 - alpha) * (len(ordered) + 1), 9)))
+    if not len(ordered):
         return float("nan")
-    return float(known[rank - 1]) if rank <= len(known) else float("inf")
+    return float(ordered[rank - 1]) if rank <= len(ordered) else float("inf")
 
 
 def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str) -> tuple[xr.DataArray, xr.DataArray]:
@@ -66,11 +66,11 @@ def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str) -
 
 def count_range(count: Callable[[float], int], largest: Twins, alpha: float = ALPHA, seed: int = 0) -> tuple[int, int]:
     """How many pass, from the 5 % to the 95 % quantile over redrawn twins: `count` is asked with the limit of each set of twins."""
-    known = largest[~np.isnan(largest)]
-    if not len(known):
+    finite = largest[~np.isnan(largest)]
+    if not len(finite):
         return 0, 0
-    drawn = np.random.default_rng(seed).choice(known, (N_REDRAWS, len(known)))
-    limits, index = np.unique([twin_limit(each, alpha) for each in drawn], return_inverse=True)
+    drawn = np.random.default_rng(seed).choice(finite, (N_REDRAWS, len(finite)))
+    limits, index = np.unique([twin_limit(redrawn, alpha) for redrawn in drawn], return_inverse=True)
     counts = np.array([count(float(limit)) for limit in limits])[index]
     low, high = np.quantile(counts, BORDER, method="nearest")
     return int(low), int(high)

@@ -74,10 +74,10 @@ def draws(stratum: Int[np.ndarray, " record"], *, seed: int, n_resamples: int = 
     """Draws over the records, resampled within each stratum."""
     rng = np.random.default_rng(seed)
     swapped = (rng.random((n_permutations, len(stratum))) < 0.5).astype(float)
-    strata = tuple(np.flatnonzero(stratum == one) for one in np.unique(stratum))
+    strata = tuple(np.flatnonzero(stratum == members) for members in np.unique(stratum))
     weights = np.zeros((n_resamples, len(stratum)))
-    for one in strata:
-        weights[:, one] = rng.multinomial(len(one), np.full(len(one), 1 / len(one)), n_resamples)
+    for members in strata:
+        weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), n_resamples)
     return Draws(np.stack([1 - swapped, swapped], axis=1), weights, strata)
 
 
@@ -99,13 +99,13 @@ def auc(score: Pair, positive: Bool[np.ndarray, " record"]) -> Merit:
 
 
 def auc_step(positive: Bool[np.ndarray, " record"], negative: Bool[np.ndarray, " record"]) -> float:
-    """What one pair of a positive and a negative record is worth in an AUC; 0 where there is no pair."""
+    """By how much one pair of a positive and a negative record changes an AUC; 0 where there is no pair."""
     n_pairs = int(positive.sum()) * int(negative.sum())
     return 1 / n_pairs if n_pairs else 0.0
 
 
 def calibration_error(probability: Pair, positive: Bool[np.ndarray, " record"], n_bins: int = 10) -> Merit:
-    """How far what came true lies from what was said, by bin of probability, in the mean over records (Naeini 2015)."""
+    """How far the observed fraction lies from the predicted probability, by bin of probability, in the mean over records (Naeini 2015)."""
     place = np.minimum((probability * n_bins).astype(int), n_bins - 1)
     off = np.where(place[..., None] == np.arange(n_bins), (probability - positive)[..., None], 0.0)
     off = off.reshape(-1, n_bins)
@@ -113,7 +113,7 @@ def calibration_error(probability: Pair, positive: Bool[np.ndarray, " record"], 
 
 
 def change(merit: Merit, drawn: Draws, step: float = 0.0) -> Change:
-    """What the change does to a figure of merit over the records. `step` is what one pair of records is worth (`auc_step`)."""
+    """What the change does to a figure of merit over the records. `step`: by how much one pair of records changes it (`auc_step`)."""
     everyone = np.ones((1, drawn.n_records))
     before, after = (float(merit(_version(everyone, version))[0]) for version in (0, 1))
     moved = merit(drawn.swapped) - merit(drawn.swapped[:, ::-1])
@@ -124,7 +124,7 @@ def change(merit: Merit, drawn: Draws, step: float = 0.0) -> Change:
 
 
 def settled(after: ByRecord, before: ByRecord) -> ByRecord:
-    """What changed; 0 where it is less than TIE of what was there before, which is rounding and must decide no test."""
+    """The change; 0 where it is less than TIE of the value before, because that is rounding, which must not decide a test."""
     changed = after - before
     return np.where(np.abs(changed) > TIE * np.abs(before), changed, 0.0)
 
@@ -132,7 +132,7 @@ def settled(after: ByRecord, before: ByRecord) -> ByRecord:
 def p_values_of_change(changed: ByRecord, *, seed: int, n_permutations: int = 9999) -> Ratio:
     """Whether the mean change differs from 0, two-sided, skewed changes allowed for: see the module's first lines.
 
-    NaN where fewer than two records have a say (their change is a number); where nothing changed p is 1.
+    NaN where fewer than two records have a value (a change that is a number); where nothing changed p is 1.
     """
     return np.fmax(sign_flip_p_values(changed, seed=seed, n_permutations=n_permutations), _skewed_t_p_values(changed))
 
@@ -141,31 +141,31 @@ def sign_flip_p_values(changed: ByRecord, *, seed: int, n_permutations: int = 99
     """How often the sum over records is as large, either way, when each record's change has a random sign.
 
     Right only where changes are symmetric about their mean; of skewed ones see `p_values_of_change`. NaN where fewer than two records have
-    a say (their change is a number); where nothing changed p is 1.
+    a value (a change that is a number); where nothing changed p is 1.
     """
-    known = np.isfinite(changed).reshape(len(changed), -1)
-    flat = np.where(known, changed.reshape(known.shape), 0.0)
+    is_number = np.isfinite(changed).reshape(len(changed), -1)
+    flat = np.where(is_number, changed.reshape(is_number.shape), 0.0)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (n_permutations, len(flat)))
     observed = np.abs(flat.sum(axis=0)) * (1 - TIE)
     reached = np.zeros(observed.shape)
     for part in np.array_split(signs, max(1, n_permutations // 500)):
         reached += (np.abs(part @ flat) >= observed).sum(axis=0)
-    p_value = np.where(known.sum(axis=0) >= 2, (1 + reached) / (1 + n_permutations), np.nan)
+    p_value = np.where(is_number.sum(axis=0) >= 2, (1 + reached) / (1 + n_permutations), np.nan)
     return np.asarray(p_value).reshape(changed.shape[1:])
 
 
 def _skewed_t_p_values(changed: ByRecord) -> Ratio:
     """Of Hall's transformation of t (1992), h = t + a (t^2 + 1/2) / 3 + a^2 t^3 / 27 with a = skewness / sqrt(n).
 
-    0 where all changes are the same and not 0, NaN with fewer than three records: random signs alone decide there.
+    0 where all changes are equal and not 0, NaN with fewer than three records, where random signs alone decide.
     """
     from scipy.stats import t as student
 
-    known = np.isfinite(changed)
-    n = known.sum(axis=0).astype(float)
+    is_number = np.isfinite(changed)
+    n = is_number.sum(axis=0).astype(float)
     n_three = np.maximum(n, 3)
-    mean = np.where(known, changed, 0.0).sum(axis=0) / n_three
-    centred = np.where(known, changed - mean, 0.0)
+    mean = np.where(is_number, changed, 0.0).sum(axis=0) / n_three
+    centred = np.where(is_number, changed - mean, 0.0)
     square, cube = ((centred**power).sum(axis=0) / n_three for power in (2, 3))
     error = np.sqrt(square / (n_three - 1))
     spread = error > TIE * np.abs(mean)
@@ -182,7 +182,7 @@ def ratio_of_effects(top: Ratios, bottom: Ratios) -> tuple[Ratio, Ratio, Ratio]:
 
     The interval is Fieller's (1954): all ratios r for which upper - r lower is not beyond Student's t times its standard error, which is
     that of the records' influences, each divided by 1 - its share of the sum below (leverage, HC3). Where the lower effect may be 0 the
-    interval is unbounded: -inf to inf (it may exclude a stretch in its middle, which is not told). NaN without effects or with fewer than
+    interval is unbounded: -inf to inf (it may exclude a stretch in its middle, which is not given). NaN without effects or with fewer than
     three records.
     """
     from scipy.stats import t as student
@@ -206,8 +206,8 @@ def ratio_of_effects(top: Ratios, bottom: Ratios) -> tuple[Ratio, Ratio, Ratio]:
     )
     root = np.sqrt(np.maximum(b**2 - a * c, 0))
     low, high = (np.where(a > 0, over(b + sign * root, a), sign * np.inf) for sign in (-1, 1))
-    known = np.isfinite(value) & (n_with >= 3)
-    return value.reshape(shape), np.where(known, low, np.nan).reshape(shape), np.where(known, high, np.nan).reshape(shape)
+    is_defined = np.isfinite(value) & (n_with >= 3)
+    return value.reshape(shape), np.where(is_defined, low, np.nan).reshape(shape), np.where(is_defined, high, np.nan).reshape(shape)
 
 
 def _interval(merit: Merit, drawn: Draws, step: float) -> tuple[float, float, float]:
@@ -221,10 +221,10 @@ def _interval(merit: Merit, drawn: Draws, step: float) -> tuple[float, float, fl
     if min(map(len, drawn.strata), default=0) < 2 or not np.isfinite(observed):
         return np.nan, np.nan, np.nan
     without = _difference(merit, 1 - np.eye(drawn.n_records))
-    variances = np.array([(len(one) - 1) * np.nanvar(without[one]) for one in drawn.strata])
+    variances = np.array([(len(members) - 1) * np.nanvar(without[members]) for members in drawn.strata])
     if not np.isfinite(variances).all():
         return np.nan, np.nan, np.nan
-    freedom = over(variances.sum() ** 2, (variances**2 / [len(one) - 1 for one in drawn.strata]).sum())
+    freedom = over(variances.sum() ** 2, (variances**2 / [len(members) - 1 for members in drawn.strata]).sum())
     error = float(np.sqrt(variances.sum()))
     margin = float(student.ppf(0.975, freedom)) * error + step if error else step
     return error, observed - margin, observed + margin

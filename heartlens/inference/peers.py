@@ -79,7 +79,7 @@ def _against(effect: Effects, error: Effects, log_size: Effects, is_peer: Bool[n
     sizes, effects = log_size - mean_size[:, None], effect - mean_effect[:, None]
     spread_of_size = (others * sizes**2).sum(axis=1)
     has_slope = spread_of_size > 1e-12 * total
-    spread_of_size = np.where(has_slope, spread_of_size, np.inf)  # without a slope no part of what follows depends on the size
+    spread_of_size = np.where(has_slope, spread_of_size, np.inf)  # without a slope nothing below depends on the size
     slope = (others * sizes * effects).sum(axis=1) / spread_of_size
     freedom = n_others - 1 - has_slope
     spread = (others * (effects - slope[:, None] * sizes) ** 2).sum(axis=1) / freedom  # squared, where the weight is 1

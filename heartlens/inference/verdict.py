@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool, Float
 
 from heartlens.findings import LEAST_UNITS as LEAST_UNITS
 from heartlens.inference.nulls import ALPHA, count_range, twin_limit, twin_p_value
@@ -136,7 +137,7 @@ def concatenated(answers: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
     """
     together = xr.concat(answers, dim=dim, combine_attrs="drop_conflicts")
     for name, values in together.data_vars.items():
-        rules = sorted({str(each[name].attrs["rule"]) for each in answers if "rule" in each[name].attrs})
+        rules = sorted({str(answer[name].attrs["rule"]) for answer in answers if "rule" in answer[name].attrs})
         if len(rules) > 1:
             values.attrs["rule"] = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
     return together
@@ -170,6 +171,16 @@ def towards(answer: str, effect: float, sign: int = 1) -> str:
 def is_yes(summary: xr.Dataset, name: str) -> xr.DataArray:
     """Where the answer to the claim of this name is yes."""
     return summary[f"{name}_verdict"] == YES
+
+
+def yes_first(size: Float[np.ndarray, "layer head"], is_yes: Bool[np.ndarray, "layer head"], n_heads: int) -> list[tuple[int, int]]:
+    """The heads (layer, head) of largest size, those whose answer is yes first; a size that is NaN counts as 0.
+
+    >>> yes_first(np.array([[1.0, 3.0], [2.0, 0.0]]), np.array([[False, False], [True, False]]), 3)
+    [(1, 0), (0, 1), (0, 0)]
+    """
+    order = np.lexsort([-np.nan_to_num(size).ravel(), ~is_yes.ravel()])[:n_heads]
+    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
 
 
 def _beyond(claim: Claim, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:

@@ -15,7 +15,7 @@ from heartlens.axes import KINDS
 from heartlens.windows import Windows
 
 ROUNDING = 1e-9  # of positions, in cycles
-N_DIGITS = 5  # of a key's lift: beyond these float32 rounds, and rounding must not rank keys
+N_DIGITS = 5  # of a key's lift: beyond these float32 rounds, which must not decide the ranks of keys
 Rows = Float[np.ndarray, "*rows key"]
 
 
@@ -46,20 +46,23 @@ def asked_kinds(kind: str) -> tuple[str, ...]:
 def labels(windows: Windows, *, n_rotations: int, n_phases: int, n_sink: int = 0) -> Labels:
     """The labels of `windows`; the first `n_sink` tokens ask nothing (they have no key but the sink)."""
     n_waves, n_segments = len(windows.waves), len(KINDS[windows.kind].segments)
-    known = ~np.isnan(windows.position)
-    known[:, :n_sink] = False
+    is_asking = ~np.isnan(windows.position)
+    is_asking[:, :n_sink] = False
     segment = windows.segment[:, None] == np.arange(n_segments)[:, None]
-    last = np.arange(known.shape[1]) == known.shape[1] - 1
-    asked = np.concatenate([np.ones_like(known)[:, None], segment, np.broadcast_to(last, known.shape)[:, None]], axis=1) & known[:, None]
+    last = np.arange(is_asking.shape[1]) == is_asking.shape[1] - 1
+    asked = (
+        np.concatenate([np.ones_like(is_asking)[:, None], segment, np.broadcast_to(last, is_asking.shape)[:, None]], axis=1)
+        & is_asking[:, None]
+    )
     waves = rotated(windows, [turn / n_rotations for turn in range(n_rotations)])
     masks = waves[:, :, None] == np.arange(n_waves)[:, None]
-    phase = np.where(known, np.floor(windows.phase * n_phases), -1)
+    phase = np.where(is_asking, np.floor(windows.phase * n_phases), -1)
     phased = phase[:, None] == np.arange(n_phases)[:, None]
     return Labels(asked.astype(np.float32), masks.astype(np.float32), phased.astype(np.float32), windows.cycle)
 
 
 def rotated(windows: Windows, turns: Sequence[float]) -> Int[np.ndarray, "window turn time"]:
-    """Each token's wave after all labels moved by each turn, a part of a cycle: the wave that lies so much earlier in the same cycle."""
+    """Each token's wave after all labels are moved by each turn (a part of a cycle): the wave found that much earlier in the same cycle."""
     pairs = zip(windows.wave, windows.position, strict=True)
     return np.stack([_rotated(wave, position, np.array(turns, float)) for wave, position in pairs])
 
@@ -67,18 +70,20 @@ def rotated(windows: Windows, turns: Sequence[float]) -> Int[np.ndarray, "window
 def _rotated(
     wave: Int[np.ndarray, " time"], position: Float[np.ndarray, " time"], turns: Float[np.ndarray, " turn"]
 ) -> Int[np.ndarray, "turn time"]:
-    known = np.flatnonzero(~np.isnan(position))
+    placed = np.flatnonzero(~np.isnan(position))
     moved = np.full((len(turns), len(wave)), -1, wave.dtype)
     moved[turns == 0] = wave
-    if not len(known):
+    if not len(placed):
         return moved
-    at = position[known]
+    at = position[placed]
     source = np.floor(at) + (at - turns[:, None] + ROUNDING) % 1.0
-    source += np.where(source > at[-1] + ROUNDING, -1.0, np.where(source < at[0], 1.0, 0.0))  # cut off by the window: the neighbour's
+    source += np.where(
+        source > at[-1] + ROUNDING, -1.0, np.where(source < at[0], 1.0, 0.0)
+    )  # beyond the window's ends: taken from the neighbouring cycle
     nearest = np.round(np.interp(source, at, np.arange(len(at)))).astype(int)
     nearest -= np.floor(at[nearest]) > np.floor(source)  # the last token of a cycle may be nearer to the next one's first
     turned = np.flatnonzero(turns)
-    moved[turned[:, None], known] = wave[known[nearest[turned]]]
+    moved[turned[:, None], placed] = wave[placed[nearest[turned]]]
     return moved
 
 
@@ -130,12 +135,12 @@ class Runs:
         return total[..., self.edges[window, :, 1]] - total[..., self.edges[window, :, 0]]
 
 
-def runs_of(known: Labels, groups: Groups, n_lags: int) -> Runs:
+def runs_of(labels: Labels, groups: Groups, n_lags: int) -> Runs:
     """The runs of keys of the windows."""
-    n_waves, n_time = known.rotated.shape[2:]
-    wave = np.where(known.rotated[:, 0].any(axis=1), known.rotated[:, 0].argmax(axis=1), -1)
-    is_start = (np.diff(wave, prepend=-2) != 0) | (np.diff(known.cycle, prepend=-2) != 0)
-    is_counted = is_start & (wave >= 0) & (known.cycle >= 0)
+    n_waves, n_time = labels.rotated.shape[2:]
+    wave = np.where(labels.rotated[:, 0].any(axis=1), labels.rotated[:, 0].argmax(axis=1), -1)
+    is_start = (np.diff(wave, prepend=-2) != 0) | (np.diff(labels.cycle, prepend=-2) != 0)
+    is_counted = is_start & (wave >= 0) & (labels.cycle >= 0)
     n_runs = int(is_counted.sum(axis=1).max())
     edges = np.zeros((len(wave), n_runs, 2), np.int32)
     lag_of = np.zeros((len(wave), groups.n_cycles, n_runs, n_waves, n_lags))  # float64, so that the number of cycles rounds nothing
@@ -144,7 +149,7 @@ def runs_of(known: Labels, groups: Groups, n_lags: int) -> Runs:
         edges[window, : len(starts), 0] = starts
         edges[window, : len(starts), 1] = every_edge[np.searchsorted(every_edge, starts, side="right")]
         for run, start in enumerate(starts):
-            cycle, lags = known.cycle[window, start], np.arange(n_lags)
+            cycle, lags = labels.cycle[window, start], np.arange(n_lags)
             lags = lags[lags < groups.n_cycles - cycle]
             lag_of[window, cycle + lags, run, wave[window, start], lags] = 1
     return Runs(edges, lag_of)
@@ -169,7 +174,7 @@ def even_columns(groups: Groups, runs: Runs, is_causal: bool, n_sink: int = 0) -
     by_group[..., :n_sink] = 0
     by_segment = by_group.reshape(len(by_group), groups.n_segments, groups.n_cycles, n_time).sum(axis=2)
     last = np.where(np.arange(n_time) >= n_sink, 1 / (n_time - n_sink), 0.0)
-    on_runs = np.stack([runs.summed(own, window) for window, own in enumerate(by_group)])
+    on_runs = np.stack([runs.summed(columns, window) for window, columns in enumerate(by_group)])
     return Columns(by_segment[:, None], on_runs[:, None], np.broadcast_to(last, (len(by_group), 1, n_time)))
 
 
@@ -181,21 +186,21 @@ def received(columns: Columns, groups: Groups) -> Float[np.ndarray, "window head
     return np.concatenate([by_segment.sum(axis=2, keepdims=True), by_segment[:, :, 1:], last[:, :, None]], axis=2)
 
 
-def on_waves(keys: Float[np.ndarray, "window head asked key"], known: Labels) -> Float[np.ndarray, "window asked wave head"]:
+def on_waves(keys: Float[np.ndarray, "window head asked key"], labels: Labels) -> Float[np.ndarray, "window asked wave head"]:
     """The attention on each wave, the labels as they are."""
-    return np.matmul(keys, known.rotated[:, 0, None].astype(keys.dtype).swapaxes(-1, -2)).transpose(0, 2, 3, 1)
+    return np.matmul(keys, labels.rotated[:, 0, None].astype(keys.dtype).swapaxes(-1, -2)).transpose(0, 2, 3, 1)
 
 
-def on_rotated_waves(keys: Float[np.ndarray, "window head key"], known: Labels) -> Float[np.ndarray, "window wave rotation head"]:
+def on_rotated_waves(keys: Float[np.ndarray, "window head key"], labels: Labels) -> Float[np.ndarray, "window wave rotation head"]:
     """The attention on each wave, for each rotation of the labels."""
-    flat = known.rotated.reshape(len(known.rotated), -1, known.rotated.shape[-1])
+    flat = labels.rotated.reshape(len(labels.rotated), -1, labels.rotated.shape[-1])
     sums = np.matmul(flat.astype(keys.dtype), keys.swapaxes(-1, -2))
-    return sums.reshape(len(keys), *known.rotated.shape[1:3], keys.shape[1]).swapaxes(1, 2)
+    return sums.reshape(len(keys), *labels.rotated.shape[1:3], keys.shape[1]).swapaxes(1, 2)
 
 
-def by_phase(keys: Float[np.ndarray, "window head asked key"], known: Labels) -> Float[np.ndarray, "window asked phase head"]:
+def by_phase(keys: Float[np.ndarray, "window head asked key"], labels: Labels) -> Float[np.ndarray, "window asked phase head"]:
     """The attention on each phase of the cycle."""
-    return np.matmul(keys, known.phased[:, None].astype(keys.dtype).swapaxes(-1, -2)).transpose(0, 2, 3, 1)
+    return np.matmul(keys, labels.phased[:, None].astype(keys.dtype).swapaxes(-1, -2)).transpose(0, 2, 3, 1)
 
 
 def by_lag(columns: Columns, groups: Groups, runs: Runs) -> Float[np.ndarray, "window asked wave lag head"]:
@@ -224,11 +229,11 @@ def rank_auc(
     from mid-ranks.)
     """
     auc = np.full((len(value), inside.shape[1], value.shape[1]), np.nan)
-    for own, values, waves, chosen in zip(auc, value, inside, usable, strict=True):
+    for of_window, values, waves, chosen in zip(auc, value, inside, usable, strict=True):
         n_inside = waves[:, chosen].sum(axis=-1)[:, None]
         pairs = n_inside * (chosen.sum() - n_inside)
         above = _rank_sums(values[:, chosen], waves[:, chosen]) - n_inside * (n_inside + 1) / 2
-        np.divide(above, pairs, out=own, where=pairs > 0)
+        np.divide(above, pairs, out=of_window, where=pairs > 0)
     return auc
 
 

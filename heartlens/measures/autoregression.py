@@ -89,13 +89,13 @@ def _expected(tokens: Tokens, weights: dict[int, Float[np.ndarray, " term"]]) ->
 
 def _traits(tokens: Tokens, expected: Steps) -> Traits:
     """What the size of the next error follows: one, logs of the mean size of recent errors and steps, and of the expected step."""
-    known = tokens[:, :-1].astype(np.float32)
-    error = np.abs(known - np.pad(expected[:, :-1], ((0, 0), (1, 0))))
+    before = tokens[:, :-1].astype(np.float32)
+    error = np.abs(before - np.pad(expected[:, :-1], ((0, 0), (1, 0))))
     error[:, 0] = 0  # nothing was expected of the first token
-    step = np.abs(np.diff(known, axis=1, prepend=known[:, :1]))
+    step = np.abs(np.diff(before, axis=1, prepend=before[:, :1]))
     sizes = [_recent_mean(size, n) for size in (error, step) for n in RECENT]
-    logs = [np.log(SMALL + size.astype(np.float32)) for size in (*sizes, np.abs(expected - known))]
-    return np.stack([np.ones_like(known), *logs])
+    logs = [np.log(SMALL + size.astype(np.float32)) for size in (*sizes, np.abs(expected - before))]
+    return np.stack([np.ones_like(before), *logs])
 
 
 def _recent_mean(size: Float[np.ndarray, "window step"], n: int) -> Steps:
@@ -121,7 +121,7 @@ def _table(error: Steps, cell: Int[np.ndarray, "window step"], vocabulary: int) 
     width, n_cells = np.diff(edges), N_SCALES * N_SLOPES
     bins = np.clip(np.searchsorted(edges, error, side="right") - 1, 0, len(width) - 1)
     count = np.bincount((cell * len(width) + bins).ravel(), minlength=n_cells * len(width)).reshape(n_cells, -1)
-    overall = count.sum(axis=0) + width / width.mean() / 4  # nothing is impossible
+    overall = count.sum(axis=0) + width / width.mean() / 4  # no error has probability 0
     chance = count + PRIOR * overall / overall.sum()
     token, place = np.arange(vocabulary), np.arange((vocabulary - 1) * PER_TOKEN + 1)
     table = (chance / width)[:, np.searchsorted(edges, token - place[:, None] / PER_TOKEN, side="right") - 1]

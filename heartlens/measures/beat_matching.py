@@ -81,11 +81,11 @@ def match(found_s: Times, true_s: Float[np.ndarray, " true_beat"], tolerance_s: 
     """The beats found and the true ones paired, both in seconds and in any order."""
     if not tolerance_s >= 0:
         raise Refusal(f"the tolerance is {tolerance_s:g} s; give 0 or more")
-    found, true = np.sort(found_s), np.sort(true_s)
-    if not np.isfinite(np.concatenate([found, true])).all():
+    detected, true = np.sort(found_s), np.sort(true_s)
+    if not np.isfinite(np.concatenate([detected, true])).all():
         raise Refusal("a beat's time is NaN or infinite; leave such beats out")
-    pairs = [pair for parts in _apart(found, true, tolerance_s + ROUNDING_S) for pair in _paired(*parts, tolerance_s + ROUNDING_S)]
-    return Matches(len(pairs), len(true) - len(pairs), len(found) - len(pairs), np.array(pairs, float))
+    pairs = [pair for parts in _apart(detected, true, tolerance_s + ROUNDING_S) for pair in _paired(*parts, tolerance_s + ROUNDING_S)]
+    return Matches(len(pairs), len(true) - len(pairs), len(detected) - len(pairs), np.array(pairs, float))
 
 
 def total(parts: Sequence[Matches]) -> Matches:
@@ -94,21 +94,21 @@ def total(parts: Sequence[Matches]) -> Matches:
     return Matches(hits, misses, extras, np.concatenate([np.zeros(0), *(part.error_s for part in parts)]))
 
 
-def _apart(found: Times, true: Float[np.ndarray, " true_beat"], reach_s: float) -> list[tuple[np.ndarray, np.ndarray]]:
+def _apart(detected: Times, true: Float[np.ndarray, " true_beat"], reach_s: float) -> list[tuple[np.ndarray, np.ndarray]]:
     """Groups of beats between which nothing can be paired: they lie more than `reach_s` apart."""
-    every = np.sort(np.concatenate([found, true]))
+    every = np.sort(np.concatenate([detected, true]))
     gaps = np.flatnonzero(np.diff(every) > reach_s)
     first = every[gaps + 1]
-    return list(zip(np.split(found, np.searchsorted(found, first)), np.split(true, np.searchsorted(true, first)), strict=True))
+    return list(zip(np.split(detected, np.searchsorted(detected, first)), np.split(true, np.searchsorted(true, first)), strict=True))
 
 
-def _paired(found: np.ndarray, true: np.ndarray, reach_s: float) -> list[float]:
-    """How late each found beat is that has a true one, in order. Squares, as they forbid pairs that cross."""
+def _paired(detected: np.ndarray, true: np.ndarray, reach_s: float) -> list[float]:
+    """How late each found beat with a true one is, in order. Least squares, under which pairs never cross."""
     from scipy.optimize import linear_sum_assignment
 
-    late = found[:, None] - true
+    late = detected[:, None] - true
     within = np.abs(late) <= reach_s
-    one_more = 1 + late.size * reach_s**2  # is worth more than all the errors
+    one_more = 1 + late.size * reach_s**2  # one more pair counts more than all errors together
     pairs = linear_sum_assignment(np.where(within, late**2 - one_more, 0))
     return [float(late[pair]) for pair in zip(*pairs, strict=True) if within[pair]]
 

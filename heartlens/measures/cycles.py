@@ -37,16 +37,16 @@ def even_by_distance(bins: Distances, n_lags: int, n_sink: int) -> Float[np.ndar
     """Even attention at each distance, summed over the queries: each token's spread evenly over the keys causality allows but the sink."""
     length, n_keys = n_bins(n_lags), np.maximum(np.arange(bins.shape[1]) + 1 - n_sink, 1)
     sums = np.zeros((len(bins), length))
-    for own, each in zip(sums, bins, strict=True):
-        query, key = np.nonzero(each >= 0)
-        own += np.bincount(each[query, key], weights=1 / n_keys[query], minlength=length)
+    for of_window, window_bins in zip(sums, bins, strict=True):
+        query, key = np.nonzero(window_bins >= 0)
+        of_window += np.bincount(window_bins[query, key], weights=1 / n_keys[query], minlength=length)
     return sums
 
 
 def coordinates(windows: Windows) -> Float[np.ndarray, "window 2 key"]:
     """What a row's weighted mean is asked of: whether a key's position is known, and its position from the window's first on."""
-    known = ~np.isnan(windows.position)
-    return np.stack([known, np.nan_to_num(_from_first(windows))], axis=1).astype(np.float32)
+    is_known = ~np.isnan(windows.position)
+    return np.stack([is_known, np.nan_to_num(_from_first(windows))], axis=1).astype(np.float32)
 
 
 def looked_back(
@@ -67,18 +67,18 @@ def _from_first(windows: Windows) -> Float[np.ndarray, "window time"]:
     return windows.position - np.fmin.reduce(windows.position, axis=1, keepdims=True)
 
 
-def by_lag(found: ByBin) -> Float[np.ndarray, "... lag"]:
+def by_lag(by_bin: ByBin) -> Float[np.ndarray, "... lag"]:
     """The sum over each lag's bins: half a cycle to either side of it, lag 0 half a cycle back."""
     half = N_PER_CYCLE // 2
-    padded = np.concatenate([np.zeros((*found.shape[:-1], half)), found], axis=-1)
-    return padded.reshape(*found.shape[:-1], -1, N_PER_CYCLE).sum(axis=-1)
+    padded = np.concatenate([np.zeros((*by_bin.shape[:-1], half)), by_bin], axis=-1)
+    return padded.reshape(*by_bin.shape[:-1], -1, N_PER_CYCLE).sum(axis=-1)
 
 
-def by_phase_difference(found: ByBin) -> Float[np.ndarray, "... phase"]:
+def by_phase_difference(by_bin: ByBin) -> Float[np.ndarray, "... phase"]:
     """The sum over all lags but 0, by phase difference (bin 1: the key lies 1 / N_PER_CYCLE of a cycle earlier in its own cycle)."""
     half = N_PER_CYCLE // 2
-    earlier = found[..., half + 1 :]
-    folded = earlier.reshape(*found.shape[:-1], -1, N_PER_CYCLE).sum(axis=-2)
+    earlier = by_bin[..., half + 1 :]
+    folded = earlier.reshape(*by_bin.shape[:-1], -1, N_PER_CYCLE).sum(axis=-2)
     return np.roll(folded, -half, axis=-1)
 
 
@@ -94,5 +94,5 @@ def rolled_out(pattern: Pattern, before: OneHead | None) -> OneHead:
 
     Abnar & Zuidema 2020, "Quantifying attention flow in transformers".
     """
-    here = (pattern.mean(axis=1, keepdims=True) + np.eye(pattern.shape[-1], dtype=pattern.dtype)) / 2
-    return here if before is None else here @ before
+    of_layer = (pattern.mean(axis=1, keepdims=True) + np.eye(pattern.shape[-1], dtype=pattern.dtype)) / 2
+    return of_layer if before is None else of_layer @ before

@@ -23,7 +23,7 @@ ByBin = Float[np.ndarray, " bin"]
 
 @dataclass(frozen=True)
 class Rates:
-    """How often a detector is right at one threshold; NaN where nothing was there to be right about."""
+    """How often a detector is right at one threshold; NaN where there is nothing to count."""
 
     sensitivity: float
     specificity: float
@@ -86,7 +86,7 @@ def best_threshold(score: Score, positive: Positive) -> float:
 
 
 def brier(probability: Score, positive: Positive) -> float:
-    """The mean square of probability minus truth: 0 for a prophet, 1/4 for a coin that says a half."""
+    """The mean square of probability minus truth: 0 where all are right with certainty, 1/4 where all probabilities are 1/2."""
     return _ratio(((_probable(probability) - positive) ** 2).sum(), len(probability))
 
 
@@ -124,7 +124,7 @@ def record_interval(
     """The 95 % interval (low, high) of `statistic(indices of windows)` over records resampled within their label.
 
     A record's windows go together. Without `label` all records are alike. NaN where a label has fewer than two records; refuses a
-    record with two labels. A statistic that no resample changes (an AUC of 1) has an interval of width zero, which it does not deserve.
+    record with two labels. A statistic that no resample changes (an AUC of 1) has an interval of width zero, which is too narrow.
     """
     windows, strata = _strata(record, np.zeros(len(record), int) if label is None else label)
     if min(map(len, strata), default=0) < 2:
@@ -143,7 +143,7 @@ def _strata(record: OfRecord, label: OfRecord) -> tuple[list[np.ndarray], list[n
     if mixed.any():
         raise Refusal(f"record {record[mixed][0]} has windows of two labels; give one label a record, or none")
     windows = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1]) if len(names) else []
-    return windows, [np.flatnonzero(label[first] == one) for one in np.unique(label)]
+    return windows, [np.flatnonzero(label[first] == value) for value in np.unique(label)]
 
 
 def _influence(statistic: Callable[[np.ndarray], float], windows: list[np.ndarray], stratum: np.ndarray) -> np.ndarray:
@@ -155,15 +155,15 @@ def _influence(statistic: Callable[[np.ndarray], float], windows: list[np.ndarra
 def _bca(resampled: np.ndarray, observed: float, influence: np.ndarray) -> tuple[float, float]:
     from scipy.special import ndtr, ndtri
 
-    known = resampled[np.isfinite(resampled)]
-    if not len(known) or not np.isfinite(observed):
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite) or not np.isfinite(observed):
         return np.nan, np.nan
-    least = 1 / (len(known) + 1)
-    bias = ndtri(np.clip((known < observed).mean() + (known == observed).mean() / 2, least, 1 - least))
+    least = 1 / (len(finite) + 1)
+    bias = ndtri(np.clip((finite < observed).mean() + (finite == observed).mean() / 2, least, 1 - least))
     spread = 6 * (influence**2).sum() ** 1.5
     acceleration = (influence**3).sum() / spread if spread > 0 else 0.0
     tails = bias + ndtri(np.array([0.025, 0.975]))
-    low, high = np.quantile(known, ndtr(bias + tails / (1 - acceleration * tails)))
+    low, high = np.quantile(finite, ndtr(bias + tails / (1 - acceleration * tails)))
     return float(low), float(high)
 
 
@@ -175,17 +175,17 @@ def _counts(score: Score, positive: Positive) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _finite(score: Score) -> Float[np.ndarray, " window"]:
-    """The scores in float64, so that a threshold between two neighbours stays between them. Refuses what is no number."""
+    """The scores in float64, so that a threshold between two neighbours stays between them. Refuses what is not a number."""
     if not np.isfinite(score).all():
         raise Refusal(f"{int((~np.isfinite(score)).sum())} of {len(score)} scores are NaN or infinite; leave out windows without a score")
     return score.astype(float)
 
 
 def _probable(probability: Score) -> Float[np.ndarray, " window"]:
-    known = _finite(probability)
-    if len(known) and (known.min() < 0 or known.max() > 1):
-        raise Refusal(f"probabilities go from {known.min():g} to {known.max():g}; they must lie from 0 to 1: is this a logit?")
-    return known
+    scores = _finite(probability)
+    if len(scores) and (scores.min() < 0 or scores.max() > 1):
+        raise Refusal(f"probabilities go from {scores.min():g} to {scores.max():g}; they must lie from 0 to 1: is this a logit?")
+    return scores
 
 
 def _ratio(top: float | np.number, bottom: float | np.number) -> float:

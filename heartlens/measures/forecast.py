@@ -1,4 +1,4 @@
-"""What a next-token model must beat: three forecasts that know nothing of hearts, in nats per token.
+"""What a next-token model must beat: three simple forecasts without any knowledge of hearts, in nats per token.
 
 Each is fitted to training windows and asked, at every token of other windows but the first, how likely that token was given those before
 it in its window; a window's figure is the mean of -log P. *Last value*: the difference to the token before. *Autoregression*: linear in the

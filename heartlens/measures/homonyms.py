@@ -22,11 +22,11 @@ BySum = dict[str, np.ndarray]
 
 
 def labels(windows: Windows, *, n_phases: int, flat: float) -> dict[str, Labels]:
-    """Each token's label of either kind; the first token, which has no past and takes the attention nobody needs, has none."""
-    found = {"slope": slope_labels(windows.tokens, windows.rate_hz, flat), "phase": phase_labels(windows, n_phases)}
-    for label in found.values():
+    """Each token's label of either kind; the first token has none, because no token lies before it and it is the attention sink."""
+    by_kind = {"slope": slope_labels(windows.tokens, windows.rate_hz, flat), "phase": phase_labels(windows, n_phases)}
+    for label in by_kind.values():
         label[:, 0] = -1
-    return found
+    return by_kind
 
 
 def slope_labels(tokens: UInt8[np.ndarray, "window time"], rate_hz: float, flat: float) -> Labels:
@@ -49,8 +49,8 @@ def phase_labels(windows: Windows, n_phases: int) -> Labels:
 
 def paired(token: UInt8[np.ndarray, " time"], cycle: Int[np.ndarray, " time"], label: Int[np.ndarray, " time"]) -> Paired:
     """Which two tokens are a pair."""
-    known = (label >= 0) & (cycle >= 0)
-    return (token[:, None] == token) & (cycle[:, None] != cycle) & known[:, None] & known
+    is_labelled = (label >= 0) & (cycle >= 0)
+    return (token[:, None] == token) & (cycle[:, None] != cycle) & is_labelled[:, None] & is_labelled
 
 
 def shuffled(
@@ -66,15 +66,15 @@ def shuffled(
     cycle still differ, and pairs, which are of different cycles, are of the same label as often as before.
     """
     labels = np.repeat(label.astype(np.int8)[None], n_shuffles, axis=0)
-    known = np.flatnonzero((label >= 0) & (cycle >= 0))
-    visits, visit = np.unique(np.stack([token[known], cycle[known], label[known]]).astype(int), axis=1, return_inverse=True)
+    labelled = np.flatnonzero((label >= 0) & (cycle >= 0))
+    visits, visit = np.unique(np.stack([token[labelled], cycle[labelled], label[labelled]]).astype(int), axis=1, return_inverse=True)
     group, n_visits = np.unique(visits[:2], axis=1, return_inverse=True, return_counts=True)[1:]
-    alike = visits[0] * (len(known) + 1) + n_visits[group.reshape(-1)]  # value and number of visits
+    alike = visits[0] * (len(labelled) + 1) + n_visits[group.reshape(-1)]  # value and number of visits
     slots = np.lexsort([group.reshape(-1), alike])
     by_group, by_visit = rng.random((n_shuffles - 1, len(n_visits)))[:, group.reshape(-1)], rng.random((n_shuffles - 1, len(alike)))
     moved = np.empty((n_shuffles - 1, len(alike)), np.int8)
     moved[:, slots] = visits[2][np.lexsort([by_visit, by_group, np.broadcast_to(alike, by_visit.shape)])]
-    labels[1:, known] = moved[:, visit.reshape(-1)]
+    labels[1:, labelled] = moved[:, visit.reshape(-1)]
     return labels
 
 
@@ -130,13 +130,13 @@ def _silhouettes(
 ) -> BySum:
     """Of tokens with a partner in their own and in another label: (b - a) / max(a, b), mean distance a to their own, b to the nearest."""
     distance = 1 - np.divide(alike, partners, out=np.full(alike.shape, -np.inf), where=partners > 0)
-    own = np.where(member, distance, np.inf).min(axis=-1)
-    other = np.where(member, np.inf, distance).min(axis=-1)
-    counted = np.isfinite(own) & np.isfinite(other)
-    own, other = np.where(counted, own, 0), np.where(counted, other, 0)
-    larger = np.maximum(own, other)
-    found = np.divide(other - own, larger, out=np.zeros_like(own), where=larger > ROUNDING)
-    return {"silhouette": found.sum(axis=1), "n_silhouette": counted[0].sum(axis=0).astype(float)}
+    to_own = np.where(member, distance, np.inf).min(axis=-1)
+    to_other = np.where(member, np.inf, distance).min(axis=-1)
+    counted = np.isfinite(to_own) & np.isfinite(to_other)
+    to_own, to_other = np.where(counted, to_own, 0), np.where(counted, to_other, 0)
+    larger = np.maximum(to_own, to_other)
+    silhouette = np.divide(to_other - to_own, larger, out=np.zeros_like(to_own), where=larger > ROUNDING)
+    return {"silhouette": silhouette.sum(axis=1), "n_silhouette": counted[0].sum(axis=0).astype(float)}
 
 
 def _purity(nearest: Int[np.ndarray, "level time"], labels: Int[np.ndarray, "shuffle time"]) -> BySum:

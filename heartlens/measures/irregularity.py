@@ -13,7 +13,7 @@ from heartlens.axes import KINDS
 from heartlens.windows import Windows
 
 NEIGHBOURS = 2  # intervals on either side
-N_DIGITS = 6  # of an irregularity: equal intervals must stay equal whatever rounding did
+N_DIGITS = 6  # of an irregularity: rounding must not make equal intervals differ
 ROUNDING = 1e-9  # of positions, in cycles
 UNKNOWN = -1
 
@@ -38,25 +38,25 @@ def deviations(length: dict[int, float]) -> dict[int, float]:
     >>> deviations({0: 80.0, 1: 80.0, 2: 60.0, 3: 100.0, 5: 80.0})
     {0: 0.142857, 1: 0.0, 2: 0.25, 3: 0.25}
     """
-    found = {}
-    for number, own in length.items():
+    deviation = {}
+    for number, interval in length.items():
         near = [length[n] for n in range(number - NEIGHBOURS, number + NEIGHBOURS + 1) if n != number and n in length]
         if len(near) >= 2:
-            found[number] = round(abs(own - float(np.median(near))) / float(np.median(near)), N_DIGITS)
-    return found
+            deviation[number] = round(abs(interval - float(np.median(near))) / float(np.median(near)), N_DIGITS)
+    return deviation
 
 
 def irregularity(windows: Windows, interval: str = "before") -> Float[np.ndarray, "window cycle"]:
     """The irregularity of each cycle (as `Windows.cycle` counts them); NaN where it is not known."""
-    found = np.full((len(windows), n_cycles(windows)), np.nan)
+    of_cycles = np.full((len(windows), n_cycles(windows)), np.nan)
     for index, position in enumerate(windows.position):
         beat = np.floor(position + KINDS[windows.kind].cycle_lead)
         first = np.fmin.reduce(beat)
         for number, value in deviations(interval_lengths(position)).items():
             cycle = number - first + (interval == "before")
             if 0 <= cycle <= np.fmax.reduce(beat) - first:
-                found[index, int(cycle)] = value
-    return found
+                of_cycles[index, int(cycle)] = value
+    return of_cycles
 
 
 def n_cycles(windows: Windows) -> int:
@@ -69,23 +69,23 @@ def above_median(values: Float[np.ndarray, "window cycle"], least: float = 0.0) 
 
     With `least` a regular window, whose cycles differ by little, has none; the median halves a window all of whose cycles are irregular.
     """
-    known = ~np.isnan(values)
-    median = np.array([np.median(row[each]) if each.any() else 0.0 for row, each in zip(values, known, strict=True)])
-    return np.where(known, values > np.maximum(median, least)[:, None], UNKNOWN).astype(int)
+    has_value = ~np.isnan(values)
+    median = np.array([np.median(row[is_given]) if is_given.any() else 0.0 for row, is_given in zip(values, has_value, strict=True)])
+    return np.where(has_value, values > np.maximum(median, least)[:, None], UNKNOWN).astype(int)
 
 
 def without_p(windows: Windows) -> States:
     """Which cycles have no token in a P wave: 1, else 0."""
     p_wave = windows.wave == KINDS[windows.kind].waves.index("P")
     return np.array(
-        [[int(not here[own == n].any()) for n in range(n_cycles(windows))] for here, own in zip(p_wave, windows.cycle, strict=True)]
+        [[int(not in_p[cycle == n].any()) for n in range(n_cycles(windows))] for in_p, cycle in zip(p_wave, windows.cycle, strict=True)]
     )
 
 
 def whole(state: States, windows: Windows) -> States:
     """The states, UNKNOWN for every cycle that the window does not show from its first to its last token.
 
-    Part of a cycle is no beat to compare: the last one holds the asking token itself, and its few keys' changes would drown all others.
+    A cycle that is cut is not compared: the last one holds the asking token, and the changes of its few keys would outweigh all others.
     """
     inner = np.zeros_like(state, dtype=bool)
     for index, cycle in enumerate(windows.cycle):

@@ -36,7 +36,7 @@ def probe_accuracy(
     for fold in range(min(n_folds, len(names))):
         asked = owner % n_folds == fold
         right[:, asked] = _recognised(vector[~asked], labels[:, ~asked], vector[asked], n_classes) == labels[:, asked]
-    return np.stack([_balanced(right[:, owner == one], labels[:, owner == one], n_classes) for one in range(len(names))])
+    return np.stack([_balanced(right[:, owner == index], labels[:, owner == index], n_classes) for index in range(len(names))])
 
 
 def principal_plane(

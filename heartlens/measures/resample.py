@@ -12,7 +12,7 @@ Ratio = Float[np.ndarray, "*statistic"]
 ByRecord = Float[np.ndarray, "record *statistic"]
 ByRotation = Float[np.ndarray, "record rotation *statistic"]
 ByTwin = Float[np.ndarray, "twin *statistic"]
-TIE = 1e-6  # ratios this close are equal: attention is summed in float32, and rounding must decide no test
+TIE = 1e-6  # ratios this close are equal: attention is summed in float32, and rounding must not decide a test
 
 
 def rotation_p_values(
@@ -50,6 +50,12 @@ def q_values(p_value: Ratio) -> Ratio:
     if tested.any():
         q[tested] = false_discovery_control(p_value[tested])
     return q
+
+
+def known_mean(values: ByRecord) -> Ratio:
+    """The mean over the records whose value is a number; NaN without one."""
+    is_number = np.isfinite(values)
+    return over(np.where(is_number, values, 0.0).sum(axis=0), is_number.sum(axis=0))
 
 
 def over(top: Any, bottom: Any) -> np.ndarray:

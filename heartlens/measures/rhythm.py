@@ -87,12 +87,16 @@ def _period_s(signal: np.ndarray, rate_hz: float) -> float:
     left = _without_neighbours(signal)
     if not len(lag) or left.std() <= 1e-9 * max(signal.std(), 1e-9):  # a straight line or a flat one
         return float("nan")
-    own, whitened = _autocorrelation(signal), _autocorrelation(left)
+    autocorrelation, whitened = _autocorrelation(signal), _autocorrelation(left)
     limit = NormalDist().inv_cdf(1 - FALSE_ALARM / len(lag))
     if not (whitened[lag] * np.sqrt(len(left) - lag) > limit).any():
         return float("nan")
-    peaks = lag[(own[lag] >= own[lag - 1]) & (own[lag] > own[lag + 1]) & (own[lag] > LEAST)]
-    return float(peaks[own[peaks] >= AS_HIGH * own[peaks].max()][0] / rate_hz) if len(peaks) else float("nan")
+    peaks = lag[
+        (autocorrelation[lag] >= autocorrelation[lag - 1])
+        & (autocorrelation[lag] > autocorrelation[lag + 1])
+        & (autocorrelation[lag] > LEAST)
+    ]
+    return float(peaks[autocorrelation[peaks] >= AS_HIGH * autocorrelation[peaks].max()][0] / rate_hz) if len(peaks) else float("nan")
 
 
 def _autocorrelation(signal: np.ndarray) -> Float[np.ndarray, " lag"]:

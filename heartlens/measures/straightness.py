@@ -35,7 +35,7 @@ def high_frequency_power(tokens: Tokens, inside: Inside) -> ByWindow:
 
 
 def edit_aucs(genuine: Tokens, genuine_inside: Inside, edited: Tokens, edited_inside: Inside) -> dict[str, float]:
-    """How well each statistic of one window tells edited from genuine windows: 0.5 not at all, 1 always (whichever of them is larger).
+    """How well each statistic of one window tells edited from genuine windows: 0.5 not at all, 1 always (whichever side is larger).
 
     `inside`: the tokens that are compared, such as those that an edit filled with those of genuine baseline. Windows without a piece
     inside are left out; NaN where one side then has none.

@@ -1,7 +1,7 @@
 """Interventions that cannot silently do nothing: `ablated` and `patched`, context managers over a model's hook points.
 
 Within the `with` the model computes with another tensor in the place of its own. An edit whose hook does not fire, whose tensor does not
-fit exactly (nothing is broadcast) or that changes no number raises `Refusal`; hooks and flags are put back whatever the body does.
+fit exactly (nothing is broadcast) or that changes no number raises `Refusal`; hooks and flags are put back even if the body fails.
 """
 
 import hashlib
@@ -134,15 +134,17 @@ def _edit(model: HookedTransformer, name: str, value: Value, heads: Heads | None
         raise Refusal("`at` selects no token, so the edit would change nothing")
     _refuse_parts(model, heads or (), ())
     has_heads = name.rsplit(".", 1)[-1] in hooks.HEAD_AXIS
-    own = [head for layer, head in heads or () if layer == hooks.layer_of(name)]
-    if heads is not None and has_heads and not own:
+    heads_of_layer = [head for layer, head in heads or () if layer == hooks.layer_of(name)]
+    if heads is not None and has_heads and not heads_of_layer:
         raise Refusal(f"none of the heads {list(heads)} is of the layer of {name}")
-    return _Edit(name, value, own if heads is not None and has_heads else None, None if at is None else torch.from_numpy(at), may_equal)
+    return _Edit(
+        name, value, heads_of_layer if heads is not None and has_heads else None, None if at is None else torch.from_numpy(at), may_equal
+    )
 
 
 def _refuse_parts(model: HookedTransformer, heads: Heads, layers: Sequence[int]) -> None:
     n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
-    wrong = [str(one) for one in heads if not (0 <= one[0] < n_layers and 0 <= one[1] < n_heads)]
+    wrong = [str(head) for head in heads if not (0 <= head[0] < n_layers and 0 <= head[1] < n_heads)]
     wrong += [f"layer {layer}" for layer in layers if not 0 <= layer < n_layers]
     if wrong:
         raise Refusal(f"{', '.join(wrong)} is not there; legal: layers 0 to {n_layers - 1}, heads 0 to {n_heads - 1}, as (layer, head)")
@@ -177,7 +179,7 @@ def _in_force(model: HookedTransformer, label: Callable[[], str], n_hooks: int) 
 
 @contextmanager
 def _flag(model: HookedTransformer, flag: str) -> Iterator[None]:
-    """A flag of the model set, and afterwards what it was."""
+    """A flag of the model is set, and put back afterwards."""
     before = getattr(model.cfg, flag)
     set_flag = getattr(model, f"set_{flag}")
     set_flag(True)

@@ -1,4 +1,4 @@
-"""The names of the hook points, spelled once; and which of them fire only when the model is told to make what passes them."""
+"""The names of the hook points, spelled once; and which of them fire only after a flag of the model is set."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FLAGS = {  # hook points that never fire by default: the flag that each takes
     "hook_attn_in": "use_attn_in",
     "hook_mlp_in": "use_hook_mlp_in",
 }
-HEAD_AXIS = {  # of what passes a hook point: window, time, head, ... but for what attention has for each query and key
+HEAD_AXIS = {  # of what passes a hook point: usually window, time, head, ...; attention has window, head, query, key
     "hook_attn_scores": 1,
     "hook_pattern": 1,
     **dict.fromkeys(("hook_q", "hook_k", "hook_v", "hook_z", "hook_result", "hook_q_input", "hook_k_input", "hook_v_input"), 2),

@@ -1,7 +1,7 @@
 """`load`: a checkpoint by exact name, alias or path, as a plain HookedTransformer (TransformerLens 4: a bridge) that knows its origin.
 
-An exact name never substitutes. An alias means the published checkpoint; where that can neither be found nor downloaded, the embedded one:
-then one line on stderr says so, once in a process, and `origin` names what was loaded.
+An exact name is never replaced. An alias means the published checkpoint or, where that can neither be found nor downloaded, the embedded
+one; a line on stderr then says so, once in a process, and `origin` names what was loaded.
 """
 
 import sys
@@ -24,7 +24,7 @@ from heartlens.converters.sizes import sizes_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.refusal import Refusal, unknown
 
-SAID: set[str] = set()  # the aliases whose stand-in this process has told of
+SAID: set[str] = set()  # the aliases whose substitute was announced in this process
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load(
 
     `file.pth#key` takes the weights under that key of a training dictionary.
     `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own and no model card. `published_only` refuses
-    whatever is no published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one).
+    whatever is not a published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one).
     Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
     """
     loaded = _loaded(name, kind, published_only)
@@ -102,7 +102,7 @@ def _named(name: str, kind: str | None, may_substitute: bool) -> Loaded:
 
 
 def _stand_in(alias: str, kind: str | None, why: Unavailable) -> Loaded:
-    """The alias' embedded checkpoint; says so on stderr, which no --quiet silences: another model answers than the one that was meant."""
+    """The alias' embedded checkpoint. It is not the model that was meant, so a line on stderr says so, also with --quiet."""
     loaded = _embedded(ALIASES[alias].embedded, kind)
     if alias not in SAID:
         SAID.add(alias)
@@ -124,22 +124,22 @@ def _from_file(path: Path, kind: str | None, name: str, key: str | None = None) 
     card = read_card(path)
     task = "task head" if "lm_head.linear1.0.weight" in state else None
     kind = _kind_of(path, kind, card, sizes_of(state).vocabulary)
-    known: Card = {"task": task, "licence": "the file's owner's", "citation": ""} | card
-    origin = Origin(name, kind, known["task"], sha256_of(path), fingerprint(state), known["licence"], known["citation"], "none")
+    described: Card = {"task": task, "licence": "the file's owner's", "citation": ""} | card
+    origin = Origin(name, kind, described["task"], sha256_of(path), fingerprint(state), described["licence"], described["citation"], "none")
     return Loaded(state, origin, card)
 
 
 def _kind_of(path: Path, given: str | None, card: Card, vocabulary: int) -> str | None:
-    """The kind of signal that all who know it agree on: the caller, the card, the vocabulary."""
-    told, carded = kind_of_vocabulary(vocabulary), card.get("kind")
-    kind = given or carded or told
-    if told not in (None, kind):
-        raise Refusal(f"{path} has the vocabulary of {told} ({vocabulary} tokens), not of {kind}")
-    if carded not in (None, kind):
-        raise Refusal(f"{path} is a model of {carded} by its model card, not of {kind}")
+    """The kind of signal by the caller, the card or the vocabulary; those that tell it must agree."""
+    of_vocabulary, of_card = kind_of_vocabulary(vocabulary), card.get("kind")
+    kind = given or of_card or of_vocabulary
+    if of_vocabulary not in (None, kind):
+        raise Refusal(f"{path} has the vocabulary of {of_vocabulary} ({vocabulary} tokens), not of {kind}")
+    if of_card not in (None, kind):
+        raise Refusal(f"{path} is a model of {of_card} by its model card, not of {kind}")
     return kind
 
 
 def _origin(checkpoint: Checkpoint, state: State) -> Origin:
-    known = {name: getattr(checkpoint, name) for name in ("kind", "task", "sha256", "licence", "citation")}
-    return Origin(checkpoint=checkpoint.name, fingerprint=fingerprint(state), processing="none", **known)
+    registered = {name: getattr(checkpoint, name) for name in ("kind", "task", "sha256", "licence", "citation")}
+    return Origin(checkpoint=checkpoint.name, fingerprint=fingerprint(state), processing="none", **registered)

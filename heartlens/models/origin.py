@@ -8,7 +8,7 @@ from heartlens.axes import KINDS
 
 @dataclass(frozen=True)
 class Origin:
-    """`sha256` is the file's, `fingerprint` that of the tensors. `kind` is None where neither table, caller nor vocabulary tells it."""
+    """`sha256` is the file's, `fingerprint` that of the tensors. `kind` is None where table, caller and vocabulary do not tell it."""
 
     checkpoint: str
     kind: str | None
@@ -22,9 +22,9 @@ class Origin:
 
 def origin_of(model: Any) -> Origin:
     """The origin `load` gave the model; for a HookedTransformer from elsewhere, what its configuration tells."""
-    known = getattr(model, "origin", None)
-    if isinstance(known, Origin):
-        return known
+    origin = getattr(model, "origin", None)
+    if isinstance(origin, Origin):
+        return origin
     name = getattr(model.cfg, "model_name", None) or "unnamed HookedTransformer"
     return Origin(str(name), kind_of_vocabulary(model.cfg.d_vocab), None, "", "", "unknown", "", "unknown")
 

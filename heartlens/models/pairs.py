@@ -21,8 +21,8 @@ def base_of(subject: Subject, name: str = AUTO) -> HookedTransformer:
     sizes = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab")
     different = [size for size in sizes if getattr(subject.sizes, size) != getattr(base.cfg, size)]
     if different:
-        told = ", ".join(f"{size} {getattr(subject.sizes, size)} and {getattr(base.cfg, size)}" for size in different)
-        raise Refusal(f"{origin_of(base).checkpoint} is no base of {subject.origin.checkpoint}: they differ in {told}")
+        differences = ", ".join(f"{size} {getattr(subject.sizes, size)} and {getattr(base.cfg, size)}" for size in different)
+        raise Refusal(f"{origin_of(base).checkpoint} is no base of {subject.origin.checkpoint}: they differ in {differences}")
     return base
 
 

@@ -40,7 +40,7 @@ class Readings:
     bottom: Float[np.ndarray, "window readout"]
 
     def of(self, name: str) -> tuple[Float[np.ndarray, "variant window"], Float[np.ndarray, " window"]]:
-        """One readout's sums. Refuses one that this model has not."""
+        """One readout's sums. Refuses a readout that this model does not have."""
         if name not in self.names:
             raise unknown("readout", name, self.names)
         place = self.names.index(name)
@@ -92,8 +92,8 @@ def _of_tokens(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarr
     inside = torch.from_numpy(group).to(outputs.device).double()
     sums = []
     for place in range(len(windows)):
-        own = slice(place, place + 1)
-        measures = token_measures(outputs[:, own], windows[own])[:, 0].double()
+        window = slice(place, place + 1)
+        measures = token_measures(outputs[:, window], windows[window])[:, 0].double()
         sums.append(torch.einsum("vtm,tg->vmg", measures, inside[place]))
     count = np.tile(group.sum(axis=1), len(_measures(windows)))
     return torch.stack(sums, dim=1).flatten(2).cpu().numpy(), count.astype(float)
@@ -106,9 +106,9 @@ def _of_last(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray
 
 def _of_beats(outputs: Outputs, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     probability = outputs[..., 0].double().sigmoid().cpu().numpy()
-    true = [_Truth.of(*one, windows.rate_hz) for one in zip(true_beats(windows), windows.position, strict=True)]
-    top = np.array([[_found(*one, windows.rate_hz) for one in zip(variant, true, strict=True)] for variant in probability])
-    counts = [(len(one.beats), int(one.is_far.sum())) for one in true]
+    true = [_Truth.of(*of_window, windows.rate_hz) for of_window in zip(true_beats(windows), windows.position, strict=True)]
+    top = np.array([[_beat_sums(*of_window, windows.rate_hz) for of_window in zip(variant, true, strict=True)] for variant in probability])
+    counts = [(len(truth.beats), int(truth.is_far.sum())) for truth in true]
     return top, np.array([[n, n, n, n, n_far, n * n_far, n] for n, n_far in counts], float)
 
 
@@ -127,13 +127,13 @@ class _Truth:
         return cls(beats, is_known, is_known & (distance > TOLERANCE_S * rate_hz))
 
 
-def _found(probability: Float[np.ndarray, " time"], true: _Truth, rate_hz: float) -> list[float]:
-    """The sums of BEATS; what is found where no landmark is known is not counted."""
-    found = beats_of(probability, rate_hz)
-    matches = match(found[true.is_known[found]] / rate_hz, true.beats / rate_hz)
+def _beat_sums(probability: Float[np.ndarray, " time"], true: _Truth, rate_hz: float) -> list[float]:
+    """The sums of BEATS; beats that are found where no landmark is known are not counted."""
+    detected = beats_of(probability, rate_hz)
+    matches = match(detected[true.is_known[detected]] / rate_hz, true.beats / rate_hz)
     at_beats, far = probability[np.round(true.beats).astype(int)], np.sort(probability[true.is_far])
     below = sum(np.searchsorted(far, at_beats, side).sum() for side in ("left", "right")) / 2  # ties half
-    n_quiet = len(far) - true.is_far[found].sum()
+    n_quiet = len(far) - true.is_far[detected].sum()
     sums = (matches.misses, matches.extras, at_beats.sum(), matches.hits, n_quiet, below, probability[true.is_known].sum())
     return list(map(float, sums))
 

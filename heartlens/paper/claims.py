@@ -1,6 +1,6 @@
 """The paper's claims, each read off stored summaries alone: the verdict, by how much, against which null, over how many records.
 
-None of the rules is the paper's own: `inference/verdict.py` decides, and this module names which verdicts answer which claim.
+The paper gives no rules: `inference/verdict.py` decides, and this module says which verdicts answer which claim.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from heartlens.analyses.attention_shift import words as attention_shift_words
 from heartlens.analyses.homonyms import words as homonyms_words
 from heartlens.axes import head_label
 from heartlens.inference.verdict import NOT_TESTED, PARTLY, YES, is_yes, whole
+from heartlens.wording import with_interval
 
 Summaries = Mapping[str, xr.Dataset]
 
@@ -41,11 +42,11 @@ class Claim:
 
 def aggregation(job: str, summaries: Summaries) -> Judged:
     """The last layer, summed over its heads: same-phase lift over earlier cycles."""
-    here = summaries[job].isel(layer=-1)
-    why, verdict = attention_cycles_words.last_layer(summaries[job]), str(here["layer_same_phase_verdict"].values)
+    last_layer = summaries[job].isel(layer=-1)
+    why, verdict = attention_cycles_words.last_layer(summaries[job]), str(last_layer["layer_same_phase_verdict"].values)
     heads = is_yes(summaries[job], "same_phase")
-    effect = _with_interval(here, "layer_same_phase_lift")
-    null = f"phase rotated: q {float(here['layer_q_value']):.4f}; p among twins {float(here['layer_same_phase_twin_p']):.3f}"
+    effect = with_interval(last_layer, "layer_same_phase_lift")
+    null = f"phase rotated: q {float(last_layer['layer_q_value']):.4f}; p among twins {float(last_layer['layer_same_phase_twin_p']):.3f}"
     return Judged(verdict, f"same-phase lift {effect}", null, f"{why} {int(heads.sum())} of {heads.size} single heads do.")
 
 
@@ -54,7 +55,7 @@ def broadening(job: str, summaries: Summaries) -> Judged:
     verdict, why = attention_cycles_words.broadens(summaries[job]), attention_cycles_words.broadening(summaries[job])
     twins = summaries[job]["twin_slope"].values
     null = f"twins' slopes {twins.min():.2f} to {twins.max():.2f}" if len(twins) else "no twins"
-    return Judged(verdict, f"{_with_interval(summaries[job], 'slope')} tokens a layer", null, why)
+    return Judged(verdict, f"{with_interval(summaries[job], 'slope')} tokens a layer", null, why)
 
 
 def homonyms(job: str, label: str, summaries: Summaries) -> Judged:
@@ -64,7 +65,7 @@ def homonyms(job: str, label: str, summaries: Summaries) -> Judged:
     verdict = whole({"apart in the last block": str(last["apart_verdict"].values), "grows": str(summary["grows_verdict"].values)})
     twins = f"p among twins {float(last['apart_twin_p']):.3f}, of growth {float(summary['grows_twin_p']):.3f}"
     null = f"labels shuffled within a value: q {float(last['q_value']):.4f}; {twins}"
-    effect = f"cosine within less between, less shuffled, last block: {_with_interval(last, 'effect', 3)}"
+    effect = f"cosine within less between, less shuffled, last block: {with_interval(last, 'effect', '.3f')}"
     return Judged(verdict, effect, null, " ".join(homonyms_words.of_label(summary, label)))
 
 
@@ -74,37 +75,35 @@ def named_head(job: str, causal: str, head: int, wave: str, summaries: Summaries
         return Judged(NOT_TESTED, "", "", f"This model has {summaries[job].sizes['head']} heads a layer.")
     scan = summaries[job].sel(query="all").isel(layer=-1)
     lifts = scan["lift"].sel(head=head)
-    here = scan.sel(head=head, wave=wave)
+    at_wave = scan.sel(head=head, wave=wave)
     if lifts.isnull().all():
         return Judged(NOT_TESTED, "", "", "No record has this wave.")
     best = str(lifts["wave"].values[int(np.nanargmax(lifts.values))])
-    verdict = str(here["attends_verdict"].values)
+    verdict = str(at_wave["attends_verdict"].values)
     verdict = PARTLY if verdict == YES and best != wave else verdict
-    rank = 1 + int((summaries[job].sel(query="all", wave=wave)["lift"] > float(here["lift"])).sum())
+    rank = 1 + int((summaries[job].sel(query="all", wave=wave)["lift"] > float(at_wave["lift"])).sum())
     masked = summaries[causal].sel(query="all", wave=wave, head=head).isel(layer=-1) if causal in summaries else None
     n_heads = summaries[job].sizes["layer"] * summaries[job].sizes["head"]
     why = f"Strongest at {best.replace('_', ' ')} ({float(lifts.max()):.2f}); rank {rank} of {n_heads} heads at its wave."
-    why += f" AUC {float(here['auc']):.2f}."
+    why += f" AUC {float(at_wave['auc']):.2f}."
     if masked is not None:
-        why += f" With the causal mask kept: lift {_with_interval(masked, 'lift')}, AUC {float(masked['auc']):.2f}."
-    null = f"phase rotated: q {float(here['q_value']):.4f}; p among twins {float(here['attends_twin_p']):.3f}"
-    return Judged(verdict, f"{head_label(int(summaries[job]['layer'][-1]), head)} lift {_with_interval(here, 'lift')}", null, why)
+        why += f" With the causal mask kept: lift {with_interval(masked, 'lift')}, AUC {float(masked['auc']):.2f}."
+    null = f"phase rotated: q {float(at_wave['q_value']):.4f}; p among twins {float(at_wave['attends_twin_p']):.3f}"
+    return Judged(verdict, f"{head_label(int(summaries[job]['layer'][-1]), head)} lift {with_interval(at_wave, 'lift')}", null, why)
 
 
 def shifted(job: str, summaries: Summaries) -> Judged:
     """After fine-tuning, the last layer's attention on cycles of irregular interval, mean over heads."""
     summary = summaries[job]
-    here = summary.sel(feature="irregular").isel(layer=-1)
+    last_layer = summary.sel(feature="irregular").isel(layer=-1)
     verdict, why = attention_shift_words.claim(summary), attention_shift_words.why(summary)
-    null = f"cycles shuffled: q {float(here['layer_effect_q_value']):.4f}; p among twins {float(here['layer_effect_twin_p']):.3f}"
+    null = (
+        f"cycles shuffled: q {float(last_layer['layer_effect_q_value']):.4f}; p among twins {float(last_layer['layer_effect_twin_p']):.3f}"
+    )
     lost = float(summary["lost"].isel(layer=-1).mean() / (summary["gained"] + summary["lost"]).isel(layer=-1).mean())
-    return Judged(verdict, f"{_with_interval(here, 'layer_effect')} even shares", null, f"{why} {100 * lost:.0f} % of the change is loss.")
-
-
-def _with_interval(here: xr.Dataset, name: str, digits: int = 2) -> str:
-    value, low, high = (float(here[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    interval = "no interval" if np.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
-    return f"{value:.{digits}f} ({interval})"
+    return Judged(
+        verdict, f"{with_interval(last_layer, 'layer_effect')} even shares", null, f"{why} {100 * lost:.0f} % of the change is loss."
+    )
 
 
 def _of_kind(kind: str) -> tuple[Claim, ...]:
@@ -118,14 +117,14 @@ def _of_kind(kind: str) -> tuple[Claim, ...]:
     )
 
 
-def _named(kind: str, head: int, wave: str, said: str) -> Claim:
+def _named(kind: str, head: int, wave: str, what: str) -> Claim:
     jobs = (f"heads-published-{kind}", f"heads-{kind}")
-    text = f"Head {head} of the last layer responds to {said}"
+    text = f"Head {head} of the last layer responds to {what}"
     return Claim(f"C {kind.upper()} H{head}", text, jobs, partial(named_head, *jobs, head - 1, wave))
 
 
-def _shift(job: str, said: str) -> Claim:
-    return Claim(f"D {said}", "After AF fine-tuning attention moves to irregular beats", (job,), partial(shifted, job))
+def _shift(job: str, signal: str) -> Claim:
+    return Claim(f"D {signal}", "After AF fine-tuning attention moves to irregular beats", (job,), partial(shifted, job))
 
 
 CLAIMS = (

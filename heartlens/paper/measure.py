@@ -37,7 +37,7 @@ class Bench:
         return _loaded(checkpoint, self.published_only)
 
     def summary(self, job: Job) -> xr.Dataset | None:
-        """The stored result of a job, None if there is none of its key."""
+        """The stored result of a job; None if no result with its key is stored."""
         folder = self.out / job.folder
         key = folder / KEY
         if not (key.is_file() and (folder / SUMMARY).is_file()) or key.read_text("utf-8", "replace") != self._key(job):
@@ -83,7 +83,7 @@ def measure_all(bench: Bench, jobs: list[Job], show: Callable[..., Any]) -> Iter
 
 
 def bar(jobs: list[Job]) -> Iterator[Job]:
-    """The jobs in turn, with a bar of the work done and the time left on a terminal, else a line each, on stderr."""
+    """The jobs in turn; on stderr a bar of the work done and the time left or, where it is not a terminal, a line for each job."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -44,7 +44,7 @@ class Job:
         return self.n_windows + n_twins * min(self.analysis.twin_windows if n_twins else 0, self.n_windows)
 
     def key(self, fingerprint: str) -> str:
-        """What decides its result, but for the recordings' own content: a stored result of the same key is not measured again."""
+        """What decides its result, except the recordings' content: a job whose stored result has the same key is not measured again."""
         named = {
             "job": asdict(self),
             "analysis": type(self.analysis).__name__,

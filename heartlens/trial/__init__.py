@@ -1,4 +1,4 @@
-"""Every verdict rule on trial: how often does it say yes of models that learnt nothing, and of an effect that is there?
+"""Every verdict rule on trial: how often does it say yes for models that learnt nothing, and for an effect that is there?
 
 An analysis is tried as the user runs it: its `summarize` on measured tallies of a model that learnt nothing, beside twins that were drawn
 apart from it. One yes anywhere in a question (any head, any wave) is one false yes. Every variable of the summary that ends in `_verdict`
@@ -22,7 +22,7 @@ VERDICT = "_verdict"
 
 @dataclass(frozen=True)
 class Effect:
-    """Something that is there: `add` puts it into a tally of a model that learnt nothing, and the answer of `rule` at `where` must be yes.
+    """A known effect: `add` puts it into a tally of a model that learnt nothing, and the answer of `rule` at `where` must be yes.
 
     `power` is how often at least; `text` says the effect in words, with its unit.
     """
@@ -74,7 +74,7 @@ class Answered:
 
 
 def trial_of(analysis: Any) -> Trial:
-    """The trial of an analysis: its own, else the default one, which is of models that learnt nothing alone."""
+    """The trial of an analysis: its own or, where it has none, the default one, which only judges models that learnt nothing."""
     return analysis.trial() if hasattr(analysis, "trial") else Trial()
 
 

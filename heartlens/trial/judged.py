@@ -55,12 +55,12 @@ def batches(n_models: int) -> list[range]:
 
 def null_set(pool: Pool, kind: str, number: int, only: range | None = None) -> dict[str, Tally]:
     """As many twins as the analysis has by default, none of them in another set or among those that are judged."""
-    own, n_twins = kind if kind.startswith(OWN_NULL) else SHUFFLED, pool.analysis.n_twins if pool.is_twinned else 0
+    null_kind, n_twins = kind if kind.startswith(OWN_NULL) else SHUFFLED, pool.analysis.n_twins if pool.is_twinned else 0
     if only is not None:
-        return pool.as_twins(own, n_twins, NULL_SEED + number, only)
-    if (own, number) not in pool.null_sets:
-        pool.null_sets[own, number] = pool.as_twins(own, n_twins, NULL_SEED + number)
-    return pool.null_sets[own, number]
+        return pool.as_twins(null_kind, n_twins, NULL_SEED + number, only)
+    if (null_kind, number) not in pool.null_sets:
+        pool.null_sets[null_kind, number] = pool.as_twins(null_kind, n_twins, NULL_SEED + number)
+    return pool.null_sets[null_kind, number]
 
 
 def false_yes(pool: Pool, kind: str, n_models: int, n_sets: int, run: Run | None = None) -> list[Outcome]:
@@ -84,10 +84,10 @@ def power(pool: Pool, effects: tuple[Effect, ...], n_models: int, n_sets: int, r
         return []
     run = run or in_turn(pool)
     _measured_nulls(pool, SHUFFLED, n_sets, run)
-    found = list(chain.from_iterable(run(_looked_for, [(effects, only, n_models, n_sets) for only in batches(n_models)])))
+    answers_of_models = list(chain.from_iterable(run(_looked_for, [(effects, only, n_models, n_sets) for only in batches(n_models)])))
     analysis, used = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1
     outcomes = []
-    for effect, answers in zip(effects, zip(*found, strict=True), strict=True):
+    for effect, answers in zip(effects, zip(*answers_of_models, strict=True), strict=True):
         rate = Rate(sum(answer == YES for answer, _ in answers), n_models)
         n_not_tested = sum(answer == NOT_TESTED for answer, _ in answers)
         outcomes.append(Outcome(analysis, effect.rule, answers[0][1], SHUFFLED, rate, n_not_tested, used, effect))
@@ -127,8 +127,8 @@ def _looked_for(pool: Pool, effects: tuple[Effect, ...], only: range, n_models: 
         answers = []
         for number, effect in enumerate(effects):
             tally = effect.add(measured.tally, np.random.default_rng([number, index]))
-            own = {name: effect.add(each, np.random.default_rng([number, index])) for name, each in measured.twins.items()}
-            answer = summarize(pool.analysis, _beside(Measured(tally, own), nulls[index % len(nulls)]))[f"{effect.rule}{VERDICT}"]
+            twins = {name: effect.add(each, np.random.default_rng([number, index])) for name, each in measured.twins.items()}
+            answer = summarize(pool.analysis, _beside(Measured(tally, twins), nulls[index % len(nulls)]))[f"{effect.rule}{VERDICT}"]
             answers.append((str(answer.sel(effect.where).values), str(answer.attrs.get("rule", ""))))
         all_answers.append(answers)
     return all_answers

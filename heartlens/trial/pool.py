@@ -70,7 +70,7 @@ class Pool:
         if not self.is_twinned:
             return (Measured(tally, {}) for tally in whole)
         on_few = self._tallies(self.analysis.for_twins(), self.few, kind, n_models, seed, only)
-        return (Measured(tally, {"model": own}) for tally, own in zip(whole, on_few, strict=True))
+        return (Measured(tally, {"model": tally_on_few}) for tally, tally_on_few in zip(whole, on_few, strict=True))
 
     def as_twins(self, kind: str, n_models: int, seed: int, only: range | None = None) -> dict[str, Tally]:
         """The tallies of a set of twins, by name; none where the analysis has no twins. `only` as in `as_model`."""

@@ -1,4 +1,4 @@
-"""Parts of a trial on several processes, each with a pool of its own over the same folder: what one measured, the others read."""
+"""Parts of a trial on several processes, each with a pool of its own over the same folder, so that they read each other's tallies."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor

@@ -84,8 +84,12 @@ def published(
     from heartlens.models.nulls.unlearnt import LEARNT_NOTHING
 
     pool = opened(analysis, checkpoint, corpus, folder)
-    own = pool.subject.origin.checkpoint
-    about = {"checkpoint": own, **corpus.described(pool.windows.kind), "seeds": f"judged {JUDGED_SEED}, twins from {NULL_SEED} on"}
+    checkpoint_name = pool.subject.origin.checkpoint
+    about = {
+        "checkpoint": checkpoint_name,
+        **corpus.described(pool.windows.kind),
+        "seeds": f"judged {JUDGED_SEED}, twins from {NULL_SEED} on",
+    }
     rows: Rows = []
     several = on_processes(n_processes, partial(opened, analysis, checkpoint, corpus, folder))
     with several if n_processes > 1 else nullcontext(in_turn(pool)) as run:
@@ -202,9 +206,9 @@ def _cells(row: Mapping[str, Any]) -> str:
 def stale(rows: Rows, rules: Mapping[str, Mapping[str, str]], corpora: Mapping[str, str]) -> list[str]:
     """Why rows are not of the code's rules (fingerprint by part and rule) and corpora (hash by name): one line for each reason."""
     reasons = []
-    for part, own in rules.items():
+    for part, rules_of_part in rules.items():
         published_rules = {row["rule"]: row["fingerprint"] for row in rows if row["part"] == part}
-        for name, fingerprint in own.items():
+        for name, fingerprint in rules_of_part.items():
             if published_rules.get(name) != fingerprint:
                 how = "is of another rule" if name in published_rules else "has not been tried"
                 reasons.append(f"{part} {name} {how}; run `make calibrate`")

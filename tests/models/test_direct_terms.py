@@ -89,8 +89,8 @@ def test_a_term_is_what_leaves_the_logit_with_it():
 
 
 def test_a_sum_that_is_off_is_told(monkeypatch):
-    real = attribution._of_heads
-    monkeypatch.setattr(attribution, "_of_heads", lambda *given: 1.001 * real(*given))
+    real = attribution._onto
+    monkeypatch.setattr(attribution, "_onto", lambda *given: 1.001 * real(*given))
     with pytest.raises(RuntimeError, match="off the model's output by"):
         direct_terms(engine_of(model()), CLEAN, NEXT)
 

@@ -154,7 +154,7 @@ def test_seven_records_decide_nothing(copier):
     for claim in ("changes", "matters", "learnt", "mlp_changes", "layer_changes", "inside"):
         assert (summary[f"{claim}_verdict"] == "not tested").all(), claim
     told = QUICK.findings(summary).verdict[1]
-    assert "not tested (7 records have a say, 8 are needed); the largest effects, point estimates: L2H4" in told
+    assert "not tested (7 records have this readout, 8 are needed); the largest effects, point estimates: L2H4" in told
     assert "inside it than outside" not in " ".join(QUICK.findings(summary).verdict)
 
 

@@ -102,7 +102,7 @@ def test_a_model_of_which_it_is_not_sure_is_told_from_one_that_does_not(measured
     few = QUICK.summarize(Tally(measured.sums.isel(record=slice(7)), measured.sample), {})
     assert (few["keeps_verdict"] == "not tested").all()
     assert (few["changes_verdict"] == "not tested").all()
-    assert "not tested (7 records have a say, 8 are needed)" in QUICK.findings(few).verdict[3]
+    assert "not tested (7 records have this readout, 8 are needed)" in QUICK.findings(few).verdict[3]
 
 
 def test_readouts_are_arithmetic():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
 
-from heartlens.analyses.ablation.sums import strongest_first, sums_of
+from heartlens.analyses.ablation.sums import Removal, strongest_first, sums_of
 from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
@@ -64,12 +64,12 @@ class Ablation(Twinned):
         if len(set(self.hows)) < len(self.hows):
             raise Refusal(f"how is {self.how!r}; name each way once")
         if len(set(self.classes.split(","))) != 2:
-            raise Refusal(f"classes are {self.classes!r}; give two labels, without and with what the task head detects, say N,A")
+            raise Refusal(f"classes are {self.classes!r}; give two labels, without and with what the task head detects, such as N,A")
 
     @property
     def hows(self) -> tuple[str, ...]:
         """The ways of taking away, in order."""
-        return tuple(one.strip() for one in self.how.split(","))
+        return tuple(how.strip() for how in self.how.split(","))
 
     def prepared(self, model: Any, windows: Windows) -> "Ablation":
         """With the activations on batches of windows, and the order in which heads are taken away as found on a sample of all."""
@@ -89,7 +89,10 @@ class Ablation(Twinned):
         if any(how != "zero" for how in self.hows):
             batches = reference_batches(windows, self.n_references, self.n_reference, self.seed)
             ready = replace(self, references=tuple(reference_of(subject, batch) for batch in batches))
-        return replace(ready, ranking=strongest_first(ready, subject, windows.spread(self.n_reference))) if self.cumulative else ready
+        if not self.cumulative:
+            return ready
+        first_batch = next(iter(ready.references), None)
+        return replace(ready, ranking=strongest_first(subject, windows.spread(self.n_reference), self.hows[-1], first_batch))
 
     def for_twins(self) -> "Ablation":
         """The measurement of a twin: heads alone, in the last way of `how`, one batch of references; labels are of records."""
@@ -105,7 +108,7 @@ class Ablation(Twinned):
         subject = subject_of(model)
         if self.labels and subject.answers != LAST:
             raise Refusal("labels are of records, but this checkpoint has no head that answers for a window; leave --labels out")
-        return Tally(sums_of(self, subject, windows))
+        return Tally(sums_of(Removal(self.hows, self.parts, self.references, self.cumulative, self.ranking), subject, windows))
 
     def summarize(self, tally: Tally, twins: Mapping[str, Tally]) -> xr.Dataset:
         """Effects, intervals, p- and q-values and what is concluded; see the module's first lines."""

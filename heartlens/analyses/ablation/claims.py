@@ -33,34 +33,25 @@ def changes(readout: str, parts: str) -> Claim:
     """Heads, MLPs or layers (`parts`): taken away alone, the readout changes. The name begins with the part's, of heads with nothing."""
     text = f"the readout changes when one of the {parts} is taken away"
     name = {"heads": "changes", "MLPs": "mlp_changes", "layers": "layer_changes"}[parts]
-    smallest, unit = smallest_of(readout)
-    return Claim(name, text, unit, smallest, f"all {parts}, for one readout and one way of taking away", either=True)
+    return _claim(name, text, readout, f"all {parts}, for one readout and one way of taking away")
 
 
 def matters(readout: str) -> Claim:
     """The head does more than heads that add as much to the stream."""
-    smallest, unit = smallest_of(readout)
-    return Claim(
-        "matters",
-        "taking the head away changes the readout beyond what other heads of its norm show, their spread included",
-        unit,
-        smallest,
-        "all heads, for one readout and one way of taking away",
-        either=True,
-    )
+    text = "taking the head away changes the readout beyond what other heads of its norm show, their spread included"
+    return _claim("matters", text, readout, "all heads, for one readout and one way of taking away")
 
 
 def learnt(readout: str) -> Claim:
     """The head stands out further than any head of a model that learnt nothing."""
+    text = "the head stands out from heads of its norm further than any head of models with the same weights in random order"
+    return _claim("learnt", text, readout, "all heads, for one readout")
+
+
+def _claim(name: str, text: str, readout: str, family: str) -> Claim:
+    """A claim of either sign, with the readout's unit and smallest change of interest."""
     smallest, unit = smallest_of(readout)
-    return Claim(
-        "learnt",
-        "the head stands out from heads of its norm further than any head of models with the same weights in random order",
-        unit,
-        smallest,
-        "all heads, for one readout",
-        either=True,
-    )
+    return Claim(name, text, unit, smallest, family, either=True)
 
 
 INSIDE = Claim(

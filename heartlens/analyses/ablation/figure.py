@@ -7,7 +7,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.axes import head_label
-from heartlens.inference.verdict import is_yes
+from heartlens.inference.verdict import is_yes, yes_first
 from heartlens.wording import plain
 
 N_MAPS, N_HEADS = 4, 8
@@ -28,7 +28,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
 
 
 def deciding(summary: xr.Dataset) -> str:
-    """The readout that the verdict is about: F1 of beats, else the first."""
+    """The readout that the verdict is about: F1 of beats where there is one, otherwise the first."""
     names = list(map(str, summary["readout"].values))
     return "beat_f1" if "beat_f1" in names else names[0]
 
@@ -42,8 +42,7 @@ def strongest(summary: xr.Dataset, readout: str, n_heads: int) -> list[tuple[int
     """The heads (layer, head) of largest absolute effect on a readout in any way of taking away, those that matter first."""
     of_readout = summary.sel(readout=readout).transpose("how", "layer", "head", ...)
     size = np.nan_to_num(np.abs(of_readout["effect"].values)).max(axis=0)
-    order = np.lexsort([-size.ravel(), ~is_yes(of_readout, "matters").values.any(axis=0).ravel()])[:n_heads]
-    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
+    return yes_first(size, np.asarray(is_yes(of_readout, "matters").values.any(axis=0)), n_heads)
 
 
 def shown(summary: xr.Dataset) -> list[str]:

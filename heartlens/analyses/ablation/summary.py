@@ -19,7 +19,7 @@ from heartlens.inference.intervals import mean_interval
 from heartlens.inference.paired import p_values_of_change, ratio_of_effects, settled
 from heartlens.inference.peers import excess_over_peers
 from heartlens.inference.verdict import Among, Claim, concatenated, decide
-from heartlens.measures.resample import over, q_values
+from heartlens.measures.resample import known_mean, over, q_values
 from heartlens.refusal import Refusal
 
 TESTED = {  # the sums of each kind of part: what its effects' names begin with, and their axes
@@ -62,7 +62,9 @@ def summarized(
     for name, (prefix, axes) in TESTED.items():
         if name in sums:
             tests = tested(_variants(sums[name], axes, records), records)
-            drawn = np.stack([effects_of(_variants(batch, axes, records), records) for batch in _batches(by_reference[name])])
+            drawn = np.stack(
+                [effects_of(_variants(batch, axes, records), records) for batch in by_reference[name].transpose("reference", ...)]
+            )
             tests["low"], tests["high"] = over_draws(tests["effect"], tests["low"], tests["high"], drawn)
             tests["error"] = np.hypot(tests["error"], margin_of_draws(drawn) / NORMAL_QUANTILE)
             summary = summary.assign(_placed(prefix, axes, tuple(sums.sizes[axis] for axis in axes), tests))
@@ -107,11 +109,6 @@ def _over_references(sums: xr.Dataset) -> xr.Dataset:
     return sums.mean("reference", keep_attrs=True) if "reference" in sums.dims else sums
 
 
-def _batches(sums: xr.DataArray) -> xr.DataArray:
-    """The sums with each batch of reference windows, that axis first."""
-    return sums.transpose("reference", ...)
-
-
 def labels_of(units: list[str], records: list[list[str]], path: Path, classes: list[str], leave_out: str) -> Labelled:
     """1 for a person with what the task head detects, 0 without, -1 where no label tells; and notes of what does not match.
 
@@ -120,11 +117,11 @@ def labels_of(units: list[str], records: list[list[str]], path: Path, classes: l
     from heartlens.training.labels import read_record_labels
 
     left_out = tuple(name.strip() for name in leave_out.split(",") if name.strip())
-    everyone = [record for own in records for record in own]
+    everyone = [record for unit_records in records for record in unit_records]
     labels = read_record_labels(path, everyone, tuple(classes), left_out, partial=True)
     positive = []
-    for unit, own in zip(units, records, strict=True):
-        of_unit = sorted({labels.of[record] for record in own if record in labels.of})
+    for unit, unit_records in zip(units, records, strict=True):
+        of_unit = sorted({labels.of[record] for record in unit_records if record in labels.of})
         if len(of_unit) > 1:
             named = " and ".join(labels.classes[label] for label in of_unit)
             raise Refusal(f"{path}: records of {unit} are labelled {named}; a person needs one label: --leave-out leaves one out")
@@ -187,8 +184,8 @@ def _beside_peers(sums: xr.Dataset, other: Beside, summary: xr.Dataset, tests: A
     excess = excess_over_peers(effect, error, _norm(sums).values.ravel())
     shape = (-1, *(summary.sizes[axis] for axis in HEADS[1:]))
     named = {"expected": excess.expected, "excess_low": excess.low, "excess_high": excess.high}
-    found = {name: (HEADS, np.transpose(values, (2, 1, 0)).reshape(shape)) for name, values in named.items()}
-    summary = summary.assign(found).assign(norm=_norm(sums))
+    beside_norm = {name: (HEADS, np.transpose(values, (2, 1, 0)).reshape(shape)) for name, values in named.items()}
+    summary = summary.assign(beside_norm).assign(norm=_norm(sums))
     summary = summary.assign(_answers(claims.matters, summary, demands=lambda at: {"controls": [(at["excess_low"], at["excess_high"])]}))
     on_twin_windows = sums if other.model is None else _over_references(other.model.sums)
     standing = _standing(on_twin_windows).reindex(readout=summary["readout"])
@@ -248,13 +245,13 @@ def _of_waves(sums: xr.Dataset, by_reference: xr.Dataset, summary: xr.Dataset, r
     apart = costs_apart(tops)
     p_value = _reshaped(p_values_of_change(apart, seed=records.seed, n_permutations=records.n_permutations), shape)
     named = dict(zip(("wave_ratio", "wave_ratio_low", "wave_ratio_high"), ratio_of_effects(tops, bottoms), strict=True))
-    drawn = np.stack([_mean(costs_apart(changed(batch))) for batch in _batches(by_reference["ablated"])])
-    named["inside_excess"] = _mean(apart)
+    drawn = np.stack([known_mean(costs_apart(changed(batch))) for batch in by_reference["ablated"].transpose("reference", ...)])
+    named["inside_excess"] = known_mean(apart)
     ends = over_draws(named["inside_excess"], *mean_interval(apart), drawn)
     named |= dict(zip(("inside_excess_low", "inside_excess_high"), ends, strict=True))
-    found = {name: (("wave", *axes), _reshaped(values, shape)) for name, values in named.items()}
-    found |= {"inside_p_value": (("wave", *axes), p_value), "inside_q_value": (("wave", *axes), _family_wise(p_value))}
-    summary = summary.assign(found).assign_coords(wave=waves)
+    numbers = {name: (("wave", *axes), _reshaped(values, shape)) for name, values in named.items()}
+    numbers |= {"inside_p_value": (("wave", *axes), p_value), "inside_q_value": (("wave", *axes), _family_wise(p_value))}
+    summary = summary.assign(numbers).assign_coords(wave=waves)
     answers = []
     for wave in waves:
         at, readout = summary.sel(wave=wave), f"cross_entropy_{wave}"
@@ -262,8 +259,3 @@ def _of_waves(sums: xr.Dataset, by_reference: xr.Dataset, summary: xr.Dataset, r
         n_records, given = (summary[name].sel(readout=readout, drop=True) for name in ("n_records_with", "changes_verdict"))
         answers.append(decide(claims.INSIDE, effect, low, high, n_units=n_records, q_value=at["inside_q_value"], given=given))
     return summary.assign(concatenated(answers, "wave"))
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the records whose value is a number."""
-    return over(np.nansum(values, axis=0), np.isfinite(values).sum(axis=0))

@@ -58,7 +58,7 @@ class Records:
 
     @property
     def n_with(self) -> np.ndarray:
-        """How many records have a say in each readout; where labels are compared, the records of the rarer label."""
+        """How many records have each readout; where labels are compared, the records of the rarer label."""
         return np.append((self.bottom > 0).sum(axis=0), np.full(len(self.merits), min(map(len, self.draws.strata), default=0)))
 
     @property
@@ -95,7 +95,7 @@ def effects_of(ablated: np.ndarray, records: Records) -> np.ndarray:
     """The effects alone (variant, readout), untested."""
     plain = over((ablated - records.intact[:, None]).sum(axis=0), np.broadcast_to(records.bottom.sum(axis=0), ablated.shape[1:]))
     version = np.eye(2)[:, :, None] * np.ones(len(records.chosen))
-    merits = [np.diff(records.merit(name, one)(version))[0] for one in np.moveaxis(ablated, 1, 0) for name in records.merits]
+    merits = [np.diff(records.merit(name, variant)(version))[0] for variant in np.moveaxis(ablated, 1, 0) for name in records.merits]
     return np.concatenate([plain, np.reshape(merits, (len(plain), -1))], axis=1)
 
 
@@ -108,10 +108,10 @@ def intact_of(records: Records) -> Arrays:
     merits = [records.merit(name, records.intact) for name in records.merits]
     weights = np.stack([records.draws.weights, np.zeros_like(records.draws.weights)], axis=1)
     everyone = np.ones((1, *weights.shape[1:]))
-    known = min(map(len, records.draws.strata)) > 1
-    drawn = [np.quantile(merit(weights), (0.025, 0.975)) if known else (np.nan, np.nan) for merit in merits]
+    has_interval = min(map(len, records.draws.strata)) > 1
+    drawn = [np.quantile(merit(weights), (0.025, 0.975)) if has_interval else (np.nan, np.nan) for merit in merits]
     values = np.array([[merit(everyone)[0], *tails] for merit, tails in zip(merits, drawn, strict=True)])
-    return {name: np.append(known, values[:, place]) for place, (name, known) in enumerate(plain.items())}
+    return {name: np.append(of_ratios, values[:, place]) for place, (name, of_ratios) in enumerate(plain.items())}
 
 
 def _f1_of_beats(both: np.ndarray, bottom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

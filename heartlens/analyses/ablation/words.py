@@ -33,8 +33,8 @@ def _intact(summary: xr.Dataset) -> str:
     attrs = summary.attrs
     data = "simulated records" if attrs.get("data_is_simulated") else "records"
     named = [str(name) for name in summary["readout"].values if not str(name).startswith(("amplitude_error_", "crps_", "cross_entropy_"))]
-    told = ", ".join(f"{plain(name)} {with_interval(summary.sel(readout=name), 'intact', '.3f')}" for name in named)
-    return f"With nothing taken away, on {attrs['n_windows']} windows of {attrs['n_records']} {data}: {told}."
+    listed = ", ".join(f"{plain(name)} {with_interval(summary.sel(readout=name), 'intact', '.3f')}" for name in named)
+    return f"With nothing taken away, on {attrs['n_windows']} windows of {attrs['n_records']} {data}: {listed}."
 
 
 def _of_heads(summary: xr.Dataset) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def _of_how(at: xr.Dataset, name: str, how: str) -> str:
     start = f"{plain(name)}, {how}:"
     if bool((at["changes_verdict"] == NOT_TESTED).all()):
         n_records = int(at["n_records_with"])
-        few = f"{n_records} records have a say, {LEAST_UNITS} are needed"
+        few = f"{n_records} records have this readout, {LEAST_UNITS} are needed"
         return f"{start} not tested ({few}); the largest effects, point estimates: {_named(at, changes | True)}."
     changed = f"{changes.sum()} of {changes.size} heads change it"
     changed += f", most {_named(at, changes)}" if changes.any() else ""
@@ -127,20 +127,21 @@ def _of_parts(summary: xr.Dataset) -> str:
 def _curves(summary: xr.Dataset) -> tuple[str, ...]:
     """What is left when layers go from either end, and how few heads make up half of what all do."""
     name = of_curves(summary)
-    here = summary.sel(readout=name)
-    if "layers_removed_effect" not in here:
+    of_readout = summary.sel(readout=name)
+    if "layers_removed_effect" not in of_readout:
         return ()
-    found = []
-    for end in map(str, here["end"].values):
-        values = " ".join(f"{value:+.2f}" for value in here["layers_removed_effect"].sel(end=end).values)
-        found.append(f"Layers taken away from the {end} on, change of {plain(name)}: {values}.")
-    if "heads_removed_effect" in here:
+    sentences = []
+    for end in map(str, of_readout["end"].values):
+        values = " ".join(f"{value:+.2f}" for value in of_readout["layers_removed_effect"].sel(end=end).values)
+        sentences.append(f"Layers taken away from the {end} on, change of {plain(name)}: {values}.")
+    if "heads_removed_effect" in of_readout:
         values = ", ".join(
-            f"{int(n)}: {float(here['heads_removed_effect'].sel(n_heads_removed=n)):+.2f}" for n in here["n_heads_removed"].values
+            f"{int(n)}: {float(of_readout['heads_removed_effect'].sel(n_heads_removed=n)):+.2f}"
+            for n in of_readout["n_heads_removed"].values
         )
         first = ", ".join(map(str, summary["rank"].values[:8]))
-        found.append(f"Heads taken away by rank ({first}, ...), change of {plain(name)}: {values}.")
-    return tuple(found)
+        sentences.append(f"Heads taken away by rank ({first}, ...), change of {plain(name)}: {values}.")
+    return tuple(sentences)
 
 
 def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
@@ -154,8 +155,8 @@ def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int], is_last: bool) -> tuple[str, ...]:
-    effect, low, high, expected, q = (float(here[key]) for key in ("effect", "effect_low", "effect_high", "expected", "q_value"))
+def _row(of_head: xr.Dataset, name: str, how: str, head: tuple[int, int], is_last: bool) -> tuple[str, ...]:
+    effect, low, high, expected, q = (float(of_head[key]) for key in ("effect", "effect_low", "effect_high", "expected", "q_value"))
     return (
         head_label(*head),
         plain(name),
@@ -164,26 +165,28 @@ def _row(here: xr.Dataset, name: str, how: str, head: tuple[int, int], is_last: 
         interval(low, high, ".3f"),
         f"{expected:+.4f}",
         p_value(q),
-        p_value(here["learnt_twin_p"]) if is_last else "",
-        str(here["changes_verdict"].item()),
-        str(here["matters_verdict"].item()),
-        str(here["learnt_verdict"].item()) if is_last else "",
+        p_value(of_head["learnt_twin_p"]) if is_last else "",
+        str(of_head["changes_verdict"].item()),
+        str(of_head["matters_verdict"].item()),
+        str(of_head["learnt_verdict"].item()) if is_last else "",
     )
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
-    reasons.append("A part can be lost without cost because others do the same: no effect does not mean no use.")
+    reasons.append("Other parts may do the same as the one that is taken away: a part without effect may still be used.")
     if int(summary.attrs["n_references"]) == 1 and any(how != "zero" for how in summary["how"].values):
         reasons.append(
             "Means and resamples are of one batch of reference windows (too few records for more): another may give other effects."
         )
     if "zero" in summary["how"].values:
         reasons.append(
-            "Zero is no activation the model ever had: what it costs may be the strangeness, not the loss; compare mean and resample."
+            "The model never has a zero activation: an effect may come from that value, not from the missing part; see mean and resample."
         )
     if "rank" in summary.coords and summary.sizes["rank"]:
-        reasons.append("The order of the heads was reasons on a sample of the same windows: the first steps of that curve are flattered.")
+        reasons.append(
+            "The order of the heads was found on a sample of the same windows: the first steps of that curve look larger than they are."
+        )
     answer = str(summary.attrs["answers"])
     if answer == "beat":
         reasons.append("Windows stand alone, without the overlap that the published detector averages: beats at their edges are missed.")
@@ -208,7 +211,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "readout is a question of its own: of a readout on which "
         "nothing has an effect, some head is said to change it in at most 5 % of studies; over all readouts there may be more.",
         f"Changes: q < 0.05 and the interval leaves out 0. No: the interval lies within the smallest change of interest. Not tested: fewer "
-        f"than {LEAST_UNITS} records have a say. Not shown: else.",
+        f"than {LEAST_UNITS} records have the readout. Not shown: otherwise.",
         "Matters: changes, and the effect lies beyond what heads of its norm show. That is a line over the logarithm of the output norm "
         "|z W_O| through the other heads' effects, with their spread, which may grow with the norm; corrected over heads. The spread is "
         "taken as normal: of effects with heavier tails the farthest head may stand out without cause, see learnt.",

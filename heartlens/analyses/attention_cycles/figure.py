@@ -27,14 +27,14 @@ def draw(summary: xr.Dataset) -> figures.Page:
 def _window(axes: Any, summary: xr.Dataset) -> None:
     """The last layer's attention of the asking token, summed over heads and over its maximum, as in the paper."""
     kind = KINDS[summary.attrs["kind"]]
-    here = summary.isel(example=0, layer=-1)
-    time_s = np.arange(here.sizes["time"]) / kind.rate_hz
-    attention = here["token_attention"].sum("head").values
-    right = figures.attended_signal(axes, time_s, here["token"].values, attention / max(attention.max(), 1e-12))
+    example = summary.isel(example=0, layer=-1)
+    time_s = np.arange(example.sizes["time"]) / kind.rate_hz
+    attention = example["token_attention"].sum("head").values
+    right = figures.attended_signal(axes, time_s, example["token"].values, attention / max(attention.max(), 1e-12))
     right.set_ylim(0, 1.05)
     right.set_ylabel("attention / max")
-    figures.wave_strip(axes, time_s, here["token_wave"].values, list(kind.waves))
-    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; last layer, summed over heads"
+    figures.wave_strip(axes, time_s, example["token_wave"].values, list(kind.waves))
+    where = f"{example['example_record'].item()}, from {example['example_start_s'].item():.1f} s on; last layer, summed over heads"
     axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")
 
 
@@ -49,9 +49,9 @@ def _distances(part: Any, summary: xr.Dataset) -> None:
 
 
 def _heads(part: Any, axes: Any, summary: xr.Dataset) -> None:
-    here = summary.transpose("layer", "head", ...)
-    limit = max(2.0, float(np.ceil(here["same_phase_lift"].fillna(1).max())))
-    image = figures.head_map(axes, here["same_phase_lift"].values, is_yes(here, "same_phase").values, limit)
+    by_head = summary.transpose("layer", "head", ...)
+    limit = max(2.0, float(np.ceil(by_head["same_phase_lift"].fillna(1).max())))
+    image = figures.head_map(axes, by_head["same_phase_lift"].values, is_yes(by_head, "same_phase").values, limit)
     axes.set(xlabel="head", ylabel="layer", title="same phase, earlier cycles")
     _ticks(part.colorbar(image, ax=axes, label="lift", shrink=0.8), limit)
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analysis import Beside
-from heartlens.inference.intervals import mean_interval, ratio_interval
+from heartlens.inference.intervals import mean_and_interval, mean_interval, ratio_interval
 from heartlens.inference.nulls import STRICT
 from heartlens.inference.verdict import Among, Claim, decide, reach
 from heartlens.measures import cycles
@@ -95,13 +95,13 @@ def _same_phase(claim: Claim, sums: xr.Dataset, model: xr.Dataset, twins: list[x
         "q_value": q_values(p_value),
         "same_phase_lift_low_on_twin_windows": on_twin_windows,
     }
-    found = xr.Dataset({name: (PER_HEAD, values) for name, values in arrays.items()} | {"twin_lift": (("twin",), largest)})
+    lifts = xr.Dataset({name: (PER_HEAD, values) for name, values in arrays.items()} | {"twin_lift": (("twin",), largest)})
     n_units = xr.DataArray((even[:, 0] > 0).sum(axis=0), dims=PER_HEAD)
     reached = xr.DataArray([float(np.fmax.reduce(reach(claim, _low_of(twin, options.half_width), np.inf), axis=None)) for twin in twins])
     n_twin_units = int((_bands(model, options.half_width)[1][:, 0] > 0).any(axis=(1, 2)).sum())
     among = Among(xr.DataArray(reach(claim, on_twin_windows, np.inf), dims=PER_HEAD), reached, n_twin_units)
-    effect = (found["same_phase_lift"], found["same_phase_lift_low"], found["same_phase_lift_high"])
-    return found.assign(decide(claim, *effect, n_units=n_units, q_value=found["q_value"], twins=among).data_vars)
+    effect = (lifts["same_phase_lift"], lifts["same_phase_lift_low"], lifts["same_phase_lift_high"])
+    return lifts.assign(decide(claim, *effect, n_units=n_units, q_value=lifts["q_value"], twins=among).data_vars)
 
 
 def _low_of(sums: xr.Dataset, half_width: int) -> np.ndarray:
@@ -120,8 +120,8 @@ def _bands(sums: xr.Dataset, half_width: int) -> tuple[ByRotation, ByRotation]:
     """What part of the attention to earlier cycles falls around each phase difference, and of even attention; 0 without earlier cycles."""
     share, even = (_per_token(sums, name) for name in ("share", "even_share"))
     parts = [_band(each.transpose("record", ..., "distance").values, half_width) for each in xr.broadcast(share, even)]
-    known = (parts[0] > 0).any(axis=1, keepdims=True)
-    return parts[0], parts[1] * known
+    has_earlier_cycles = (parts[0] > 0).any(axis=1, keepdims=True)
+    return parts[0], parts[1] * has_earlier_cycles
 
 
 def _band(share: np.ndarray, half_width: int) -> ByRotation:
@@ -145,8 +145,7 @@ def _breadth(sums: xr.Dataset, model: xr.Dataset, twins: list[xr.Dataset]) -> xr
         ("step", np.diff(curve, axis=1), ("step_to",)),
         ("slope", _slopes(curve), ()),
     ):
-        low, high = mean_interval(values)
-        measured |= {name: (axes, values.mean(0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
+        measured |= mean_and_interval(name, axes, values)
     measured["twin_slope"] = (("twin",), np.array([_slopes(_curves(twin)).mean() for twin in twins]))
     measured["twin_effective_tokens"] = (("twin", "layer"), np.array([_curves(twin).mean(0) for twin in twins]).reshape(-1, curve.shape[1]))
     breadth = xr.Dataset(measured)
@@ -154,19 +153,15 @@ def _breadth(sums: xr.Dataset, model: xr.Dataset, twins: list[xr.Dataset]) -> xr
         return breadth
     smallest = {f"smallest_step{end}": breadth[f"step{end}"].min("step_to", skipna=False) for end in ("", "_low", "_high")}
     breadth, n_model = breadth.assign(smallest), model.sizes["record"]
-    for claim, effect, low_of in ((SLOPE, "slope", _slope_low), (EVERY_STEP, "smallest_step", _smallest_step_low)):
-        among = Among(xr.DataArray(low_of(model)), xr.DataArray([low_of(twin) for twin in twins], dims="twin"), n_model)
+    for claim, effect, low_of in (
+        (SLOPE, "slope", lambda curves: mean_interval(_slopes(curves))[0]),
+        (EVERY_STEP, "smallest_step", lambda curves: mean_interval(np.diff(curves, axis=1))[0].min()),
+    ):
+        largest = xr.DataArray([float(low_of(_curves(twin))) for twin in twins], dims="twin")
+        among = Among(xr.DataArray(float(low_of(_curves(model)))), largest, n_model)
         interval = [breadth[f"{effect}{end}"] for end in ("", "_low", "_high")]
         breadth = breadth.assign(decide(claim, *interval, n_units=len(curve), twins=among).data_vars)
     return breadth
-
-
-def _slope_low(sums: xr.Dataset) -> float:
-    return float(mean_interval(_slopes(_curves(sums)))[0])
-
-
-def _smallest_step_low(sums: xr.Dataset) -> float:
-    return float(mean_interval(np.diff(_curves(sums), axis=1))[0].min())
 
 
 def _curves(sums: xr.Dataset) -> np.ndarray:

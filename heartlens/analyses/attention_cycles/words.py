@@ -2,13 +2,12 @@
 
 import json
 
-import numpy as np
 import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
-from heartlens.inference.verdict import LEAST_UNITS, is_yes, whole
-from heartlens.wording import interval
+from heartlens.inference.verdict import LEAST_UNITS, is_yes, whole, yes_first
+from heartlens.wording import interval, with_interval
 
 COLUMNS = ("head", "same-phase lift", "95 % interval", "same-phase share", "even share", "p", "q", "cycles looked back", "verdict")
 NUMBERS = (
@@ -20,10 +19,12 @@ N_ROWS = 12
 
 def say(summary: xr.Dataset) -> Findings:
     """The findings, the strongest heads in the table."""
+    on_sink = " ".join(f"{100 * value:.0f}" for value in summary["sink_share"].mean("head").values)
+    sink = f"On the sink, % by layer: {on_sink}."
     return Findings(
         title=f"Attention over prior cycles, {summary.attrs.get('checkpoint', 'a model')}",
         question="Does attention look at similar points of earlier cycles, and does it gradually broaden with depth?",
-        verdict=(_same_phase(summary), last_layer(summary), _by_layer(summary), broadening(summary), _sink(summary)),
+        verdict=(_same_phase(summary), last_layer(summary), _by_layer(summary), broadening(summary), sink),
         columns=COLUMNS,
         rows=tuple(_row(summary, *head) for head in _strongest(summary)),
         cautions=_cautions(summary),
@@ -42,22 +43,19 @@ def broadening(summary: xr.Dataset) -> str:
     if "slope_verdict" not in summary:
         return f"Broadening: not tested, the model has one layer ({curve} effective tokens)."
     slope, twins = summary["slope_verdict"], summary["twin_slope"].values
-    grows = f"Growth with depth: {slope.item()}; slope {_interval(summary, 'slope')} tokens a layer"
+    grows = f"Growth with depth: {slope.item()}; slope {with_interval(summary, 'slope')} tokens a layer"
     grows += f", twins {twins.min():.2f} to {twins.max():.2f} (p {float(summary['slope_twin_p']):.3f})" if len(twins) else ", no twins"
-    steps = f"At every step: {summary['every_step_verdict'].item()}; the smallest step is {_interval(summary, 'smallest_step', '.1f')}"
+    steps = f"At every step: {summary['every_step_verdict'].item()}; the smallest step is {with_interval(summary, 'smallest_step', '.1f')}"
     return f"Attention gradually broadens with depth: {broadens(summary)}. Effective tokens by layer {curve}. {grows}. {steps} tokens."
-
-
-def _interval(summary: xr.Dataset, name: str, form: str = ".2f") -> str:
-    value, low, high = (float(summary[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    return f"{value:{form}} ({interval(low, high, form)})"
 
 
 def _same_phase(summary: xr.Dataset) -> str:
     is_shown = is_yes(summary, "same_phase").transpose("layer", "head").values
     data = "simulated records" if summary.attrs.get("data_is_simulated") else "records"
     counted = f"measured on {summary.attrs['n_windows']} windows of {summary.attrs['n_records']} {data}"
-    named = ", ".join(f"{head_label(*head)} {_lift(summary, *head)}" for head in _strongest(summary) if is_shown[head])
+    shown = [head for head in _strongest(summary) if is_shown[head]]
+    lifts = [with_interval(summary.sel(layer=layer, head=head), "same_phase_lift") for layer, head in shown]
+    named = ", ".join(f"{head_label(*head)} {lift}" for head, lift in zip(shown, lifts, strict=True))
     low, high = summary["same_phase_verdict"].attrs.get("n_yes_redrawn", (0, 0))
     text = f"{int(is_shown.sum())} of {is_shown.size} heads look at their own phase of earlier cycles ({low} to {high} with other twins)"
     return f"{text}, {counted}" + (f": lift {named}." if named else ".")
@@ -68,7 +66,7 @@ def last_layer(summary: xr.Dataset) -> str:
     last = summary.isel(layer=-1)
     return (
         f"The last layer, summed over heads, looks at its own phase: {last['layer_same_phase_verdict'].item()}; "
-        f"lift {_interval(last, 'layer_same_phase_lift')}, q {float(last['layer_q_value']):.4f}, "
+        f"lift {with_interval(last, 'layer_same_phase_lift')}, q {float(last['layer_q_value']):.4f}, "
         f"p among twins {float(last['layer_same_phase_twin_p']):.3f}."
     )
 
@@ -80,36 +78,25 @@ def _by_layer(summary: xr.Dataset) -> str:
     return f"By layer, from the first: {count} such heads; mean same-phase lift {mean}; {back} cycles looked back."
 
 
-def _sink(summary: xr.Dataset) -> str:
-    return "On the sink, % by layer: " + " ".join(f"{100 * value:.0f}" for value in summary["sink_share"].mean("head").values) + "."
-
-
 def _strongest(summary: xr.Dataset) -> list[tuple[int, int]]:
     """The heads (layer, head) of largest lift, those whose verdict is yes first."""
-    lift = summary["same_phase_lift"].transpose("layer", "head").values
-    is_shown = is_yes(summary, "same_phase").transpose("layer", "head").values
-    order = np.lexsort([-np.nan_to_num(lift).ravel(), ~is_shown.ravel()])[:N_ROWS]
-    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, lift.shape), strict=True)]
-
-
-def _lift(summary: xr.Dataset, layer: int, head: int) -> str:
-    here = summary.sel(layer=layer, head=head)
-    return f"{float(here['same_phase_lift']):.2f} ({interval(float(here['same_phase_lift_low']), float(here['same_phase_lift_high']))})"
+    by_head = summary.transpose("layer", "head", ...)
+    return yes_first(by_head["same_phase_lift"].values, is_yes(by_head, "same_phase").values, N_ROWS)
 
 
 def _row(summary: xr.Dataset, layer: int, head: int) -> tuple[str, ...]:
-    one_head = summary.sel(layer=layer, head=head)
-    here = {name: float(one_head[name]) for name in NUMBERS}
+    of_head = summary.sel(layer=layer, head=head)
+    numbers = {name: float(of_head[name]) for name in NUMBERS}
     return (
         head_label(layer, head),
-        f"{here['same_phase_lift']:.2f}",
-        interval(here["same_phase_lift_low"], here["same_phase_lift_high"]),
-        f"{here['same_phase_share']:.3f}",
-        f"{here['same_phase_share_null']:.3f}",
-        f"{here['p_value']:.4f}",
-        f"{here['q_value']:.4f}",
-        f"{here['cycles_looked_back']:.1f}",
-        str(one_head["same_phase_verdict"].values),
+        f"{numbers['same_phase_lift']:.2f}",
+        interval(numbers["same_phase_lift_low"], numbers["same_phase_lift_high"]),
+        f"{numbers['same_phase_share']:.3f}",
+        f"{numbers['same_phase_share_null']:.3f}",
+        f"{numbers['p_value']:.4f}",
+        f"{numbers['q_value']:.4f}",
+        f"{numbers['cycles_looked_back']:.1f}",
+        str(of_head["same_phase_verdict"].values),
     )
 
 

@@ -112,7 +112,9 @@ class AttentionShift(Twinned):
         weights = {"weight_change": head_changes(subject.model, base.model), "tensor_change": np.array(list(tensors.values()))}
         sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
-        named = named.assign_attrs(kind=windows.kind, row=row, **_origin(base))
+        named = named.assign_attrs(
+            kind=windows.kind, row=row, base_checkpoint=base.origin.checkpoint, base_fingerprint=base.origin.fingerprint
+        )
         change = np.stack(moved, axis=1)
         return Tally(
             named,
@@ -126,7 +128,7 @@ class AttentionShift(Twinned):
         )
 
     def _row(self, subject: Any) -> str:
-        """Who asks: the last token where a task head reads it alone, else all."""
+        """Which tokens ask: the last one where a task head reads only that, otherwise all."""
         task = subject.origin.task
         return self.row if self.row != "auto" else "all" if task is None or "beat" in task else "last"
 
@@ -166,7 +168,3 @@ class AttentionShift(Twinned):
         from heartlens.analyses.attention_shift.words import say
 
         return say(summary)
-
-
-def _origin(base: Any) -> dict[str, str]:
-    return {"base_checkpoint": base.origin.checkpoint, "base_fingerprint": base.origin.fingerprint}

@@ -53,39 +53,39 @@ def _top(part: Any, summary: xr.Dataset, layer: int) -> None:
     _waves(waves, summary.sel(layer=layer), layer)
 
 
-def _waves(axes: Any, here: xr.Dataset, layer: int) -> None:
+def _waves(axes: Any, of_layer: xr.Dataset, layer: int) -> None:
     """The shift on each wave by head, waves side by side, and the sink's without an interval."""
-    names = list(map(str, here["wave"].values))
+    names = list(map(str, of_layer["wave"].values))
     axes.axhline(0, color="0.3", linewidth=0.6)
     for place, (wave, colour) in enumerate(zip(names, figures.PALETTE, strict=False)):
-        x, of_wave = _places(here) + (place - len(names) / 2) * 0.17, here.sel(wave=wave)
+        x, of_wave = _places(of_layer) + (place - len(names) / 2) * 0.17, of_layer.sel(wave=wave)
         _points(axes, of_wave, "shift", x, colour, plain(wave))
-    x = _places(here) + len(names) / 2 * 0.17
-    sink = np.append(here["sink_shift"].values, here["sink_shift"].mean())
+    x = _places(of_layer) + len(names) / 2 * 0.17
+    sink = np.append(of_layer["sink_shift"].values, of_layer["sink_shift"].mean())
     axes.scatter(x, sink, marker="x", s=14, color="0.3", linewidth=1.0, label="sink")
     axes.legend(
         frameon=False, ncols=2 if len(names) > 3 else 4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, handletextpad=0.2
     )
-    _by_head(axes, here, f"shift (part of a row), layer {layer + 1}")
+    _by_head(axes, of_layer, f"shift (part of a row), layer {layer + 1}")
 
 
-def _effects(part: Any, here: xr.Dataset) -> None:
-    panels = part.subplots(1, here.sizes["feature"] + 1, squeeze=False)[0]
-    for axes, feature in zip(panels, map(str, here["feature"].values), strict=False):
-        one = here.sel(feature=feature)
-        n_heads = one.sizes["head"]
-        figures.limits(axes, float(one["effect_limit"]), (-0.5, n_heads - 0.25))
-        figures.limits(axes, float(one["layer_effect_limit"]), (n_heads - 0.25, n_heads + 1))
-        _points(axes, one, "effect", _places(one), figures.PALETTE[0], None)
+def _effects(part: Any, of_layer: xr.Dataset) -> None:
+    panels = part.subplots(1, of_layer.sizes["feature"] + 1, squeeze=False)[0]
+    for axes, feature in zip(panels, map(str, of_layer["feature"].values), strict=False):
+        of_feature = of_layer.sel(feature=feature)
+        n_heads = of_feature.sizes["head"]
+        figures.limits(axes, float(of_feature["effect_limit"]), (-0.5, n_heads - 0.25))
+        figures.limits(axes, float(of_feature["layer_effect_limit"]), (n_heads - 0.25, n_heads + 1))
+        _points(axes, of_feature, "effect", _places(of_feature), figures.PALETTE[0], None)
         axes.set_title(NAMES[feature])
-        _by_head(axes, one, "effect (even shares)")
-    _bins(panels[-1], here)
+        _by_head(axes, of_feature, "effect (even shares)")
+    _bins(panels[-1], of_layer)
 
 
-def _bins(axes: Any, here: xr.Dataset) -> None:
+def _bins(axes: Any, of_layer: xr.Dataset) -> None:
     """The change by how irregular the beat is, a thin line for each head and a thick one for their mean."""
-    change = here["relative_shift_by_irregularity"].transpose("head", "irregularity").values
-    edges = here["irregularity"].values
+    change = of_layer["relative_shift_by_irregularity"].transpose("head", "irregularity").values
+    edges = of_layer["irregularity"].values
     place = np.arange(len(edges))
     axes.axhline(0, color="0.3", linewidth=0.6)
     axes.plot(place, change.T, color="0.7", linewidth=0.7)
@@ -94,39 +94,39 @@ def _bins(axes: Any, here: xr.Dataset) -> None:
     axes.set(title="by irregularity (grey: heads)", xlabel="irregularity from", ylabel="change (even shares)")
 
 
-def _points(axes: Any, here: xr.Dataset, name: str, x: np.ndarray, colour: str, label: str | None) -> None:
+def _points(axes: Any, numbers: xr.Dataset, name: str, x: np.ndarray, colour: str, label: str | None) -> None:
     """A value of each head, and at the end that of their mean."""
-    parts = (np.append(here[f"{name}{key}"].values, here[f"layer_{name}{key}"].values) for key in ("", "_low", "_high", "_verdict"))
+    parts = (np.append(numbers[f"{name}{key}"].values, numbers[f"layer_{name}{key}"].values) for key in ("", "_low", "_high", "_verdict"))
     middle, low, high, verdict = parts
     figures.marked_intervals(axes, x, middle, low, high, verdict == "yes", colour=colour, name=label)
 
 
-def _places(here: xr.Dataset) -> np.ndarray:
-    return np.append(np.arange(here.sizes["head"]), here.sizes["head"] + 0.5)
+def _places(of_layer: xr.Dataset) -> np.ndarray:
+    return np.append(np.arange(of_layer.sizes["head"]), of_layer.sizes["head"] + 0.5)
 
 
-def _by_head(axes: Any, here: xr.Dataset, label: str) -> None:
-    axes.set_xticks(_places(here), [*(str(head + 1) for head in range(here.sizes["head"])), "mean"])
+def _by_head(axes: Any, of_layer: xr.Dataset, label: str) -> None:
+    axes.set_xticks(_places(of_layer), [*(str(head + 1) for head in range(of_layer.sizes["head"])), "mean"])
     axes.set(xlabel="head", ylabel=label)
 
 
-def _windows(part: Any, here: xr.Dataset, row: str, layer: int) -> None:
+def _windows(part: Any, of_layer: xr.Dataset, row: str, layer: int) -> None:
     """The kept windows of most regular and of most irregular beats; one alone where only one was kept."""
-    irregularity = here["token_irregularity"].mean("time").fillna(0).values
+    irregularity = of_layer["token_irregularity"].mean("time").fillna(0).values
     chosen = [int(irregularity.argmin()), int(irregularity.argmax())] if len(irregularity) > 1 else [0]
-    for axes, one in zip(part.subplots(len(chosen), 1, squeeze=False)[:, 0], chosen, strict=True):
-        _window(axes, here.isel(example=one), row, layer)
+    for axes, example in zip(part.subplots(len(chosen), 1, squeeze=False)[:, 0], chosen, strict=True):
+        _window(axes, of_layer.isel(example=example), row, layer)
 
 
-def _window(axes: Any, here: xr.Dataset, row: str, layer: int) -> None:
-    kind = KINDS[here.attrs["kind"]]
-    time_s = np.arange(here.sizes["time"]) / kind.rate_hz
-    right = figures.shifted_signal(axes, time_s, here["token"].values, here["row_shift"].values)
+def _window(axes: Any, example: xr.Dataset, row: str, layer: int) -> None:
+    kind = KINDS[example.attrs["kind"]]
+    time_s = np.arange(example.sizes["time"]) / kind.rate_hz
+    right = figures.shifted_signal(axes, time_s, example["token"].values, example["row_shift"].values)
     right.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    figures.wave_strip(axes, time_s, here["token_wave"].values, list(kind.waves))
-    right.set_ylabel(f"shift, mean of {head_label(layer, 0)[:-1]}1-{here.sizes['head']}")
+    figures.wave_strip(axes, time_s, example["token_wave"].values, list(kind.waves))
+    right.set_ylabel(f"shift, mean of {head_label(layer, 0)[:-1]}1-{example.sizes['head']}")
     asking = "last token asks" if row == "last" else "mean over asking tokens"
-    first = f"first token {here['row_shift'].values[0]:+.3f}"  # the sink, which would flatten all others
-    irregularity = f"mean irregularity {float(here['token_irregularity'].mean()):.2f}"
-    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {irregularity}; {asking}; {first}"
+    first = f"first token {example['row_shift'].values[0]:+.3f}"  # the sink, which would flatten all others
+    irregularity = f"mean irregularity {float(example['token_irregularity'].mean()):.2f}"
+    where = f"{example['example_record'].item()}, from {example['example_start_s'].item():.1f} s on; {irregularity}; {asking}; {first}"
     axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")

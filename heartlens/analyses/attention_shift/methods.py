@@ -19,7 +19,7 @@ def cautions(summary: xr.Dataset) -> tuple[str, ...]:
             reasons.append(f"The twins' limit for {NAMES[str(name)]} rests on {int(n)} records that show both kinds of cycle.")
     reasons.append("Attention shows where a head looks, not what the model uses; that takes an intervention.")
     reasons.append(
-        "Small effects hang on what counts as irregular: try --irregular-from 0, --interval after and other windows of the same records."
+        "Small effects depend on what counts as irregular: try --irregular-from 0, --interval after and other windows of the same records."
     )
     reasons.append("A long cycle has more tokens between its waves: effects are per token, and the waves' shifts stand beside them.")
     return tuple(reasons)

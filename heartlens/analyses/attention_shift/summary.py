@@ -48,10 +48,10 @@ def summarized(sums: xr.Dataset, other: Beside, seed: int, n_permutations: int) 
         layers = _tested(of_layer, axis, *means, twin_means, layer_changed, seed, n_permutations).isel(head=0)
         summary = summary.assign(layers.data_vars)
         summary[f"twin_{claim.name}"] = (("twin", axis), _largest_mean(of_twins, sides, is_changed))
-    halves = _halves(summary["record_irregularity"])
+    halves, (values, weight) = _halves(summary["record_irregularity"]), _effects(sums)
     summary["effect_by_rhythm"] = (
         ("rhythm", "feature", "layer", "head"),
-        np.stack([_mean(_only(_effects(sums), half)) for half in halves]),
+        np.stack([_mean((values[half.values], weight[half.values])) for half in halves]),
     )
     summary["n_twin_records_with"] = (model["n_contrast"] > 0).sum("record") if other.twins else xr.zeros_like(summary["n_records_with"])
     summary["effect_with_recency"] = (("feature", "layer", "head"), _mean(_effects(sums, is_freed=False)))
@@ -93,21 +93,17 @@ def _halves(irregularity: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return ~above & irregularity.notnull(), above
 
 
-def _only(sides: Sides, records: xr.DataArray) -> Sides:
-    return sides[0][records.values], sides[1][records.values]
-
-
 def _shifts(sums: xr.Dataset) -> Sides:
-    """Each record's shift on each wave, for each rotation; no say for records without the wave."""
+    """Each record's shift on each wave, for each rotation; records without the wave do not count."""
     per_row = 1 / sums["n_rows"].where(sums["n_rows"] > 0)
     shift = (sums["shift"] * per_row).transpose("record", "rotation", "wave", "layer", "head")
-    return _said(shift.fillna(0).values, (sums["even_share"] > 0).transpose("record", "wave").values)
+    return _weighted(shift.fillna(0).values, (sums["even_share"] > 0).transpose("record", "wave").values)
 
 
 def _effects(sums: xr.Dataset, is_freed: bool = True) -> Sides:
-    """Each record's effect of each feature, for each shuffle; no say for records without a window that shows both kinds of cycle."""
+    """Each record's effect of each feature, for each shuffle; records without a window that shows both kinds of cycle do not count."""
     n_layers, n_heads = sums.sizes["layer"], sums.sizes["head"]
-    say = (sums["n_contrast"] > 0).transpose("record", "feature").values
+    is_counted = (sums["n_contrast"] > 0).transpose("record", "feature").values
     per_window = 1 / sums["n_contrast"].where(sums["n_contrast"] > 0)
     contrast = (sums["contrast"] * per_window).fillna(0).transpose("record", "shuffle", "feature", "layer", "head").values
     flat = contrast.reshape(*contrast.shape[:3], -1)
@@ -117,11 +113,11 @@ def _effects(sums: xr.Dataset, is_freed: bool = True) -> Sides:
         on, even_on = ((sums[f"{what}_by_lag"] * per_row).fillna(0) for what in ("shift", "even"))
         by_lag = on.transpose("record", "lag", "layer", "head").values.reshape(len(flat), sums.sizes["lag"], -1)
         flat = without_recency(flat, even, by_lag, even_on.transpose("record", "lag").values)
-    return _said(flat.reshape(*flat.shape[:3], n_layers, n_heads), say)
+    return _weighted(flat.reshape(*flat.shape[:3], n_layers, n_heads), is_counted)
 
 
-def _said(values: np.ndarray, say: np.ndarray) -> Sides:
-    weight = np.broadcast_to(say[:, None, :, None, None], values.shape).astype(float)
+def _weighted(values: np.ndarray, is_counted: np.ndarray) -> Sides:
+    weight = np.broadcast_to(is_counted[:, None, :, None, None], values.shape).astype(float)
     return values * weight, weight
 
 
@@ -130,7 +126,7 @@ def _over_heads(sides: Sides) -> Sides:
 
 
 def _mean(sides: Sides) -> np.ndarray:
-    """The mean over the records that have a say, (what, layer, head); NaN without one."""
+    """The mean over the records that count, (what, layer, head); NaN without one."""
     top, bottom = (side[:, 0].sum(axis=0) for side in sides)
     return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
 
@@ -158,7 +154,7 @@ def _tested(
 
 
 def _interval(sides: Sides, is_changed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of the mean over the records that have a say, (what, layer, head); NaN for what did not change."""
+    """The interval of the mean over the records that count, (what, layer, head); NaN for what did not change."""
     values = np.where((sides[1][:, 0] > 0) & is_changed, sides[0][:, 0], np.nan)
     return mean_interval(values)
 

@@ -34,15 +34,15 @@ def keys_of(
     """What is known of the keys, from the labels alone."""
     n_rows = asks.shape[1]
     even = (asks / np.arange(CONTEXT - n_rows + 1, CONTEXT + 1)) @ np.tri(CONTEXT)[-n_rows:]
-    known = measures.labels(windows, n_rotations=n_rotations, n_phases=1)
-    found, cycle = irregularity(windows, interval), windows.cycle.astype(int)
-    state_of = {"irregular": lambda: above_median(found, least), "no_p": lambda: without_p(windows)}
+    labels = measures.labels(windows, n_rotations=n_rotations, n_phases=1)
+    of_cycles, cycle = irregularity(windows, interval), windows.cycle.astype(int)
+    state_of = {"irregular": lambda: above_median(of_cycles, least), "no_p": lambda: without_p(windows)}
     states = [whole(state_of[name](), windows) for name in FEATURES[windows.kind]]
     weights = [contrast_weights(state, cycle, even, windows.identity, n_shuffles) for state in states]
-    own = of_keys(found, cycle)
-    bins = np.where(np.isnan(own), -1, np.digitize(own, EDGES) - 1)
+    of_each_key = of_keys(of_cycles, cycle)
+    bins = np.where(np.isnan(of_each_key), -1, np.digitize(of_each_key, EDGES) - 1)
     masks = (bins[:, None] == np.arange(len(EDGES))[:, None]).astype(float)
-    return Keys(even, known.rotated.astype(float), np.stack(weights, axis=1), lag_masks(cycle, n_lags), masks, found)
+    return Keys(even, labels.rotated.astype(float), np.stack(weights, axis=1), lag_masks(cycle, n_lags), masks, of_cycles)
 
 
 def of_keys(values: Float[np.ndarray, "window cycle"], cycle: np.ndarray) -> Float[np.ndarray, "window key"]:
@@ -52,10 +52,10 @@ def of_keys(values: Float[np.ndarray, "window cycle"], cycle: np.ndarray) -> Flo
 
 def asked(windows: Windows, row: str) -> Float[np.ndarray, "window query"]:
     """What each asking token (the last, or all) counts in its window's mean row; 0 throughout where no cycle is known."""
-    known = ~np.isnan(windows.position)
-    if row == "last":  # whose own cycle may be unknown, as at the end of a recording: its keys' are what matters
-        known = known.any(axis=1, keepdims=True)
-    return known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    is_asking = ~np.isnan(windows.position)
+    if row == "last":  # its own cycle may be unknown, as at the end of a recording; the cycles of its keys matter
+        is_asking = is_asking.any(axis=1, keepdims=True)
+    return is_asking / np.maximum(is_asking.sum(axis=1, keepdims=True), 1)
 
 
 def mean_row(

@@ -18,10 +18,11 @@ UNITS = {"shift": "of a row", "effect": "even shares"}
 def say(summary: xr.Dataset) -> Findings:
     """The findings; every number is in the summary."""
     attrs = summary.attrs
+    waves = [_of(summary.sel(wave=wave), "shift", plain(wave)) for wave in summary["wave"].values]
     return Findings(
         title=f"Attention shift from {attrs['base_checkpoint']} to {attrs.get('checkpoint', 'a model')}",
         question="What did fine-tuning change, where did attention move, and does it move to irregular beats?",
-        verdict=(_tensors(summary), *_moved(summary), *_waves(summary), *_features(summary), _rhythms(summary)),
+        verdict=(_tensors(summary), *_moved(summary), *waves, *_features(summary), _rhythms(summary)),
         columns=COLUMNS,
         rows=_rows(summary),
         cautions=cautions(summary),
@@ -39,8 +40,8 @@ def _tensors(summary: xr.Dataset) -> str:
     changed = [f"{place} ({_percent(values)})" for place, values in places.items() if np.nanmax([0, *values]) > 0]
     kept = [place for place, values in places.items() if not np.isnan(values).any() and max(values) == 0]
     replaced = sorted({_place(name) for name in names if np.isnan(float(change.sel(tensor=name)))})
-    said = f"Changed weights: {', '.join(changed) or 'none'}; not one number changed in {', '.join(_ranges(kept)) or 'nothing'}"
-    return said + (f"; another {' and '.join(replaced)}." if replaced else ".")
+    sentence = f"Changed weights: {', '.join(changed) or 'none'}; not one number changed in {', '.join(_ranges(kept)) or 'nothing'}"
+    return sentence + (f"; another {' and '.join(replaced)}." if replaced else ".")
 
 
 def _place(tensor: str) -> str:
@@ -74,8 +75,8 @@ def _moved(summary: xr.Dataset) -> tuple[str, ...]:
     return tuple(_moved_in(summary.sel(layer=layer), layer) for layer in layers)
 
 
-def _moved_in(here: xr.Dataset, layer: int) -> str:
-    gained, sink = here["gained"], here["sink_shift"]
+def _moved_in(of_layer: xr.Dataset, layer: int) -> str:
+    gained, sink = of_layer["gained"], of_layer["sink_shift"]
     most = int(gained.argmax("head"))
     return (
         f"Layer {layer + 1}: {100 * float(gained.mean()):.0f} % of a row's attention moved (mean over heads; least "
@@ -84,22 +85,21 @@ def _moved_in(here: xr.Dataset, layer: int) -> str:
     )
 
 
-def _waves(summary: xr.Dataset) -> tuple[str, ...]:
-    return tuple(_of(summary.sel(wave=wave), "shift", plain(wave)) for wave in summary["wave"].values)
-
-
 def _features(summary: xr.Dataset) -> tuple[str, ...]:
     """What each feature draws, and the answer to the paper's claim."""
     if not _changed_layers(summary):
         return ("Attention to irregular beats: no; nothing moved.",)
-    found = [_of(summary.sel(feature=name), "effect", NAMES[str(name)]) for name in summary["feature"].values]
-    return (*found, f"Does attention move to irregular beats? {claim(summary)}: {why(summary)}")
+    sentences = [_of(summary.sel(feature=name), "effect", NAMES[str(name)]) for name in summary["feature"].values]
+    return (*sentences, f"Does attention move to irregular beats? {claim(summary)}: {why(summary)}")
 
 
 def claim(summary: xr.Dataset) -> str:
     """Does attention move to irregular beats? The answer of the mean over heads of the layers that changed, as in the paper."""
-    irregular = summary.sel(feature="irregular")
-    return whole({f"layer {layer + 1}": _answer(irregular.sel(layer=layer), "layer_effect") for layer in _changed_layers(summary)})
+    answers = {}
+    for layer in _changed_layers(summary):
+        of_layer = summary.sel(feature="irregular", layer=layer)
+        answers[f"layer {layer + 1}"] = towards(str(of_layer["layer_effect_verdict"].values), float(of_layer["layer_effect"]))
+    return whole(answers)
 
 
 def why(summary: xr.Dataset) -> str:
@@ -110,29 +110,25 @@ def why(summary: xr.Dataset) -> str:
     return f"the mean over heads decides; of single heads {up} surely move towards them, {down} away from them."
 
 
-def _answer(here: xr.Dataset, name: str) -> str:
-    return towards(str(here[f"{name}_verdict"].values), float(here[name]))
-
-
-def _of(here: xr.Dataset, name: str, what: str) -> str:
+def _of(selected: xr.Dataset, name: str, what: str) -> str:
     """The means over heads of the changed layers, and the heads that are shown to change, for a wave or a feature."""
-    if here[name].isnull().all():
+    if selected[name].isnull().all():
         return f"{what}: not tested; no record has both." if name == "effect" else f"{what}: not tested; no record has this wave."
-    means = "; ".join(_mean_over_heads(here.sel(layer=layer), name, layer) for layer in _changed_layers(here))
-    places = [(int(layer), int(head)) for layer, head in np.argwhere(is_yes(here, name).transpose("layer", "head").values)]
-    places.sort(key=lambda place: -abs(float(here[name].sel(layer=place[0], head=place[1]))))
-    heads = ", ".join(f"{head_label(*place)} {number(here[name].sel(layer=place[0], head=place[1]), '+.3f')}" for place in places)
+    means = "; ".join(_mean_over_heads(selected.sel(layer=layer), name, layer) for layer in _changed_layers(selected))
+    places = [(int(layer), int(head)) for layer, head in np.argwhere(is_yes(selected, name).transpose("layer", "head").values)]
+    places.sort(key=lambda place: -abs(float(selected[name].sel(layer=place[0], head=place[1]))))
+    heads = ", ".join(f"{head_label(*place)} {number(selected[name].sel(layer=place[0], head=place[1]), '+.3f')}" for place in places)
     return f"{what}: {means or 'nothing changed'}. " + (
         f"Heads shown to change: {heads}." if heads else "No single head is shown to change."
     )
 
 
-def _mean_over_heads(here: xr.Dataset, name: str, layer: int) -> str:
+def _mean_over_heads(of_layer: xr.Dataset, name: str, layer: int) -> str:
     full = f"layer_{name}"
-    low, high, p, twin_p = (float(here[f"{full}_{key}"]) for key in ("low", "high", "p_value", "twin_p"))
-    answer = str(here[f"{full}_verdict"].values)
+    low, high, p, twin_p = (float(of_layer[f"{full}_{key}"]) for key in ("low", "high", "p_value", "twin_p"))
+    answer = str(of_layer[f"{full}_verdict"].values)
     return (
-        f"mean over heads of layer {layer + 1} {number(here[full], '+.3f')} {UNITS[name]} ({interval(low, high, '+.3f')}), p {p:.4f}, "
+        f"mean over heads of layer {layer + 1} {number(of_layer[full], '+.3f')} {UNITS[name]} ({interval(low, high, '+.3f')}), p {p:.4f}, "
         f"p among twins {twin_p:.3f}: changes, {answer}"
     )
 
@@ -161,16 +157,12 @@ def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     """What is shown to change, heads and means over heads, by kind of change, the largest first."""
     rows = []
     for name, axis in (("shift", "wave"), ("effect", "feature")):
-        for full, label in ((f"layer_{name}", _layer_label), (name, head_label)):
+        for full, label in ((f"layer_{name}", lambda layer: f"L{layer + 1}, mean"), (name, head_label)):
             values = summary[full].transpose(axis, "layer", ...).values
             places = [tuple(map(int, place)) for place in np.argwhere(is_yes(summary, full).transpose(axis, "layer", ...).values)]
             places.sort(key=lambda place: -abs(float(values[place])))
             rows += [_row(summary, full, axis, place, label(*place[1:])) for place in places]
     return tuple(rows)
-
-
-def _layer_label(layer: int) -> str:
-    return f"L{layer + 1}, mean"
 
 
 def _row(summary: xr.Dataset, name: str, axis: str, place: tuple[int, ...], label: str) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 
 @dataclass(frozen=True)
 class Attribution(Twinned):
-    """The options of an attribution. `pairs` is none: the tokens that are patched into each window, by its identity."""
+    """The options of an attribution. `pairs`, no option, is what `prepared` finds: by a window's identity, the tokens patched in."""
 
     patch_windows: Annotated[int, "windows that are patched, those of smallest identity (0: none)"] = 64
     n_steps: Annotated[int, "gradients between clean and corrupt in the estimate of patching"] = 4

@@ -58,5 +58,5 @@ def _beats(windows: Windows, true: list[Float[np.ndarray, " beat"]]) -> Asked:
 
 
 def _mean(inside: Bool[np.ndarray, "window time"]) -> Float[np.ndarray, "window time"]:
-    """Weights that make a mean; 0 where there is nothing to take it of."""
+    """Weights that make a mean over the tokens inside; all 0 in a window without any."""
     return inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)

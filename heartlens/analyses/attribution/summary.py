@@ -12,7 +12,7 @@ from heartlens.analysis import Beside
 from heartlens.inference.intervals import change_interval, mean_interval
 from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import Among, Claim, concatenated, decide, reach
-from heartlens.measures.resample import over, q_values
+from heartlens.measures.resample import known_mean, over, q_values
 from heartlens.refusal import Refusal
 
 DIRECT: dict[str, tuple[str, ...]] = {  # the terms of the sum, and their axes
@@ -81,16 +81,16 @@ def _per_record(sums: xr.Dataset) -> xr.Dataset:
 def _direct(means: xr.Dataset, other: Beside, seed: int, n_permutations: int) -> xr.Dataset:
     """Every term's mean with its test and what is concluded of it, and its part of the variation between records; the whole."""
     flat = _flat(means)
-    mean, (low, high) = _mean(flat), mean_interval(flat)
+    mean, (low, high) = known_mean(flat), mean_interval(flat)
     p_value = p_values_of_change(flat, seed=seed, n_permutations=n_permutations)
     values = {"": mean, "_low": low, "_high": high, "_p_value": p_value, **_variation(flat)}
     summary = xr.Dataset({f"{name}{key}": each for key, numbers in values.items() for name, each in _split(numbers, means).items()})
     logit = flat.sum(axis=-1)
-    of_logit = dict(zip(("logit", "logit_low", "logit_high"), (_mean(logit), *mean_interval(logit)), strict=True))
+    of_logit = dict(zip(("logit", "logit_low", "logit_high"), (known_mean(logit), *mean_interval(logit)), strict=True))
     summary = summary.assign({name: ("output", numbers) for name, numbers in of_logit.items()})
     summary = summary.assign(n_records_with=("output", np.isfinite(logit).sum(axis=0)))
     on_twin_windows = means if other.model is None else _per_record(other.model.sums)
-    own, of_twins = _reaches(on_twin_windows), [_reaches(_per_record(twin.sums)) for twin in other.twins.values()]
+    model_reaches, twin_reaches = _reaches(on_twin_windows), [_reaches(_per_record(twin.sums)) for twin in other.twins.values()]
     n_units = np.isfinite(_flat(on_twin_windows).sum(axis=-1)).sum(axis=0)
     for name in DIRECT:
         p_values = summary[f"{name}_p_value"]
@@ -99,8 +99,8 @@ def _direct(means: xr.Dataset, other: Beside, seed: int, n_permutations: int) ->
         answers = []
         for place, output in enumerate(map(str, summary["output"].values)):
             at = summary.sel(output=output)
-            largest = np.array([np.max(twin[name].sel(output=output).values) for twin in of_twins], float)
-            twins = Among(own[name].sel(output=output), xr.DataArray(largest, dims="twin"), n_units[place])
+            largest = np.array([np.max(twin[name].sel(output=output).values) for twin in twin_reaches], float)
+            twins = Among(model_reaches[name].sel(output=output), xr.DataArray(largest, dims="twin"), n_units[place])
             effect, low_end, high_end = (at[f"{name}{end}"] for end in ("", "_low", "_high"))
             n_records, q_value = at["n_records_with"], at[f"{name}_q_value"]
             answers.append(decide(adds(name), effect, low_end, high_end, n_units=n_records, q_value=q_value, twins=twins))
@@ -123,42 +123,37 @@ def _flat(means: xr.Dataset) -> Float[np.ndarray, "record output part"]:
 
 def _split(values: Float[np.ndarray, "output part"], means: xr.Dataset) -> dict[Hashable, xr.DataArray]:
     """The parts under their names and axes again."""
-    found: dict[Hashable, xr.DataArray] = {}
+    parts: dict[Hashable, xr.DataArray] = {}
     first = 0
     for name, axes in DIRECT.items():
         like = means[name].transpose("record", "output", *axes).isel(record=0, drop=True)
         n_parts = like.size // like.sizes["output"]
-        found[name] = like.copy(data=values[:, first : first + n_parts].reshape(like.shape))
+        parts[name] = like.copy(data=values[:, first : first + n_parts].reshape(like.shape))
         first += n_parts
-    return found
-
-
-def _mean(values: ByRecord) -> np.ndarray:
-    known = np.isfinite(values)
-    return over(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+    return parts
 
 
 def _variation(values: Float[np.ndarray, "record output part"]) -> Numbers:
     """The covariance of each term with the whole, over the whole's variance; NaN with fewer than three records."""
     whole = values.sum(axis=-1, keepdims=True)
-    known = np.isfinite(whole)
-    apart, whole_apart = (np.where(known, each - _mean(each), 0.0) for each in (values, whole))
+    has_output = np.isfinite(whole)
+    apart, whole_apart = (np.where(has_output, each - known_mean(each), 0.0) for each in (values, whole))
     top, bottom = apart * whole_apart, np.broadcast_to(whole_apart**2, values.shape)
-    enough = np.broadcast_to(known.sum(axis=0) >= 3, values.shape[1:])
+    enough = np.broadcast_to(has_output.sum(axis=0) >= 3, values.shape[1:])
     numbers = (over(top.sum(axis=0), bottom.sum(axis=0)), *change_interval(top, bottom))
     return dict(zip(("_variation", "_variation_low", "_variation_high"), (np.where(enough, each, np.nan) for each in numbers), strict=True))
 
 
 def _lens(means: xr.Dataset, sums: xr.Dataset) -> dict[str, Any]:
     """What the lens reads at each level, with its interval; and the cross-entropy there, of models that predict tokens."""
-    found = {"lens_logit": means["lens_logit"].transpose("record", "output", "level")}
+    by_level = {"lens_logit": means["lens_logit"].transpose("record", "output", "level")}
     if sums.attrs["reads"] == "next token":
-        found["lens_cross_entropy"] = (sums["lens_cross_entropy"] / sums["n_windows"]).transpose("record", "level")
+        by_level["lens_cross_entropy"] = (sums["lens_cross_entropy"] / sums["n_windows"]).transpose("record", "level")
     named: dict[str, Any] = {}
-    for name, values in found.items():
+    for name, values in by_level.items():
         low, high = mean_interval(values.values)
         axes = values.dims[1:]
-        named |= {name: (axes, _mean(values.values)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
+        named |= {name: (axes, known_mean(values.values)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
     return named
 
 
@@ -166,7 +161,7 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
     """Both kinds of patching as parts of the whole change, exact ones with a test, and how far they rank the heads alike."""
     whole = np.asarray(sums["patched_difference"].values)
     named: dict[str, Any] = {}
-    known, exact = whole > 0, {}
+    is_changed, exact = whole > 0, {}
     for name in ("activation", *ESTIMATES):
         for part, axes in PATCHED.items():
             top = sums[f"{name}{part}"].transpose("record", *axes).values
@@ -175,13 +170,13 @@ def _patching(sums: xr.Dataset, seed: int, n_permutations: int) -> dict[str, Any
             named |= {f"{name}{part}": (axes, over(top.sum(axis=0), bottom.sum(axis=0)))}
             named |= {f"{name}{part}_low": (axes, low), f"{name}{part}_high": (axes, high)}
             if name == "activation":
-                changed = np.where(known.reshape(-1, *(1 for _ in axes)), top, np.nan)
+                changed = np.where(is_changed.reshape(-1, *(1 for _ in axes)), top, np.nan)
                 exact[part] = p_values_of_change(changed, seed=seed, n_permutations=n_permutations)
     for part, axes in PATCHED.items():
         named |= {f"activation{part}_p_value": (axes, exact[part]), f"activation{part}_q_value": (axes, q_values(exact[part]))}
-    named["record_change"] = ("record", np.where(known, over(whole, sums["n_pairs"].values), np.nan))
-    of_known = sums.isel(record=np.flatnonzero(known))
-    return named | _agreement(of_known, "attribution", "") | _agreement(of_known, "gradient", "_gradient")
+    named["record_change"] = ("record", np.where(is_changed, over(whole, sums["n_pairs"].values), np.nan))
+    of_changed = sums.isel(record=np.flatnonzero(is_changed))
+    return named | _agreement(of_changed, "attribution", "") | _agreement(of_changed, "gradient", "_gradient")
 
 
 def _carrying(summary: xr.Dataset, sums: xr.Dataset) -> xr.Dataset:
@@ -189,7 +184,7 @@ def _carrying(summary: xr.Dataset, sums: xr.Dataset) -> xr.Dataset:
     n_pairs = sums["n_pairs"].values
     by_record = np.where(n_pairs > 0, over(sums["patched_difference"].values, n_pairs), np.nan)[:, None]
     low, high = mean_interval(by_record)
-    change = xr.Dataset({"change": _mean(by_record)[0], "change_low": low[0], "change_high": high[0]})
+    change = xr.Dataset({"change": known_mean(by_record)[0], "change_low": low[0], "change_high": high[0]})
     n_units = int((n_pairs > 0).sum())
     change = change.assign(decide(CHANGE, change["change"], change["change_low"], change["change_high"], n_units=n_units))
     for part in PATCHED:
@@ -204,7 +199,12 @@ def _agreement(sums: xr.Dataset, estimate: str, ending: str) -> dict[str, Any]:
     estimated, exact = (sums[f"{name}_patching"].transpose("record", ...).values for name in (estimate, "activation"))
     by_record = np.array([_spearman(*both) for both in zip(estimated, exact, strict=True)]).reshape(-1, 1)
     low, high = mean_interval(by_record)
-    numbers = {"": _mean(by_record)[0], "_low": low[0], "_high": high[0], "_of_sums": _spearman(estimated.sum(axis=0), exact.sum(axis=0))}
+    numbers = {
+        "": known_mean(by_record)[0],
+        "_low": low[0],
+        "_high": high[0],
+        "_of_sums": _spearman(estimated.sum(axis=0), exact.sum(axis=0)),
+    }
     return {f"rank_agreement{ending}{key}": float(number) for key, number in numbers.items()}
 
 

@@ -37,52 +37,51 @@ def say(summary: xr.Dataset) -> Findings:
     )
 
 
-def _of(here: xr.Dataset, output: str) -> str:
+def _of(of_output: xr.Dataset, output: str) -> str:
     """What makes one output, on the mean over records."""
-    told = READ.get(output, f"that of tokens in {output.replace('_', ' ')}")
-    told = told[0].upper() + told[1:]  # `capitalize` would make a P wave a p wave
-    if np.isnan(here["logit"]):
-        return f"{told}: no record has it."
-    heads = _adding(here, "direct")
-    named = ", ".join(f"{head_label(*place)} {float(here['direct'].values[place]):+.2f}" for place in heads[:N_NAMED])
+    readout = READ.get(output, f"that of tokens in {output.replace('_', ' ')}")
+    readout = readout[0].upper() + readout[1:]  # `capitalize` would make a P wave a p wave
+    if np.isnan(of_output["logit"]):
+        return f"{readout}: no record has it."
+    heads = _adding(of_output, "direct")
+    named = ", ".join(f"{head_label(*place)} {float(of_output['direct'].values[place]):+.2f}" for place in heads[:N_NAMED])
     more = f" and {len(heads) - N_NAMED} more" if len(heads) > N_NAMED else ""
-    is_tested = not bool((here["direct_verdict"] == NOT_TESTED).all())
-    untested = f"heads: not tested ({int(here['n_records_with'])} records, {LEAST_UNITS} and twins are needed)"
+    is_tested = not bool((of_output["direct_verdict"] == NOT_TESTED).all())
+    untested = f"heads: not tested ({int(of_output['n_records_with'])} records, {LEAST_UNITS} and twins are needed)"
     of_heads = f"heads that add to it: {named}{more}" if heads else "of no head it is shown that it adds to it" if is_tested else untested
-    mlps = ", ".join(f"MLP {layer + 1} {float(here['direct_mlp'][layer]):+.2f}" for (layer,) in _adding(here, "direct_mlp")[:3])
-    rest = [f"{name} {float(here[f'direct_{name}']):+.2f}" for name in ("embedding", "position", "constant")]
-    whole = f"{told} is {float(here['logit']):+.2f} ({interval_at(here, 'logit', '+.2f')})"
-    return (
-        f"{whole} = heads {float(here['direct'].sum()):+.2f}, attention biases {float(here['direct_attention_bias'].sum()):+.2f}, "
-        f"MLPs {float(here['direct_mlp'].sum()):+.2f}, {', '.join(rest)}; {of_heads}" + (f"; {mlps}." if mlps else ".")
-    )
+    mlps = ", ".join(f"MLP {layer + 1} {float(of_output['direct_mlp'][layer]):+.2f}" for (layer,) in _adding(of_output, "direct_mlp")[:3])
+    rest = [f"{name} {float(of_output[f'direct_{name}']):+.2f}" for name in ("embedding", "position", "constant")]
+    whole = f"{readout} is {float(of_output['logit']):+.2f} ({interval_at(of_output, 'logit', '+.2f')})"
+    names = {"heads": "direct", "attention biases": "direct_attention_bias", "MLPs": "direct_mlp"}
+    sums = [f"{what} {float(of_output[name].sum()):+.2f}" for what, name in names.items()]
+    return f"{whole} = {', '.join([*sums, *rest])}; {of_heads}" + (f"; {mlps}." if mlps else ".")
 
 
-def _adding(here: xr.Dataset, name: str) -> list[Place]:
+def _adding(summary: xr.Dataset, name: str) -> list[Place]:
     """The places of the parts whose answer is yes, the largest first."""
-    places = [tuple(map(int, place)) for place in np.argwhere(is_yes(here, name).values)]
-    return sorted(places, key=lambda place: -abs(float(here[name].values[place])))
+    places = [tuple(map(int, place)) for place in np.argwhere(is_yes(summary, name).values)]
+    return sorted(places, key=lambda place: -abs(float(summary[name].values[place])))
 
 
 def _variation(summary: xr.Dataset) -> str:
     """What makes the first output differ between records."""
-    here = summary.isel(output=0)
-    parts = _parts(here, "_variation")
+    of_output = summary.isel(output=0)
+    parts = _parts(of_output, "_variation")
     if all(np.isnan(value) for _, value, _ in parts):
         return "Differences between records: not compared; they take three records."
     parts.sort(key=lambda part: -abs(part[1]))
     named = ", ".join(f"{label} {100 * value:.0f} % ({interval})" for label, value, interval in parts[:N_NAMED])
-    return f"Of the differences between records' outputs ({READ.get(str(here['output'].item()), '')}) the largest parts are: {named}."
+    return f"Of the differences between records' outputs ({READ.get(str(of_output['output'].item()), '')}) the largest parts are: {named}."
 
 
-def _parts(here: xr.Dataset, ending: str) -> list[tuple[str, float, str]]:
+def _parts(of_output: xr.Dataset, ending: str) -> list[tuple[str, float, str]]:
     """Every head and MLP by its name, with a number and its interval in percent."""
-    found = []
+    parts = []
     for name, label in (("direct", head_label), ("direct_mlp", lambda layer: f"MLP {layer + 1}")):
-        values, low, high = (here[f"{name}{ending}{end}"].values for end in ("", "_low", "_high"))
+        values, low, high = (of_output[f"{name}{ending}{end}"].values for end in ("", "_low", "_high"))
         for place in np.ndindex(values.shape):
-            found.append((label(*place), float(values[place]), f"{_percent(float(low[place]))} to {_percent(float(high[place]))}"))
-    return found
+            parts.append((label(*place), float(values[place]), f"{_percent(float(low[place]))} to {_percent(float(high[place]))}"))
+    return parts
 
 
 def _percent(value: float) -> str:
@@ -93,12 +92,12 @@ def _lens(summary: xr.Dataset) -> str:
     """At which level the output takes shape."""
     if "lens_cross_entropy" in summary:
         nats = summary["lens_cross_entropy"]
-        told = ", ".join(f"{level} {float(value):.2f}" for level, value in zip(summary["level"].values, nats.values, strict=True))
+        by_level = ", ".join(f"{level} {float(value):.2f}" for level, value in zip(summary["level"].values, nats.values, strict=True))
         most = str(summary["level"].values[1:][int(np.argmin(np.diff(nats.values)))])
-        return f"Logit lens, cross-entropy in nats by level: {told}; it falls most in {most}."
+        return f"Logit lens, cross-entropy in nats by level: {by_level}; it falls most in {most}."
     line = summary["lens_logit"].isel(output=0)
-    told = ", ".join(f"{level} {float(value):+.2f}" for level, value in zip(summary["level"].values, line.values, strict=True))
-    return f"Logit lens, the logit by level: {told}."
+    by_level = ", ".join(f"{level} {float(value):+.2f}" for level, value in zip(summary["level"].values, line.values, strict=True))
+    return f"Logit lens, the logit by level: {by_level}."
 
 
 def _patching(summary: xr.Dataset) -> tuple[str, ...]:
@@ -138,27 +137,31 @@ def _at(summary: xr.Dataset, name: str, place: Place) -> str:
     return interval(low, high, "+.2f")
 
 
-def _rows(here: xr.Dataset, output: str) -> list[tuple[str, ...]]:
+def _rows(of_output: xr.Dataset, output: str) -> list[tuple[str, ...]]:
     """The heads and MLPs that add to the output, the largest first, then the rest of the sum."""
     rows = []
     for name, label in (("direct", head_label), ("direct_mlp", lambda layer: f"MLP {layer + 1}")):
-        rows += [_row(here, output, name, place, label(*place)) for place in _adding(here, name)]
-    return rows + [_row(here, output, f"direct_{name}", (), name) for name in ("embedding", "position", "constant")]
+        rows += [_row(of_output, output, name, place, label(*place)) for place in _adding(of_output, name)]
+    return rows + [_row(of_output, output, f"direct_{name}", (), name) for name in ("embedding", "position", "constant")]
 
 
-def _row(here: xr.Dataset, output: str, name: str, place: Place, label: str) -> tuple[str, ...]:
-    value, p, q, part, among = (float(here[f"{name}{key}"].values[place]) for key in ("", "_p_value", "_q_value", "_variation", "_twin_p"))
+def _row(of_output: xr.Dataset, output: str, name: str, place: Place, label: str) -> tuple[str, ...]:
+    value, p, q, part, among = (
+        float(of_output[f"{name}{key}"].values[place]) for key in ("", "_p_value", "_q_value", "_variation", "_twin_p")
+    )
     tested = (p_value(p), p_value(q), p_value(among), f"{_percent(part)} %")
-    return (output, label, f"{value:+.3f}", _at(here, name, place), *tested, str(here[f"{name}_verdict"].values[place]))
+    return (output, label, f"{value:+.3f}", _at(of_output, name, place), *tested, str(of_output[f"{name}_verdict"].values[place]))
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     reasons = doubts(summary.attrs, int(summary.attrs["n_twins"]))
-    reasons.append("A part may add the same to every record: what tells records apart is the variation, not the mean.")
+    reasons.append("A part may add the same to every record: what differs between records is in the variation, not in the mean.")
     reasons.append(
         "Direct attribution shows what a part adds to the output itself, not what it gives later parts to work with: see patching."
     )
-    reasons.append("A partner is another person's window with beats elsewhere: patching tells person and rhythm apart from nothing else.")
+    reasons.append(
+        "A partner is another person's window, with its beats at other places: effects of person and of rhythm are not told apart."
+    )
     return tuple(reasons)
 
 
@@ -166,7 +169,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     options = json.loads(summary.attrs.get("options", "{}"))
     return (
         "Direct: with the final LayerNorm's scale of each token as it is, what a part adds to the stream times the direction of the "
-        "output; the sum of all parts is compared with the model's own output at every token (1e-4, else the run stops).",
+        "output; the sum of all parts is compared with the model's own output at every token (to 1e-4; beyond that the run stops).",
         "Read: a task head's logit at the last token, or at the middle token of every R or systolic peak and elsewhere; of a model that "
         "predicts tokens the true next token's logit less the mean over the vocabulary, by the wave that token lies in.",
         f"Means over a record's tokens, then over records. Interval: 95 %, t over records. p: two-sided, the larger one "

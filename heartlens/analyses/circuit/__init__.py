@@ -52,7 +52,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 
 @dataclass(frozen=True)
 class Circuit:
-    """The options of the search for a circuit. `search` is none of them: what the search on half of the records found."""
+    """The options of the search for a circuit. `search`, no option, is what the search on half of the records found."""
 
     wanted: Annotated[float, "faithfulness that the circuit must keep on the searched records"] = 0.8
     search_windows: Annotated[int, "windows the search runs on, evenly over half of the records"] = 12
@@ -93,11 +93,11 @@ class Circuit:
         names = node_names(subject)
         search = self.search or unsearched(len(names), self.seed)
         sizes = [size for size in GRID if size <= len(names)]
-        rows = [self._window(subject, windows[one : one + 1], search, sizes) for one in range(len(windows))]
+        rows = [self._window(subject, windows[index : index + 1], search, sizes) for index in range(len(windows))]
         sums = {name: by_record(np.stack([row[name] for row in rows]), windows.record) for name in AXES_OF}
         places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random), **search.axes(names)}
-        told = {"kind": windows.kind, "readout": readout_name(subject, windows), "wanted": self.wanted}
-        named = xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=told)
+        attrs = {"kind": windows.kind, "readout": readout_name(subject, windows), "wanted": self.wanted}
+        named = xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=attrs)
         return Tally(named)
 
     def _window(self, subject: Any, window: Windows, search: Search, sizes: list[int]) -> Arrays:

@@ -27,7 +27,9 @@ class Search:
 
     def partner_of(self, window: Windows) -> Integer[np.ndarray, "window time"]:
         """The tokens of the window's partner; itself in reverse order where it has none."""
-        return np.stack([self.partners.get(str(one), tokens[::-1]) for one, tokens in zip(window.identity, window.tokens, strict=True)])
+        return np.stack(
+            [self.partners.get(str(identity), tokens[::-1]) for identity, tokens in zip(window.identity, window.tokens, strict=True)]
+        )
 
 
 def unsearched(n_nodes: int, seed: int) -> Search:
@@ -59,14 +61,14 @@ def searched(
     from heartlens.models.interventions.circuit import kept_values, pair_of
 
     pair = pair_of(subject, windows.tokens, partner)
-    known: dict[bytes, np.ndarray] = {}
+    computed: dict[bytes, np.ndarray] = {}
 
     def values(kept: Kept) -> Float[np.ndarray, "set window"]:
         rows = []
         for row in kept:
-            if row.tobytes() not in known:
-                known[row.tobytes()] = kept_values(subject, windows, pair, row[None])[0]
-            rows.append(known[row.tobytes()])
+            if row.tobytes() not in computed:
+                computed[row.tobytes()] = kept_values(subject, windows, pair, row[None])[0]
+            rows.append(computed[row.tobytes()])
         return np.stack(rows)
 
     n_nodes = subject.sizes.n_layers * (subject.sizes.n_heads + 1)

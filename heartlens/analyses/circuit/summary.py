@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from heartlens.inference.intervals import fieller_interval, mean_interval
+from heartlens.inference.intervals import fieller_interval, mean_and_interval
 from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import SMALLEST_CHANGE, YES, Among, Claim, decide, reach
 from heartlens.measures.resample import q_values
@@ -122,8 +122,7 @@ def _by_record(tested: xr.Dataset, name: str) -> xr.DataArray:
 def _means(name: str, values: xr.DataArray) -> dict[str, Any]:
     """The mean over records with its t interval."""
     values = values.transpose("record", ...)
-    low, high = mean_interval(values.values)
-    return {f"{name}{end}": (values.dims[1:], each) for end, each in (("", values.values.mean(axis=0)), ("_low", low), ("_high", high))}
+    return mean_and_interval(name, values.dims[1:], values.values)
 
 
 def _parts(name: str, top: xr.DataArray, change: xr.DataArray) -> dict[str, Any]:

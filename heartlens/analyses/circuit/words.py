@@ -131,8 +131,8 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     if summary.attrs["n_tested_records"] < LEAST_UNITS:
         n_tested = summary.attrs["n_tested_records"]
         cautions.append(f"The circuit was tested on {n_tested} records; with fewer than {LEAST_UNITS} nothing is judged.")
-    cautions.append("The search is greedy: a smaller set may exist, and where parts stand in for each other another set may do as well.")
-    cautions.append("A part that does the same in every window (a bias) is not resampled away, and never in a circuit.")
+    cautions.append("The search is greedy: a smaller set may exist, and where parts can replace each other, another set may be as good.")
+    cautions.append("A part that does the same in every window (a bias) does not change when it is resampled, so it is never in a circuit.")
     cautions.append(
         "Partners are other people's windows, with beats elsewhere: the circuit is of all that makes a window's readout its own."
     )

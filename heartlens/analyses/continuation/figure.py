@@ -8,7 +8,7 @@ import xarray as xr
 from heartlens import figures
 from heartlens.analyses.continuation.summary import DECIDING
 from heartlens.axes import KINDS, head_label
-from heartlens.inference.verdict import is_yes
+from heartlens.inference.verdict import is_yes, yes_first
 
 MAPS = {"period_kept": "period kept", "repeats": "repeats at all", "period_error_s": "period error (s)", "rate_kept": "heart rate kept"}
 SIDES = {"intact": "intact", "again": "other random\nnumbers", "prompt": "prompt's own", "others": "against\nothers' rests"}
@@ -35,17 +35,15 @@ def draw(summary: xr.Dataset) -> figures.Page:
 
 def strongest(summary: xr.Dataset, n_heads: int) -> list[tuple[int, int]]:
     """The heads (layer, head) of largest absolute effect on the deciding readout, those that matter first."""
-    here = summary.sel(readout=DECIDING).transpose("layer", "head", ...)
-    size = np.nan_to_num(np.abs(here["effect"].values))
-    order = np.lexsort([-size.ravel(), ~is_yes(here, "matters").values.ravel()])[:n_heads]
-    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
+    of_readout = summary.sel(readout=DECIDING).transpose("layer", "head", ...)
+    return yes_first(np.abs(of_readout["effect"].values), is_yes(of_readout, "matters").values, n_heads)
 
 
 def _maps(part: Any, summary: xr.Dataset) -> None:
     panels = part.subplots(1, len(MAPS), squeeze=False)[0]
     for axes, (name, title) in zip(panels, MAPS.items(), strict=True):
-        here = summary.sel(readout=name).transpose("layer", "head", ...)
-        image = figures.signed_map(axes, here["effect"].values, is_yes(here, "matters").values)
+        of_readout = summary.sel(readout=name).transpose("layer", "head", ...)
+        image = figures.signed_map(axes, of_readout["effect"].values, is_yes(of_readout, "matters").values)
         axes.set(title=title, xlabel="head")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, pad=0.02)
     panels[0].set_ylabel("layer (colour: change)")
@@ -53,8 +51,8 @@ def _maps(part: Any, summary: xr.Dataset) -> None:
 
 def _sides(axes: Any, summary: xr.Dataset) -> None:
     """How often the intact model keeps the period, beside what it is held against."""
-    here = summary.sel(readout=DECIDING)
-    middle, low, high = (np.array([float(here[f"{side}{end}"]) for side in SIDES]) for end in ("", "_low", "_high"))
+    of_readout = summary.sel(readout=DECIDING)
+    middle, low, high = (np.array([float(of_readout[f"{side}{end}"]) for side in SIDES]) for end in ("", "_low", "_high"))
     place = np.arange(len(SIDES), dtype=float)
     figures.marked_intervals(axes, place, middle, low, high, (place == 0) & bool(is_yes(summary, "keeps")))
     axes.set_xticks(place, list(SIDES.values()), rotation=60)
@@ -63,12 +61,12 @@ def _sides(axes: Any, summary: xr.Dataset) -> None:
 
 def _heads(axes: Any, summary: xr.Dataset) -> None:
     """The strongest heads with intervals and what heads of their norm let expect, over the null of other random numbers."""
-    here, heads = summary.sel(readout=DECIDING), strongest(summary, N_HEADS)
-    here["matters"] = is_yes(here, "matters")
-    columns = [[float(here[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]
+    of_readout, heads = summary.sel(readout=DECIDING), strongest(summary, N_HEADS)
+    of_readout["matters"] = is_yes(of_readout, "matters")
+    columns = [[float(of_readout[key].sel(layer=layer, head=head)) for layer, head in heads] for key in _KEYS]
     middle, low, high, expected, matters = map(np.array, columns)
     place = np.arange(len(heads), dtype=float)
-    _null(axes, here, len(heads))
+    _null(axes, of_readout, len(heads))
     figures.marked_intervals(axes, place, middle, low, high, matters.astype(bool))
     axes.scatter(place, expected, marker="_", s=40, color="black", zorder=4, label="expected of its norm")
     axes.set_xticks(place, [head_label(*head) for head in heads], rotation=60)
@@ -81,21 +79,21 @@ _KEYS = ("effect", "effect_low", "effect_high", "expected", "matters")
 
 def _parts(axes: Any, summary: xr.Dataset) -> None:
     """The MLPs and the layers."""
-    here = summary.sel(readout=DECIDING)
+    of_readout = summary.sel(readout=DECIDING)
     for turn, (prefix, name) in enumerate((("mlp_", "MLP"), ("layer_", "whole layer"))):
-        middle, low, high = (here[f"{prefix}effect{end}"].values for end in ("", "_low", "_high"))
+        middle, low, high = (of_readout[f"{prefix}effect{end}"].values for end in ("", "_low", "_high"))
         place = np.arange(len(middle)) + (turn - 0.5) * 0.25
-        changes = is_yes(here, f"{prefix}changes").values
+        changes = is_yes(of_readout, f"{prefix}changes").values
         figures.marked_intervals(axes, place, middle, low, high, changes, colour=figures.PALETTE[turn + 3], name=name)
-    _null(axes, here, here.sizes["layer"])
-    axes.set_xticks(range(here.sizes["layer"]), [str(layer + 1) for layer in here["layer"].values])
+    _null(axes, of_readout, of_readout.sizes["layer"])
+    axes.set_xticks(range(of_readout.sizes["layer"]), [str(layer + 1) for layer in of_readout["layer"].values])
     axes.set_xlabel("layer (filled: changes it)")
     axes.legend(frameon=False)
 
 
-def _null(axes: Any, here: xr.Dataset, n_places: int) -> None:
+def _null(axes: Any, of_readout: xr.Dataset, n_places: int) -> None:
     """The line of no change, and behind it the interval of what other random numbers alone change."""
-    low, high = float(here["null_effect_low"]), float(here["null_effect_high"])
+    low, high = float(of_readout["null_effect_low"]), float(of_readout["null_effect_high"])
     axes.axhline(0, color="0.3", linewidth=0.6)
     if np.isfinite(low):
         axes.fill_between((-0.5, n_places - 0.5), low, high, color="0.5", alpha=0.2, linewidth=0, label="null")
@@ -103,13 +101,13 @@ def _null(axes: Any, here: xr.Dataset, n_places: int) -> None:
 
 def _window(part: Any, summary: xr.Dataset) -> None:
     """One window: its real rest, the intact continuation, and those without the strongest head, MLP and layer."""
-    here = summary.isel(example=0)
+    example = summary.isel(example=0)
     names = ["intact", head_label(*strongest(summary, 1)[0]), *(_most(summary, prefix, what) for prefix, what in _WHAT)]
-    rows = {"recording": here["token"].values[summary.attrs["n_prompt"] :]} | {
-        name: here["continued"].sel(variant=name).values for name in names
+    rows = {"recording": example["token"].values[summary.attrs["n_prompt"] :]} | {
+        name: example["continued"].sel(variant=name).values for name in names
     }
-    prompt = here["token"].values[: summary.attrs["n_prompt"]]
-    time_s = np.arange(len(here["token"])) / KINDS[summary.attrs["kind"]].rate_hz
+    prompt = example["token"].values[: summary.attrs["n_prompt"]]
+    time_s = np.arange(len(example["token"])) / KINDS[summary.attrs["kind"]].rate_hz
     panels = part.subplots(len(rows), 1, sharex=True)
     for axes, (name, rest), colour in zip(panels, rows.items(), _COLOURS, strict=True):
         figures.trace(axes, time_s, np.concatenate([prompt, rest]))
@@ -117,7 +115,7 @@ def _window(part: Any, summary: xr.Dataset) -> None:
         axes.axvline(time_s[len(prompt)], color="0.3", linewidth=0.6, linestyle=":")
         axes.set(ylabel="", yticks=[])
         axes.text(1.005, 0.5, name if name in ("recording", "intact") else f"without\n{name}", transform=axes.transAxes, va="center")
-    panels[-1].set_xlabel(f"time (s); dotted: end of the prompt   [{here['example_record'].item()}]")
+    panels[-1].set_xlabel(f"time (s); dotted: end of the prompt   [{example['example_record'].item()}]")
 
 
 _WHAT = (("mlp_", "MLP"), ("layer_", "layer"))

@@ -51,7 +51,9 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int) -> xr.Dataset:
             excess = excess_over_peers(tests["effect"], tests["error"], norm.values.ravel())
             tests |= {"expected": excess.expected, "excess_low": excess.low, "excess_high": excess.high}
             summary["norm"] = norm
-        summary = summary.assign({f"{prefix}{key}": _placed(values, axes, sums) for key, values in tests.items()})
+        shape = (-1, *(sums.sizes[axis] for axis in axes))
+        placed = {f"{prefix}{key}": (("readout", *axes), np.moveaxis(values, -1, 0).reshape(shape)) for key, values in tests.items()}
+        summary = summary.assign(placed)
         summary = summary.assign(_answers(summary, prefix))
     counted = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum())}
     return summary.assign_attrs(sums.attrs, **counted)
@@ -94,10 +96,6 @@ def _changes(before: Pair, after: Pair, draws: paired.Draws) -> Arrays:
         for v in range(n_variants)
     ]
     names = {"value": "after", "effect": "effect", "error": "error", "effect_low": "low", "effect_high": "high", "p_value": "p_value"}
-    arrays = {name: np.array([[getattr(change, own) for change in row] for row in changes]) for name, own in names.items()}
+    arrays = {name: np.array([[getattr(change, attribute) for change in row] for row in changes]) for name, attribute in names.items()}
     arrays["effect"] = paired.settled(arrays["value"], arrays["value"] - arrays["effect"])
     return arrays
-
-
-def _placed(values: np.ndarray, axes: tuple[str, ...], sums: xr.Dataset) -> tuple[tuple[str, ...], np.ndarray]:
-    return ("readout", *axes), np.moveaxis(values, -1, 0).reshape(-1, *(sums.sizes[axis] for axis in axes))

@@ -19,16 +19,24 @@ Rhythms = Float[np.ndarray, "... 2"]  # rate and period; NaN where there is none
 Read = tuple[Float[np.ndarray, "*stretch readout"], Float[np.ndarray, "*stretch readout"]]
 
 
-def read(found: Rhythms, real: Rhythms) -> Read:
+def read(generated: Rhythms, real: Rhythms) -> Read:
     """Each readout's top and count, of found rhythms held against real ones."""
-    found, real = np.broadcast_arrays(found, real)
-    known, real_known = np.isfinite(found), np.isfinite(real)
-    error = np.where(known & real_known, np.abs(found - real), 0.0)
-    kept = known & real_known & (error <= NEAR * np.nan_to_num(real))
-    value = np.where(known, found, 0.0)
-    top = (kept[..., 1], kept[..., 0], known[..., 1], value[..., 1], value[..., 0], error[..., 1], error[..., 0])
-    both = known & real_known
-    count = (real_known[..., 1], real_known[..., 0], np.ones_like(known[..., 0]), known[..., 1], known[..., 0], both[..., 1], both[..., 0])
+    generated, real = np.broadcast_arrays(generated, real)
+    has_generated, has_real = np.isfinite(generated), np.isfinite(real)
+    error = np.where(has_generated & has_real, np.abs(generated - real), 0.0)
+    kept = has_generated & has_real & (error <= NEAR * np.nan_to_num(real))
+    value = np.where(has_generated, generated, 0.0)
+    top = (kept[..., 1], kept[..., 0], has_generated[..., 1], value[..., 1], value[..., 0], error[..., 1], error[..., 0])
+    both = has_generated & has_real
+    count = (
+        has_real[..., 1],
+        has_real[..., 0],
+        np.ones_like(has_generated[..., 0]),
+        has_generated[..., 1],
+        has_generated[..., 0],
+        both[..., 1],
+        both[..., 0],
+    )
     return np.stack(top, axis=-1).astype(float), np.stack(count, axis=-1).astype(float)
 
 
@@ -37,23 +45,26 @@ def sums_of(subject: Any, windows: Windows, made: Made, others: Windows | None, 
     from heartlens.models.interventions.ablations import added_norms
 
     n_layers, n_heads = subject.sizes.n_layers, subject.sizes.n_heads
-    found = rhythms_of(made, windows.kind)
+    rhythms = rhythms_of(made, windows.kind)
     prompt, real = (rhythms_of(part, windows.kind) for part in np.split(windows.tokens, [n_prompt], axis=1))
-    top, count = (one.sum(axis=2) for one in read(found, real[:, None]))
+    top, count = (values.sum(axis=2) for values in read(rhythms, real[:, None]))
     heads, mlps = 2 + n_layers * n_heads, 2 + n_layers * (n_heads + 1)
     pairs = {
         "intact": (top[0], count[0]),
         "again": (top[1], count[1]),
-        "others": _against_others(others, n_prompt, windows, found[0]),
+        "others": _against_others(others, n_prompt, windows, rhythms[0]),
         "prompt": read(prompt, real),
         "real": read(real, real),
-        "ablated": [np.moveaxis(one[2:heads].reshape(n_layers, n_heads, *one.shape[1:]), (0, 1), (-2, -1)) for one in (top, count)],
-        "mlp_ablated": [np.moveaxis(one[heads:mlps], 0, -1) for one in (top, count)],
-        "layer_ablated": [np.moveaxis(one[mlps:], 0, -1) for one in (top, count)],
+        "ablated": [
+            np.moveaxis(values[2:heads].reshape(n_layers, n_heads, *values.shape[1:]), (0, 1), (-2, -1)) for values in (top, count)
+        ],
+        "mlp_ablated": [np.moveaxis(values[heads:mlps], 0, -1) for values in (top, count)],
+        "layer_ablated": [np.moveaxis(values[mlps:], 0, -1) for values in (top, count)],
     }
-    arrays = {f"{name}{end}": one for name, pair in pairs.items() for end, one in zip(("", "_count"), pair, strict=True)}
+    arrays = {f"{name}{end}": values for name, pair in pairs.items() for end, values in zip(("", "_count"), pair, strict=True)}
     named = {
-        name: (("record", "readout", *("layer", "head")[: one.ndim - 2]), by_record(one, windows.record)) for name, one in arrays.items()
+        name: (("record", "readout", *("layer", "head")[: values.ndim - 2]), by_record(values, windows.record))
+        for name, values in arrays.items()
     }
     named["norm"] = (("record", "layer", "head"), by_record(added_norms(subject, windows), windows.record))
     named["n_windows"] = (("record",), by_record(np.ones(len(windows)), windows.record))
@@ -85,5 +96,5 @@ def _against_others(others: Windows | None, n_prompt: int, windows: Windows, int
         for place, unit in enumerate(windows.unit):
             elsewhere = rests[others.unit != unit]
             if len(elsewhere):
-                top[place], count[place] = (one.mean(axis=1).sum(axis=0) for one in read(intact[place][:, None], elsewhere))
+                top[place], count[place] = (values.mean(axis=1).sum(axis=0) for values in read(intact[place][:, None], elsewhere))
     return top, count

@@ -31,6 +31,7 @@ ERRORS = {"period_error_s": "period", "rate_error_bpm": "heart rate"}
 
 def say(summary: xr.Dataset) -> Findings:
     """The findings; every number is in the summary."""
+    heads = [_row(summary.sel(layer=layer, head=head), head_label(layer, head), "") for layer, head in strongest(summary, N_ROWS)]
     return Findings(
         title=f"Continuation by {summary.attrs.get('checkpoint', 'a model')}",
         question="Which heads, MLPs and layers keep the rhythm of what the model generates?",
@@ -42,7 +43,7 @@ def say(summary: xr.Dataset) -> Findings:
             _null(summary),
         ),
         columns=COLUMNS,
-        rows=(*_head_rows(summary), *_part_rows(summary)),
+        rows=(*heads, *_part_rows(summary)),
         cautions=_cautions(summary),
         methods=_methods(summary),
     )
@@ -57,8 +58,8 @@ KEPT = {
 
 
 def _intact(summary: xr.Dataset) -> str:
-    here, attrs = summary.sel(readout=DECIDING), summary.attrs
-    kept, others, prompt = (_percent(here, side) for side in ("intact", "others", "prompt"))
+    of_readout, attrs = summary.sel(readout=DECIDING), summary.attrs
+    kept, others, prompt = (_percent(of_readout, side) for side in ("intact", "others", "prompt"))
     verdict = KEPT[str(summary["keeps_verdict"].item())]
     rate = with_interval(summary.sel(readout="repeats"), "intact", ".2f")
     return (
@@ -69,45 +70,43 @@ def _intact(summary: xr.Dataset) -> str:
 
 def _error(summary: xr.Dataset, name: str) -> str:
     """How far a rhythm lies from the real rest's, and from others'."""
-    here, unit = summary.sel(readout=name), "bpm" if name.endswith("bpm") else "s"
-    far, others, prompt = (with_interval(here, side, ".3g") for side in ("intact", "others", "prompt"))
+    of_readout, unit = summary.sel(readout=name), "bpm" if name.endswith("bpm") else "s"
+    far, others, prompt = (with_interval(of_readout, side, ".3g") for side in ("intact", "others", "prompt"))
     return f"Its {ERRORS[name]} is off the real rest's by {far} {unit}, off other records' by {others}; the prompt's own by {prompt}."
 
 
 def _of_heads(summary: xr.Dataset) -> str:
-    here = summary.sel(readout=DECIDING)
-    if bool((here["changes_verdict"] == NOT_TESTED).all()):
-        n_records = int(here["n_records_with"])
-        return f"Heads: not tested ({n_records} records have a say, {LEAST_UNITS} are needed); these are point estimates."
-    changes, matters = (is_yes(here, claim).transpose("layer", "head").values for claim in ("changes", "matters"))
+    of_readout = summary.sel(readout=DECIDING)
+    if bool((of_readout["changes_verdict"] == NOT_TESTED).all()):
+        n_records = int(of_readout["n_records_with"])
+        return f"Heads: not tested ({n_records} records have this readout, {LEAST_UNITS} are needed); these are point estimates."
+    changes, matters = (is_yes(of_readout, claim).transpose("layer", "head").values for claim in ("changes", "matters"))
     changed = f"{int(changes.sum())} of {changes.size} heads change the period kept"
-    changed += f", {int((here['changes_verdict'] == NO).sum())} surely do so by less than {float(here['smallest']):g}"
-    if bool((here["matters_verdict"] == NOT_TESTED).all()):
+    changed += f", {int((of_readout['changes_verdict'] == NO).sum())} surely do so by less than {float(of_readout['smallest']):g}"
+    if bool((of_readout["matters_verdict"] == NOT_TESTED).all()):
         return f"{changed}. Heads of one norm: not tested, there are too few."
     if not matters.any():
         return f"{changed}. Beyond what heads of its norm show no head matters."
     heads = strongest(summary, min(N_NAMED, int(matters.sum())))
-    named = ", ".join(f"{head_label(*head)} {with_interval(here.sel(layer=head[0], head=head[1]), 'effect', '+.2f')}" for head in heads)
+    named = ", ".join(
+        f"{head_label(*head)} {with_interval(of_readout.sel(layer=head[0], head=head[1]), 'effect', '+.2f')}" for head in heads
+    )
     return f"{changed}. Beyond what heads of its norm show {int(matters.sum())} of them matter: {named}."
 
 
 def _of_parts(summary: xr.Dataset) -> str:
-    here, told = summary.sel(readout=DECIDING), []
+    of_readout, sentences = summary.sel(readout=DECIDING), []
     for prefix, what in (("mlp_", "MLP"), ("layer_", "layer")):
-        most = int(np.nan_to_num(np.abs(here[f"{prefix}effect"].values)).argmax())
-        changing = [str(layer + 1) for layer in np.flatnonzero(is_yes(here, f"{prefix}changes").values)]
-        largest = with_interval(here.isel(layer=most), f"{prefix}effect", "+.2f")
-        told.append(f"{what} {most + 1} {largest}; shown to change it: {', '.join(changing) or 'none'}")
-    return "Largest effects on the period kept: " + ". ".join(told) + "."
+        most = int(np.nan_to_num(np.abs(of_readout[f"{prefix}effect"].values)).argmax())
+        changing = [str(layer + 1) for layer in np.flatnonzero(is_yes(of_readout, f"{prefix}changes").values)]
+        largest = with_interval(of_readout.isel(layer=most), f"{prefix}effect", "+.2f")
+        sentences.append(f"{what} {most + 1} {largest}; shown to change it: {', '.join(changing) or 'none'}")
+    return "Largest effects on the period kept: " + ". ".join(sentences) + "."
 
 
 def _null(summary: xr.Dataset) -> str:
     changed = with_interval(summary.sel(readout=DECIDING), "null_effect", "+.3f")
     return f"Null: other random numbers alone change the period kept by {changed}."
-
-
-def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
-    return tuple(_row(summary.sel(layer=head[0], head=head[1]), head_label(*head), "") for head in strongest(summary, N_ROWS))
 
 
 def _part_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
@@ -118,32 +117,32 @@ def _part_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
 
 
 def _row(at: xr.Dataset, name: str, prefix: str) -> tuple[str, ...]:
-    here = at.sel(readout=DECIDING)
-    effect, low, high, q = (float(here[f"{prefix}{key}"]) for key in ("effect", "effect_low", "effect_high", "q_value"))
-    values = (float(at[f"{prefix}value"].sel(readout=one)) for one in ("repeats", "period_error_s", "heart_rate_bpm"))
+    of_deciding = at.sel(readout=DECIDING)
+    effect, low, high, q = (float(of_deciding[f"{prefix}{key}"]) for key in ("effect", "effect_low", "effect_high", "q_value"))
+    values = (float(at[f"{prefix}value"].sel(readout=readout)) for readout in ("repeats", "period_error_s", "heart_rate_bpm"))
     repeats, error, rate = values
     return (
         name,
-        number(here[f"{prefix}value"]),
+        number(of_deciding[f"{prefix}value"]),
         number(effect, "+.3f"),
         interval(low, high, "+.3f"),
-        "" if prefix else number(here["expected"], "+.3f"),
+        "" if prefix else number(of_deciding["expected"], "+.3f"),
         p_value(q),
         number(repeats),
         number(error, ".3f"),
         number(rate, ".0f"),
-        str(here[f"{prefix}changes_verdict"].item()),
-        "" if prefix else str(here["matters_verdict"].item()),
+        str(of_deciding[f"{prefix}changes_verdict"].item()),
+        "" if prefix else str(of_deciding["matters_verdict"].item()),
     )
 
 
-def _percent(here: xr.Dataset, name: str) -> str:
-    value, low, high = (100 * here[f"{name}{end}"] for end in ("", "_low", "_high"))
+def _percent(of_readout: xr.Dataset, name: str) -> str:
+    value, low, high = (100 * of_readout[f"{name}{end}"] for end in ("", "_low", "_high"))
     return f"{number(value, '.0f')} % ({interval(low, high, '.0f')})"
 
 
 def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
-    reasons = [line for line in doubts(summary.attrs, 20) if line]  # no twins: they would generate noise
+    reasons = [line for line in doubts(summary.attrs, 20) if line]  # without twins, which would generate noise
     attrs = summary.attrs
     seconds = (len(summary["step"])) / KINDS[attrs["kind"]].rate_hz
     reasons.append(
@@ -153,14 +152,14 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     )
     if attrs["how"] == "zero":
         reasons.append(
-            "Zero is no activation the model ever had: what it costs may be the strangeness, not the loss; compare mean and resample."
+            "The model never has a zero activation: an effect may come from that value, not from the missing part; see mean and resample."
         )
     if attrs["how"] == "resample":
         reasons.append(
-            "The other record's activation brings that record's rhythm along: a head may lose the period by carrying another one."
+            "The other record's activation also holds that record's rhythm: the period may be lost because another one is put in."
         )
     reasons.append(
-        "A head may be needed for waves or amplitudes rather than the rhythm: what no longer looks like beats has no rhythm either."
+        "A head may be needed for waves or amplitudes rather than the rhythm: a signal without recognisable beats has no rhythm either."
     )
     return tuple(reasons)
 
@@ -177,7 +176,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "with leverage-corrected errors, HC3). p: each record's two versions swapped, two-sided; q: Benjamini-Hochberg over the heads, of "
         "one readout (MLPs and layers alike).",
         f"Keeps the rhythm: the interval of the share of kept periods less that against other records' rests lies above 0. No: it lies "
-        f"below 0.05. Not tested: fewer than {LEAST_UNITS} records have a say. Not shown: else.",
+        f"below 0.05. Not tested: fewer than {LEAST_UNITS} records have the readout. Not shown: otherwise.",
         "Changes: q < 0.05, and the intervals of the effect and of the same against the intact model with other random numbers (the null) "
         "on one side of 0. No: the interval lies within the smallest change of interest.",
         "Matters: changes, and the effect lies beyond what heads of its norm show: a line over the logarithm of the output norm |z W_O| "

@@ -104,43 +104,43 @@ class HeadScan(Twinned):
         subject, n_time = subject_of(model), windows.tokens.shape[1]
         windows = fine_waves(windows) if self.fine else windows
         n_sink = self.sink_tokens if self.exclude_sink else 0
-        known = measures.labels(windows, n_rotations=self.n_rotations, n_phases=self.n_phases, n_sink=n_sink)
+        labels = measures.labels(windows, n_rotations=self.n_rotations, n_phases=self.n_phases, n_sink=n_sink)
         groups = measures.groups_of(windows, n_sink)
-        runs = measures.runs_of(known, groups, self.n_lags)
+        runs = measures.runs_of(labels, groups, self.n_lags)
         is_published = self.variant == "published"
         evens = {
-            is_causal: self._fallen(measures.even_columns(groups, runs, is_causal, n_sink), groups, runs, known)
+            is_causal: self._fallen(measures.even_columns(groups, runs, is_causal, n_sink), groups, runs, labels)
             for is_causal in {True, not is_published}
         }
         asked = Asked(groups.of_query, groups.segment_of, runs=runs.edges, n_left_out=n_sink, n_first=self.sink_tokens, rows=(n_time - 1,))
         layers, lifts = [], []
         for sums in subject.engine.sums(subject.tokens(windows.tokens), asked, last_block_unmasked=is_published):
             even = evens[not is_published or sums.layer < subject.sizes.n_layers - 1]
-            layer, lift = self._layer(sums, even, groups, runs, known, windows)
+            layer, lift = self._layer(sums, even, groups, runs, labels, windows)
             layers.append({name: by_record(rounded(values), windows.record) for name, values in layer.items()})
             lifts.append(lift)
         sample = xr.Dataset() if self.is_twin else examples(windows, token_lift=(("layer", "head", "time"), np.stack(lifts, axis=1)))
-        return Tally(self._named(layers, known, windows, subject.sizes.n_heads), sample)
+        return Tally(self._named(layers, labels, windows, subject.sizes.n_heads), sample)
 
-    def _fallen(self, columns: measures.Columns, groups: measures.Groups, runs: measures.Runs, known: measures.Labels) -> Arrays:
+    def _fallen(self, columns: measures.Columns, groups: measures.Groups, runs: measures.Runs, labels: measures.Labels) -> Arrays:
         """Where attention falls: by wave, and for the model itself by lag and phase; and what each key receives."""
         keys = measures.received(columns, groups)
         keys = keys[:, :, :1] if self.is_twin else keys
-        fallen = {"keys": keys, "share": measures.on_waves(keys, known)}
+        fallen = {"keys": keys, "share": measures.on_waves(keys, labels)}
         if not self.is_twin:
             fallen |= {
-                "rotated_share": measures.on_rotated_waves(keys[:, :, 0], known),
+                "rotated_share": measures.on_rotated_waves(keys[:, :, 0], labels),
                 "share_by_lag": measures.by_lag(columns, groups, runs),
-                "share_by_phase": measures.by_phase(keys, known),
+                "share_by_phase": measures.by_phase(keys, labels),
             }
         return fallen
 
     def _layer(
-        self, sums: "LayerSums", even: Arrays, groups: measures.Groups, runs: measures.Runs, known: measures.Labels, windows: Windows
+        self, sums: "LayerSums", even: Arrays, groups: measures.Groups, runs: measures.Runs, labels: measures.Labels, windows: Windows
     ) -> tuple[Arrays, np.ndarray]:
         """One layer's sums by window, and each key's lift for the example: what it receives over its even share."""
         last = measures.without_sink(sums.rows[:, :, 0], self.sink_tokens) if self.exclude_sink else sums.rows[:, :, 0]
-        fallen = self._fallen(measures.Columns(sums.columns, sums.on_runs, last), groups, runs, known)
+        fallen = self._fallen(measures.Columns(sums.columns, sums.on_runs, last), groups, runs, labels)
         by_window = {name: fallen[name] for name in AXES_OF if name in fallen}
         by_window |= {f"even_{name}": even[name][..., 0] for name in by_window}
         if self.is_twin:
@@ -148,8 +148,8 @@ class HeadScan(Twinned):
         drawn = self._queries(windows).index(self.example_query)
         lift = _over_even(fallen["keys"][:, :, drawn], even["keys"][:, :, drawn])
         usable = (even["keys"][:, 0, 0] > 0) & ~np.isnan(windows.position)
-        auc = measures.rank_auc(_over_even(fallen["keys"][:, :, 0], even["keys"][:, :, 0]), known.rotated[:, 0] > 0, usable)
-        is_asking = known.asked[:, 0].astype(bool)
+        auc = measures.rank_auc(_over_even(fallen["keys"][:, :, 0], even["keys"][:, :, 0]), labels.rotated[:, 0] > 0, usable)
+        is_asking = labels.asked[:, 0].astype(bool)
         by_window |= {
             "auc": np.nan_to_num(auc),
             "auc_windows": (~np.isnan(auc[..., 0])).astype(float),
@@ -158,16 +158,16 @@ class HeadScan(Twinned):
         }
         return by_window, lift
 
-    def _named(self, layers: list[Arrays], known: measures.Labels, windows: Windows, n_heads: int) -> xr.Dataset:
+    def _named(self, layers: list[Arrays], labels: measures.Labels, windows: Windows, n_heads: int) -> xr.Dataset:
         """The sums under their axes."""
         names = [name for name in AXES_OF if name in layers[0]]
         sums = {name: (("layer", "record", *AXES_OF[name]), np.stack([layer[name] for layer in layers])) for name in names}
         counts = {
             "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
-            "n_asked": (("record", "query"), by_record(known.asked.sum(axis=-1), windows.record)[:, : len(self._queries(windows))]),
+            "n_asked": (("record", "query"), by_record(labels.asked.sum(axis=-1), windows.record)[:, : len(self._queries(windows))]),
         }
         if not self.is_twin:
-            on_phases = known.rotated[:, 0] @ known.phased.swapaxes(1, 2)
+            on_phases = labels.rotated[:, 0] @ labels.phased.swapaxes(1, 2)
             counts["n_tokens"] = (("record", "wave", "phase"), by_record(on_phases, windows.record))
         places = {
             "layer": np.arange(len(layers)),

@@ -30,12 +30,12 @@ def draw(summary: xr.Dataset) -> figures.Page:
 def strongest(scan: xr.Dataset) -> dict[str, tuple[int, int]]:
     """The head (layer, head) of largest lift for each wave that was measured; one whose verdict is yes comes before any other."""
     strength = scan["lift"].where(is_yes(scan, ATTENDS), scan["lift"] * 1e-6).transpose("wave", "layer", "head")
-    found = {}
-    for wave, here in zip(map(str, scan["wave"].values), strength.values, strict=True):
-        if np.isfinite(here).any():
-            layer, head = np.unravel_index(np.nanargmax(here), here.shape)
-            found[wave] = int(layer), int(head)
-    return found
+    heads = {}
+    for wave, of_wave in zip(map(str, scan["wave"].values), strength.values, strict=True):
+        if np.isfinite(of_wave).any():
+            layer, head = np.unravel_index(np.nanargmax(of_wave), of_wave.shape)
+            heads[wave] = int(layer), int(head)
+    return heads
 
 
 def best(scan: xr.Dataset, heads: dict[str, tuple[int, int]]) -> tuple[int, int]:
@@ -49,8 +49,8 @@ def _maps(part: Any, scan: xr.Dataset) -> None:
     limit = max(2.0, float(np.ceil(scan["lift"].fillna(1).max())))
     panels = part.subplots(1, scan.sizes["wave"], sharey=True, squeeze=False)[0]
     for axes, wave in zip(panels, scan["wave"].values, strict=True):
-        here = scan.sel(wave=wave).transpose("layer", "head", ...)
-        image = figures.head_map(axes, here["lift"].values, is_yes(here, ATTENDS).values, limit)
+        of_wave = scan.sel(wave=wave).transpose("layer", "head", ...)
+        image = figures.head_map(axes, of_wave["lift"].values, is_yes(of_wave, ATTENDS).values, limit)
         axes.set_title(plain(wave))
         axes.set_xlabel("head")
     panels[0].set_ylabel("layer")
@@ -76,11 +76,11 @@ def _profiles(axes: Any, scan: xr.Dataset, heads: dict[str, tuple[int, int]]) ->
 def _window(part: Any, scan: xr.Dataset, head: tuple[int, int]) -> None:
     axes = part.subplots()
     kind = KINDS[scan.attrs["kind"]]
-    here = scan.isel(example=0)
-    time_s = np.arange(here.sizes["time"]) / kind.rate_hz
-    right = figures.attended_signal(axes, time_s, here["token"].values, here["token_lift"].sel(layer=head[0], head=head[1]).values)
-    figures.wave_strip(axes, time_s, here["token_wave"].values, list(map(str, scan["wave"].values)))
+    example = scan.isel(example=0)
+    time_s = np.arange(example.sizes["time"]) / kind.rate_hz
+    right = figures.attended_signal(axes, time_s, example["token"].values, example["token_lift"].sel(layer=head[0], head=head[1]).values)
+    figures.wave_strip(axes, time_s, example["token_wave"].values, list(map(str, scan["wave"].values)))
     right.set_ylabel(f"lift, {head_label(*head)}")
     asking = "last token asks" if scan.attrs["example_query"] == "last" else "all tokens ask"
-    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on; {asking}"
+    where = f"{example['example_record'].item()}, from {example['example_start_s'].item():.1f} s on; {asking}"
     axes.set(xlabel=f"time (s)   [{where}]", ylabel="token")

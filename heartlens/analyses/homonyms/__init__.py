@@ -95,8 +95,11 @@ class Homonyms(Twinned):
         vectors = self._seen(residual_by_level(subject, windows.tokens))
         position = self._seen(position_embedding(subject, windows.tokens.shape[1])[None, None])
         labels = measures.labels(windows, n_phases=self.n_phases, flat=self.flat_slope)
-        unit = [measures.of_unit_length(np.concatenate([vectors[:, one], position[:, 0]])) for one in range(len(windows))]
-        sums = [self._window(unit[one], windows[one : one + 1], [label[one] for label in labels.values()]) for one in range(len(windows))]
+        unit = [measures.of_unit_length(np.concatenate([vectors[:, index], position[:, 0]])) for index in range(len(windows))]
+        sums = [
+            self._window(unit[index], windows[index : index + 1], [label[index] for label in labels.values()])
+            for index in range(len(windows))
+        ]
         names = level_names(subject.sizes.n_layers)
         return Tally(self._named(sums, [*names, POSITION], windows), sample_of(windows, vectors, labels, names, self.n_sampled))
 
@@ -112,18 +115,19 @@ class Homonyms(Twinned):
         """One window's sums: (label, level, shuffle), the numbers (label, shuffle)."""
         token, cycle = window.tokens[0], window.cycle[0]
         rng = np.random.default_rng([self.seed, int(window.identity[0], 16)])
-        found = []
+        of_labels = []
         for label in labels:
             drawn = measures.shuffled(token, cycle, label, self.n_shuffles, rng)
-            found.append(measures.pair_sums(unit, measures.paired(token, cycle, label), drawn))
+            of_labels.append(measures.pair_sums(unit, measures.paired(token, cycle, label), drawn))
         cosine, n_pairs = measures.apart_sums(unit, cycle)
-        sums = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        sums = {name: np.stack([of_label[name] for of_label in of_labels]) for name in of_labels[0]}
         return sums | {"cosine_random": cosine, "n_random": np.array(n_pairs), "n_windows": np.array(1)}
 
     def _named(self, sums: list[Arrays], levels: list[str], windows: Windows) -> xr.Dataset:
         """The sums under their axes."""
         summed = {
-            name: (("record", *axes), by_record(np.stack([one[name] for one in sums]), windows.record)) for name, axes in AXES_OF.items()
+            name: (("record", *axes), by_record(np.stack([of_window[name] for of_window in sums]), windows.record))
+            for name, axes in AXES_OF.items()
         }
         places = {"record": windows.records, "level": levels, "label": list(measures.LABELS), "shuffle": np.arange(self.n_shuffles)}
         return xr.Dataset(summed, coords=places, attrs={"kind": windows.kind})
@@ -154,9 +158,9 @@ class Homonyms(Twinned):
         for label in summary["label"].values:
             at = summary.sel(label=label)
             apart, grows = ([each(twin.sel(label=label)) for twin in (model, *twins)] for each in (_apart_low, _growth_low))
-            for claim, name, (own, *others), q in ((APART, "effect", apart, at["q_value"]), (GROWS, "growth", grows, None)):
-                largest = xr.DataArray(np.array([float(low.max()) for low in others], float), dims="twin")
-                among = Among(own, largest, n_model_units.sel(label=label))
+            for claim, name, (model_low, *twin_lows), q in ((APART, "effect", apart, at["q_value"]), (GROWS, "growth", grows, None)):
+                largest = xr.DataArray(np.array([float(low.max()) for low in twin_lows], float), dims="twin")
+                among = Among(model_low, largest, n_model_units.sel(label=label))
                 value, low, high = (at[f"{name}{end}"] for end in ("", "_low", "_high"))
                 decided.append(
                     decide(claim, value, low, high, n_units=n_units.sel(label=label), q_value=q, twins=among).expand_dims(label=[label])

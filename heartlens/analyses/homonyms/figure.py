@@ -28,17 +28,17 @@ def draw(summary: xr.Dataset) -> figures.Page:
 def _cosines(part: Any, summary: xr.Dataset) -> None:
     panels = part.subplots(1, summary.sizes["label"], sharey=True, squeeze=False)[0]
     for axes, label in zip(panels, summary["label"].values, strict=True):
-        here = summary.sel(label=label)
+        of_label = summary.sel(label=label)
         lines = {
-            f"same {label}": _banded(here, "cosine_within"),
-            f"different {label}": _banded(here, "cosine_between"),
-            f"same {label}, shuffled": _bare(here["cosine_within_null"]),
-            "any two tokens": _bare(here["cosine_random"]),
+            f"same {label}": _banded(of_label, "cosine_within"),
+            f"different {label}": _banded(of_label, "cosine_between"),
+            f"same {label}, shuffled": _bare(of_label["cosine_within_null"]),
+            "any two tokens": _bare(of_label["cosine_random"]),
         }
         figures.by_level(axes, lines, (*figures.PALETTE[:2], *GREYS), ("-", "-", "--", ":"))
-        top = np.nanmax(np.append(here["cosine_within"].values, 0.1))
+        top = np.nanmax(np.append(of_label["cosine_within"].values, 0.1))
         axes.set_title(f"equal values, {SAID.get(str(label), label)}", pad=9)
-        for place in np.flatnonzero(is_yes(here, "apart").values):
+        for place in np.flatnonzero(is_yes(of_label, "apart").values):
             axes.text(place, 1.0, "*", transform=axes.get_xaxis_transform(), ha="center", va="center")
         axes.set_ylim(min(0, axes.get_ylim()[0]), max(top + 0.25, axes.get_ylim()[1]))
         axes.legend(frameon=False, loc="upper left", ncols=2, borderaxespad=0)
@@ -61,18 +61,18 @@ def _planes(part: Any, summary: xr.Dataset) -> None:
     last = summary.sizes["level"] - 1
     panels = part.subplots(1, 3)
     for axes, level in zip(panels, (0, (last + 1) // 2, last), strict=True):
-        here = summary.isel(level=level)
-        points = figures.on_the_cycle(axes, here["plane"].values, here["point_phase"].values, here["point_rises"].values)
-        axes.set_title(str(here["level"].item()))
-        first, second = ("t-SNE" if np.isnan(part) else f"{100 * part:.0f} %" for part in here["explained"].values)
+        at_level = summary.isel(level=level)
+        points = figures.on_the_cycle(axes, at_level["plane"].values, at_level["point_phase"].values, at_level["point_rises"].values)
+        axes.set_title(str(at_level["level"].item()))
+        first, second = ("t-SNE" if np.isnan(part) else f"{100 * part:.0f} %" for part in at_level["explained"].values)
         axes.set(xlabel=f"component 1 ({first})", ylabel=f"component 2 ({second})")
     value = int(summary["picture_value"])
     panels[1].set_xlabel(panels[1].get_xlabel() + f"\ntokens of value {value} ± 2 of all records; discs rise, triangles fall")
     part.colorbar(points, ax=panels, shrink=0.8, label="phase (cycles)")
 
 
-def _banded(here: xr.Dataset, name: str) -> np.ndarray:
-    return np.stack([here[name].values, here[f"{name}_low"].values, here[f"{name}_high"].values])
+def _banded(of_label: xr.Dataset, name: str) -> np.ndarray:
+    return np.stack([of_label[name].values, of_label[f"{name}_low"].values, of_label[f"{name}_high"].values])
 
 
 def _bare(values: xr.DataArray) -> np.ndarray:

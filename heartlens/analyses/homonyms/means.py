@@ -50,9 +50,9 @@ def with_interval(name: str, values: xr.DataArray) -> dict[Hashable, Any]:
 def shuffle_p_values(effect: xr.DataArray, seed: int, n_permutations: int) -> Float[np.ndarray, "level label"]:
     """How often shuffled labels reach the effect; 2 is added to it, since the test takes ratios above 0 and an effect may be negative."""
     effect = effect.transpose("record", "shuffle", "level", "label")
-    known = effect.notnull().all("shuffle").expand_dims(shuffle=effect["shuffle"], axis=1)
-    top = (effect + 2).where(known, 0).values
-    return rotation_p_values(top, known.astype(float).values, seed=seed, n_permutations=n_permutations)
+    has_effect = effect.notnull().all("shuffle").expand_dims(shuffle=effect["shuffle"], axis=1)
+    top = (effect + 2).where(has_effect, 0).values
+    return rotation_p_values(top, has_effect.astype(float).values, seed=seed, n_permutations=n_permutations)
 
 
 def growth(effect: xr.DataArray) -> dict[Hashable, Any]:

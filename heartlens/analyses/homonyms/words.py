@@ -36,19 +36,27 @@ def _measured(summary: xr.Dataset) -> str:
     return f"Measured on {attrs['n_windows']} windows of {attrs['n_records']} {data}."
 
 
-def of_label(here: xr.Dataset, label: str) -> tuple[str, ...]:
+def of_label(one_label: xr.Dataset, label: str) -> tuple[str, ...]:
     """The verdicts on one label: at which levels homonyms come apart, how the effect grows, what a linear probe reads."""
-    name, answers = SAID.get(label, label), here["apart_verdict"].values
-    if here["effect"].isnull().all():
+    name, answers = SAID.get(label, label), one_label["apart_verdict"].values
+    if one_label["effect"].isnull().all():
         return (f"{name.capitalize()}: not tested, no pairs of both kinds.",)
-    places = np.flatnonzero(is_yes(here, "apart").values)
-    low, high = here["apart_verdict"].attrs.get("n_yes_redrawn", (0, 0))
+    places = np.flatnonzero(is_yes(one_label, "apart").values)
+    low, high = one_label["apart_verdict"].attrs.get("n_yes_redrawn", (0, 0))
     others = ", ".join(f"{int((answers == answer).sum())} {answer}" for answer in ANSWERS[1:] if (answers == answer).any())
     levels = (
-        "at every level" if len(places) == len(answers) else f"at {_named(here['level'].values, places)}" if len(places) else "at no level"
+        "at every level"
+        if len(places) == len(answers)
+        else f"at {_named(one_label['level'].values, places)}"
+        if len(places)
+        else "at no level"
     )
     counts = f"{len(places)} of {len(answers)} levels yes, {low} to {high} with other twins" + (f"; {others}" if others else "")
-    return (f"{name.capitalize()}: shown to come apart {levels} ({counts}). {_largest(here)}", _growth(here, name), _probe(here, name))
+    return (
+        f"{name.capitalize()}: shown to come apart {levels} ({counts}). {_largest(one_label)}",
+        _growth(one_label, name),
+        _probe(one_label, name),
+    )
 
 
 def _named(levels: np.ndarray, places: np.ndarray) -> str:
@@ -60,24 +68,23 @@ def _named(levels: np.ndarray, places: np.ndarray) -> str:
     return ", ".join(ends)
 
 
-def _largest(here: xr.Dataset) -> str:
-    at = here.isel(level=int(np.nanargmax(here["effect"].values)))
+def _largest(one_label: xr.Dataset) -> str:
+    at = one_label.isel(level=int(np.nanargmax(one_label["effect"].values)))
     within, between = (number(at[f"cosine_{name}"]) for name in ("within", "between"))
-    said = f"The largest effect is {with_interval(at, 'effect')} at {at['level'].item()}: cosine {within} within, {between} between"
-    return f"{said}."
+    return f"The largest effect is {with_interval(at, 'effect')} at {at['level'].item()}: cosine {within} within, {between} between."
 
 
-def _growth(here: xr.Dataset, name: str) -> str:
-    first, last = (number(here["effect"].isel(level=level)) for level in (0, -1))
-    grows = f"Growth with depth: {here['grows_verdict'].values}; from the embedding to the last block the effect for {name} goes from"
-    step = f"{with_interval(here, 'trend', '.3f')} a level, {with_interval(here, 'last_step', '.3f')} in the last block"
-    return f"{grows} {first} to {last} (growth {with_interval(here, 'growth')}; {step})."
+def _growth(one_label: xr.Dataset, name: str) -> str:
+    first, last = (number(one_label["effect"].isel(level=level)) for level in (0, -1))
+    grows = f"Growth with depth: {one_label['grows_verdict'].values}; from the embedding to the last block the effect for {name} goes from"
+    step = f"{with_interval(one_label, 'trend', '.3f')} a level, {with_interval(one_label, 'last_step', '.3f')} in the last block"
+    return f"{grows} {first} to {last} (growth {with_interval(one_label, 'growth')}; {step})."
 
 
-def _probe(here: xr.Dataset, name: str) -> str:
-    if here["probe_accuracy"].isnull().all():
+def _probe(one_label: xr.Dataset, name: str) -> str:
+    if one_label["probe_accuracy"].isnull().all():
         return f"No linear probe of {name} was trained: it takes sampled tokens of two records at least."
-    best = here.isel(level=int(np.nanargmax(here["probe_accuracy"].values)))
+    best = one_label.isel(level=int(np.nanargmax(one_label["probe_accuracy"].values)))
     accuracy = with_interval(best, "probe_accuracy")
     null = number(best["probe_accuracy_null"])
     return (
@@ -96,7 +103,7 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     reasons = doubts(summary.attrs, summary.sizes.get("twin", 0))
     position = ", ".join(f"{label} {number(summary['position_effect'].sel(label=label), '.3f')}" for label in summary["label"].values)
     reasons.append(f"Position alone (the position embedding without tokens) has an effect of {position}.")
-    reasons.append("The token before tells rising from falling: vectors that come apart by slope need not hold a picture of the cycle.")
+    reasons.append("The token before tells rising from falling: vectors that come apart by slope need not represent the cycle.")
     reasons.append("A probe shows what can be read off the vectors, not what the model uses; that takes an intervention.")
     return tuple(reasons)
 

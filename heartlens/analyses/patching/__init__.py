@@ -20,6 +20,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from heartlens.analyses.patching.cross import SIDES, base_for, swapped_parts
+from heartlens.analyses.patching.effects import AXES_OF as EFFECT_AXES
 from heartlens.analyses.patching.effects import PARTS, Arrays, effects, head_named
 from heartlens.analyses.patching.pairs import Pairs, able_for, pairs_of
 from heartlens.analyses.patching.readouts import readout_of
@@ -33,12 +34,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
-    "effect": ("layer", "head", "place"),
-    "direct": ("layer", "head"),
-    "stream": ("level", "place"),
-    "stream_back": ("level", "lag"),
-    "path": ("part", "layer", "head"),
-    "control_effect": ("layer", "head"),
+    **EFFECT_AXES,
     "control": (),
     "cross_model": ("side", "swapped"),
     "base_logit": ("side",),

@@ -13,7 +13,7 @@ SIDES = ("clean", "corrupt")
 
 
 def base_for(subject: Any, name: str) -> Any:
-    """The base to compare a task head's model with; None where there is none: of a base model, for `none`, or if auto knows of none."""
+    """The base to compare a task head's model with; None for a base model, for the name `none`, and where auto finds no base."""
     from heartlens.models.changes import base_beside
 
     if name == "none" or subject.origin.task is None:
@@ -36,6 +36,6 @@ def cross_model(subject: Any, base: Any, pairs: Pairs, asked: Bool[np.ndarray, "
     """Each part's share of the change of the mean logit at the tokens `asked`, (window, side, swapped), and the logit with base blocks."""
     from heartlens.models.interventions.difference import shares_of
 
-    found = [shares_of(subject.engine, base.engine, side.tokens, asked) for side in (pairs.clean, pairs.corrupt)]
-    shares = [np.concatenate([side.heads, side.others], axis=1) for side in found]
-    return {"cross_model": np.stack(shares, axis=1), "base_logit": np.stack([side.base for side in found], axis=1)}
+    by_side = [shares_of(subject.engine, base.engine, side.tokens, asked) for side in (pairs.clean, pairs.corrupt)]
+    shares = [np.concatenate([side.heads, side.others], axis=1) for side in by_side]
+    return {"cross_model": np.stack(shares, axis=1), "base_logit": np.stack([side.base for side in by_side], axis=1)}

@@ -13,6 +13,14 @@ from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 
 PARTS = ("Q", "K", "V")
+AXES_OF: dict[str, tuple[str, ...]] = {  # of the effects
+    "effect": ("layer", "head", "place"),
+    "direct": ("layer", "head"),
+    "stream": ("level", "place"),
+    "stream_back": ("level", "lag"),
+    "path": ("part", "layer", "head"),
+    "control_effect": ("layer", "head"),
+}
 SAME = 1e-6  # windows whose readout the counterfactual changes by less count as not changed
 Head = tuple[int, int]
 Arrays = dict[str, np.ndarray]
@@ -23,7 +31,7 @@ def effects(
 ) -> Arrays:
     """The effects by window; of a twin only those of whole heads, by which models are compared.
 
-    What is not there stays away: the control's effects where pairs have none, paths without a receiver, swapped parts without a base.
+    Left out are the control's effects where pairs have no control, paths without a receiver, and swapped parts without a base.
     """
     from heartlens.models.interventions.patching import direct_effects, head_effects, path_effects, stream_effects, traced, values_of
 
@@ -59,13 +67,13 @@ def effects(
 
 
 def _waves(clean: Windows) -> Bool[np.ndarray, "place window time"]:
-    """The tokens of each wave of the recording, and those of none."""
+    """The tokens of each wave of the recording, and those in no wave."""
     waves = clean.wave == np.arange(len(clean.waves))[:, None, None]
     return np.concatenate([waves, ~waves.any(axis=0, keepdims=True)])
 
 
 def head_named(label: str) -> Head:
-    """Layer and head, from 0, of a head's name. Refuses what is none."""
+    """Layer and head, from 0, of a head's name. Refuses what is not the name of a head."""
     match = re.fullmatch(r"L([1-9]\d*)H([1-9]\d*)", label)
     if match is None:
         raise Refusal(f"receiver is {label!r}; legal: none, or a head by its name, such as L8H5 (both counted from 1)")

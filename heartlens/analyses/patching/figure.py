@@ -11,7 +11,7 @@ import xarray as xr
 from heartlens import figures
 from heartlens.analyses.patching.summary import WHOLE, drawn_as
 from heartlens.axes import KINDS, head_label
-from heartlens.inference.verdict import is_yes
+from heartlens.inference.verdict import is_yes, yes_first
 from heartlens.wording import plain
 
 N_NAMED = 8  # heads drawn by wave
@@ -32,9 +32,7 @@ def draw(summary: xr.Dataset) -> figures.Page:
 
 def strongest(summary: xr.Dataset) -> list[tuple[int, int]]:
     """The heads (layer, head) of the largest effect either way, those that carry the difference first."""
-    effect = np.abs(np.nan_to_num(summary["effect"].sel(place=WHOLE).values))
-    order = np.lexsort([-effect.ravel(), ~is_yes(summary, "carries").values.ravel()])[:N_NAMED]
-    return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, effect.shape), strict=True)]
+    return yes_first(np.abs(summary["effect"].sel(place=WHOLE).values), is_yes(summary, "carries").values, N_NAMED)
 
 
 def _maps(page: Any, summary: xr.Dataset) -> None:
@@ -97,9 +95,11 @@ def _levels(page: Any, summary: xr.Dataset) -> None:
 
 def _pair(axes: Any, summary: xr.Dataset) -> None:
     """One recording's window, and in colour its counterfactual."""
-    one = summary.isel(example=0)
-    time_s = np.arange(one.sizes["time"]) / KINDS[summary.attrs["kind"]].rate_hz
-    axes.plot(time_s, one["token_of_counterfactual"].values, color=figures.PALETTE[1], linewidth=1.0, label=summary.attrs["counterfactual"])
-    figures.trace(axes, time_s, one["token"].values)
-    axes.set_xlabel(f"time (s)   [{one['example_record'].item()}, from {one['example_start_s'].item():.1f} s on]")
+    example = summary.isel(example=0)
+    time_s = np.arange(example.sizes["time"]) / KINDS[summary.attrs["kind"]].rate_hz
+    axes.plot(
+        time_s, example["token_of_counterfactual"].values, color=figures.PALETTE[1], linewidth=1.0, label=summary.attrs["counterfactual"]
+    )
+    figures.trace(axes, time_s, example["token"].values)
+    axes.set_xlabel(f"time (s)   [{example['example_record'].item()}, from {example['example_start_s'].item():.1f} s on]")
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)

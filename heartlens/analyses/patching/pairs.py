@@ -16,7 +16,7 @@ Change = Callable[[Windows, int, bool], Windows]  # of windows, by a seed; token
 BOTH = ("ecg", "ppg")
 SNR_DB = 10.0  # of the noise
 MOST_NOISE = 4.0  # times that noise, in a control
-NOISE_TOLD = "noise between the waves until as many tokens have changed, every wave and beat as it is"
+NOISE_IN_WORDS = "noise between the waves until as many tokens have changed, every wave and beat as it is"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Edit:
     able: Callable[[Windows], Able]
     changed: Change
     control: Callable[[Windows, cf.Strength, int, bool], Windows]  # the same by a strength too, 0 to `most`
-    control_told: str
+    control_in_words: str
     most: float = 1.0
     moves_beats: bool = False
 
@@ -47,7 +47,7 @@ class Pairs:
 
 
 def able_for(windows: Windows, counterfactual: str) -> Able:
-    """Which windows have the landmarks that a counterfactual needs. Refuses one that there is not for this kind of signal."""
+    """Which windows have the landmarks that a counterfactual needs. Refuses a counterfactual that this kind of signal does not have."""
     legal = [name for name, edit in EDITS.items() if windows.kind in edit.kinds]
     if counterfactual not in legal:
         raise unknown(f"counterfactual of the {windows.kind}", counterfactual, legal)
@@ -55,7 +55,7 @@ def able_for(windows: Windows, counterfactual: str) -> Able:
 
 
 def pairs_of(windows: Windows, counterfactual: str, seed: int, with_control: bool, *, rescale: bool = True) -> Pairs:
-    """The pairs of windows that `able_for` holds of; the control as strong as makes its dose (`cf.dose_of`) that of the counterfactual."""
+    """The pairs of windows for which `able_for` is true; the control is as strong as gives it the counterfactual's dose (`cf.dose_of`)."""
     edit = EDITS[counterfactual]
     corrupt = edit.changed(windows, seed, rescale)
     if not with_control:
@@ -94,7 +94,7 @@ def _beat(part: float) -> Edit:
         lambda windows: cf.can_be_warped(windows) & _has_both(windows),
         lambda windows, _, rescale: cf.with_middle_beat_moved(windows, part, rescale=rescale),
         _noise_between,
-        NOISE_TOLD,
+        NOISE_IN_WORDS,
         most=MOST_NOISE,
         moves_beats=True,
     )
@@ -106,18 +106,7 @@ def _atria(able: Callable[[Windows], Able], changed: Change) -> Edit:
         lambda windows: able(windows) & _has_both(windows),
         changed,
         _noise_between,
-        NOISE_TOLD,
-        most=MOST_NOISE,
-    )
-
-
-def _noise() -> Edit:
-    return Edit(
-        BOTH,
-        _has_both,
-        lambda windows, seed, rescale: cf.with_noise(windows, SNR_DB, windows.wave != NONE, seed, rescale=rescale),
-        _noise_between,
-        NOISE_TOLD,
+        NOISE_IN_WORDS,
         most=MOST_NOISE,
     )
 
@@ -143,13 +132,20 @@ EDITS = {
     "with_p_waves": _atria(cf.can_have_p, lambda windows, _, rescale: cf.with_p_waves(windows, rescale=rescale)),
     "with_f_waves": _atria(cf.has_beats, lambda windows, seed, rescale: cf.with_f_waves(windows, seed=seed, rescale=rescale)),
     "without_f_waves": _atria(cf.has_beats, lambda windows, _, rescale: cf.without_f_waves(windows, rescale=rescale)),
-    "noisy_waves": _noise(),
+    "noisy_waves": Edit(
+        BOTH,
+        _has_both,
+        lambda windows, seed, rescale: cf.with_noise(windows, SNR_DB, windows.wave != NONE, seed, rescale=rescale),
+        _noise_between,
+        NOISE_IN_WORDS,
+        most=MOST_NOISE,
+    ),
 }
 
 
 def _refuse_difference(clean: Windows, other: Windows) -> None:
-    told = [f"{len(each)} {each.kind} windows of {each.tokens.shape[1]} tokens at {each.rate_hz:g} Hz" for each in (clean, other)]
-    if told[0] != told[1]:
-        raise Refusal(f"a pair must be of the same length and rate; given: {' and '.join(told)}")
+    described = [f"{len(each)} {each.kind} windows of {each.tokens.shape[1]} tokens at {each.rate_hz:g} Hz" for each in (clean, other)]
+    if described[0] != described[1]:
+        raise Refusal(f"a pair must be of the same length and rate; given: {' and '.join(described)}")
     if not np.array_equal(clean.record, other.record):
         raise Refusal("a pair must be of the same record, window for window; these are of different records")

@@ -53,10 +53,10 @@ def _last(windows: Windows) -> Bool[np.ndarray, "window time"]:
 
 def _beats(windows: Windows) -> Bool[np.ndarray, "window time"]:
     """The middle token of each beat's wave that the window shows whole."""
-    found = np.zeros(windows.tokens.shape, bool)
-    for row, inside in zip(found, windows.inside(BEAT_WAVE[windows.kind]), strict=True):
+    is_beat = np.zeros(windows.tokens.shape, bool)
+    for row, inside in zip(is_beat, windows.inside(BEAT_WAVE[windows.kind]), strict=True):
         row[[(first + last) // 2 for first, last in runs(inside) if first > 0 and last < len(row) - 1]] = True
-    return found
+    return is_beat
 
 
 def _predicted(windows: Windows, wave: str) -> Bool[np.ndarray, "window time"]:
@@ -66,5 +66,5 @@ def _predicted(windows: Windows, wave: str) -> Bool[np.ndarray, "window time"]:
 
 
 def _mean(inside: Bool[np.ndarray, "window time"]) -> Float[np.ndarray, "window time"]:
-    """Weights that make a mean; 0 where there is nothing to take it of."""
+    """Weights that make a mean over the tokens inside; all 0 in a window without any."""
     return inside / np.maximum(inside.sum(axis=1, keepdims=True), 1)

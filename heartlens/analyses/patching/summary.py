@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from heartlens.analyses.patching.effects import AXES_OF
 from heartlens.analyses.patching.readouts import unit_of
-from heartlens.inference.intervals import fieller_interval, mean_interval
+from heartlens.inference.intervals import fieller_interval, mean_and_interval, mean_interval
 from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import SMALLEST_CHANGE, Among, Claim, decide, is_yes, reach
 from heartlens.measures.resample import q_values
@@ -51,14 +52,6 @@ OF_STREAM = {
     "stream": _of_part("in_stream", "the stream at the tokens of the wave holds part of it", "levels x waves"),
     "stream_back": _of_part("in_cycle", "the stream at the tokens of the cycle holds part of it", "levels x cycles"),
 }
-AXES_OF: dict[str, tuple[str, ...]] = {
-    "effect": ("layer", "head", "place"),
-    "direct": ("layer", "head"),
-    "stream": ("level", "place"),
-    "stream_back": ("level", "lag"),
-    "path": ("part", "layer", "head"),
-    "control_effect": ("layer", "head"),
-}
 OF_TWINS = ("clean", "corrupt", "effect", "n_pairs")
 ByRecord = Float[np.ndarray, "record *effect"]
 
@@ -77,19 +70,19 @@ def summarized(
     flipped = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
     whole = means["clean"] - means["corrupt"]
     of_control = means["clean"] - means["control"]
-    numbers = _means("difference", (), whole) | _means("control_difference", (), of_control)
-    numbers |= _means("difference_beyond_control", (), whole - of_control)
+    numbers = mean_and_interval("difference", (), whole) | mean_and_interval("control_difference", (), of_control)
+    numbers |= mean_and_interval("difference_beyond_control", (), whole - of_control)
     numbers |= {"record_difference": ("record", whole), "difference_p_value": float(flipped(whole[:, None])[0])}
     numbers |= {f"{name}_readout": means[name].mean() for name in ("clean", "corrupt", "control")}
-    own, of_twins = _reaches(on_twin_windows), [_reaches(twin) for twin in twins.values()]
+    model_reaches, twin_reaches = _reaches(on_twin_windows), [_reaches(twin) for twin in twins.values()]
     for index, name in enumerate(("difference", "effect")):
-        numbers[f"twin_{name}_reach"] = ("twin", np.array([np.max(of_twin[index]) for of_twin in of_twins], float))
+        numbers[f"twin_{name}_reach"] = ("twin", np.array([np.max(of_twin[index]) for of_twin in twin_reaches], float))
     coords = {str(axis): place for axis, place in paired.coords.items() if axis != "side"}
     summary = xr.Dataset(numbers, coords=coords | {"twin": list(twins)})
     unit = unit_of(sums.attrs["readout"])
     moves = replace(MOVES, unit=unit, smallest=SMALLEST_CHANGE[unit])
     controls = [(summary["difference_beyond_control_low"], summary["difference_beyond_control_high"])]
-    among = Among(xr.DataArray(own[0]), summary["twin_difference_reach"])
+    among = Among(xr.DataArray(model_reaches[0]), summary["twin_difference_reach"])
     effect, low, high = (summary[f"difference{end}"] for end in ("", "_low", "_high"))
     summary = summary.assign(
         decide(moves, effect, low, high, n_units=n_records, q_value=summary["difference_p_value"], controls=controls, twins=among)
@@ -99,18 +92,18 @@ def summarized(
     bottom = whole if is_shown else np.full_like(whole, np.nan)
     numbers = {}
     for name, axes in AXES_OF.items():
-        numbers |= _means(name, axes, means[name]) | _parts(name, axes, means[name], bottom)
+        numbers |= mean_and_interval(name, axes, means[name]) | _parts(name, axes, means[name], bottom)
         numbers[f"{name}_p_value"] = (axes, flipped(means[name]))
     at_all = list(summary["place"].values).index(WHOLE)
     beyond = means["effect"][..., at_all] - means["control_effect"]
-    numbers |= _means("beyond_control", ("layer", "head"), beyond)
+    numbers |= mean_and_interval("beyond_control", ("layer", "head"), beyond)
     p_value = np.maximum(numbers["effect_p_value"][1][..., at_all], flipped(beyond))  # of both demands, so that both are corrected
     numbers["carries_q_value"] = (("layer", "head"), q_values(p_value))
     summary = summary.assign(numbers)
     towards = np.sign(whole.mean())
     ends = (towards * summary["beyond_control_low"], towards * summary["beyond_control_high"])
     controls = [ends if towards > 0 else ends[::-1]]
-    among = Among(xr.DataArray(own[1], dims=("layer", "head")), summary["twin_effect_reach"])
+    among = Among(xr.DataArray(model_reaches[1], dims=("layer", "head")), summary["twin_effect_reach"])
     effect, low, high = (summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ("", "_low", "_high"))
     summary = summary.assign(
         decide(CARRIES, effect, low, high, n_units=n_records, q_value=summary["carries_q_value"], controls=controls, twins=among)
@@ -132,7 +125,9 @@ def summarized(
     if "cross_model" in means:  # each part's share of the fine-tuned logit, and of its difference between clean and corrupt
         shares, base = means["cross_model"], means["base_logit"]
         summary = summary.assign_coords(side=["clean", "difference"])
-        summary = summary.assign(_means("cross_model", ("side", "swapped"), np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1)))
+        summary = summary.assign(
+            mean_and_interval("cross_model", ("side", "swapped"), np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1))
+        )
         summary["base_logit"] = ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))
     lacking = sums["record"].values[sums["n_pairs"].values == 0]
     for what in ("pairs", "unchanged"):
@@ -148,7 +143,7 @@ def summarized(
 
 
 def drawn_as(summary: xr.Dataset) -> tuple[str, str]:
-    """The end of an effect's name in the summary and the words for its unit: a part where the difference is shown, else the readout's."""
+    """The end of an effect's name in the summary, and its unit: part of the difference where that is shown, else the readout's unit."""
     return ("_part", "part of the difference") if bool(is_yes(summary, "moves")) else ("", f"effect ({summary.attrs['unit']})")
 
 
@@ -164,12 +159,6 @@ def _by_record(paired: xr.Dataset) -> dict[str, ByRecord]:
         effect = means[name] if paired.attrs["direction"] == "denoise" else -means[name]
         means[name] = np.where(np.abs(effect) > ROUNDING * size.reshape(-1, *(1 for _ in effect.shape[1:])), effect, 0.0)
     return means
-
-
-def _means(name: str, axes: tuple[str, ...], values: ByRecord) -> dict[str, Any]:
-    """The mean over records with its t interval."""
-    low, high = mean_interval(values)
-    return {name: (axes, values.mean(axis=0)), f"{name}_low": (axes, low), f"{name}_high": (axes, high)}
 
 
 def _parts(name: str, axes: tuple[str, ...], values: ByRecord, whole: Float[np.ndarray, " record"]) -> dict[str, Any]:

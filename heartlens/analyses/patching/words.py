@@ -78,11 +78,11 @@ def _waves(summary: xr.Dataset) -> str:
     """For each place the carrier of the largest effect there."""
     sentences = []
     for place in map(str, summary["place"].values):
-        here = summary.sel(place=place)
-        carriers = _largest_first(here["effect"], is_yes(here, "at_wave"))
+        at_place = summary.sel(place=place)
+        carriers = _largest_first(at_place["effect"], is_yes(at_place, "at_wave"))
         if carriers:
             largest = f" (largest of {len(carriers)})" if len(carriers) > 1 else ""
-            sentences.append(f"{plain(place)}: {head_label(*carriers[0])} {_at(here, 'effect_part', carriers[0])}{largest}")
+            sentences.append(f"{plain(place)}: {head_label(*carriers[0])} {_at(at_place, 'effect_part', carriers[0])}{largest}")
     return f"Where these heads carry it, the largest at the tokens of each wave alone: {'; '.join(sentences) or 'not shown of any wave'}."
 
 
@@ -120,10 +120,10 @@ def _swapped_parts(summary: xr.Dataset) -> tuple[str, ...]:
         return ()
     sentences = []
     for side, what in (("clean", "The logit of the recordings"), ("difference", "Clean minus counterfactual")):
-        here = summary.sel(side=side)
-        base, change = float(here["base_logit"]), float(here["cross_model"].sum())
-        order = np.argsort(-np.abs(here["cross_model"].values))[:N_NAMED]
-        named = ", ".join(f"{here['swapped'].values[place]} {_at(here, 'cross_model', (int(place),))}" for place in order)
+        of_side = summary.sel(side=side)
+        base, change = float(of_side["base_logit"]), float(of_side["cross_model"].sum())
+        order = np.argsort(-np.abs(of_side["cross_model"].values))[:N_NAMED]
+        named = ", ".join(f"{of_side['swapped'].values[place]} {_at(of_side, 'cross_model', (int(place),))}" for place in order)
         sentences.append(f"{what}: {base:+.2f} with the base's last block, {base + change:+.2f} fine-tuned; of the change {named}.")
     return tuple(sentences)
 
@@ -154,9 +154,9 @@ def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
         for place in heads
     ]
     for place_name in map(str, summary["place"].values):
-        here = summary.sel(place=place_name)
-        for place in _largest_first(here["effect"], is_yes(here, "at_wave")):
-            rows.append(_row(here, "effect", "at_wave", place, f"head's output, {plain(place_name)}"))
+        at_place = summary.sel(place=place_name)
+        for place in _largest_first(at_place["effect"], is_yes(at_place, "at_wave")):
+            rows.append(_row(at_place, "effect", "at_wave", place, f"head's output, {plain(place_name)}"))
     for place in _largest_first(summary["direct"], is_yes(summary, "direct")):
         rows.append(_row(summary, "direct", "direct", place, "direct to the output"))
     for place in _largest_first(summary["path"], is_yes(summary, "path")):
@@ -164,9 +164,11 @@ def _rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
-def _row(here: xr.Dataset, name: str, claim: str, place: Place, what: str, control: str = "") -> tuple[str, ...]:
-    at = here[[f"{name}{end}" for end in ("", "_part", "_part_low", "_part_high", "_p_value")] + [f"{claim}_q_value", f"{claim}_verdict"]]
-    at = at.transpose(*here[name].dims).isel(dict(zip(here[name].dims, place, strict=True)))
+def _row(summary: xr.Dataset, name: str, claim: str, place: Place, what: str, control: str = "") -> tuple[str, ...]:
+    at = summary[
+        [f"{name}{end}" for end in ("", "_part", "_part_low", "_part_high", "_p_value")] + [f"{claim}_q_value", f"{claim}_verdict"]
+    ]
+    at = at.transpose(*summary[name].dims).isel(dict(zip(summary[name].dims, place, strict=True)))
     return (
         what,
         head_label(int(at["layer"]), int(at["head"])),
@@ -187,7 +189,7 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
     if lacking:
         listed = ", ".join(lacking[:20]) + (f" and {len(lacking) - 20} more" if len(lacking) > 20 else "")
         cautions.append(
-            f"{len(lacking)} records lack the landmarks for {attrs['counterfactual']} or for the readout, and say nothing: {listed}."
+            f"{len(lacking)} records lack the landmarks for {attrs['counterfactual']} or for the readout, and do not count: {listed}."
         )
     left = int(attrs["n_windows_given"]) - int(attrs["n_windows"])
     if left:
@@ -214,7 +216,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "Readout: of tokens, beats and waves of the recording, whichever runs. Head's output: z, at all tokens or one wave's. Stream: all "
         "that a level passes on. Direct: the head's change added to the stream before the final norm alone. Path: added to the query, "
         "key or value input of the receiver alone, all else frozen as in the run; what the receiver mixes then goes on.",
-        f"Control: {EDITS[attrs['counterfactual']].control_told}.",
+        f"Control: {EDITS[attrs['counterfactual']].control_in_words}.",
         f"Interval: 95 %, t over records, of parts Fieller's. p: records' signs drawn at random, {options.get('n_permutations')} times, "
         "two-sided. q: Benjamini-Hochberg over all heads, of the larger p of effect and of effect less the control's; then over waves, "
         "direct effects and paths of the heads that carry the difference.",

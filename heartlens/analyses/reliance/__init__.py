@@ -57,7 +57,7 @@ AXES_OF = {  # every sum is kept by record; the other axes of each
 
 @dataclass(frozen=True)
 class Reliance(Twinned):
-    """The options of a reliance. `swapped` is none: the identities of the windows whose heads are swapped (None: all)."""
+    """The options of a reliance. `swapped`, no option, is what `prepared` finds: the windows whose heads are swapped (None: all)."""
 
     swap_windows: Annotated[int, "windows whose heads are swapped between arms, evenly over records (0: none)"] = 32
     n_doses: Annotated[int, "strengths at which every edit and sham is measured, evenly up to the whole one (1: that alone)"] = 2
@@ -96,10 +96,10 @@ class Reliance(Twinned):
                 arms = design.Arms(windows[chosen], self.seed, rescale=self.rescale)
                 made = {arm: arms.of(arm) for arm in which}
                 self._measure_arms(subject, arms, made, np.flatnonzero(chosen), sums)
-                swapped = self._is_swapped(windows[chosen])
+                swapped = np.array([self.swapped is None or name in self.swapped for name in map(str, windows[chosen].identity)])
                 if swapped.any():
                     self._swap(subject, {arm: each[swapped] for arm, each in made.items()}, np.flatnonzero(chosen)[swapped], sums)
-                grid = design.as_grid({arm: each.tokens for arm, each in made.items()})  # all 0 in the arms that a window has not
+                grid = design.as_grid({arm: each.tokens for arm, each in made.items()})  # 0 in the arms that a window does not have
                 drawn.append(examples(windows[chosen], token=(("p_wave", "rhythm", "time"), grid)).assign_coords(coords))
         of_records = {name: by_record(value, windows.record) for name, value in sums.items()}
         return Tally(
@@ -107,7 +107,7 @@ class Reliance(Twinned):
         )
 
     def _measure_arms(self, subject: Any, arms: design.Arms, made: dict[design.Arm, Windows], place: np.ndarray, sums: Arrays) -> None:
-        """Put what the model says of the arms in the windows' places, and what it says at graded doses."""
+        """Write the model's logits for the arms, and for graded doses, at the windows' places."""
         logits = _logits(subject, list(made.values()))
         values = dict(zip(made, logits, strict=True))
         sums["logit"][place] = design.as_grid(values)
@@ -163,9 +163,6 @@ class Reliance(Twinned):
         for index, factor in enumerate(factors):
             weight = design.contrast(kind, factor, "effect").values
             sums["head_whole"][place, index] = (sums["logit"][place] * weight).sum(axis=(1, 2)) * sums["n_swapped"][place, index]
-
-    def _is_swapped(self, windows: Windows) -> np.ndarray:
-        return np.array([self.swapped is None or name in self.swapped for name in map(str, windows.identity)])
 
     def _nothing(self, subject: Any, windows: Windows) -> Arrays:
         sizes = {"p_wave": len(design.P_WAVES), "rhythm": len(design.RHYTHMS), "factor": len(design.FACTORS[windows.kind])}

@@ -136,8 +136,8 @@ def shows_p(windows: Windows) -> Bool[np.ndarray, " window"]:
     if windows.kind != "ecg":
         return np.zeros(len(windows), bool)
     state = whole(lacks_p(windows), windows)
-    known = (state >= 0).sum(axis=1)
-    return ((state == 0).sum(axis=1) >= LEAST_P * np.maximum(known, 1)) & cf.has_wave(windows, "T") & cf.has_wave(windows, "P")
+    n_whole = (state >= 0).sum(axis=1)
+    return ((state == 0).sum(axis=1) >= LEAST_P * np.maximum(n_whole, 1)) & cf.has_wave(windows, "T") & cf.has_wave(windows, "P")
 
 
 def swaps(kind: str, *, with_p: bool) -> dict[Swap, dict[Part, float]]:
@@ -174,7 +174,7 @@ def _terms(kind: str, factor: str, of: str) -> list[tuple[float, str, str]]:
 
 
 def as_grid(values: dict[Arm, Shaped[np.ndarray, "window ..."]]) -> Shaped[np.ndarray, "window p_wave rhythm ..."]:
-    """The arms' values in their places, 0 in the places of arms that there are none of."""
+    """The arms' values in their places; 0 in the places of arms without values."""
     like = next(iter(values.values()))
     grid = np.zeros((len(like), len(P_WAVES), len(RHYTHMS), *like.shape[1:]), like.dtype)
     for (p_wave, rhythm), each in values.items():

@@ -32,9 +32,9 @@ def draw(summary: xr.Dataset) -> figures.Page:
 def _cells(axes: Any, summary: xr.Dataset) -> None:
     """The mean logit in each arm, a line for each state of the P wave."""
     for (name, label), colour in zip(LINES.items(), figures.PALETTE, strict=False):
-        here = summary.sel(p_wave=name, rhythm=RHYTHMS)
-        if here["logit"].notnull().all():
-            mean, low, high = (here[f"logit{end}"].values for end in ("", "_low", "_high"))
+        of_line = summary.sel(p_wave=name, rhythm=RHYTHMS)
+        if of_line["logit"].notnull().all():
+            mean, low, high = (of_line[f"logit{end}"].values for end in ("", "_low", "_high"))
             figures.interval_line(axes, np.arange(2), mean, low, high, label, colour)
     axes.set_xticks([0, 1], RHYTHMS)
     axes.set(xlim=(-0.3, 1.3), xlabel="intervals", ylabel="logit at the last token")
@@ -61,8 +61,8 @@ def _slopes(axes: Any, summary: xr.Dataset) -> None:
     factors = [name for name in map(str, summary["factor"].values) if name != "interaction"]
     place = np.arange(len(factors), dtype=float)
     for of, colour, aside in zip(("effect", "sham", "rival"), figures.PALETTE, (0, 0.18, 0.36), strict=False):
-        here = summary.sel(factor=factors, change=of)
-        middle, low, high = (100 * here[f"slope_token{end}"].values for end in ("", "_low", "_high"))
+        of_change = summary.sel(factor=factors, change=of)
+        middle, low, high = (100 * of_change[f"slope_token{end}"].values for end in ("", "_low", "_high"))
         figures.marked_intervals(axes, place + aside, middle, low, high, np.zeros(len(factors), bool), colour=colour, name="")
     axes.set_xticks(place + 0.18, [_label(factor) for factor in factors])
     axes.set(xlim=(-0.4, len(factors) - 0.2), ylabel="logit per 100 tokens")
@@ -77,22 +77,22 @@ def _heads(part: Any, summary: xr.Dataset) -> None:
     """What each head carries of each effect."""
     factors = list(map(str, summary["factor"].values))
     for axes, factor in zip(part.subplots(1, len(factors), squeeze=False)[0], factors, strict=True):
-        here = summary.sel(factor=factor).transpose("layer", "head", ...)
-        image = figures.signed_map(axes, here["head_effect"].values, is_yes(here, "head_carries").values)
-        axes.set(title=f"{NAMES[factor]} ({float(here['head_whole']):+.2f})", xlabel="head", ylabel="layer")
+        of_factor = summary.sel(factor=factor).transpose("layer", "head", ...)
+        image = figures.signed_map(axes, of_factor["head_effect"].values, is_yes(of_factor, "head_carries").values)
+        axes.set(title=f"{NAMES[factor]} ({float(of_factor['head_whole']):+.2f})", xlabel="head", ylabel="layer")
         part.colorbar(image, ax=axes, orientation="horizontal", shrink=0.9, label="carried (logit)", pad=0.02)
 
 
 def _arms(part: Any, summary: xr.Dataset) -> None:
     """One window in the arms of the 2 x 2 that it has."""
-    here = summary.isel(example=0)
-    measured = [(p_wave, rhythm) for p_wave in LINES for rhythm in RHYTHMS if here["token"].sel(p_wave=p_wave, rhythm=rhythm).max() > 0]
-    time_s = np.arange(here.sizes["time"]) / KINDS[summary.attrs["kind"]].rate_hz
+    example = summary.isel(example=0)
+    measured = [(p_wave, rhythm) for p_wave in LINES for rhythm in RHYTHMS if example["token"].sel(p_wave=p_wave, rhythm=rhythm).max() > 0]
+    time_s = np.arange(example.sizes["time"]) / KINDS[summary.attrs["kind"]].rate_hz
     panels = part.subplots(2, -(-len(measured) // 2), sharex=True, sharey=True, squeeze=False)
     for axes, (p_wave, rhythm) in zip(panels.T.flat, measured, strict=False):
-        figures.trace(axes, time_s, here["token"].sel(p_wave=p_wave, rhythm=rhythm).values)
+        figures.trace(axes, time_s, example["token"].sel(p_wave=p_wave, rhythm=rhythm).values)
         axes.set_title(f"{rhythm}, {LINES[p_wave]}", loc="left")
     for axes in panels[-1]:
         axes.set_xlabel("time (s)")
-    where = f"{here['example_record'].item()}, from {here['example_start_s'].item():.1f} s on"
+    where = f"{example['example_record'].item()}, from {example['example_start_s'].item():.1f} s on"
     panels[-1, 0].set_xlabel(f"time (s)   [{where}]")

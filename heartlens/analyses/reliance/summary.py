@@ -9,7 +9,7 @@ from heartlens.analysis import Beside
 from heartlens.inference.intervals import change_interval, mean_interval
 from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import SMALLEST_CHANGE, Among, Claim, decide, reach
-from heartlens.measures.resample import q_values
+from heartlens.measures.resample import known_mean, q_values
 
 RELIES = Claim(
     "relies",
@@ -106,17 +106,14 @@ def _doses(sums: xr.Dataset) -> dict[str, xr.DataArray]:
 
 def _as_it_is(sums: xr.Dataset) -> xr.DataArray:
     """Each record's mean logit with nothing changed; NaN where every window was left out."""
-    own = sums[["logit", "n_arms"]].sel(rhythm="as_it_is", drop=True).sum("p_wave")
-    return own["logit"] / own["n_arms"].where(own["n_arms"] > 0)
+    unchanged = sums[["logit", "n_arms"]].sel(rhythm="as_it_is", drop=True).sum("p_wave")
+    return unchanged["logit"] / unchanged["n_arms"].where(unchanged["n_arms"] > 0)
 
 
 def _estimate(values: ByRecord) -> Numbers:
-    """The mean over the records that have a say, and its interval; NaN without one, and the interval with fewer than two."""
-    known = np.isfinite(values)
-    top = np.where(known, values, 0.0)
-    mean = np.divide(top.sum(axis=0), known.sum(axis=0), out=np.full(values.shape[1:], np.nan), where=known.any(axis=0))
+    """The mean over the records that have a value, and its interval; NaN without a value, the interval also with fewer than two."""
     low, high = mean_interval(values)
-    return {"": mean, "_low": low, "_high": high}
+    return {"": known_mean(values), "_low": low, "_high": high}
 
 
 def _tested(values: ByRecord, seed: int, n_permutations: int) -> Numbers:
@@ -153,8 +150,8 @@ def _heads(summary: xr.Dataset, sums: xr.Dataset, seed: int, n_permutations: int
     excess = _estimate((carried - sham).transpose("record", *axes).values)
     summary = summary.assign({f"head_{name}": (axes, values) for name, values in _named(tested, "effect").items()})
     summary = summary.assign({f"head_{name}": (axes, values) for name, values in _named(excess, "excess").items()})
-    own = {"head_sham": sham.mean("record"), "head_whole": whole.mean("record"), "n_swapped": sums["n_swapped"].sum("record")}
-    summary = summary.assign(own)
+    means = {"head_sham": sham.mean("record"), "head_whole": whole.mean("record"), "n_swapped": sums["n_swapped"].sum("record")}
+    summary = summary.assign(means)
     summary["head_share"] = summary["head_effect"] / summary["head_whole"]
     numbers = [summary[f"head_effect{end}"] for end in ("", "_low", "_high")]
     controls = [(summary["head_excess_low"], summary["head_excess_high"])]

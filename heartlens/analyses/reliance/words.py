@@ -6,7 +6,7 @@ import xarray as xr
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts, n_units
 from heartlens.inference.verdict import LEAST_UNITS, YES, is_yes
-from heartlens.wording import interval_at, number, p_value
+from heartlens.wording import interval_at, number, p_value, with_interval
 
 NAMES = {"rhythm": "rhythm", "p_wave": "P wave", "interaction": "interaction", "rhythm_no_p": "rhythm, no own P"}
 RIVALS = {"rhythm": "in order", "p_wave": "less T", "interaction": "less T, in order", "rhythm_no_p": "in order"}
@@ -28,7 +28,7 @@ COLUMNS = (
     "tokens changed by each",
 )
 N_NAMED = 5  # heads of each factor in the verdict
-LEAST_DOSE = 0.8  # of the effect's, lest a control count as weaker
+LEAST_DOSE = 0.8  # of the effect's dose; below it a control counts as weaker
 MOST_LISTED = 12  # records whose windows were left out
 
 
@@ -38,16 +38,16 @@ def say(summary: xr.Dataset) -> Findings:
     return Findings(
         title=f"What the logit of {summary.attrs.get('checkpoint', 'a model')} relies on",
         question="How much of the AF logit is rhythm, how much P wave, and how much only both together?",
-        verdict=(_before(summary), *_whole(summary), *(_of(summary.sel(factor=one), one) for one in factors), *_heads(summary)),
+        verdict=(_before(summary), *_whole(summary), *(_of(summary.sel(factor=factor), factor) for factor in factors), *_heads(summary)),
         columns=COLUMNS,
-        rows=(*(_row(summary.sel(factor=one), NAMES[one]) for one in factors), *_head_rows(summary)),
+        rows=(*(_row(summary.sel(factor=factor), NAMES[factor]) for factor in factors), *_head_rows(summary)),
         cautions=cautions(summary),
         methods=METHODS,
     )
 
 
 def _before(summary: xr.Dataset) -> str:
-    """The logits of the records as they are, and how many records and windows have a say."""
+    """The logits of the records as they are, and how many records and windows count."""
     logit = summary["record_logit"].dropna("record").values
     spread = f", SD {logit.std(ddof=1):.2f} between records" if len(logit) > 1 else ""
     out = int(summary["n_left_out"].sum())
@@ -75,34 +75,34 @@ def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if abs(whole) > 1e-9 else "no share: nothing changed"
 
 
-def _of(here: xr.Dataset, factor: str) -> str:
+def _of(of_factor: xr.Dataset, factor: str) -> str:
     """Whether the logit relies on a factor."""
-    n_records = int(here["n_records_with"])
+    n_records = int(of_factor["n_records_with"])
     asked = f"Does the logit rely on {ASKED[factor]}?"
     if n_records == 0:
         return f"{asked} Not tested: no record has such windows."
-    numbers = f"{number(here['effect'], '+.3f')} ({interval_at(here, 'effect', '+.3f')}), {n_records} record{'s' if n_records > 1 else ''}"
-    sham, rival, twin_p = number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["relies_twin_p"], ".3f")
-    controls = f"sham {sham}, {RIVALS[factor]} {rival}, p among twins {twin_p}{_slopes(here)}{_on_scales(here)}"
-    answer = str(here["relies_verdict"].values)
-    way = (" (raises it)" if float(here["effect"]) > 0 else " (lowers it)") if answer == YES else ""
-    return f"{asked} {_capital(answer)}{way}: {numbers}, p {number(here['p_value'], '.4f')}; {controls}."
+    numbers = f"{with_interval(of_factor, 'effect', '+.3f')}, {n_records} record{'s' if n_records > 1 else ''}"
+    sham, rival, twin_p = number(of_factor["sham"], "+.3f"), number(of_factor["rival"], "+.3f"), number(of_factor["relies_twin_p"], ".3f")
+    controls = f"sham {sham}, {RIVALS[factor]} {rival}, p among twins {twin_p}{_slopes(of_factor)}{_on_scales(of_factor)}"
+    answer = str(of_factor["relies_verdict"].values)
+    way = (" (raises it)" if float(of_factor["effect"]) > 0 else " (lowers it)") if answer == YES else ""
+    return f"{asked} {_capital(answer)}{way}: {numbers}, p {number(of_factor['p_value'], '.4f')}; {controls}."
 
 
-def _slopes(here: xr.Dataset) -> str:
+def _slopes(of_factor: xr.Dataset) -> str:
     """Effect and sham per 100 tokens of change; nothing for the interaction, which has no dose."""
-    effect, sham = (here.sel(change=of) for of in ("effect", "sham"))
+    effect, sham = (of_factor.sel(change=of) for of in ("effect", "sham"))
     if np.isnan(effect["slope_token"]):
         return ""
     per = [f"{100 * float(each['slope_token']):+.3f}" for each in (effect, sham)]
     return f"; per 100 summed tokens of change {per[0]}, sham {per[1]}"
 
 
-def _on_scales(here: xr.Dataset) -> str:
+def _on_scales(of_factor: xr.Dataset) -> str:
     """The effect and its sham on the other scales."""
-    each = (f"{scale} {number(here['scaled_effect'].sel(scale=scale), '+.2f')}" for scale in map(str, here["scale"].values))
-    shams = " and ".join(number(here["scaled_sham"].sel(scale=scale), "+.2f") for scale in map(str, here["scale"].values))
-    return f"; on other scales {', '.join(each)} (shams {shams})"
+    effects = (f"{scale} {number(of_factor['scaled_effect'].sel(scale=scale), '+.2f')}" for scale in map(str, of_factor["scale"].values))
+    shams = " and ".join(number(of_factor["scaled_sham"].sel(scale=scale), "+.2f") for scale in map(str, of_factor["scale"].values))
+    return f"; on other scales {', '.join(effects)} (shams {shams})"
 
 
 def _heads(summary: xr.Dataset) -> tuple[str, ...]:
@@ -112,17 +112,19 @@ def _heads(summary: xr.Dataset) -> tuple[str, ...]:
     )
 
 
-def _carried(here: xr.Dataset, factor: str) -> str:
-    effect, kept = (values.transpose("layer", "head").values for values in (here["head_effect"], is_yes(here, "head_carries")))
+def _carried(of_factor: xr.Dataset, factor: str) -> str:
+    effect, kept = (values.transpose("layer", "head").values for values in (of_factor["head_effect"], is_yes(of_factor, "head_carries")))
     largest = np.argsort(-np.abs(effect), axis=None)[:N_NAMED]
-    whole = float(here["head_whole"]) if bool(is_yes(here, "relies")) else 0.0  # else a share of it means nothing
+    whole = (
+        float(of_factor["head_whole"]) if bool(is_yes(of_factor, "relies")) else 0.0
+    )  # a share of an effect that is not shown would mean nothing
     places = [(int(flat) // effect.shape[1], int(flat) % effect.shape[1]) for flat in largest]
-    listed = ", ".join(_one(head_label(*place), float(effect[place]), whole, bool(kept[place])) for place in places)
-    told = f"{_capital(NAMES[factor])} ({number(here['head_whole'], '+.3f')} in {int(here['n_swapped'])} windows)"
-    return f"{told} is carried most by: {listed}."
+    listed = ", ".join(_with_share(head_label(*place), float(effect[place]), whole, bool(kept[place])) for place in places)
+    whole_effect = f"{_capital(NAMES[factor])} ({number(of_factor['head_whole'], '+.3f')} in {int(of_factor['n_swapped'])} windows)"
+    return f"{whole_effect} is carried most by: {listed}."
 
 
-def _one(head: str, effect: float, whole: float, is_sure: bool) -> str:
+def _with_share(head: str, effect: float, whole: float, is_sure: bool) -> str:
     share = f" ({_share(effect, whole)})" if whole else ""
     return f"{head} {effect:+.3f}{share}{'' if is_sure else ' (not shown)'}"
 
@@ -147,10 +149,8 @@ def cautions(summary: xr.Dataset) -> tuple[str, ...]:
     if weak:
         reasons.append(f"Of these controls the change of tokens is smaller ({'; '.join(weak)}): compare slopes, not effects.")
     reasons.append("The arms are synthetic: no fibrillatory waves are added, pulses keep their height, diastole is stretched.")
-    reasons.append(
-        "A logit has a ceiling: what a second change adds where the first has raised it is less. See the other scales, and the sham."
-    )
-    reasons.append("P waves that were not marked stay, and what a mark takes for a P wave goes; the detector finds fewer in noise.")
+    reasons.append("A logit saturates: where a first change has raised it, a second one adds less. See the other scales, and the sham.")
+    reasons.append("P waves without a mark stay, and what is wrongly marked as one is removed; the detector finds fewer P waves in noise.")
     return tuple(reasons)
 
 
@@ -183,29 +183,41 @@ METHODS = (
 )
 
 
-def _row(here: xr.Dataset, name: str) -> tuple[str, ...]:
-    values = (number(here["effect"], "+.3f"), interval_at(here, "effect", "+.3f"), p_value(here["p_value"]), p_value(here["q_value"]))
-    dose = here["dose_token"].sel(change=["effect", "sham", "rival"]).values
+def _row(of_factor: xr.Dataset, name: str) -> tuple[str, ...]:
+    values = (
+        number(of_factor["effect"], "+.3f"),
+        interval_at(of_factor, "effect", "+.3f"),
+        p_value(of_factor["p_value"]),
+        p_value(of_factor["q_value"]),
+    )
+    dose = of_factor["dose_token"].sel(change=["effect", "sham", "rival"]).values
     doses = "" if np.isnan(dose).all() else ", ".join(number(each, ".0f") for each in dose)  # the interaction has none
-    return (name, *values, number(here["sham"], "+.3f"), number(here["rival"], "+.3f"), number(here["relies_twin_p"], ".3f"), doses)
+    return (
+        name,
+        *values,
+        number(of_factor["sham"], "+.3f"),
+        number(of_factor["rival"], "+.3f"),
+        number(of_factor["relies_twin_p"], ".3f"),
+        doses,
+    )
 
 
 def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     """The heads that carry a factor's effect, the largest first."""
-    found = []
+    rows = []
     for factor in map(str, summary["factor"].values):
-        here = summary.sel(factor=factor).transpose("layer", "head", ...)
-        places = [(int(layer), int(head)) for layer, head in np.argwhere(is_yes(here, "head_carries").values)]
-        for layer, head in sorted(places, key=lambda place: -abs(float(here["head_effect"].values[place]))):
-            one = here.sel(layer=layer, head=head)
+        of_factor = summary.sel(factor=factor).transpose("layer", "head", ...)
+        places = [(int(layer), int(head)) for layer, head in np.argwhere(is_yes(of_factor, "head_carries").values)]
+        for layer, head in sorted(places, key=lambda place: -abs(float(of_factor["head_effect"].values[place]))):
+            of_head = of_factor.sel(layer=layer, head=head)
             values = (
-                number(one["head_effect"], "+.3f"),
-                interval_at(one, "head_effect", "+.3f"),
-                p_value(one["head_p_value"]),
-                p_value(one["head_q_value"]),
+                number(of_head["head_effect"], "+.3f"),
+                interval_at(of_head, "head_effect", "+.3f"),
+                p_value(of_head["head_p_value"]),
+                p_value(of_head["head_q_value"]),
             )
-            found.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, number(one["head_sham"], "+.3f"), "", "", ""))
-    return tuple(found)
+            rows.append((f"{head_label(layer, head)}, {NAMES[factor]}", *values, number(of_head["head_sham"], "+.3f"), "", "", ""))
+    return tuple(rows)
 
 
 def _capital(text: str) -> str:

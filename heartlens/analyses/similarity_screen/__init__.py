@@ -39,7 +39,7 @@ class SimilarityScreen:
 
     @property
     def places(self) -> list[int]:
-        """The other tokens. Refuses what is no list of token numbers."""
+        """The other tokens. Refuses what is not a list of token numbers."""
         parts = [part.strip() for part in self.others.split(",")]
         wrong = [part for part in parts if not (part.isdecimal() and 1 <= int(part) <= CONTEXT)]
         if wrong:
@@ -51,15 +51,15 @@ class SimilarityScreen:
         from heartlens.models.subject import subject_of
 
         subject = subject_of(model)
-        found = [similarity_screen(subject, tokens, self.reference, range(1, CONTEXT + 1)) for tokens in windows.tokens]
-        cosine = np.stack([one.values for one in found])
+        screens = [similarity_screen(subject, tokens, self.reference, range(1, CONTEXT + 1)) for tokens in windows.tokens]
+        cosine = np.stack([screen.values for screen in screens])
         rest = np.delete(cosine, self.reference - 1, axis=-1).mean(axis=-1)
         sums = {
             "cosine": (("record", "level", "other"), by_record(cosine[..., [place - 1 for place in self.places]], windows.record)),
             "cosine_any": (("record", "level"), by_record(rest, windows.record)),
             "n_windows": (("record",), by_record(np.ones(len(windows)), windows.record)),
         }
-        places = {"record": windows.records, "level": found[0]["level"].values, "other": self.places}
+        places = {"record": windows.records, "level": screens[0]["level"].values, "other": self.places}
         first = [int(np.argmin(windows.identity))]
         kept = {"token": (("example", "time"), windows.tokens[first]), "example_record": (("example",), windows.record[first])}
         sample = xr.Dataset(kept | {"identity": (("example",), windows.identity[first])})

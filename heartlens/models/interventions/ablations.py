@@ -22,12 +22,12 @@ Head = tuple[int, int]  # layer and head, from 0
 
 
 def reference_of(subject: Subject, sample: Windows) -> Reference:
-    """The activations on a sample that `values_of` replaces by, all of them computed, so that threads only read."""
+    """The activations on a sample, which `values_of` puts in; all are computed at once, so that threads only read them."""
     return Reference(subject.model, sample, activations_of_parts(subject.engine, subject.tokens(sample.tokens)))
 
 
 def reference_batches(windows: Windows, n_batches: int, n_windows: int, seed: int) -> list[Windows]:
-    """Batches of windows to take activations from, drawn by `seed`; no two share a record, so that they are independent draws.
+    """Batches of windows to take activations from, drawn by `seed`; no two share a record, so that they are independent.
 
     Of each batch at most `n_windows`, evenly over its records and at most MOST_OF_RECORD of one. Fewer batches where there are not two
     records for each, so that resampling finds another record in every batch.
@@ -42,7 +42,7 @@ def reference_batches(windows: Windows, n_batches: int, n_windows: int, seed: in
 
 
 def values_of(subject: Subject, how: str, reference: Reference | None, windows: Windows) -> dict[str, Value]:
-    """What replaces every head's, MLP's and attention's activations on `windows`. Refuses a missing reference, but for zero."""
+    """What replaces every head's, MLP's and attention's activations on `windows`. Refuses a missing reference, except for zero."""
     if how == "zero":
         return replacements(subject.model, _names(subject), how)
     if reference is None:
@@ -53,20 +53,20 @@ def values_of(subject: Subject, how: str, reference: Reference | None, windows: 
 def intact_readings(subject: Subject, windows: Windows) -> tuple[Float[np.ndarray, "window readout"], np.ndarray]:
     """Each readout's sums by window (top, bottom) with nothing replaced."""
     with torch.inference_mode():
-        found = readings(subject, sweep.intact(subject.engine, subject.tokens(windows.tokens), subject.reads_last)[None], windows)
-    return found.top[0], found.bottom
+        intact = readings(subject, sweep.intact(subject.engine, subject.tokens(windows.tokens), subject.reads_last)[None], windows)
+    return intact.top[0], intact.bottom
 
 
 def single_readings(subject: Subject, windows: Windows, values: Mapping[str, Value], parts: Sequence[str]) -> Arrays:
     """The sums on top with one part replaced: `heads` (window, readout, layer, head), `mlp` and `layer` (window, readout, layer)."""
-    found: dict[str, list[np.ndarray]] = {part: [] for part in parts}
+    tops: dict[str, list[np.ndarray]] = {part: [] for part in parts}
     with torch.inference_mode():
         for layer in sweep.swept(subject.engine, subject.tokens(windows.tokens), values, parts, subject.reads_last):
             top = np.moveaxis(_top(subject, layer.outputs, windows), 0, -1)
             places: dict[str, Any] = {sweep.HEADS: slice(0, subject.sizes.n_heads), sweep.MLP: -1 - (sweep.LAYER in parts), sweep.LAYER: -1}
             for part in parts:
-                found[part].append(top[..., places[part]])
-    return {part: np.stack(layers, axis=2) for part, layers in found.items()}
+                tops[part].append(top[..., places[part]])
+    return {part: np.stack(layers, axis=2) for part, layers in tops.items()}
 
 
 def cumulative_readings(

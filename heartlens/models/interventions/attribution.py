@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from heartlens.converters.lens import epsilon, parameters
-from heartlens.engine import Engine, Mixed, Parts, Stream
+from heartlens.engine import Engine, Parts, Stream
 from heartlens.engine.batched import TorchEngine
 from heartlens.models.interventions.replacement import activations_of_parts
 from heartlens.models.interventions.sweep import HEADS, MLP, intact, swept
@@ -38,15 +38,17 @@ def read(logits: Float[Tensor, "*variant window time output"], token: Tokens | N
 def direct_terms(engine: Engine, tokens: Tokens, token: Tokens | None) -> dict[str, Float[Tensor, "window time ..."]]:
     """What `read` gives, as a sum of terms at each place: heads (layer, head), their biases and the MLPs (layer), and the rest.
 
-    A RuntimeError tells how far the sum is off the model's own output, should that be more than TOLERANCE.
+    Raises a RuntimeError if the sum differs from the model's own output by more than TOLERANCE.
     """
     with torch.inference_mode():
         parts = _blocks(engine, engine.embed(tokens))
         along, constant = _linear(engine, parts[-1].post.double(), token)
+        added = (engine.added(part.z, layer) for layer, part in enumerate(parts))  # one layer's at a time: they are large
+        biases = [engine.attention_out(torch.zeros_like(part.z[:1, :1]), layer)[0, 0] for layer, part in enumerate(parts)]
         terms = {
-            "direct": torch.stack([_of_heads(engine, part.z, along, layer) for layer, part in enumerate(parts)], dim=2),
+            "direct": torch.stack([torch.einsum("hbtd,btd->bth", of_heads.double(), along) for of_heads in added], dim=2),
             "direct_mlp": torch.stack([_onto(part.post.double() - part.mid.double(), along) for part in parts], dim=2),
-            "direct_attention_bias": torch.stack([_onto(bias.double(), along) for bias in _attention_biases(engine, parts)], dim=2),
+            "direct_attention_bias": torch.stack([_onto(bias.double(), along) for bias in biases], dim=2),
             "direct_embedding": _onto(engine.model.W_E[tokens].double(), along),
             "direct_position": _onto(engine.model.W_pos[: tokens.shape[1]].double(), along),
             "direct_constant": constant,
@@ -80,14 +82,6 @@ def _linear(
         vector = vector * weights["ln_final.w"].double()
     scaled = vector / (stream.var(dim=-1, correction=0, keepdim=True) + epsilon(engine.model)).sqrt()
     return scaled - scaled.mean(dim=-1, keepdim=True), constant
-
-
-def _of_heads(engine: Engine, z: Mixed, along: Tensor, layer: int) -> Float[Tensor, "window time head"]:
-    return torch.einsum("hbtd,btd->bth", engine.added(z, layer).double(), along)
-
-
-def _attention_biases(engine: Engine, parts: list[Parts]) -> list[Float[Tensor, " d_model"]]:
-    return [engine.attention_out(torch.zeros_like(part.z[:1, :1]), layer)[0, 0] for layer, part in enumerate(parts)]
 
 
 def _onto(added: Tensor, along: Tensor) -> Float[Tensor, "window time"]:
@@ -195,6 +189,6 @@ def exact_effects(engine: Engine, clean: Tokens, corrupt: Tokens, value: Value) 
     replacing = activations_of_parts(engine, corrupt)
     with torch.inference_mode():
         whole = value(intact(engine, clean))
-        found = [value(one.outputs) - whole for one in swept(engine, clean, replacing, (HEADS, MLP))]
-    changes = torch.stack(found, dim=0).permute(2, 0, 1)
+        by_layer = [value(layer.outputs) - whole for layer in swept(engine, clean, replacing, (HEADS, MLP))]
+    changes = torch.stack(by_layer, dim=0).permute(2, 0, 1)
     return Effects(changes[..., :-1], changes[..., -1])

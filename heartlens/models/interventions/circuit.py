@@ -1,4 +1,4 @@
-"""A model of which only some parts are its own: every other head and MLP does what it does in another window (resample ablation).
+"""A model that keeps only some parts: every other head and MLP does what it does in another window (resample ablation).
 
 The parts are called nodes: all heads, layer by layer, then the MLPs. The embedding, the biases and the final norm stay the window's own.
 """
@@ -43,16 +43,16 @@ class Pair:
 
 def pair_of(subject: Subject, tokens: Integer[np.ndarray, "window time"], partner: Integer[np.ndarray, "window time"]) -> Pair:
     """What is needed to run the windows with any set of parts."""
-    own, other = (torch.from_numpy(each.astype(np.int64)).to(subject.engine.device) for each in (tokens, partner))
+    own_tokens, partner_tokens = (torch.from_numpy(each.astype(np.int64)).to(subject.engine.device) for each in (tokens, partner))
     with torch.inference_mode():
         engine = subject.engine
-        stream, z, mlp = engine.embed(other), [], []
+        stream, z, mlp = engine.embed(partner_tokens), [], []
         for layer in range(subject.sizes.n_layers):
             parts = engine.parts(stream, layer)
             z.append(parts.z)
             mlp.append(parts.post - parts.mid)
             stream = parts.post
-        return Pair(engine.embed(own), z, mlp)
+        return Pair(engine.embed(own_tokens), z, mlp)
 
 
 def kept_values(subject: Subject, windows: Windows, pair: Pair, kept: Kept) -> Float[np.ndarray, "set window"]:
@@ -65,11 +65,11 @@ def kept_values(subject: Subject, windows: Windows, pair: Pair, kept: Kept) -> F
 
 def kept_values_of_one(subject: Subject, window: Windows, pair: Pair, kept: Kept) -> Float[np.ndarray, " set"]:
     """The same for one window, many sets at a time."""
-    found = []
+    values = []
     for first in range(0, len(kept), AT_ONCE):
         logits = _run(subject, pair, torch.from_numpy(kept[first : first + AT_ONCE]).to(subject.engine.device))
-        found.append(_value(subject, window, logits[:, None])[:, 0])
-    return np.concatenate(found)
+        values.append(_value(subject, window, logits[:, None])[:, 0])
+    return np.concatenate(values)
 
 
 def _run(subject: Subject, pair: Pair, kept: Bool[Tensor, "row node"]) -> Float[Tensor, "any time output"]:

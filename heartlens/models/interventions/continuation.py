@@ -31,9 +31,9 @@ def variants_of(sizes: Sizes) -> tuple[Variant, ...]:
 
 
 def uniforms(identity: Shaped[np.ndarray, " window"], n_draws: int, n_steps: int, seed: int) -> Float[np.ndarray, "window draw step"]:
-    """The random numbers of each window, draw and step: of none but these and the seed."""
+    """The random numbers of each window, draw and step; they depend on these and the seed alone."""
     return np.array(
-        [[np.random.default_rng([seed, int(str(one), 16), draw]).random(n_steps) for draw in range(n_draws)] for one in identity]
+        [[np.random.default_rng([seed, int(str(window), 16), draw]).random(n_steps) for draw in range(n_draws)] for window in identity]
     )
 
 
@@ -73,7 +73,7 @@ def continued(
 ) -> UInt8[np.ndarray, "variant window draw step"]:
     """What each variant generates after the prompts. `values` names, as `replacements` does, what replaces the variants' parts.
 
-    Refuses a task head, which says no next token, a model with hooks, and more tokens than the context holds.
+    Refuses a task head, which predicts no next token, a model with hooks, and more tokens than the context holds.
     """
     n_draws, n_steps = drawn.shape[-2:]
     uniform = torch.from_numpy(drawn).to(subject.engine.device)
@@ -86,7 +86,7 @@ def continued(
 
 
 def refuse_task_head(subject: Subject) -> None:
-    """Refuses a model that says no next token."""
+    """Refuses a model that does not predict the next token."""
     if subject.answers != TOKEN:
         raise Refusal("a task head generates nothing; give its base (ecg, ppg)")
 
@@ -97,10 +97,10 @@ def variants_continued(
     """The rest of each window as the model generates it: intact, intact with other random numbers, then without each of `variants_of`."""
     variants = (INTACT, INTACT, *variants_of(subject.sizes))
     made = []
-    for one in windows.chunks(1):  # the keys and values of all variants and draws of one window are 0.3 GB
-        drawn = uniforms(one.identity, 2 * n_draws, one.tokens.shape[1] - n_prompt, seed)
+    for window in windows.chunks(1):  # the keys and values of all variants and draws of one window are 0.3 GB
+        drawn = uniforms(window.identity, 2 * n_draws, window.tokens.shape[1] - n_prompt, seed)
         sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
-        made.append(continued(subject, one.tokens[:, :n_prompt], sets, variants, values_of(subject, how, reference, one)))
+        made.append(continued(subject, window.tokens[:, :n_prompt], sets, variants, values_of(subject, how, reference, window)))
     return np.concatenate(made, axis=1)
 
 

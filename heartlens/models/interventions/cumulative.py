@@ -1,4 +1,4 @@
-"""Several heads and whole layers replaced at once, without hook points: the outputs of a model that lost more and more of its parts."""
+"""Several heads and whole layers replaced at once, without hook points: the outputs of a model with more and more of its parts replaced."""
 
 from collections.abc import Collection, Mapping
 
@@ -23,13 +23,13 @@ def without(
     """The outputs with these heads (layer, head) and these layers (attention and MLP) replaced, by `values` as for `sweep.swept`."""
     x = engine.embed(tokens)
     for layer in range(engine.sizes.n_layers):
-        own = [head for of_layer, head in heads if of_layer == layer]
+        heads_replaced = [head for of_layer, head in heads if of_layer == layer]
         if layer in layers:
             attention, mlp = (replaced(values[name(layer)], x) for name in (hooks.attn_out, hooks.mlp_out))
             x = engine.after(x, layer, attention=attention, mlp=mlp)
-        elif own:
+        elif heads_replaced:
             z = engine.mixed(x, layer).clone()
-            z[:, :, own] = replaced(values[hooks.z(layer)], z)[:, :, own]
+            z[:, :, heads_replaced] = replaced(values[hooks.z(layer)], z)[:, :, heads_replaced]
             x = engine.after(x, layer, z=z)
         else:
             x = engine.run_blocks(x, layer, layer + 1)

@@ -1,4 +1,4 @@
-"""Which parts of the last block make a fine-tuned model's logit another one than its base's would be: exact shares that sum to the change.
+"""How much each part of the last block changed a fine-tuned model's logit against its base's: exact shares that sum to the change.
 
 Base and fine-tuned model share all blocks but the last. Its parts are swapped from the base's to the tuned: each head (its LayerNorm,
 query, key, value and output weights), the attention's bias, the MLP (with its LayerNorm), and the final norm; the output weights are the
@@ -37,8 +37,8 @@ class Shares:
 def shares_of(tuned: Engine, base: Engine, tokens: Tokens, asked: Bool[np.ndarray, "window time"]) -> Shares:
     """The shares of the parts of the last block in the change of the first output, at the tokens `asked`.
 
-    Refuses models whose earlier blocks differ, or of more heads than MOST_HEADS. A RuntimeError tells if base blocks and shares are off
-    the tuned model's own output by more than TOLERANCE.
+    Refuses models whose earlier blocks differ, or of more heads than MOST_HEADS. Raises a RuntimeError if base blocks and
+    shares together differ from the tuned model's own output by more than TOLERANCE.
     """
     _refuse_unlike(tuned, base)
     n_heads = tuned.sizes.n_heads
@@ -48,21 +48,23 @@ def shares_of(tuned: Engine, base: Engine, tokens: Tokens, asked: Bool[np.ndarra
         added = [_added(engine, x) for engine in (base, tuned)]
         mixtures = np.full((2,) * (n_heads + len(OTHERS)) + (len(tokens),), np.nan)
         for window, row in enumerate(torch.from_numpy(asked).to(x.device)):
-            own = [(heads[window][:, row], bias) for heads, bias in added]
-            mixtures[..., window] = _mixtures(tuned, base, x[window][row], own).reshape(mixtures.shape[:-1])
+            added_at_row = [(heads[window][:, row], bias) for heads, bias in added]
+            mixtures[..., window] = _mixtures(tuned, base, x[window][row], added_at_row).reshape(mixtures.shape[:-1])
         logit = tuned.model(given)[..., 0].double().cpu().numpy()
     whole = np.array([of_window[row].mean() if row.any() else np.nan for of_window, row in zip(logit, asked, strict=True)])
     shapley = _shapley(mixtures)
-    found = Shares(mixtures[(0,) * shapley.shape[0]], mixtures[(1,) * shapley.shape[0]], shapley[:n_heads].T, shapley[n_heads:].T)
-    _compare(found, whole)
-    return found
+    shares = Shares(mixtures[(0,) * shapley.shape[0]], mixtures[(1,) * shapley.shape[0]], shapley[:n_heads].T, shapley[n_heads:].T)
+    _compare(shares, whole)
+    return shares
 
 
 def _refuse_unlike(tuned: Engine, base: Engine) -> None:
     last = f"blocks.{tuned.sizes.n_layers - 1}."
     ends = (last, "ln_final", "unembed")
     tensors = dict(base.model.named_parameters())
-    unlike = [name for name, own in tuned.model.named_parameters() if not name.startswith(ends) and not torch.equal(own, tensors[name])]
+    unlike = [
+        name for name, tensor in tuned.model.named_parameters() if not name.startswith(ends) and not torch.equal(tensor, tensors[name])
+    ]
     if unlike:
         raise Refusal(f"the models differ before the last block, in {', '.join(unlike[:3])}; the change splits over the last block only")
     if tuned.sizes.n_heads > MOST_HEADS:
@@ -104,10 +106,10 @@ def _shapley(value: Float[np.ndarray, "..."]) -> Float[np.ndarray, "part window"
     return np.stack([weight @ change for change in changes])
 
 
-def _compare(found: Shares, whole: Float[np.ndarray, " window"]) -> None:
-    known = np.isfinite(whole)
-    total = found.base + found.heads.sum(axis=-1) + found.others.sum(axis=-1)
-    off = float(np.max(np.abs(total - whole)[known] / max(1.0, float(np.abs(whole[known]).max(initial=0))), initial=0))
+def _compare(shares: Shares, whole: Float[np.ndarray, " window"]) -> None:
+    is_read = np.isfinite(whole)
+    total = shares.base + shares.heads.sum(axis=-1) + shares.others.sum(axis=-1)
+    off = float(np.max(np.abs(total - whole)[is_read] / max(1.0, float(np.abs(whole[is_read]).max(initial=0))), initial=0))
     if not off <= TOLERANCE:
         raise RuntimeError(
             f"the shares of the last block's parts are off the tuned model's output by {off:.2g} of it; at most {TOLERANCE:g}"

@@ -14,7 +14,7 @@ N_AT_ONCE = 64  # windows whose embeddings are held together
 def embedding_dose(engine: Engine, before: Tokens, after: Tokens) -> Float[np.ndarray, " _"]:
     """The length of the change of each token's embedding, summed over each window. Refuses unequal numbers of windows.
 
-    What positions add cancels. In units of the embedding; a token that stays adds 0.
+    Position embeddings cancel. In units of the embedding; a token that does not change adds 0.
     """
     if before.shape != after.shape:
         raise Refusal(f"a dose is between as many windows; given {len(before)} and {len(after)}")

@@ -44,13 +44,13 @@ class Readout:
     def value(self, outputs: Float[Tensor, "variant window asked output"]) -> Float[Tensor, "variant window"]:
         """The readout of each variant and window, float64, of all tokens' outputs or the last one's alone."""
         asked = slice(-outputs.shape[2], None)
-        found = outputs[..., 0]
+        values = outputs[..., 0]
         if self.reads == "probability":
-            found = found.sigmoid()
+            values = values.sigmoid()
         elif self.reads == "nats":
             wanted = torch.from_numpy(self.following[:, asked].astype(np.int64)).to(outputs.device)
-            found = -outputs.log_softmax(dim=-1).gather(-1, wanted.expand(outputs.shape[:-1])[..., None])[..., 0]
-        return (found.double() * torch.from_numpy(self.weight[:, asked]).to(outputs.device)).sum(dim=-1)
+            values = -outputs.log_softmax(dim=-1).gather(-1, wanted.expand(outputs.shape[:-1])[..., None])[..., 0]
+        return (values.double() * torch.from_numpy(self.weight[:, asked]).to(outputs.device)).sum(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ def head_effects(
     where = torch.ones_like(run.tokens, dtype=torch.bool) if at is None else torch.from_numpy(at).to(run.tokens.device)
     with torch.inference_mode():
         pairs = enumerate(zip(run.z, source.z, strict=True))
-        values = {hooks.z(layer): torch.where(where[..., None, None], new, own) for layer, (own, new) in pairs}
-        outputs = [one.outputs for one in swept(engine, run.tokens, values, (HEADS,), readout.is_last)]
-        found = [readout.value(each).cpu().numpy() for each in outputs]
-    return np.moveaxis(np.stack(found) - values_of(engine, run, readout), -1, 0)
+        values = {hooks.z(layer): torch.where(where[..., None, None], of_source, of_run) for layer, (of_run, of_source) in pairs}
+        outputs = [swept_layer.outputs for swept_layer in swept(engine, run.tokens, values, (HEADS,), readout.is_last)]
+        by_layer = [readout.value(of_layer).cpu().numpy() for of_layer in outputs]
+    return np.moveaxis(np.stack(by_layer) - values_of(engine, run, readout), -1, 0)
 
 
 def stream_effects(
@@ -97,23 +97,23 @@ def stream_effects(
 ) -> Float[np.ndarray, "window level place"]:
     """The effect of the whole stream being the source's at the tokens of each place, at each level of the stream.
 
-    A RuntimeError tells if it is not the source's readout where a place is all tokens.
+    Raises a RuntimeError if, for a place that is all tokens, the result is not the source's readout.
     """
     before = values_of(engine, run, readout)
     where = torch.from_numpy(at).to(run.tokens.device)[..., None]
-    found = []
-    for level, (own, new) in enumerate(zip(run.levels, source.levels, strict=True)):
-        found.append(_values(engine, torch.where(where, new, own), level, readout))
-    _compare(np.stack(found)[:, at.all(axis=(1, 2))], values_of(engine, source, readout))
-    return np.moveaxis(np.stack(found) - before, -1, 0)
+    by_level = []
+    for level, (of_run, of_source) in enumerate(zip(run.levels, source.levels, strict=True)):
+        by_level.append(_values(engine, torch.where(where, of_source, of_run), level, readout))
+    _compare(np.stack(by_level)[:, at.all(axis=(1, 2))], values_of(engine, source, readout))
+    return np.moveaxis(np.stack(by_level) - before, -1, 0)
 
 
 def direct_effects(engine: Engine, run: Trace, source: Trace, readout: Readout) -> Float[np.ndarray, "window layer head"]:
     """The effect of each head's change on the output by the direct path: through the final norm and nothing else."""
     n_layers, end = engine.sizes.n_layers, run.levels[-1]
     with torch.inference_mode():
-        found = [_values(engine, end + added, n_layers, readout) for added in _added(engine, run, source, n_layers)]
-    return np.moveaxis(np.stack(found) - values_of(engine, run, readout), -1, 0)
+        by_layer = [_values(engine, end + added, n_layers, readout) for added in _added(engine, run, source, n_layers)]
+    return np.moveaxis(np.stack(by_layer) - values_of(engine, run, readout), -1, 0)
 
 
 def path_effects(
@@ -128,12 +128,12 @@ def path_effects(
         legal = f"layers 1 to {engine.sizes.n_layers - 1} (0 has none upstream), heads 0 to {engine.sizes.n_heads - 1}"
         raise Refusal(f"no head receives at layer {layer}, head {head}; legal: {legal}")
     before = values_of(engine, run, readout)
-    found = []
+    by_layer = []
     with torch.inference_mode():
         for added in _added(engine, run, source, layer):
             streams = _received(engine, run, added, layer, head)
-            found.append(_values(engine, streams, layer + 1, readout).reshape(len(INPUTS), -1, len(before)) - before)
-    return np.stack(found).transpose(3, 1, 0, 2)
+            by_layer.append(_values(engine, streams, layer + 1, readout).reshape(len(INPUTS), -1, len(before)) - before)
+    return np.stack(by_layer).transpose(3, 1, 0, 2)
 
 
 def _added(engine: Engine, run: Trace, source: Trace, stop: int) -> Iterator[Float[Tensor, "head window time d_model"]]:

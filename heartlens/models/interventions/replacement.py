@@ -30,28 +30,28 @@ class Reference:
 
     def __init__(self, model: HookedTransformer, sample: Windows, activations: Mapping[str, Tensor] | None = None) -> None:
         self.model, self.sample = model, sample
-        self._known: dict[str, Tensor] = dict(activations or {})
+        self._kept: dict[str, Tensor] = dict(activations or {})
 
     def activation(self, name: str) -> Float[Tensor, "window time ..."]:
         """What passes a hook point on the sample; the first question asks for all layers' at once."""
-        if name not in self._known:
+        if name not in self._kept:
             layer = hooks.layer_of(name)
             of_layers = [name.replace(f"blocks.{layer}.", f"blocks.{other}.") for other in range(self.model.cfg.n_layers)]
             tokens = torch.from_numpy(self.sample.tokens.astype(np.int64)).to(self.model.W_E.device)
-            self._known |= hooks.activations(self.model, tokens, [name] if layer is None else of_layers)
-        return self._known[name]
+            self._kept |= hooks.activations(self.model, tokens, [name] if layer is None else of_layers)
+        return self._kept[name]
 
     def value(self, name: str, how: str, windows: Windows | None) -> Value:
         """What replaces the activation at a hook point on `windows` (not needed for the mean). Refuses what `partners` refuses."""
-        known = self.activation(name)
+        activation = self.activation(name)
         if how == "mean":
-            mean = known.mean(dim=0)
+            mean = activation.mean(dim=0)
             return lambda passing: mean.expand_as(passing)
         if windows is None:
             raise Refusal(f"how={how!r} needs the windows that will run; give windows=")
         if how == "resample":
-            return known[torch.from_numpy(partners(windows, self.sample))]
-        return _by_phase(known, _bins(self.sample))[torch.from_numpy(_bins(windows))]
+            return activation[torch.from_numpy(partners(windows, self.sample))]
+        return _by_phase(activation, _bins(self.sample))[torch.from_numpy(_bins(windows))]
 
 
 def activations_of_parts(engine: Engine, tokens: Int[Tensor, "window time"]) -> dict[str, Tensor]:
@@ -84,25 +84,25 @@ def partners(windows: Windows, sample: Windows) -> Int[np.ndarray, " window"]:
 
     A record whose person is not known stands for itself.
     """
-    found = []
+    chosen = []
     for unit, identity in zip(windows.unit, windows.identity, strict=True):
         others = np.flatnonzero(sample.unit != unit)
         if not len(others):
             raise Refusal(f"{unit} is the only record or person, and resampling takes another's activation; give windows of two or more")
         in_order = others[np.lexsort([sample.record[others], sample.identity[others]])]
-        found.append(in_order[int(str(identity), 16) % len(others)])
-    return np.array(found, dtype=np.int64)
+        chosen.append(in_order[int(str(identity), 16) % len(others)])
+    return np.array(chosen, dtype=np.int64)
 
 
 def _bins(windows: Windows) -> Int[np.ndarray, "window time"]:
     """Each token's phase bin; N_PHASES where the phase is not known."""
-    known = ~np.isnan(windows.phase)
-    return np.where(known, np.minimum(np.nan_to_num(windows.phase) * N_PHASES, N_PHASES - 1), N_PHASES).astype(np.int64)
+    has_phase = ~np.isnan(windows.phase)
+    return np.where(has_phase, np.minimum(np.nan_to_num(windows.phase) * N_PHASES, N_PHASES - 1), N_PHASES).astype(np.int64)
 
 
-def _by_phase(known: Tensor, bins: Int[np.ndarray, "window time"]) -> Float[Tensor, "bin ..."]:
+def _by_phase(activation: Tensor, bins: Int[np.ndarray, "window time"]) -> Float[Tensor, "bin ..."]:
     """The mean activation in each bin; that of all tokens where a bin is empty."""
-    flat, place = known.flatten(0, 1), torch.from_numpy(bins).flatten().to(known.device)
+    flat, place = activation.flatten(0, 1), torch.from_numpy(bins).flatten().to(activation.device)
     total = torch.zeros(N_PHASES + 1, *flat.shape[1:], dtype=flat.dtype, device=flat.device).index_add_(0, place, flat)
     count = torch.bincount(place, minlength=N_PHASES + 1).view(-1, *(1 for _ in flat.shape[1:]))
     return torch.where(count > 0, total / count.clamp_min(1), flat.mean(dim=0))

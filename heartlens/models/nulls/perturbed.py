@@ -1,4 +1,4 @@
-"""Twins of a fine-tuned model: its base, changed at random as much as fine-tuning changed it. What these show, any change would."""
+"""Twins of a fine-tuned model: its base, changed at random as much as fine-tuning changed it. What they show, any such change would."""
 
 from collections.abc import Iterator
 

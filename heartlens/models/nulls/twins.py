@@ -1,4 +1,4 @@
-"""Models that learnt nothing, of the model's architecture. What a twin also shows is no finding.
+"""Models that learnt nothing, of the model's architecture. An effect that twins show too is not a finding.
 
 *Twins*: each tensor's own entries in random order; every tensor keeps its distribution of values but not its structure. Twins decide.
 *Initial* models are drawn anew as the original was initialised (normal with SD 0.02, biases 0, LayerNorm 1 and 0): their attention is

@@ -88,10 +88,10 @@ def silenced(state: Mapping[str, Tensor], layer: int, head: int) -> dict[str, Te
 
 def _n_outputs(plants: Mapping[Head, Plant], rhythm: Rhythm) -> int:
     """As many outputs as the plants write logits for; the vocabulary if they write none."""
-    found = {len(write.logits) for plant in plants.values() for write in plant.writes(rhythm)}
-    if len(found) > 1:
+    numbers = {len(write.logits) for plant in plants.values() for write in plant.writes(rhythm)}
+    if len(numbers) > 1:
         raise Refusal("CopiesValue predicts tokens, Raises is of a task head; a model has one of the two: plant them in two models")
-    return found.pop() if found else rhythm.vocabulary
+    return numbers.pop() if numbers else rhythm.vocabulary
 
 
 def _stream(plants: Mapping[Head, Plant], rhythm: Rhythm, d_model: int) -> Stream:
@@ -100,7 +100,9 @@ def _stream(plants: Mapping[Head, Plant], rhythm: Rhythm, d_model: int) -> Strea
     names += [name for plant in plants.values() for write in plant.writes(rhythm) for name in write.reads]
     facts = {name: rhythm.fact(name) for name in names}
     for head, plant in plants.items():
-        written: dict[str, Fact] = {_own(head, n): np.tile(write.before, (CONTEXT, 1)) for n, write in enumerate(plant.writes(rhythm))}
+        written: dict[str, Fact] = {
+            _fact_name(head, n): np.tile(write.before, (CONTEXT, 1)) for n, write in enumerate(plant.writes(rhythm))
+        }
         facts |= written
     return Stream(facts, d_model)
 
@@ -121,7 +123,7 @@ def _write(weights: Weights, head: Head, writes: Sequence[Write], stream: Stream
     value = weights[f"{part}value.weight"]
     output = next(name for name in weights if name.startswith("lm_head") and name.endswith("weight"))
     for n, rows in enumerate(_rows([len(write.before) for write in writes], head, len(value))):
-        positive, negative = stream.places[_own(head, n)]
+        positive, negative = stream.places[_fact_name(head, n)]
         for name, matrix in writes[n].reads.items():
             value[rows, stream.places[name][0]] = matrix / stream.factor
         columns = slice(head[1] * len(value) + rows.start, head[1] * len(value) + rows.stop)
@@ -148,6 +150,6 @@ def _names(head: Head) -> tuple[str, str]:
     return f"blocks.{head[0]}.sa.heads.{head[1]}.", f"blocks.{head[0]}.sa.proj.weight"
 
 
-def _own(head: Head, n: int) -> str:
+def _fact_name(head: Head, n: int) -> str:
     """The name of the n-th fact that a head writes."""
     return f"written by {head_label(*head)} ({n})"

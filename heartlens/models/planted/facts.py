@@ -102,11 +102,11 @@ class Stream:
     @cached_property
     def places(self) -> dict[str, tuple[slice, slice]]:
         """Where each fact's numbers lie as they are, and where negated."""
-        found, first = {}, 0
+        places, first = {}, 0
         for name, fact in self.facts.items():
             middle, last = first + fact.shape[1], first + 2 * fact.shape[1]
-            found[name], first = (slice(first, middle), slice(middle, last)), last
-        return found
+            places[name], first = (slice(first, middle), slice(middle, last)), last
+        return places
 
     @property
     def factor(self) -> float:

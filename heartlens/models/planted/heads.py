@@ -1,6 +1,6 @@
-"""The plants: what one head looks at and what it writes, as matrices between facts (`planted_facts`).
+"""The plants: what one head looks at and what it writes, as matrices between facts (`facts.py`).
 
-A head's score is the sum of its looks. Attention falls evenly on the visible keys of the highest score; all other keys get less than
+A head's score is the sum of its looks. Attention falls evenly on the visible keys of the highest score; every other key gets less than
 e^-STRENGTH of what one of those gets. Where the wanted cycle is not visible, the nearest that is takes its place.
 
 A writing head takes from the stream as much as it adds (a copied value is exchanged for a reserve, a -1 becomes a +1), so that every
@@ -18,7 +18,7 @@ from heartlens.models.planted.facts import Rhythm, bits, rhythm_of, turn
 from heartlens.refusal import Refusal, unknown
 from heartlens.windows import Windows
 
-STRENGTH = 24.0  # 500 rivals together get less than 2e-8
+STRENGTH = 24.0  # 500 other keys together get less than 2e-8 of the attention
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ class Raises(Plant):
 
     def writes(self, rhythm: Rhythm) -> list[Write]:
         """Twice the attention on the wave: -1 becomes +1."""
-        one = np.ones((1, 1))
-        return [Write({self.wave: one, "constant": one}, np.array([-1.0]), one * self.amount / 2)]
+        unit = np.ones((1, 1))
+        return [Write({self.wave: unit, "constant": unit}, np.array([-1.0]), unit * self.amount / 2)]
 
 
 def _higher(fact: str, by: float) -> Look:
