@@ -1,6 +1,6 @@
 """What reading costs: one lead of a thousand ten-second WFDB records, against `wfdb.rdrecord(channels=[k])` and resampling.
 
-    python benchmarks/reading.py FOLDER_OF_RECORDS
+    python benchmarks/reading_cost.py FOLDER_OF_RECORDS
 
 Processor time, the best of five rounds, the two in turn. Reading here verifies checksums, hashes the files and the samples, and
 sketches what copies are known by; marks and waves are not read. The records are copies of those in the folder, without their marks.
