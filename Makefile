@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test test-bridge bench fuzz calibrate embedded embedded-ecg embedded-ppg clean
+.PHONY: scan test test-bridge bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -26,6 +26,10 @@ bench: $(INSTALLED)
 # A million damaged files at every door; goes on where it was stopped. `make fuzz ARGS="--inputs 20000 --doors edf mat5"` for less.
 fuzz: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(ARGS)
+
+# Kills scans, additions, trainings and the paper report at 40 random moments each, and goes on (`make kill ARGS="scan --n 5"`). Hours for all.
+kill: $(INSTALLED)
+	$(BIN)/python tests/kill.py $(ARGS)
 
 # Puts every verdict rule on trial, on models that learnt nothing: docs/calibration.md. Hours for all, less for some (`ARGS="--analyses
 # head_scan --models 60"`); what was stopped goes on, and what was measured is kept in the user's cache.

@@ -7,6 +7,7 @@
 """
 
 import logging
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,11 @@ HOME = {  # imported when first asked for: torch and TransformerLens take second
 }
 
 logging.getLogger("heartlens").addHandler(logging.NullHandler())
+
+if sys.argv[:1] == ["-m"] and "".join(sys.orig_argv).find("-mheartlens.") > 0:  # a command of this package is being imported
+    from heartlens.exits import listen
+
+    listen()
 
 
 def __getattr__(name: str) -> Any:

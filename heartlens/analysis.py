@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +15,8 @@ import xarray as xr
 
 from heartlens.findings import Findings
 from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, measured_chunk, refusals, refuse_mismatch
-from heartlens.provenance import Inventory, inventory, provenance
+from heartlens.privacy import AS_THEY_ARE, KEPT, Names
+from heartlens.provenance import Inventory, data_options, inventory, provenance
 from heartlens.refusal import Refusal
 from heartlens.signals.source import Given, Part, Source, ahead, distinct
 from heartlens.tally import Tally, added
@@ -144,6 +146,7 @@ def measure(
 
     refuse_unfinished(analysis)
     subject, show = subject_of(model), progress or silent
+    about = {"data_options": data_options(Given(data) if isinstance(data, Windows) else data), "names": KEPT, "command": ""}
     if not isinstance(data, Windows):
         recordings = distinct(data)
         names = recordings.names
@@ -151,23 +154,33 @@ def measure(
         total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
         for recording in show("recordings", gathering.recordings(parts), len(names)):
             total.add(recording)
-        return finished(analysis, subject, total.value, show)
+        return finished(analysis, subject, total.value, show, about)
     recordings = distinct(Given(data))
     windows = replace(data[np.isin(data.record, recordings.names)], notes=data.notes + recordings.notes)
     refuse_mismatch(subject, windows, force)
     tally = fold(analysis, subject, windows, show)
     twins = _of_twins(analysis, subject, windows.subset(analysis.twin_windows), show) if isinstance(analysis, Twinned) else {}
-    return Measured(tally, twins, provenance(analysis, subject, inventory(windows)))
+    return Measured(tally, twins, provenance(analysis, subject, inventory(windows), about))
 
 
 def started(
-    analysis: Analysis, subject: Any, source: Source, names: list[str], *, force: bool = False, strict: bool = False
+    analysis: Analysis,
+    subject: Any,
+    source: Source,
+    names: list[str],
+    *,
+    force: bool = False,
+    strict: bool = False,
+    stored: Names = AS_THEY_ARE,
 ) -> tuple[Gathering, Iterable[Part]]:
-    """How the recordings of a source are measured, and their parts. An analysis that `Prepares` gets all of them in memory first."""
+    """How the recordings of a source are measured, and their parts. An analysis that `Prepares` gets all of them in memory first.
+
+    `stored` says how names are stored.
+    """
     from heartlens.engine.workers import on_chunks, workers_for
 
     refuse_unfinished(analysis)
-    parts: Iterable[Part] = ahead(source, source.names() if isinstance(analysis, Prepares) else names)
+    parts: Iterable[Part] = stored.parts(ahead(source, source.names() if isinstance(analysis, Prepares) else names))
     if isinstance(analysis, Prepares):
         everything = list(parts)
         left_out = [part for part in everything if part.windows is None]
@@ -180,7 +193,7 @@ def started(
         analysis = analysis.prepared(subject, windows)
         parts = [part for part in everything if part.name in set(names)]
     in_order = partial(on_chunks, n_workers=workers_for(subject.engine))
-    return Gathering(analysis, subject, n_sample(analysis), force, strict, in_order), parts
+    return Gathering(analysis, subject, n_sample(analysis), force, strict, in_order, stored), parts
 
 
 def n_sample(analysis: Analysis) -> int:
@@ -188,15 +201,17 @@ def n_sample(analysis: Analysis) -> int:
     return analysis.twin_windows if isinstance(analysis, Twinned) else 0
 
 
-def finished(analysis: Analysis, subject: Any, total: Gathered, progress: Progress | None = None) -> Measured:
-    """What was gathered with the twins' tallies. Refuses recordings none of which had a usable window."""
+def finished(
+    analysis: Analysis, subject: Any, total: Gathered, progress: Progress | None = None, about: Mapping[str, Any] = MappingProxyType({})
+) -> Measured:
+    """What was gathered with the twins' tallies; `about` are further attributes. Refuses recordings none of which had a usable window."""
     if total.read.kind == "":
         reasons = refusals(total.read)
         more = f" (and {total.n_recordings - 1} more files without a usable window)" if total.n_recordings > 1 else ""
         raise Refusal(f"{reasons[0]}{more}" if reasons else "there are no recordings to measure")
     few = total.sample.windows
     twins = _of_twins(analysis, subject, few, progress or silent) if isinstance(analysis, Twinned) and few is not None else {}
-    return Measured(total.tally, twins, provenance(analysis, subject, total.read))
+    return Measured(total.tally, twins, provenance(analysis, subject, total.read, about))
 
 
 def _of_twins(analysis: Twinned, subject: Any, few: Windows, show: Progress) -> dict[str, Tally]:

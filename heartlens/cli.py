@@ -11,25 +11,28 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heartlens.exits import DONE, PARTIAL, exit_code
+from heartlens.exits import DONE, NOTHING, PARTIAL, exit_code, keeping, leave
+from heartlens.folder import Folder
 from heartlens.options import ENGINES, options_of
-from heartlens.parser import Parser, add_options
+from heartlens.parser import Parser, add_options, path_given
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import add_hints
 from heartlens.signals.simulate.rhythms import RHYTHMS
 from heartlens.store import PARTIAL_TALLY
 
 FORMATS = ("pdf", "svg", "png")
+MOST_WORKERS = 256
+OWN = r"tally\.partial\.nc"  # what a run keeps in its folder on its way
 
 
 def main(module: str) -> NoReturn:
     """Run the analysis of `module` (its class has the module's name in CamelCase) and leave with its exit code."""
-    sys.exit(run_command(module, sys.argv[1:]))
+    leave(lambda: run_command(module, sys.argv[1:]))
 
 
 def run_command(module: str, arguments: list[str]) -> int:
     """The exit code of the analysis' command line with `arguments`."""
-    return exit_code(lambda: _run(_analysis_of(module), _parse(module, arguments)))
+    return exit_code(lambda: _run(_analysis_of(module), parser_of(module).strict(arguments)))
 
 
 def _analysis_of(module: str) -> type:
@@ -40,7 +43,8 @@ def _analysis_of(module: str) -> type:
     return analysis
 
 
-def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
+def parser_of(module: str) -> Parser:
+    """What reads the command line of an analysis."""
     from heartlens import __version__
 
     analysis = _analysis_of(module)
@@ -56,7 +60,7 @@ def _parse(module: str, arguments: list[str]) -> argparse.Namespace:
     _add_scale(parser.add_argument_group("long runs, and several processes or machines (docs/scale.md)"))
     options = parser.add_argument_group("options of the analysis")
     add_options(options, analysis)
-    return parser.strict(arguments)
+    return parser
 
 
 def _add_data(group: Any) -> None:
@@ -73,9 +77,12 @@ def _add_data(group: Any) -> None:
 
 
 def _add_output(group: Any) -> None:
-    group.add_argument("--out", type=Path, metavar="FOLDER", help="where the results go (default: out/ANALYSIS-CHECKPOINT)")
+    group.add_argument("--out", type=path_given, metavar="FOLDER", help="where the results go (default: out/ANALYSIS-CHECKPOINT)")
+    group.add_argument(
+        "--keep-names", action="store_true", help="store persons, folders and dates as they are, not coded (docs/results.md)"
+    )
     group.add_argument("--format", nargs="+", default=["pdf", "png"], choices=FORMATS, help="formats of the figure")
-    group.add_argument("--add", type=Path, metavar="TALLY", help="a stored tally.nc that the new recordings are added to")
+    group.add_argument("--add", type=path_given, metavar="TALLY", help="a stored tally.nc that the new recordings are added to")
     group.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
     group.add_argument("--json", action="store_true", help="print the findings as JSON")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
@@ -97,15 +104,27 @@ def _run(analysis_class: type, options: argparse.Namespace) -> int:
     if options.offline:
         os.environ["HEARTLENS_OFFLINE"] = "1"
     out = options.out or Path("out") / _folder_name(analysis_class, options)
-    refuse_existing(out, overwrite=options.overwrite, resume=options.resume)
     if options.workers < 0 or not options.save_every >= 0:
         raise Refusal(f"--workers is {options.workers}, --save-every {options.save_every:g}; both must be 0 or more")
-    from heartlens import session
+    if options.workers > MOST_WORKERS:
+        raise Refusal(f"--workers is {options.workers}; at most {MOST_WORKERS} processes are started on one machine")
+    with Folder(out, OWN) as folder:
+        refuse_existing(folder, overwrite=options.overwrite, resume=options.resume)
+        from heartlens import session
 
-    made = session.measure(analysis, options, out)
-    if isinstance(made, session.MadeShard):
-        return _told_of_shard(made, session.write_shard(made, out), options)
-    return told(analysis, made, session.write(analysis, made, out, options.format), options)
+        made = session.measure(analysis, options, folder)
+        if isinstance(made, session.MadeShard):
+            return _told_of_shard(made, session.write_shard(made, folder), options)
+        with keeping(lambda: _kept(folder)):
+            return told(analysis, made, session.write(analysis, made, folder, options.format), options)
+
+
+def _kept(folder: Folder) -> str:
+    """What an interruption leaves while a result is being written."""
+    if folder.is_given:
+        return f"{folder.path} holds the whole result"
+    partial = folder.path / PARTIAL_TALLY
+    return f"what was saved last is kept in {partial}; --resume goes on with it" if partial.exists() else NOTHING
 
 
 def told(analysis: Any, made: Any, written: list[Path], options: argparse.Namespace) -> int:
@@ -132,14 +151,11 @@ def _folder_name(analysis_class: type, options: argparse.Namespace) -> str:
     return f"{analysis_class.__module__.rsplit('.', 1)[-1]}-{Path(options.checkpoint).stem}{shard}"
 
 
-def refuse_existing(out: Path, *, overwrite: bool, resume: bool = False) -> None:
-    """Refuse a folder that cannot be written to, that holds a result, or what a stopped run has saved."""
-    if out.exists() and not out.is_dir():
-        raise Refusal(f"{out} is a file; --out names a folder")
-    if not overwrite and any((out / name).exists() for name in ("summary.nc", "tally.nc")):
+def refuse_existing(folder: Folder, *, overwrite: bool, resume: bool = False) -> None:
+    """Refuse a folder that holds a result, what a stopped run has saved, or what this program did not write."""
+    out = folder.path
+    if not overwrite and (folder.is_result or (out / "summary.nc").exists() or (out / "tally.nc").exists()):
         raise Refusal(f"{out} holds a result; give another --out, or --overwrite")
+    folder.refuse_foreign()
     if not (overwrite or resume) and (out / PARTIAL_TALLY).exists():
         raise Refusal(f"{out / PARTIAL_TALLY} is what a stopped run has saved; --resume goes on with it, --overwrite starts anew")
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise Refusal(f"{out} cannot be written; name another folder with --out")

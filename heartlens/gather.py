@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from heartlens.privacy import AS_THEY_ARE, Names
 from heartlens.provenance import Inventory, inventory
 from heartlens.refusal import Refusal
 from heartlens.sample import Sample
@@ -65,9 +66,9 @@ def gathered(values: list[Gathered]) -> Gathered:
     return Gathered(added([value.tally for value in values]), sample, read, sum(value.n_recordings for value in values))
 
 
-def refused(part: Part) -> Gathered:
-    """What is kept of a recording that could not be used: it is counted and noted."""
-    read = Inventory(skipped=((part.reason, 1),), notes=frozenset([f"{SKIPPED}{part.refusal}"]))
+def refused(part: Part, stored: Names = AS_THEY_ARE) -> Gathered:
+    """What is kept of a recording that could not be used: it is counted and noted; `stored` says how names are stored."""
+    read = Inventory(skipped=((part.reason, 1),), notes=frozenset(f"{SKIPPED}{note}" for note in stored.notes([part.refusal], [part.name])))
     return Gathered(read=read, n_recordings=1)
 
 
@@ -103,7 +104,7 @@ class Gathering:
     """How recordings are measured: by which analysis on which subject, and `n_sample` windows kept for twins.
 
     `analysis` is prepared where it asks for that. With `is_strict` the first recording without a usable window is refused, else counted.
-    `on_chunks` maps work over chunks in order (`engine.workers.on_chunks`, or `map`).
+    `on_chunks` maps work over chunks in order (`engine.workers.on_chunks`, or `map`). `stored` says how the names in refusals are stored.
     """
 
     analysis: Any
@@ -112,6 +113,7 @@ class Gathering:
     force: bool
     is_strict: bool
     on_chunks: Callable[..., Iterable[tuple[Tally, "_Step"]]]
+    stored: Names = AS_THEY_ARE
 
     def recordings(
         self, parts: Iterable[Part], opened: Open | None = None, on_part: Callable[[Open], None] | None = None
@@ -134,7 +136,7 @@ class Gathering:
                 if on_part is not None:
                     on_part(done)
                 continue
-            yield Gathered(done.tally, sample, read, 1) if part.windows is not None else refused(part)
+            yield Gathered(done.tally, sample, read, 1) if part.windows is not None else refused(part, self.stored)
             done, sample, read, sums = Open(), Sample(self.n_sample), Inventory(), [Tally()]
 
     def _measure(self, step: "_Step") -> tuple[Tally, "_Step"]:

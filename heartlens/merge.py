@@ -7,6 +7,7 @@ them alone knows which. So the result is that of one run over all recordings, to
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.cli import FORMATS, refuse_existing, told
-from heartlens.exits import exit_code
+from heartlens.exits import exit_code, leave
+from heartlens.folder import Folder
 from heartlens.gather import Gathered
-from heartlens.parser import Parser
+from heartlens.parser import Parser, path_given
 from heartlens.partial import OF_ONE_RUN, Shard, shard_named
 from heartlens.refusal import Refusal
 from heartlens.store import read_gathered, refuse_other_meaning, refuse_twice
@@ -30,7 +32,7 @@ MEANING = (*OF_ONE_RUN, "n_recordings", "recordings_sha256")
 
 def main() -> NoReturn:
     """Join the shards of the command line and leave with the exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+    leave(lambda: run_command(sys.argv[1:]))
 
 
 def run_command(arguments: list[str]) -> int:
@@ -79,8 +81,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m heartlens.merge", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("shards", nargs="+", type=Path, metavar="SHARD", help="the folders of all shards, or their tally.nc")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument("shards", nargs="+", type=path_given, metavar="SHARD", help="the folders of all shards, or their tally.nc")
+    parser.add_argument("--out", type=path_given, required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--partial", action="store_true", help="join the shards there are; the result says which are missing")
     parser.add_argument("--checkpoint", metavar="FILE", help="where the checkpoint lies, if not where the shards found it")
     parser.add_argument("--format", nargs="+", default=["pdf", "png"], choices=FORMATS, help="formats of the figure")
@@ -95,21 +97,30 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     if options.offline:
         os.environ["HEARTLENS_OFFLINE"] = "1"
-    refuse_existing(options.out, overwrite=options.overwrite)
-    total, attrs = merged(options.shards, is_partial=options.partial)
-    from heartlens import analysis as frame
-    from heartlens import session
+    with Folder(options.out) as folder:
+        refuse_existing(folder, overwrite=options.overwrite)
+        total, attrs = merged(options.shards, is_partial=options.partial)
+        from heartlens import analysis as frame
+        from heartlens import session
 
-    analysis = _analysis(attrs)
-    measured = frame.finished(analysis, _subject(options, attrs), total)
-    made = session.Made(measured, frame.summarize(analysis, measured), total.n_lost)
-    return told(analysis, made, session.write(analysis, made, options.out, options.format), options)
+        analysis = _analysis(attrs)
+        subject = _subject(options, attrs)
+        folder.claim()
+        measured = frame.finished(analysis, subject, total, about={name: attrs[name] for name in ("data_options", "names", "command")})
+        made = session.Made(measured, frame.summarize(analysis, measured), total.n_lost)
+        return told(analysis, made, session.write(analysis, made, folder, options.format), options)
 
 
 def _analysis(attrs: dict[str, Any]) -> Any:
     """The analysis that the shards are of, with their options."""
-    module = re.sub(r"(?<!^)(?=[A-Z])", "_", attrs["analysis"]).lower()
-    return getattr(importlib.import_module(f"heartlens.analyses.{module}"), attrs["analysis"])(**json.loads(attrs["options"]))
+    name = str(attrs["analysis"])
+    module = f"heartlens.analyses.{re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()}"
+    if not re.fullmatch(r"[A-Za-z]{1,60}", name) or importlib.util.find_spec(module) is None:
+        raise Refusal(f"the shards are of an analysis {name[:60]!r}, which this version does not have")
+    try:
+        return getattr(importlib.import_module(module), name)(**json.loads(attrs["options"]))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Refusal(f"the options of the shards' {name} are not those of this version ({error})") from error
 
 
 def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
@@ -117,13 +128,27 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
     from heartlens.models.load import device_named, load
     from heartlens.models.subject import subject_of
 
-    subject = subject_of(load(options.checkpoint or attrs["checkpoint_given"], device=device_named(options.device)))
+    given = options.checkpoint or _beside(options.shards, str(attrs["checkpoint_given"]))
+    try:
+        model = load(given, device=device_named(options.device))
+    except Refusal as refusal:
+        if options.checkpoint:
+            raise
+        raise Refusal(f"{refusal}; the shards were measured on {attrs['checkpoint']}: name its file with --checkpoint") from refusal
+    subject = subject_of(model)
     if subject.origin.fingerprint != attrs["checkpoint_fingerprint"]:
         raise Refusal(
             f"{subject.origin.checkpoint} has other weights than {attrs['checkpoint']} that the shards were measured on; "
             "name that file with --checkpoint"
         )
     return subject
+
+
+def _beside(shards: list[Path], checkpoint: str) -> str:
+    """A file of the checkpoint's name in this folder, in the folders of the shards or in those above; else the name as it is."""
+    folders = [Path(), *(shard if shard.is_dir() else shard.parent for shard in shards)]
+    files = (folder / checkpoint for each in folders for folder in (each, each.absolute().parent))
+    return str(next((file for file in files if file.is_file()), checkpoint))
 
 
 if __name__ == "__main__":

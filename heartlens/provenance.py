@@ -5,15 +5,17 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from heartlens.options import values_of
 from heartlens.windows import Windows
 
 PACKAGES = ("heartlens", "torch", "transformer-lens", "numpy", "numba", "scipy", "xarray")
+OF_THE_RECORDINGS = ("paths", "windows", "persons", "person", "left_out")  # fields of a source that say which recordings, and whose
 MOST_LINES = 1000  # of sources and of notes: so that a result does not grow with the number of its recordings
 
 
@@ -84,18 +86,35 @@ def inventory_of(attrs: Mapping[str, Any]) -> Inventory:
     )
 
 
-def provenance(analysis: Any, subject: Any, read: Inventory) -> dict[str, Any]:
-    """The attributes of a result, all strings and numbers (what netCDF can hold)."""
+def provenance(analysis: Any, subject: Any, read: Inventory, about: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The attributes of a result, all strings and numbers (what netCDF can hold). `about` tells more of how the data were read."""
     return {
         "analysis": type(analysis).__name__,
-        "options": json.dumps(values_of(analysis), sort_keys=True),
+        "options": json.dumps(_without_folders(values_of(analysis)), sort_keys=True),
         "seed": analysis.seed,
         **{f"checkpoint_{name}": value or "" for name, value in asdict(subject.origin).items() if name != "checkpoint"},
         "checkpoint": subject.origin.checkpoint,
         "engine": subject.engine.name,
+        "device": str(subject.engine.device),
+        "edits": subject.edits,
         **read.attrs,
+        **about,
         "versions": json.dumps(versions()),
         "git_commit": _commit(),
+    }
+
+
+def data_options(source: Any) -> str:
+    """How a source of recordings reads them, as JSON: what tallies must share to be added; not which recordings, and whose."""
+    options = {each.name: getattr(source, each.name) for each in fields(source) if each.name not in OF_THE_RECORDINGS}
+    return json.dumps({"source": type(source).__name__, **options}, sort_keys=True)
+
+
+def _without_folders(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with the name of a file in the place of its path."""
+    return {
+        name: Path(value).name if isinstance(value, str) and "/" in value and Path(value).is_file() else value
+        for name, value in options.items()
     }
 
 

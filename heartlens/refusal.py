@@ -10,6 +10,10 @@ class Refusal(ValueError):
     """Bad input, worded for the person who gave it; the command line prints it alone and exits with 2."""
 
 
+class Failure(Refusal):
+    """What was given is right, and something else is in its way (another run, a full disk); the command line exits with 1."""
+
+
 def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
     """The refusal of a name that is not among the `legal` ones, with the nearest of them.
 
@@ -21,3 +25,13 @@ def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
     more = f", ... ({len(legal)} in all)" if len(legal) > MOST_LISTED else ""
     return Refusal(f"unknown {what} {str(given)[:MOST_LETTERS]!r}{hint} legal: {', '.join(legal[:MOST_LISTED])}{more}")
+
+
+def one_line(text: str) -> str:
+    r"""The text in one line: line breaks are spaces, and what cannot be printed (control characters, broken encodings) is written out.
+
+    >>> print(one_line("two\nlines, and \x1b[31m"))
+    two lines, and \x1b[31m
+    """
+    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in joined)

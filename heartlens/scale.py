@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from heartlens.gather import Gathered, Gathering, Total
 from heartlens.models.origin import Origin
+from heartlens.privacy import AS_THEY_ARE, Names
 from heartlens.provenance import versions
 from heartlens.refusal import Refusal
 from heartlens.signals.source import Source, ahead
@@ -42,6 +43,7 @@ class Work:
     strict: bool
     n_sample: int
     engine: str
+    stored: Names = AS_THEY_ARE
 
 
 def recordings(work: Work, names: list[str], *, n_workers: int = 0, address: str | None = None) -> Iterator[Gathered]:
@@ -91,10 +93,10 @@ def _measured(work: Work, names: list[str], expected: dict[str, str]) -> Gathere
     """On a worker: what is gathered of some recordings."""
     _refuse_difference(expected, versions(), "this worker")
     subject = _loaded(work.checkpoint, work.published_only, work.origin, work.engine)
-    gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map)
+    gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map, work.stored)
     total = Total(Gathered())
     with threadpool_limits(1):
-        for recording in gathering.recordings(ahead(work.source, names, n_workers=0)):
+        for recording in gathering.recordings(work.stored.parts(ahead(work.source, names, n_workers=0))):
             total.add(recording)
     return total.value
 

@@ -1,13 +1,12 @@
 """One command's work: model, recordings, measurement, files. What it needs to say on the way goes to stderr."""
 
 import argparse
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
@@ -15,12 +14,15 @@ import xarray as xr
 from heartlens import analysis as frame
 from heartlens import store
 from heartlens.findings import Findings
+from heartlens.folder import Folder
 from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.partial import Partial, attrs_of_run, shard_named
-from heartlens.provenance import Inventory
-from heartlens.refusal import Refusal
+from heartlens.privacy import Names, names_of
+from heartlens.provenance import Inventory, data_options
+from heartlens.refusal import Failure, Refusal
+from heartlens.remake import command_of
 from heartlens.signals.hints import hints_of
-from heartlens.signals.source import Distinct, Files, Simulated, Source, distinct
+from heartlens.signals.source import Distinct, Files, Part, Simulated, Source, distinct
 from heartlens.tally import name_hash
 
 NOTHING_TO_RESUME = "no earlier run to go on with; starting with the first recording"
@@ -47,11 +49,16 @@ class MadeShard:
 
 @dataclass(frozen=True)
 class _Run:
-    """What one command measures: `names` are the recordings, `partial` keeps what was gathered of them."""
+    """What one command measures: `names` are the recordings, `partial` keeps what was gathered of them.
+
+    `stored` says how names are stored, `about` are attributes of the result.
+    """
 
     analysis: Any
     subject: Any
     recordings: Distinct
+    stored: Names
+    about: dict[str, Any]
     names: list[str]
     partial: Partial
     options: argparse.Namespace
@@ -59,39 +66,48 @@ class _Run:
     progress: frame.Progress
 
 
-def measure(analysis: Any, options: argparse.Namespace, out: Path) -> Made | MadeShard:
+def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made | MadeShard:
     """Load the model, measure recording after recording, then the twins, and summarise; of a shard, the recordings alone.
 
-    What was gathered is saved in `out` now and then, and where something stops the run; `write` and `write_shard` remove that file.
+    What was gathered is saved in the folder, which is claimed once the input is accepted, now and then, and where something stops the run.
     """
+    from heartlens.cli import parser_of
+
     shard = shard_named(options.shard) if options.shard else None
     _refuse_contradictions(analysis, options)
     earlier = store.read_measured(options.add) if options.add else None
     say = _silent if options.quiet else _to_stderr
     subject = _subject(options)
     source = _source(options, subject.kind, analysis.seed)
+    stored = names_of(source, options.keep_names)
     counted = set(map(int, earlier.tally.hashes)) if earlier is not None else set[int]()
     recordings = distinct(source, lambda look: name_hash(look.content or look.name) in counted)
+    recordings = replace(recordings, notes=stored.notes(recordings.notes, source.names()))
     names = recordings.names if shard is None else shard.names(recordings.names)
-    attrs = attrs_of_run(analysis, subject, recordings, shard)
+    used = {"engine": subject.engine.name, "device": subject.engine.device.type}
+    used |= {} if Path(options.checkpoint).is_file() else {"checkpoint": subject.origin.checkpoint}
+    command = command_of(parser_of(type(analysis).__module__), options, used, keep_names=options.keep_names)
+    about = {"data_options": data_options(recordings.source), "names": stored.kind, "command": command}
+    attrs = attrs_of_run(analysis, subject, recordings, shard, about)
     if earlier is not None:
-        store.refuse_addition(earlier, attrs, names)
+        store.refuse_addition(earlier, attrs, [stored.record(name) for name in names])
     progress = _bar if sys.stderr.isatty() and not options.quiet else frame.silent
-    run = _Run(analysis, subject, recordings, names, Partial(out, attrs, names, options.save_every * 60), options, say, progress)
+    partial = Partial(folder, attrs, names, options.save_every * 60, say)
+    run = _Run(analysis, subject, recordings, stored, about, names, partial, options, say, progress)
     total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
-    with _sigterm_interrupts():
-        try:
-            _gather(run, total)
-            _describe(total.value, say)
-            if shard is not None:
-                return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options.checkpoint)})
-            return _finished(run, total, earlier)
-        except BaseException as end:
-            raise _with_place(end, run.partial, total) from end
+    folder.claim()
+    try:
+        _gather(run, total)
+        _describe(total.value, say)
+        if shard is not None:
+            return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options)})
+        return _finished(run, total, earlier)
+    except BaseException as end:
+        raise _with_place(end, run.partial, total) from end
 
 
-def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path]:
-    """Write summary, tally, figure and report into `out`, each whole; the paths written."""
+def write(analysis: Any, made: Made, folder: Folder, formats: list[str], more: Mapping[str, str] = MappingProxyType({})) -> list[Path]:
+    """Put summary, tally, figure and report into the folder, all at once, with `more` files of text; the paths written."""
     from heartlens import figures
     from heartlens.report import inline, report
 
@@ -99,23 +115,27 @@ def write(analysis: Any, made: Made, out: Path, formats: list[str]) -> list[Path
     svg = inline(figure)
     page = report(analysis.findings(made.summary), svg, made.summary)
     name = type(analysis).__module__.rsplit(".", 1)[-1]
-    paths = [out / "summary.nc", out / "tally.nc", *(out / f"{name}.{suffix}" for suffix in dict.fromkeys(formats)), out / "report.html"]
-    with _writing(out):
-        store.write_summary(made.summary, paths[0])
-        store.write_measured(made.measured, paths[1])
-        for path in paths[2:-1]:
-            store.write_text(path, svg) if path.suffix == ".svg" else figures.save(figure, path)
-        store.write_text(paths[-1], page)
-        store.remove_partial(out)
-    return paths
+    drawings = [f"{name}.{suffix}" for suffix in dict.fromkeys(formats)]
+
+    def fill(beside: Path) -> None:
+        store.write_summary(made.summary, beside / "summary.nc")
+        store.write_measured(made.measured, beside / "tally.nc")
+        for drawing in drawings:
+            store.write_text(beside / drawing, svg) if drawing.endswith(".svg") else figures.save(figure, beside / drawing)
+        store.write_text(beside / "report.html", page)
+        for other, text in more.items():
+            store.write_text(beside / other, text)
+
+    with _writing(folder.path):
+        folder.give(fill)
+    return [folder.path / file for file in ("summary.nc", "tally.nc", *drawings, "report.html")]
 
 
-def write_shard(made: MadeShard, out: Path) -> list[Path]:
-    """Write a shard's tally into `out`; the path written."""
-    with _writing(out):
-        store.write_gathered(made.total, Open(), made.attrs, out / "tally.nc")
-        store.remove_partial(out)
-    return [out / "tally.nc"]
+def write_shard(made: MadeShard, folder: Folder) -> list[Path]:
+    """Put a shard's tally into the folder; the path written."""
+    with _writing(folder.path):
+        folder.give(lambda beside: store.write_gathered(made.total, Open(), made.attrs, beside / "tally.nc"))
+    return [folder.path / "tally.nc"]
 
 
 def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dict[str, Any]:
@@ -129,7 +149,7 @@ def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dic
 
 def _finished(run: _Run, total: Total, earlier: frame.Measured | None) -> Made:
     try:
-        measured = frame.finished(run.analysis, run.subject, total.value, run.progress)
+        measured = frame.finished(run.analysis, run.subject, total.value, run.progress, run.about)
         if earlier is not None:
             measured = store.add(earlier, measured)
         return Made(measured, frame.summarize(run.analysis, measured), total.value.n_lost)
@@ -157,8 +177,9 @@ def _gather(run: _Run, total: Total) -> None:
     try:
         for recordings in run.progress("recordings", _stream(run, names, opened, on_part), len(names)):
             total.add(recordings)
-            for refusal in refusals(recordings.read):
-                run.say(f"{SKIPPED}{refusal}")
+            if run.options.workers or run.options.dask:  # else it was said when it happened
+                for refusal in refusals(recordings.read):
+                    run.say(f"{SKIPPED}{refusal}")
             run.partial.save(total, opened)
     except BaseException:
         run.partial.save(total, opened, now=True)
@@ -170,17 +191,33 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
     options = run.options
     if not (options.workers or options.dask):
         gathering, parts = frame.started(
-            run.analysis, run.subject, run.recordings.source, names, force=options.force, strict=options.strict
+            run.analysis, run.subject, run.recordings.source, names, force=options.force, strict=options.strict, stored=run.stored
         )
-        return gathering.recordings(parts, opened, on_part)
+        return gathering.recordings(_told(parts, run.say), opened, on_part)
     from heartlens import scale
 
-    checkpoint, origin, engine = _given(options.checkpoint), run.subject.origin, run.subject.engine.name
-    n_sample = frame.n_sample(run.analysis)
+    is_file = Path(options.checkpoint).is_file()  # which another process finds by its whole path
     work = scale.Work(
-        run.analysis, checkpoint, options.published_only, origin, run.recordings.source, options.force, options.strict, n_sample, engine
+        run.analysis,
+        str(Path(options.checkpoint).resolve()) if is_file else options.checkpoint,
+        options.published_only,
+        run.subject.origin,
+        run.recordings.source,
+        options.force,
+        options.strict,
+        frame.n_sample(run.analysis),
+        run.subject.engine.name,
+        run.stored,
     )
     return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
+
+
+def _told(parts: Iterable[Part], say: Say) -> Iterator[Part]:
+    """The parts; which recordings are left out is said in full here, and stored as privacy asks."""
+    for part in parts:
+        if part.windows is None:
+            say(f"{SKIPPED}{part.refusal}")
+        yield part
 
 
 def _with_place(end: BaseException, partial: Partial, total: Total) -> BaseException:
@@ -188,7 +225,11 @@ def _with_place(end: BaseException, partial: Partial, total: Total) -> BaseExcep
     if not partial.path.exists() or not isinstance(end, KeyboardInterrupt | Refusal):
         return end
     place = f"{total.n_recordings} recordings are kept in {partial.path}; --resume goes on with them"
-    return KeyboardInterrupt(place) if isinstance(end, KeyboardInterrupt) else Refusal(f"{end}; {place}")
+    return (
+        KeyboardInterrupt(place)
+        if isinstance(end, KeyboardInterrupt)
+        else (Failure if isinstance(end, Failure) else Refusal)(f"{end}; {place}")
+    )
 
 
 def _refuse_contradictions(analysis: Any, options: argparse.Namespace) -> None:
@@ -211,12 +252,14 @@ def _subject(options: argparse.Namespace) -> Any:
     return subject_of(model, options.engine)
 
 
-def _given(checkpoint: str) -> str:
-    """The checkpoint as another process finds it: a file by its whole path."""
+def _given(options: argparse.Namespace) -> str:
+    """The checkpoint as a shard names it: its name, of a file the whole path only where names are kept."""
     from heartlens.checkpoints.keys import split_key
 
-    file, key = split_key(checkpoint)
-    return str(Path(file).resolve()) + (f"#{key}" if key else "") if Path(file).is_file() else checkpoint
+    file, key = split_key(str(options.checkpoint))
+    if not Path(file).is_file():
+        return str(options.checkpoint)
+    return (str(Path(file).resolve()) if options.keep_names else Path(file).name) + (f"#{key}" if key else "")
 
 
 def _source(options: argparse.Namespace, kind: str | None, seed: int) -> Source:
@@ -243,19 +286,6 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Refusal(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """A polite request to end (a job that runs out of time gets one) saves what was measured, as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _to_stderr(line: str) -> None:

@@ -1,18 +1,23 @@
 """Results on disk: a summary and the tallies it came from, each one self-describing netCDF file, written whole or not at all."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from heartlens.analysis import Measured
 from heartlens.gather import Gathered, Open
+from heartlens.netcdf import read_datasets, unreadable, write_datasets
 from heartlens.provenance import inventory_of
 from heartlens.refusal import Refusal
+from heartlens.remake import added_commands
 from heartlens.sample import Sample
-from heartlens.tally import Tally, counted_twice
+from heartlens.tally import Tally, checked, counted_twice
+from heartlens.whole import write_whole
 from heartlens.windows import PER_WINDOW, Windows
 
 PARTS = ("sums", "sample", "fine")  # of a tally, beside the hashes of its members
@@ -20,20 +25,19 @@ MEMBER = ("recording", "hash")  # axes of a tally's members
 PARTIAL_TALLY = "tally.partial.nc"  # beside a result while it is being made; see `partial`
 TEXTS = ("record", "person", "content")  # what of windows is text
 STATE = "n_recordings_done"  # an attribute of what is not finished
-SMALL, LARGEST_CHUNK = 256, 2**22  # numbers, bytes
-MEANING = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "data_kind")
+HOW = ("analysis", "options", "checkpoint", "checkpoint_fingerprint", "checkpoint_processing", "edits", "data_options", "names")
+MEANING = (*HOW, "data_kind")
 
 
 def write_summary(summary: xr.Dataset, path: Path) -> None:
     """Write a summary, atomically."""
-    write_whole(path, lambda partial: summary.to_netcdf(partial, engine="h5netcdf"))
+    write_datasets({"/": summary}, path)
 
 
 def read_summary(path: str | Path) -> xr.Dataset:
-    """A stored summary, in memory. Refuses a file that is none."""
+    """A stored summary, in memory. Refuses a file that is none, is damaged, or is of another format."""
     path = Path(path)
-    with _reading(path):
-        summary = xr.load_dataset(path, engine="h5netcdf")
+    summary = read_datasets(path)["/"]
     if not summary.data_vars:  # such is the root of a file of tallies
         raise Refusal(f"{path} holds no summary; give a summary.nc")
     return summary
@@ -54,11 +58,11 @@ def write_measured(measured: Measured, path: Path) -> None:
 def read_measured(path: str | Path) -> Measured:
     """Stored tallies, in memory. Refuses a file that holds none, and the tally of a shard or of a run that is not finished."""
     path = Path(path)
-    parts = read_datasets(path)
+    parts = _parts_in(path)
     attrs = _plain(parts["/"].attrs)
     if STATE in attrs:
         raise Refusal(f"{path} is {_unfinished(attrs)}; only a finished tally.nc can be added to")
-    with _reading(path):
+    with _as_written(path):
         return Measured(_tally(parts, "model"), _twins(parts) if "twins/members" in parts else {}, attrs)
 
 
@@ -72,30 +76,15 @@ def write_gathered(total: Gathered, opened: Open, attrs: dict[str, Any], path: P
 def read_gathered(path: str | Path) -> tuple[Gathered, Open, dict[str, Any]]:
     """What `write_gathered` wrote. Refuses a file that holds a finished tally, or none."""
     path = Path(path)
-    parts = read_datasets(path)
+    parts = _parts_in(path)
     attrs = _plain(parts["/"].attrs)
     if STATE not in attrs:
         raise Refusal(f"{path} is the tally of a finished run; give one of a shard")
-    with _reading(path):
+    with _as_written(path):
         read = inventory_of(attrs)
         sample = _sample(parts["sample"], int(attrs["sample_windows"]), read.kind)
         total = Gathered(_tally(parts, "model"), sample, read, int(attrs[STATE]))
         return total, Open(str(attrs["open_name"]), int(attrs["open_parts"]), _tally(parts, "open")), attrs
-
-
-def write_datasets(datasets: dict[str, xr.Dataset], path: Path) -> None:
-    """Write datasets by their place in the file, compressed, atomically."""
-    tree = xr.DataTree.from_dict(datasets)
-    encoding = {f"/{place}".replace("//", "/"): _compressed(dataset) for place, dataset in datasets.items()}
-    write_whole(path, lambda partial: tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding))
-
-
-def read_datasets(path: Path) -> dict[str, xr.Dataset]:
-    """The datasets of a file by their place in it, in memory. Refuses a file that holds no tally."""
-    with _reading(path), xr.open_datatree(path, engine="h5netcdf") as tree:
-        if "model" not in tree.children:
-            raise Refusal(f"{path} holds no tallies; give a tally.nc")
-        return {node.path.lstrip("/") or "/": node.to_dataset(inherit=False).load() for node in tree.subtree}
 
 
 def add(earlier: Measured, later: Measured) -> Measured:
@@ -107,12 +96,13 @@ def add(earlier: Measured, later: Measured) -> Measured:
         raise Refusal("these tallies have other twins and cannot be added")
     twins = {name: earlier.twins[name] + later.twins[name] for name in later.twins}
     read = inventory_of(earlier.attrs) + inventory_of(later.attrs)
-    return Measured(earlier.tally + later.tally, twins, {**later.attrs, **read.attrs})
+    command = added_commands(str(earlier.attrs.get("command", "")), str(later.attrs.get("command", "")))
+    return Measured(earlier.tally + later.tally, twins, {**later.attrs, **read.attrs, "command": command})
 
 
 def refuse_addition(earlier: Measured, attrs: dict[str, Any], names: list[str]) -> None:
     """Refuse, before anything is measured, what could not be added: see `add`."""
-    refuse_other_meaning(earlier.attrs, attrs, MEANING[:-1])
+    refuse_other_meaning(earlier.attrs, attrs, HOW)
     if not names:
         raise Refusal("the tally has counted all of these recordings; a recording counts once: give others with --data")
     refuse_same_names(earlier.tally, names)
@@ -129,13 +119,18 @@ def refuse_other_meaning(earlier: dict[str, Any], later: dict[str, Any], meaning
     """Refuse attributes that differ in what the numbers mean."""
     for name in meaning:
         if earlier.get(name) is None or earlier.get(name) != later.get(name):
-            raise Refusal(f"these tallies differ in {name} ({earlier.get(name)} and {later.get(name)}) and cannot be added")
+            raise Refusal(f"these tallies differ in {name} ({_difference(earlier.get(name), later.get(name))}) and cannot be added")
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what a run saved on its way, and what a killed one left of a save."""
-    for path in (folder / PARTIAL_TALLY, _beside(folder / PARTIAL_TALLY)):
-        path.unlink(missing_ok=True)
+def _difference(earlier: Any, later: Any) -> str:
+    """How two attributes differ: of options, in which."""
+    try:
+        before, now = json.loads(earlier), json.loads(later)
+        return "; ".join(
+            f"{name}: {before.get(name)} and {now.get(name)}" for name in {**before, **now} if before.get(name) != now.get(name)
+        )
+    except (TypeError, ValueError, AttributeError):
+        return f"{earlier} and {later}"
 
 
 def refuse_twice(names: list[str]) -> None:
@@ -146,22 +141,15 @@ def refuse_twice(names: list[str]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, atomically."""
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_whole(text.encode("utf-8", "backslashreplace"), path)
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have `write` fill a file beside `path`, then put it in its place; what fails leaves nothing behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+def _parts_in(path: Path) -> dict[str, xr.Dataset]:
+    """The datasets of a file of tallies by their place. Refuses another file."""
+    parts = read_datasets(path)
+    if not any(place == "model" or place.startswith("model/") for place in parts):
+        raise Refusal(f"{path} holds no tallies; give a tally.nc")
+    return parts
 
 
 def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:
@@ -171,14 +159,32 @@ def _parts(place: str, tally: Tally) -> dict[str, xr.Dataset]:
 
 def _tally(parts: dict[str, xr.Dataset], place: str) -> Tally:
     sums, sample, fine = (parts[f"{place}/{part}"] for part in PARTS)
-    return Tally(sums, sample, fine, parts[f"{place}/members"]["member"].transpose(*MEMBER).values)
+    return _sound(Tally(sums, sample, fine, parts[f"{place}/members"]["member"].transpose(*MEMBER).values))
+
+
+def _sound(tally: Tally) -> Tally:
+    """The tally. Raises ValueError for one that no analysis made."""
+    checked(tally, "the analysis")
+    if tally.members.shape[1:] != (2,) or tally.members.dtype != np.uint64:
+        raise ValueError("its members are no pairs of hashes")
+    if len(set(tally.records)) != len(tally.records):
+        raise ValueError("it names a record twice")
+    if tally.is_grouped and (set(tally.fine) != set(tally.sums) or dict(tally.fine.sizes) != dict(tally.sums.sizes)):
+        raise ValueError("the parts of its sums do not fit together")
+    for name, values in [*tally.sums.items(), *tally.fine.items()]:
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"{name} is no number")
+    if tally.sample.sizes.get("example", 0) and tally.sample["identity"].dims != ("example",):
+        raise ValueError("its examples have no identity")
+    assert tally.counts  # which reads persons and contents
+    return tally
 
 
 def _twins(parts: dict[str, xr.Dataset]) -> dict[str, Tally]:
     names = list(map(str, parts["twins/members"]["twin"].values))
     members = parts["twins/members"]["member"].transpose(*MEMBER).values
     of_twin = (_unstacked(parts[f"twins/{part}"], len(names)) for part in PARTS)
-    return {name: Tally(sums, sample, fine, members) for name, sums, sample, fine in zip(names, *of_twin, strict=True)}
+    return {name: _sound(Tally(sums, sample, fine, members)) for name, sums, sample, fine in zip(names, *of_twin, strict=True)}
 
 
 def _stacked(datasets: list[xr.Dataset], names: list[str]) -> xr.Dataset:
@@ -190,17 +196,6 @@ def _stacked(datasets: list[xr.Dataset], names: list[str]) -> xr.Dataset:
 
 def _unstacked(dataset: xr.Dataset, n_twins: int) -> list[xr.Dataset]:
     return [dataset.isel(twin=index, drop=True) for index in range(n_twins)] if "twin" in dataset.dims else [dataset] * n_twins
-
-
-def _compressed(dataset: xr.Dataset) -> dict[str, Any]:
-    """Numbers byte by byte, then zlib: nothing is rounded, and sums of float32 numbers take half the space."""
-    numbers = {
-        str(name): variable for name, variable in dataset.data_vars.items() if variable.dtype.kind in "fiub" and variable.size > SMALL
-    }
-    whole = {name: tuple(variable.shape) for name, variable in numbers.items() if variable.nbytes < LARGEST_CHUNK}
-    return {
-        name: {"zlib": True, "shuffle": True, "complevel": 4} | ({"chunksizes": whole[name]} if name in whole else {}) for name in numbers
-    }
 
 
 def _windows_dataset(sample: Sample) -> xr.Dataset:
@@ -231,12 +226,11 @@ def _plain(attrs: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    if not path.is_file():
-        raise Refusal(f"no result file at {path}")
+def _as_written(path: Path) -> Iterator[None]:
+    """Whatever is wrong with what a file holds is one refusal."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, Refusal):
-            raise
-        raise Refusal(f"{path} is not a readable result ({str(error).splitlines()[0][:120]}); make it anew") from error
+    except Refusal:
+        raise
+    except Exception as error:  # a forged file may break the rules in any place
+        raise unreadable(path, error) from error

@@ -1,15 +1,42 @@
-"""Files that are there whole or not at all, also where several processes write the same one."""
+"""Files that are there whole or not at all, also where several processes write the same one, and when the power fails."""
 
+import os
+import re
+import secrets
 from pathlib import Path
-from uuid import uuid4
+
+UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.partial")  # names of what is being written, or was when its process was killed
+
+
+def unfinished(path: Path) -> Path:
+    """A name beside `path`, of a random number, for what is to take its place."""
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
 
 
 def write_whole(content: bytes, path: Path) -> None:
     """Write `content` beside `path`, then put it in its place; an OSError leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+    partial = unfinished(path)
     try:
-        partial.write_bytes(content)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk before anything else happens, where the system offers that."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(number)
+    except OSError:  # some file systems cannot
+        pass
+    finally:
+        os.close(number)

@@ -16,20 +16,37 @@ from heartlens.store import write_summary
 PACKAGE = Path(__file__).parents[1] / "heartlens"
 
 FLOORS = (  # lowest first; a module imports lower floors and its own room
-    ("axes", "refusal", "exits", "options", "parser", "findings", "wording", "windows", "tally", "sample", "cache", "whole"),
+    (
+        "axes",
+        "refusal",
+        "exits",
+        "options",
+        "parser",
+        "findings",
+        "wording",
+        "windows",
+        "tally",
+        "sample",
+        "cache",
+        "whole",
+        "folder",
+        "remake",
+    ),
     ("signals", "checkpoints", "converters", "provenance"),
     ("engine",),
     ("models",),
     ("measures",),
     ("inference",),
-    ("analysis", "gather", "scale", "store", "partial", "figures", "report", "standard"),
+    ("analysis", "gather", "scale", "netcdf", "store", "partial", "figures", "report", "standard"),
     ("trial",),
     ("training",),
+    ("tasks",),
     ("cli", "session", "merge"),
     ("analyses",),
     ("paper",),
+    ("__main__",),
 )
-WHOLE_FLOORS = (0, 6, 9)  # the words, the frame and the doors are one room each
+WHOLE_FLOORS = (0, 6, 10)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
     ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
     ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
@@ -37,10 +54,11 @@ EXCEPTIONS = {  # importer -> imported: why
     ("converters.__main__", "provenance"): "... with versions ...",
     ("converters.__main__", "store"): "... in a file written whole",
     ("cli", ""): "the version that --version prints",
+    ("__main__", ""): "likewise",
     ("", "*"): "the front door: every public name, imported when first asked for",
 }
 DOORS = {
-    "torch": ("engine", "models", "converters", "checkpoints", "training"),
+    "torch": ("engine", "models", "converters", "checkpoints", "training", "tasks"),
     "transformer_lens": ("engine", "models", "converters", "checkpoints", "training"),
     "numba": ("engine",),
     "llvmlite": ("engine",),

@@ -11,6 +11,7 @@ from planted import random_state
 
 from heartlens import merge
 from heartlens.cli import run_command
+from heartlens.privacy import record_code
 from heartlens.signals.simulate import ecg
 from heartlens.store import read_datasets, read_measured, read_summary, write_datasets
 
@@ -85,7 +86,7 @@ def test_shards_together_are_the_whole(folder, tmp_path, capsys):
 
 
 def test_a_shard_has_a_tally_alone(folder):
-    assert [path.name for path in (folder / "1").iterdir()] == ["tally.nc"]
+    assert sorted(path.name for path in (folder / "1").iterdir()) == ["heartlens.json", "tally.nc"]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +122,8 @@ def test_shards_of_other_versions_or_recordings_are_refused(folder, tmp_path, ca
 
 def test_a_recording_of_two_shards_is_refused(folder, tmp_path, capsys):
     other = changed(folder, tmp_path / "tally.nc", "1", shard="2/3")
-    refused(
-        capsys, merged(folder, tmp_path / "o", "1", other), "both tallies have counted hearts/0, hearts/3, hearts/6; a record counts once"
-    )
+    names = ", ".join(record_code(f"hearts/{number}") for number in (0, 3, 6))
+    refused(capsys, merged(folder, tmp_path / "o", "1", other), f"both tallies have counted {names}; a record counts once")
 
 
 def test_missing_shards_are_told(folder, tmp_path, capsys):

@@ -13,6 +13,7 @@ from planted import random_state
 
 from heartlens import store
 from heartlens.cli import run_command
+from heartlens.folder import MARKER
 from heartlens.partial import Shard, shard_named
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import ecg
@@ -77,7 +78,7 @@ def stopped(folder, monkeypatch, tmp_path, capsys):
         assert run(folder, "--out", "o", "--save-every", 0) == 130
     message = "heartlens: interrupted; 2 recordings are kept in o/tally.partial.nc; --resume goes on with them"
     assert capsys.readouterr().err.splitlines()[-1] == message
-    assert [path.name for path in Path("o").iterdir()] == [PARTIAL_TALLY]
+    assert {path.name for path in Path("o").iterdir()} == {PARTIAL_TALLY, MARKER}
     return Path("o")
 
 
@@ -143,9 +144,11 @@ KILLED = """
 import os, signal, sys
 from heartlens import store
 from heartlens.cli import run_command
+from heartlens.folder import MARKER
 replace, n_saved = store.Path.replace, 0
 def killed(path, target):
     global n_saved
+    if target.name != store.PARTIAL_TALLY: return replace(path, target)
     n_saved += 1
     if n_saved == 3 and {before}: os.kill(os.getpid(), signal.SIGKILL)
     replace(path, target)
@@ -165,7 +168,7 @@ def test_a_killed_run_goes_on(folder, whole, tmp_path, capsys, before, n_kept):
     assert run(folder, "--out", "o", "--resume") == 0
     assert f"{n_kept} of 5 recordings were measured before" in capsys.readouterr().err
     xr.testing.assert_identical(read_summary("o/summary.nc"), whole)
-    assert {path.name for path in Path("o").iterdir()} == {"summary.nc", "tally.nc", "head_scan.svg", "report.html"}
+    assert {path.name for path in Path("o").iterdir()} == {"summary.nc", "tally.nc", "head_scan.svg", "report.html", MARKER}
 
 
 def test_a_stop_while_twins_are_measured_keeps_all_recordings(folder, whole, monkeypatch, capsys):

@@ -1,8 +1,11 @@
 """The report stands alone, says what it was made from, and takes no text from a file for markup."""
 
+import html
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from planted import model_of, random_state
 
@@ -56,6 +59,16 @@ def test_it_loads_nothing_from_elsewhere(page):
 def test_text_from_files_is_escaped(nasty_page):
     assert "<script" not in nasty_page
     assert nasty_page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # source, note, skipped, record under the figure
+
+
+@pytest.mark.parametrize("name", ["$\\bad{$", "50 % $x_", "<b>&amp;", "心電図", "a\nb"])
+def test_text_from_files_is_no_markup_in_a_figure(model, windows, name):
+    record = np.array([name, f"{name}2"])
+    summary = run(SCAN, model, replace(windows, record=record))
+    svg = str(inline(SCAN.plot(summary)))
+    assert ElementTree.fromstring(svg) is not None
+    shown = html.unescape(re.sub(r"<[^>]*>", "", svg))
+    assert name.split("\n")[0] in shown
 
 
 def test_it_names_what_it_was_measured_on(page):

@@ -75,16 +75,16 @@ def test_without_twins(measured, tmp_path):
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_write_that_is_cut_short_leaves_what_was_there(failure, tmp_path):
+def test_a_write_that_is_cut_short_leaves_what_was_there(failure, tmp_path, monkeypatch):
     path = tmp_path / "result"
     store.write_text(path, "before")
 
-    def killed(partial):
-        partial.write_text("half")
+    def cut_short(file):
         raise failure
 
+    monkeypatch.setattr("os.fsync", cut_short)
     with pytest.raises(type(failure)):
-        store.write_whole(path, killed)
+        store.write_text(path, "after")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("result", "before")]
 
 

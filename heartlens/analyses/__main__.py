@@ -5,7 +5,7 @@ import pkgutil
 import sys
 
 from heartlens.cli import run_command
-from heartlens.exits import exit_code
+from heartlens.exits import exit_code, leave
 from heartlens.refusal import unknown
 
 
@@ -22,4 +22,4 @@ def _named(given: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(lambda: main(sys.argv[1:]))

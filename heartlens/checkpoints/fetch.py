@@ -19,6 +19,7 @@ from heartlens.refusal import Refusal
 from heartlens.whole import write_whole
 
 TIMEOUT_S = 9.0  # so that the whole command loses at most 10
+LARGEST_BYTES = 1 << 25  # a published zip has 2 MB
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
 
@@ -29,7 +30,7 @@ class Unavailable(Refusal):
 def search_path() -> list[Path]:
     """The folders a checkpoint is looked for in, in order."""
     named = os.environ.get("HEARTLENS_CHECKPOINTS", "").split(os.pathsep)
-    return [Path(folder).expanduser() for folder in named if folder] + [cache_folder()]
+    return [Path(os.path.expanduser(folder)) for folder in named if folder] + [cache_folder()]
 
 
 def is_offline() -> bool:
@@ -105,6 +106,8 @@ class _Awaited(io.BytesIO):
     def write(self, chunk: bytes) -> int:  # type: ignore[override]
         if time.monotonic() > self.until:
             raise TimeoutError
+        if self.tell() + len(chunk) > LARGEST_BYTES:
+            raise ValueError(f"what came has more than {LARGEST_BYTES >> 20} MiB")
         return super().write(chunk)
 
 

@@ -1,7 +1,7 @@
 """The tensors of a published checkpoint.
 
-Its zip is read once; the tensors (2 MB of 66) are then kept in the user cache as safetensors under the zip's hash, with their fingerprint,
-which is checked at every load.
+Its zip is read once; the tensors (2 MB of 66) are then kept in the user cache as safetensors. At every load their fingerprint must be the
+registry's, whatever the file says of itself; tensors of another one are read from the zip, or fetched, anew.
 """
 
 import logging
@@ -11,6 +11,9 @@ from heartlens.cache import cache_folder
 from heartlens.checkpoints.fetch import download, find
 from heartlens.checkpoints.read import State, fingerprint, read_state, write_state
 from heartlens.checkpoints.registry import Checkpoint
+from heartlens.refusal import Refusal
+
+LARGEST_BYTES = 1 << 25  # of a cached checkpoint
 
 log = logging.getLogger("heartlens")
 
@@ -19,26 +22,33 @@ def read_published(checkpoint: Checkpoint) -> State:
     """The state dict: from the cache, the search path or a download. `Unavailable` where none of them has it."""
     zipped = find(checkpoint)
     kept = cache_folder() / f"{checkpoint.name}-{checkpoint.sha256[:12]}.safetensors"
-    state = _read_kept(kept)
+    state = _read_kept(kept, checkpoint)
     if state is None:
         state = read_state(zipped or download(checkpoint))
+        if fingerprint(state) != checkpoint.fingerprint:
+            raise Refusal(f"{checkpoint.name}: the tensors in {zipped} are not the published ones; report this")
         _keep(state, kept, checkpoint)
     return state
 
 
-def _read_kept(path: Path) -> State | None:
-    """The cached tensors, or None where there are none or they are not what was written."""
+def _read_kept(path: Path, checkpoint: Checkpoint) -> State | None:
+    """The cached tensors, or None where there are none or they are not the checkpoint's."""
     if not path.is_file():
+        return None
+    if path.stat().st_size > LARGEST_BYTES:
+        log.warning("the cache %s is not %s; it is made anew", path, checkpoint.name)
         return None
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            promised = (file.metadata() or {}).get("fingerprint")
     except (SafetensorError, OSError):
         return None
-    return state if fingerprint(state) == promised else None
+    if fingerprint(state) == checkpoint.fingerprint:
+        return state
+    log.warning("the cache %s does not hold the tensors of %s; it is made anew", path, checkpoint.name)
+    return None
 
 
 def _keep(state: State, path: Path, checkpoint: Checkpoint) -> None:

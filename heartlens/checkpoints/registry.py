@@ -3,7 +3,8 @@
 Exact names, published or embedded, never substitute. An alias means the published checkpoint, and the embedded one, a small model trained
 on simulated signals only, where the published one cannot be had.
 
-Source of the published ones: harryjdavies/HeartGPT at UPSTREAM_COMMIT, MIT licence. The hashes are those of the zips as published.
+Source of the published ones: harryjdavies/HeartGPT at UPSTREAM_COMMIT, MIT licence. `sha256` is that of
+the zip as published, `fingerprint` that of the tensors in it (`read.fingerprint`).
 """
 
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ CITATION = "Davies, Monsen, Mandic: Interpretable Pre-Trained Transformers for H
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is known of a published checkpoint. `task` is None for next-token prediction, else what the task head decides."""
+    """What is known of a published checkpoint. `sha256` is its zip's, `fingerprint` its tensors'.
+
+    `task` is None for next-token prediction, else what the task head decides.
+    """
 
     name: str
     file: str
     sha256: str
+    fingerprint: str
     kind: str
     rate_hz: float
     vocabulary: int
@@ -42,6 +47,7 @@ CHECKPOINTS = {
             name="ecgpt-560k",
             file="ECGPT_560k_iters.zip",
             sha256="781eb1c7c6143c18b3795d12e05468fb50fb2d2bc1a3798a2f13cc6cb257736d",
+            fingerprint="c66d94496b19f3ff9e911d7b30e593036ba45e206de6d166f407f967b9cba604",
             kind="ecg",
             rate_hz=100.0,
             vocabulary=101,
@@ -51,6 +57,7 @@ CHECKPOINTS = {
             name="ecgpt-af-1k",
             file="ECGPT_AF_1k_iters.zip",
             sha256="b0ff7ed0502e57865b096175a8352d994efa785de39d0135b5fa538d3e106d16",
+            fingerprint="06f77736eea4976b6ec03d060723a116416dc5621fa53404f56aa83c774c07bc",
             kind="ecg",
             rate_hz=100.0,
             vocabulary=101,
@@ -60,6 +67,7 @@ CHECKPOINTS = {
             name="ppgpt-500k",
             file="PPGPT_500k_iters.zip",
             sha256="c8054f154f86f71d9df2094b1283a78034b0aeb4e2467082ed980cf57b656a29",
+            fingerprint="04aa8afabcf39f9a481b8c2bb0d2f7f5d5f49881333ee400cfa6ef803a749c3a",
             kind="ppg",
             rate_hz=50.0,
             vocabulary=102,
@@ -69,6 +77,7 @@ CHECKPOINTS = {
             name="ppgpt-af-1k",
             file="PPGPT_AF_1k_iters.zip",
             sha256="f00fe3331c359089c3af4d5ad1c74fa6279ab2dc9d2006ee2341f9b296c11f97",
+            fingerprint="cff6f396d2fde48d59e728573c0ca6887ee233d552562181b08a31524c7bc4ee",
             kind="ppg",
             rate_hz=50.0,
             vocabulary=102,
@@ -78,6 +87,7 @@ CHECKPOINTS = {
             name="ppgpt-beat-5k",
             file="PPGPT_beat_5k_iters.zip",
             sha256="e955cde3bed281f5974e252b5e0b89a89f0b1151f23725fdea3f8336a2b50f9d",
+            fingerprint="88ec51d9a57d3c54eb6354b688cd8ce8bb4220b118b19d9b7f89a63d6468e5ac",
             kind="ppg",
             rate_hz=50.0,
             vocabulary=102,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from heartlens.axes import CONTEXT
-from heartlens.exits import DONE, FAILURE, exit_code
+from heartlens.exits import DONE, FAILURE, exit_code, leave
 from heartlens.models.origin import kind_of_vocabulary
 from heartlens.parser import Parser
 from heartlens.refusal import Refusal
@@ -80,4 +80,4 @@ def _seed(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

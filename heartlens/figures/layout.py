@@ -3,6 +3,8 @@
 Colours are those of Okabe & Ito (2008), told apart by colour-blind readers.
 """
 
+import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from heartlens.findings import counted
-from heartlens.store import write_whole
+from heartlens.whole import write_whole
 
 COLUMN_MM, PAGE_MM = 89, 183
 FORMATS = ("pdf", "svg", "png")
@@ -34,6 +36,7 @@ STYLE: Any = {
     "svg.hashsalt": "heartlens",
     "savefig.dpi": 300,
     "font.family": "sans-serif",
+    "text.parse_math": False,  # text from files is never markup
 }
 
 
@@ -43,7 +46,8 @@ class Page(Figure):
     def savefig(self, fname: Any, **options: Any) -> None:
         suffix = str(options.get("format") or Path(str(fname)).suffix.lstrip("."))
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(suffix, {})
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(STYLE), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph ")  # a record's name may be in any script; it is drawn as boxes
             self._lay_out_once()
             super().savefig(fname, **{"metadata": metadata, **options})
 
@@ -74,5 +78,6 @@ def style() -> Any:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, atomically; the suffix of `path` is its format."""
-    suffix = path.suffix.lstrip(".")
-    write_whole(path, lambda partial: figure.savefig(partial, format=suffix))
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.lstrip("."))
+    write_whole(drawn.getvalue(), path)

@@ -5,9 +5,10 @@ rank of the model's value among theirs is uniform, and a p-value is that rank (c
 search over heads, waves or levels a twin gives its largest value over all that was searched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 
 ALPHA = 0.05
@@ -42,6 +43,25 @@ def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
     if not len(known):
         return float("nan")
     return float(known[rank - 1]) if rank <= len(known) else float("inf")
+
+
+def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """The values in standard deviations of what twins reach at the same place, and of each twin the largest so expressed (`twin`).
+
+    What a twin reaches at a place (a wave and a layer, say) is its largest value over the axis `over` (heads); mean and standard deviation
+    are over twins, apart for each place; a twin's own are those of the other twins, as the model's are of models other than itself. So a
+    search over places does not set the limit of all by the place where twins vary most (max-T, Westfall & Young 1993).
+    """
+    if not twins:
+        return values, xr.DataArray(np.empty(0), dims="twin")
+    reached = xr.concat(twins, "twin").max(over)
+    centre = reached.mean("twin")
+    away, n_others = reached - centre, reached.notnull().sum("twin") - 1
+    mean = (away.sum("twin") - away) / n_others
+    variance = ((away**2).sum("twin") - away**2) / n_others - mean**2
+    largest = ((away - mean) / variance.where(variance > 0) ** 0.5).max([axis for axis in reached.dims if axis != "twin"])
+    spread = away.std("twin")
+    return (values - centre) / spread.where(spread > 0), largest
 
 
 def count_range(count: Callable[[float], int], largest: Twins, alpha: float = ALPHA, seed: int = 0) -> tuple[int, int]:

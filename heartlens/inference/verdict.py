@@ -4,9 +4,9 @@ A claim is of one effect: that it lies beyond a null value. It is answered
 
 - *not tested* where fewer than LEAST_UNITS units (persons; recordings where persons are not known) have a say, or one of the demands below
   was not measured (a control, or enough twins, where the claim is judged against them);
-- *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: q < ALPHA in its
-  family, a p-value of at most `twin_alpha` among twins, an interval beyond the null value of the effect less each of its controls, and a
-  yes to the claim that it presupposes;
+- *yes* where the effect's interval lies beyond the null value, and every further demand that the claim makes is met: an estimate of at
+  least the smallest effect of interest, q < ALPHA in its family, a p-value of at most `twin_alpha` among twins, an interval beyond the null
+  value of the effect less each of its controls, and a yes to the claim that it presupposes;
 - *no* where the interval lies within the smallest effect of interest;
 - *not shown* else.
 
@@ -37,7 +37,7 @@ class Claim:
 
     `text` is the claim in words, `unit` that of the effect, `null` its value where there is nothing, `smallest` the smallest effect of
     interest (how far from `null`), `family` all that was searched, `either` whether both signs count, `twin_alpha` the largest p-value
-    among twins that a yes may have.
+    among twins that a yes may have, `is_large` whether the estimate of a yes must be at least the smallest effect of interest.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Claim:
     null: float = 0.0
     either: bool = False
     twin_alpha: float = ALPHA
+    is_large: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def decide(
     `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
     """
     name, shown = claim.name, _beyond(claim, low, high)
+    if claim.is_large:
+        shown = shown & (_sign(claim, effect) * (effect - claim.null) >= claim.smallest)
     enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
     for control_low, control_high in controls:
         shown = shown & (_sign(claim, effect) == _side(control_low, control_high))
@@ -120,7 +123,8 @@ def decide(
 
 def fingerprint(claim: Claim, has_q_value: bool = False, has_twins: bool = False, n_controls: int = 0, presupposes: bool = False) -> str:
     """16 hex digits of the rule that answers a claim: the claim, its demands, and what is the same for all claims."""
-    rule = [RULE, LEAST_UNITS, ALPHA, asdict(claim), has_q_value, has_twins, n_controls, *["given"] * presupposes]
+    demands = {name: value for name, value in asdict(claim).items() if name != "is_large" or value}
+    rule = [RULE, LEAST_UNITS, ALPHA, demands, has_q_value, has_twins, n_controls, *["given"] * presupposes]
     return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,7 +4,8 @@ Within the `with` the model computes with another tensor in the place of its own
 fit exactly (nothing is broadcast) or that changes no number raises `Refusal`; hooks and flags are put back whatever the body does.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -49,15 +50,25 @@ def ablated(
     names = {hooks.z(layer) for layer, _ in heads} | {hooks.mlp_out(layer) for layer in (*mlps, *layers)}
     names |= {hooks.attn_out(layer) for layer in layers}
     values = replacements(model, sorted(names), how, reference, windows)
-    with patched(model, values, heads=heads or None, at=at, may_equal=may_equal):
+    parts = {"heads": sorted(heads), "MLPs": sorted(mlps), "layers": sorted(layers)}
+    label = f"ablated {', '.join(f'{name} {which}' for name, which in parts.items() if which)} (from 0), {how}{_tokens_named(at)}"
+    with patched(model, values, heads=heads or None, at=at, may_equal=may_equal, label=label):
         yield model
 
 
 @contextmanager
 def patched(
-    model: HookedTransformer, values: Mapping[str, Value], *, heads: Heads | None = None, at: At | None = None, may_equal: bool = False
+    model: HookedTransformer,
+    values: Mapping[str, Value],
+    *,
+    heads: Heads | None = None,
+    at: At | None = None,
+    may_equal: bool = False,
+    label: str = "",
 ) -> Iterator[HookedTransformer]:
     """The model with `values` in the place of what passes the named hook points, of these heads alone, at these tokens alone.
+
+    What is measured within says so in its provenance, in the words of `label` where there are some.
 
     A value is a tensor of the shape of what passes, or makes one from it. `at` selects asking tokens where attention passes. Refuses, when
     the model runs or at the end, a name that is none, a hook that did not fire, a shape that does not fit, and a value that changes
@@ -69,6 +80,7 @@ def patched(
             stack.enter_context(_flag(model, flag))
         for edit in edits:
             stack.enter_context(acting(model.hook_dict[edit.name], edit))
+        stack.enter_context(_in_force(model, lambda: label or _named(values, heads, at), len(edits)))
         yield model
         silent = [edit.name for edit in edits if not edit.n_fired]
         if silent:
@@ -134,6 +146,33 @@ def _refuse_parts(model: HookedTransformer, heads: Heads, layers: Sequence[int])
     wrong += [f"layer {layer}" for layer in layers if not 0 <= layer < n_layers]
     if wrong:
         raise Refusal(f"{', '.join(wrong)} is not there; legal: layers 0 to {n_layers - 1}, heads 0 to {n_heads - 1}, as (layer, head)")
+
+
+def _tokens_named(at: At | None) -> str:
+    return "" if at is None else f", at {int(at.sum())} tokens"
+
+
+def _named(values: Mapping[str, Value], heads: Heads | None, at: At | None) -> str:
+    """An edit in words."""
+    of_heads = "" if heads is None else f" of heads {sorted(heads)} (from 0)"
+    return f"patched {', '.join(values)}{of_heads}{_tokens_named(at)} with {', '.join(map(_value_named, values.values()))}"
+
+
+def _value_named(value: Value) -> str:
+    if not isinstance(value, Tensor):
+        return f"what {getattr(value, '__qualname__', type(value).__name__)} makes"
+    return f"a tensor of SHA-256 {hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]}"
+
+
+@contextmanager
+def _in_force(model: HookedTransformer, label: Callable[[], str], n_hooks: int) -> Iterator[None]:
+    """The model knows of an edit, for provenance."""
+    labels, counts = getattr(model, "edits_in_force", ()), getattr(model, "n_hooks_in_force", ())
+    model.edits_in_force, model.n_hooks_in_force = (*labels, label), (*counts, n_hooks)
+    try:
+        yield
+    finally:
+        model.edits_in_force, model.n_hooks_in_force = labels, counts
 
 
 @contextmanager

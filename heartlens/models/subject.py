@@ -48,6 +48,15 @@ class Subject:
         """Whether the last token's output alone is read."""
         return self.answers == LAST
 
+    @property
+    def edits(self) -> str:
+        """What changes the model while it runs, a line each: the edits in force, and hooks that are none of heartlens'."""
+        edits = [label() for label in getattr(self.model, "edits_in_force", ())]
+        n_own = sum(getattr(self.model, "n_hooks_in_force", ()))
+        hooked = [name for name, point in self.model.hook_dict.items() if point.fwd_hooks]
+        n_hooks = sum(len(self.model.hook_dict[name].fwd_hooks) for name in hooked)
+        return "\n".join([*edits, *([f"hooks of unknown effect at {', '.join(hooked[:8])}"] if n_hooks > n_own else [])])
+
     def tokens(self, numbers: Integer[np.ndarray, "window time"]) -> Tokens:
         """Token numbers as the engine takes them."""
         return torch.from_numpy(numbers.astype(np.int64)).to(self.engine.device)

@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from heartlens.exits import DONE, exit_code
+from heartlens.exits import DONE, exit_code, keeping, leave
+from heartlens.folder import Folder
 from heartlens.paper.claims import VARIED
 from heartlens.paper.data import VARIANTS, Recordings
 from heartlens.paper.measure import Bench, bar, measure_all
 from heartlens.paper.plan import Job, planned
-from heartlens.parser import Parser
-from heartlens.refusal import Refusal
+from heartlens.parser import Parser, path_given
+from heartlens.refusal import Failure, Refusal
+from heartlens.remake import command_of
+
+OWN = r".*"  # every job has a folder of its own, whose marker names its files
 
 
 def run_command(arguments: list[str]) -> int:
@@ -25,9 +29,13 @@ def run_command(arguments: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m heartlens.paper", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder of the sets of recordings (without it: simulated people)")
-    parser.add_argument("--examples", type=Path, metavar="FOLDER", help="the published example inputs (default: beside the checkpoints)")
-    parser.add_argument("--out", type=Path, default=Path("out/paper"), metavar="FOLDER", help="where the report goes (default: out/paper)")
+    parser.add_argument("--data", type=path_given, metavar="FOLDER", help="folder of the sets of recordings (without it: simulated people)")
+    parser.add_argument(
+        "--examples", type=path_given, metavar="FOLDER", help="the published example inputs (default: beside the checkpoints)"
+    )
+    parser.add_argument(
+        "--out", type=path_given, default=Path("out/paper"), metavar="FOLDER", help="where the report goes (default: out/paper)"
+    )
     parser.add_argument("--quick", action="store_true", help="few windows and twins, no variants: a look in three minutes, no result")
     parser.add_argument("--published-only", action="store_true", help="refuse the embedded models that aliases else fall back to")
     return parser
@@ -37,12 +45,18 @@ def _run(options: Any) -> int:
     from heartlens.paper.report import write_report
 
     recordings = Recordings(_folder(options.data), _folder(options.examples) or _examples_found())
-    bench = Bench(options.out, recordings, options.published_only)
+    bench = Bench(options.out, recordings, options.published_only, command_of(_parser(), options, {}))
     jobs = [job for job in planned(options.quick) if recordings.has(job.source)]
     if not jobs:
         raise Refusal("no set of recordings was found: " + "; ".join(f"{name}: {why}" for name, why in recordings.lost.items()))
-    seconds = dict(measure_all(bench, [*jobs, *([] if options.quick else _varied(jobs))], bar))
-    written, verdicts = write_report(bench, jobs, is_quick=options.quick)
+    kept = f"what was measured is kept in {options.out}; the same command goes on with it"
+    with Folder(options.out, OWN) as folder, keeping(lambda: kept):
+        folder.claim()
+        try:
+            seconds = dict(measure_all(bench, [*jobs, *([] if options.quick else _varied(jobs))], bar))
+            written, verdicts = write_report(bench, jobs, is_quick=options.quick)
+        except OSError as error:
+            raise Failure(f"{options.out} cannot be written ({error.strerror or error}); {kept}") from error
     print("\n".join(verdicts))
     print(f"written: {written}; measured in {sum(seconds.values()) / 60:.1f} minutes", file=sys.stderr)
     return DONE
@@ -67,4 +81,4 @@ def _examples_found() -> Path | None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(sys.argv[1:]))
+    leave(lambda: run_command(sys.argv[1:]))

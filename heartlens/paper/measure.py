@@ -1,9 +1,10 @@
 """Measure the jobs of the paper report in turn; one whose result is stored is not measured again, and every file is written whole."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import xarray as xr
 
 from heartlens import analysis as frame
 from heartlens import session, store
-from heartlens.paper.data import AS_IT_IS, Recordings
+from heartlens.folder import Folder
+from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS, Recordings
 from heartlens.paper.plan import Job
+from heartlens.privacy import CODED, CODED_NAMES
+from heartlens.refusal import Refusal
 
 FORMATS = ["pdf", "png", "svg"]  # the page shows the last
 SUMMARY, KEY = "summary.nc", "job.json"
@@ -26,6 +30,7 @@ class Bench:
     out: Path
     recordings: Recordings
     published_only: bool
+    command: str = ""  # which remakes all
 
     def subject(self, checkpoint: str) -> Any:
         """The model of an alias, as a subject, loaded once."""
@@ -35,22 +40,34 @@ class Bench:
         """The stored result of a job, None if there is none of its key."""
         folder = self.out / job.folder
         key = folder / KEY
-        if not (key.is_file() and (folder / SUMMARY).is_file()) or key.read_text(encoding="utf-8") != self._key(job):
+        if not (key.is_file() and (folder / SUMMARY).is_file()) or key.read_text("utf-8", "replace") != self._key(job):
             return None
-        return store.read_summary(folder / SUMMARY)
+        try:
+            return store.read_summary(folder / SUMMARY)
+        except Refusal:  # damaged, or of an earlier format: it is measured anew
+            return None
 
     def measure(self, job: Job) -> None:
         """Measure a job and store its result: model and twins, a varied job too, which has its own windows and twins."""
         subject = self.subject(job.checkpoint)
         windows = self.recordings.windows(job.source, job.variant, job.n_windows)
-        folder = self.out / job.folder
-        measured = frame.measure(job.analysis, subject, windows)
-        summary = frame.summarize(job.analysis, measured)
-        if job.variant == AS_IT_IS:
-            session.write(job.analysis, session.Made(measured, summary, 0), folder, FORMATS)
-        else:
-            store.write_summary(summary, folder / SUMMARY)
-        store.write_text(folder / KEY, self._key(job))
+        measured = frame.measure(job.analysis, subject, CODED_NAMES.windows(windows))
+        summary = frame.summarize(job.analysis, measured).assign_attrs(names=CODED, data_options=self._read_by(job), command=self.command)
+        measured = replace(measured, attrs={**measured.attrs, "names": CODED, "data_options": self._read_by(job), "command": self.command})
+        with Folder(self.out / job.folder) as folder:
+            if job.variant == AS_IT_IS:
+                session.write(job.analysis, session.Made(measured, summary, 0), folder, FORMATS, {KEY: self._key(job)})
+            else:
+                folder.give(lambda beside: self._write_varied(summary, job, beside))
+
+    def _write_varied(self, summary: xr.Dataset, job: Job, beside: Path) -> None:
+        store.write_summary(summary, beside / SUMMARY)
+        store.write_text(beside / KEY, self._key(job))
+
+    def _read_by(self, job: Job) -> str:
+        """How the job's recordings were read: the set and its change."""
+        change = {"set": job.source, "n_windows": job.n_windows, **asdict(VARIANTS[job.variant])}
+        return json.dumps({**change, "reads": SOURCES[job.source].reads, "is_simulated": self.recordings.folder is None}, sort_keys=True)
 
     def _key(self, job: Job) -> str:
         return job.key(self.subject(job.checkpoint).origin.fingerprint)

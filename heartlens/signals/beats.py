@@ -22,6 +22,7 @@ SNAP_S = 0.08
 LEAD_IN_S = 10.0  # mirrored before and after an ECG: the detector invents beats until its threshold has settled, and at the end
 INVERTED = 1.5
 WEAK = 0.2
+ROUGH, ROUGH_S = 0.17, 0.01  # a second whose signal bends so much within 10 ms, of the usual second's range, is noise
 MIN_BEATS = 3  # two intervals are the least that can be compared
 RATE_BPM = (25.0, 220.0)
 
@@ -82,6 +83,21 @@ def complexes(ecg: Signal) -> Complexes:
     candidates = candidates[(candidates >= 0) & (candidates < len(ecg))]
     qrs, reach = band(ecg, ECG_RATE_HZ, QRS_BAND_HZ), round(SNAP_S * ECG_RATE_HZ)
     return Complexes(qrs, _snapped(qrs, candidates, reach), _snapped(-qrs, candidates, reach))
+
+
+def outside_noise(beats: Beats, ecg: Signal) -> Int[np.ndarray, " kept"]:
+    """The beats of an ECG at ECG_RATE_HZ that do not lie in a second that is rough throughout: there the detector takes what there is.
+
+    QRS complexes fill less than half of a second, so its median bend tells. What is left of a second belongs to the last one.
+    """
+    step, second = round(ROUGH_S * ECG_RATE_HZ), round(ECG_RATE_HZ)
+    coarse = ecg[: len(ecg) // step * step].reshape(-1, step).mean(axis=1)
+    size = min(second // step, len(coarse))
+    n_seconds = len(coarse) // size
+    bends = np.abs(np.diff(coarse, n=2, prepend=coarse[:1], append=coarse[-1:]))
+    usual = np.median(np.ptp(coarse[: n_seconds * size].reshape(n_seconds, size), axis=1))
+    is_noise = np.median(bends[: n_seconds * size].reshape(n_seconds, size), axis=1) > ROUGH * usual
+    return beats[~is_noise[np.minimum(beats // second, n_seconds - 1)]]
 
 
 def r_peaks(ecg: Signal) -> Beats:

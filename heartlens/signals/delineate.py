@@ -23,6 +23,7 @@ from heartlens.signals.beats import (
     complexes,
     likeness,
     median_shape,
+    outside_noise,
     refuse_implausible,
     shapes,
     systolic_peaks,
@@ -76,7 +77,7 @@ def habits_of(signal: Signal, rate_hz: float, kind: str) -> Habits:
     if kind == "ecg":
         ecg = at_rate(signal, rate_hz, ECG_RATE_HZ)
         found = complexes(ecg)
-        qrs = qrs_waves(found.qrs, _ecg_beats(found, found.habit))
+        qrs = qrs_waves(found.qrs, _ecg_beats(ecg, found, found.habit))
         return habits._replace(qrs=found.habit, p_sign=p_sign(band(ecg, ECG_RATE_HZ, WAVE_BAND_HZ), qrs))
     ppg = at_rate(signal, rate_hz, PPG_RATE_HZ)
     return habits._replace(pulse=median_shape(_pulse_shapes(traces(ppg), systolic_peaks(ppg))))
@@ -111,7 +112,7 @@ def _refuse_unlike(alike: Float[np.ndarray, " beat"], kind: str) -> None:
 def _ecg(signal: Signal, rate_hz: float, habits: Habits) -> Landmarks:
     ecg = at_rate(signal, rate_hz, ECG_RATE_HZ)
     found = complexes(ecg)
-    beats = _ecg_beats(found, habits.qrs or found.habit)
+    beats = _ecg_beats(ecg, found, habits.qrs or found.habit)
     qrs, smooth = qrs_waves(found.qrs, beats), band(ecg, ECG_RATE_HZ, WAVE_BAND_HZ)
     waves = [*qrs, *t_waves(smooth, qrs), *_believed_p(p_waves(smooth, qrs, habits.p_sign or p_sign(smooth, qrs)), qrs)]
     waves.sort(key=lambda wave: wave.peak)
@@ -120,9 +121,9 @@ def _ecg(signal: Signal, rate_hz: float, habits: Habits) -> Landmarks:
     return Landmarks("ecg", beats / ECG_RATE_HZ, names, onset_s, peak_s, offset_s, (0.0, len(signal) / rate_hz), SOURCE)
 
 
-def _ecg_beats(found: Complexes, habit: QrsHabit) -> Beats:
-    """The R peaks. Refuses what no heart does, and complexes unlike each other."""
-    beats, half = found.beats(habit), round(QRS_SHAPE_S * ECG_RATE_HZ)
+def _ecg_beats(ecg: Signal, found: Complexes, habit: QrsHabit) -> Beats:
+    """The R peaks outside noise. Refuses what no heart does, and complexes unlike each other."""
+    beats, half = outside_noise(found.beats(habit), ecg), round(QRS_SHAPE_S * ECG_RATE_HZ)
     refuse_implausible(beats, ECG_RATE_HZ, "ecg")
     around = shapes(found.qrs, beats, half, half)
     _refuse_unlike(likeness(around, median_shape(around)), "ecg")

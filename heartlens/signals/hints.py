@@ -14,8 +14,8 @@ POLARITIES = ("check", "invert", "as-is")
 class Hints:
     """`lead` is a name or an index from 0, `kind` chooses among leads, `time_unit` is that of a time column (None: as the file tells).
 
-    `missing` are values that stand for a missing sample. `polarity`: "check" refuses a pulse that is upside down, "invert" turns the
-    signal, "as-is" takes it as it is. Refuses other units and polarities.
+    `missing` are values that stand for a missing sample. `polarity`: "check" refuses a pulse that is upside down and a signal that is not
+    of its kind, "invert" turns the signal first, "as-is" takes it as it is. Refuses other units and polarities.
     """
 
     lead: str | int | None = None
@@ -40,7 +40,9 @@ def add_hints(group: Any) -> None:
     group.add_argument("--missing", nargs="+", type=float, metavar="VALUE", help="values that stand for a missing sample, say -32768")
     either = group.add_mutually_exclusive_group()
     either.add_argument("--invert", action="store_true", help="turn the signal upside down")
-    either.add_argument("--as-is", action="store_true", help="take a pulse that looks upside down as it is")
+    either.add_argument(
+        "--as-is", action="store_true", help="take the signal as it is, also where it does not look like its kind, upright and clean"
+    )
 
 
 def hints_of(options: argparse.Namespace) -> dict[str, Any]:

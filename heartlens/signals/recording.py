@@ -9,19 +9,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64, Real
 
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import Refusal
+from heartlens.signals.channels import choose_lead as choose_lead
+from heartlens.signals.channels import kind_of_lead as kind_of_lead
 from heartlens.signals.landmarks import Landmarks
 from heartlens.signals.sameness import Sketch, sketch_of
 
-LIMB_LEADS = ("i", "ii", "iii", "avr", "avl", "avf")
-CHEST_LEADS = ("v", "v1", "v2", "v3", "v4", "v5", "v6")
-OTHER_ECG_LEADS = ("mli", "mlii", "mliii", "mcl1", "d3", "d4", "ecg", "ecg1", "ecg2", "ekg")  # ambulatory recorders'
-ECG_LEADS = LIMB_LEADS + CHEST_LEADS + OTHER_ECG_LEADS
-PPG_LEADS = ("pleth", "ppg", "pulse")
 BLOCK = 2**20  # samples hashed together
 MOST_SAMPLES = 2**28  # of one signal: six days at 500 Hz
 MANY_SAMPLES = 2**25  # more are kept in single precision: 18 hours at 500 Hz
-PREFERRED_LEADS = ("i", "ii", "mlii")  # the lead the models were trained on, and what comes near it
 
 
 @dataclass(frozen=True)
@@ -31,6 +27,7 @@ class Recording:
     A long one may be mapped from its file, in the file's own type of number: `samples` gives a stretch of it to compute with.
     `landmarks` are an expert's, None where the file has none. `source` is the file as the user named it, with its SHA-256 in
     `sha256`; `notes` are lines for the user (which lead was taken and why). `person` is who was recorded, where the file plainly says so.
+    `bridged` are the gaps that were bridged: of each its first sample, and that after its last.
     """
 
     name: str
@@ -44,6 +41,7 @@ class Recording:
     sha256: str
     notes: tuple[str, ...] = ()
     person: str = ""
+    bridged: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def content(self) -> str:
@@ -77,32 +75,6 @@ def content_of(signal: Real[np.ndarray, " sample"], rate_hz: float) -> str:
     return hashed.hexdigest()[:16]
 
 
-def kind_of_lead(lead: str) -> str | None:
-    """'ecg' or 'ppg' where the lead's name tells, else None.
-
-    >>> kind_of_lead("MLII"), kind_of_lead("PLETH"), kind_of_lead("column 1")
-    ('ecg', 'ppg', None)
-    """
-    name = lead.strip().lower()
-    return "ecg" if name in ECG_LEADS else "ppg" if name in PPG_LEADS else None
-
-
-def choose_lead(leads: list[str], lead: str | int | None, kind: str | None, path: Path) -> tuple[int, tuple[str, ...]]:
-    """The index of the lead to read, and a note where the choice was not the user's.
-
-    `lead` is a name (case does not matter) or an index from 0. Without one: for ECG lead I, else II or MLII, else the first that is
-    ECG by its name; for PPG the first that is PPG by its name; else the first. Refuses a lead that the file does not have.
-
-    >>> choose_lead(["RESP", "II", "V"], None, None, Path("a.csv"))
-    (1, ('lead II taken of RESP, II, V',))
-    """
-    names = [name.strip().lower() for name in leads]
-    if lead is not None:
-        return _named_lead(names, leads, str(lead), path), ()
-    index = names.index(next(name for name in _by_preference(names, kind)))
-    return index, (f"lead {leads[index]} taken of {', '.join(leads)}",) if len(leads) > 1 else ()
-
-
 def agreed_rate(found_hz: float | None, given_hz: float | None, path: Path) -> float:
     """The rate in Hz: the file's own, or the one given. Refuses their absence, a disagreement of more than 1 %, and an impossible rate."""
     for rate_hz in (found_hz, given_hz):
@@ -125,17 +97,3 @@ def digest(path: Path) -> str:
     """The file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _named_lead(names: list[str], leads: list[str], lead: str, path: Path) -> int:
-    if lead.strip().lower() in names:
-        return names.index(lead.strip().lower())
-    if lead.strip().isdigit() and int(lead) < len(leads):
-        return int(lead)
-    raise Refusal(f"{path}: {unknown('lead', lead, leads)}")
-
-
-def _by_preference(names: list[str], kind: str | None) -> list[str]:
-    preferred = [name for name in PREFERRED_LEADS if name in names and kind != "ppg"]
-    ecg, ppg = ([name for name in names if kind_of_lead(name) == each and kind in (each, None)] for each in ("ecg", "ppg"))
-    return preferred + ecg + ppg + names

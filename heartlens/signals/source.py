@@ -22,6 +22,7 @@ import numpy as np
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.hints import Hints
+from heartlens.signals.missing import bridged
 from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
@@ -121,11 +122,11 @@ class Files:
 
     def parts(self, name: str) -> Iterator[Windows]:
         """The windows of one recording; `Unreadable` where the file is no recording."""
-        recording = self._recording(name)
+        recording = self.recording(name)
         yield from windows_of(recording, recording.kind or self.kind or "", self._choice)
 
     def look(self, name: str) -> Look:
-        recording = self._recording(name)
+        recording = self.recording(name)
         of_file = "their files" if recording.person else ""
         told_by = self.given_persons[name][1] if name in self.given_persons else of_file
         return Look(name, recording.content, recording.person, told_by, recording.landmarks is not None, recording.sketch)
@@ -135,11 +136,11 @@ class Files:
         rest.__dict__.update(searched=self.searched, found=self.found, given_persons=self.given_persons)  # searched for once
         return rest
 
-    def _recording(self, name: str) -> Recording:
+    def recording(self, name: str) -> Recording:
         """One recording with its kind and person."""
         path, is_named = self.found[name].path, self.found[name].named
         try:
-            recording = read_recording(path, **vars(self._hints))
+            recording = bridged(read_recording(path, **vars(self._hints)))
             if recording.kind is None and self.kind is None:
                 raise Refusal(f"{path}: cannot tell ECG from PPG by the name {recording.lead!r}; give the kind, or another lead")
         except Refusal as refusal:
@@ -169,7 +170,7 @@ class Files:
 
     @property
     def _choice(self) -> Choice:
-        return Choice(self.landmarks, self.bandpass, self.stride, self.max_windows, self.draw)
+        return Choice(self.landmarks, self.bandpass, self.stride, self.max_windows, self.draw, self.polarity)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from heartlens.privacy import record_code
 from heartlens.refusal import Refusal
 
 
@@ -34,13 +35,17 @@ def rows_of(path: Path, second: str) -> list[tuple[int, tuple[str, str]]]:
 
 
 def named_in(path: Path, given: list[str], records: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The name in the table of each record that it names, and the names that match no record. Refuses a stem of several records."""
+    """The name in the table of each record that it names, and the names that match no record. Refuses a stem of several records.
+
+    A record may be called as it is stored, with a code in the place of its folder.
+    """
     by_stem: dict[str, list[str]] = {}
     for record in records:
         by_stem.setdefault(record.rsplit("/", 1)[-1], []).append(record)
     is_record, name_of, stray = set(records), dict[str, str](), list[str]()
     for name in given:
-        meant = [name] if name in is_record else by_stem.get(name, [])
+        full = name if name in is_record else record_code(name)
+        meant = [full] if full in is_record else by_stem.get(name, [])
         if len(meant) > 1:
             raise Refusal(f"{path}: {name} may be {' or '.join(meant)}; write the folder before it")
         stray += [] if meant else [name]

@@ -1,7 +1,7 @@
-"""One recording becomes windows, stretch by stretch between its missing and its flat parts, piece by piece where a stretch is long.
+"""One recording becomes windows, stretch by stretch between what cannot be used of it (quality), piece by piece where a stretch is long.
 
 Each piece is labelled (the expert's marks, else waves detected on the recording's own samples), brought to the model's rate and cut.
-What a gap or a flat part costs is counted in windows, and no unusable piece ends the recording.
+What a gap or a bad part costs is counted in windows, by reason, and no unusable piece ends the recording.
 """
 
 from collections import Counter
@@ -19,9 +19,11 @@ from heartlens.refusal import Refusal, unknown
 from heartlens.signals import prepare
 from heartlens.signals.cut import windows_at
 from heartlens.signals.delineate import Habits, habits_of
+from heartlens.signals.hidden_beats import with_hidden_beats
 from heartlens.signals.landmark_cache import landmarks_of
 from heartlens.signals.landmarks import Landmarks, completed, within
 from heartlens.signals.pieces import Piece, pieces_of
+from heartlens.signals.quality import Usable, usable
 from heartlens.signals.recording import Recording
 from heartlens.windows import Windows
 
@@ -38,7 +40,8 @@ Signal = Float[np.ndarray, " sample"]
 class Choice:
     """Which windows of a recording, labelled how: `landmarks` is one of LANDMARKS; `stride` and `draw` are those of `window_starts`.
 
-    `max_windows` are spread evenly over those there are. Refuses other landmarks, and counts below 1.
+    `max_windows` are spread evenly over those there are. `polarity` is that of `Hints`: "as-is" asks not whether the signal
+    is of its kind and clean. Refuses other landmarks, and counts below 1.
     """
 
     landmarks: str = "auto"
@@ -46,6 +49,7 @@ class Choice:
     stride: int = CONTEXT
     max_windows: int | None = None
     draw: int = 0
+    polarity: str = "check"
 
     def __post_init__(self) -> None:
         if self.landmarks not in LANDMARKS:
@@ -65,10 +69,11 @@ class Labelled(NamedTuple):
 
 @dataclass
 class _Lost:
-    """How many windows were left out so far and not yet told, by reason, and why the last piece was refused."""
+    """How many windows were left out so far and not yet told, by reason, and why the last piece was refused; and hidden beats."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reason: str = ""
+    n_hidden: int = 0
 
     def piece(self, n_windows: int, refusal: Refusal) -> None:
         self.counts["no waves found"] += n_windows
@@ -83,13 +88,15 @@ class _Lost:
 def windows_of(recording: Recording, kind: str, choice: Choice) -> Iterator[Windows]:
     """The windows of a recording in order of time, at most MOST_AT_ONCE together, while the rest is not yet read.
 
-    Refuses a recording without a usable window, and one that no heart signal can be: too slow, or rising from first to last sample.
+    Refuses a recording without a usable window, and one that no heart signal of that kind can be: too slow, rising from first to last
+    sample, or of another shape (`quality.usable`).
     """
     _refuse_incredible(recording, kind)
     expert, notes = _expert(recording, kind, choice)
-    stretches = prepare.live_stretches(recording.signal, recording.rate_hz)
-    lost = _Lost(_in_gaps(recording, kind, stretches, choice.stride, expert))
-    labelled: Iterable[Labelled] = _labelled(recording, kind, stretches, choice, expert, lost)
+    clean = usable(recording, kind, choice.polarity)
+    notes += clean.notes
+    lost = _Lost(_unusable(recording, kind, clean, choice.stride, expert))
+    labelled: Iterable[Labelled] = _labelled(recording, kind, clean.stretches, choice, expert, lost)
     if choice.max_windows is not None:
         labelled = _spread(list(labelled), choice.max_windows, lost)
     held = None  # one part, so that the last can tell what was lost after it
@@ -109,6 +116,9 @@ def windows_of(recording: Recording, kind: str, choice: Choice) -> Iterator[Wind
 def _told(part: Windows, recording: Recording, notes: tuple[str, ...], lost: _Lost) -> Windows:
     skipped = Counter(dict(part.skipped)) + lost.taken()  # without those that are 0
     sources = (f"{recording.source} sha256:{recording.sha256}",)
+    if lost.n_hidden:
+        notes += (f"beats taken to lie in bridged gaps: {lost.n_hidden}",)
+        lost.n_hidden = 0
     return replace(part, sources=sources, skipped=tuple(skipped.items()), notes=recording.notes + notes + part.notes)
 
 
@@ -195,6 +205,8 @@ def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lo
         except Refusal as refusal:
             lost.piece(len(piece.starts), refusal)
             continue
+        landmarks, n_hidden = with_hidden_beats(landmarks, recording.bridged, piece.samples.start, recording.rate_hz)
+        lost.n_hidden += n_hidden
         n_before, n_until = (int(np.searchsorted(landmarks.beat_s, edge)) for edge in piece.own_s)
         yield Labelled(piece, landmarks, n_beats - n_before)
         n_beats += n_until - n_before
@@ -227,13 +239,14 @@ def _cut(recording: Recording, kind: str, bandpass: bool, labelled: Labelled) ->
         yield windows_at(signal, piece.starts[some], landmarks, *about)
 
 
-def _in_gaps(recording: Recording, kind: str, live: list[slice], stride: int, expert: Landmarks | None) -> Counter[str]:
-    """How many windows missing samples and flat parts cost."""
-    whole, finite, lively = (
-        sum(_n_windows(stretch, recording.rate_hz, kind, stride, expert) for stretch in stretches)
-        for stretches in ([slice(0, len(recording.signal))], prepare.finite_stretches(recording.signal), live)
-    )
-    return Counter({"missing samples": max(whole - finite, 0), "flat window": max(finite - lively, 0)})
+def _unusable(recording: Recording, kind: str, clean: Usable, stride: int, expert: Landmarks | None) -> Counter[str]:
+    """How many windows each reason costs, those before it already paid."""
+    lost, before = Counter[str](), _n_windows(slice(0, len(recording.signal)), recording.rate_hz, kind, stride, expert)
+    for reason, stretches in clean.left:
+        after = sum(_n_windows(stretch, recording.rate_hz, kind, stride, expert) for stretch in stretches)
+        lost[reason] = max(before - after, 0)
+        before = after
+    return lost
 
 
 def _n_windows(stretch: slice, rate_hz: float, kind: str, stride: int, expert: Landmarks | None) -> int:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from heartlens.models.origin import Origin
+from heartlens.privacy import CODED_NAMES, Names
 from heartlens.provenance import versions
 from heartlens.training.corpus import Corpus
 from heartlens.training.examples import Examples
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 IS_NOT = "Not a medical device, and not the paper's model."
 
 
-def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, progressed: Progressed) -> dict[str, Any]:
+def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, progressed: Progressed, stored: Names) -> dict[str, Any]:
     """The card of a next-token model."""
     return {
         "name": f"{training.kind} pre-trained on {training.source}",
@@ -30,8 +31,8 @@ def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, pro
         "licence": "as its data's",
         "citation": "",
         "is_not": IS_NOT,
-        "data": {"source": training.source, "sha256": training.sha256, "notes": list(training.notes)},
-        "split": {"by": _unit(training.person_of), "training": _side(training), "validation": _side(held)},
+        "data": {"source": training.source, "sha256": training.sha256, "notes": list(stored.notes(training.notes, training.records))},
+        "split": {"by": _unit(training.person_of), "training": _side(training, stored), "validation": _side(held, stored)},
         "options": options,
         "metrics": {"step": progressed.step, "validation_loss": progressed.best},
         "versions": versions(),
@@ -39,9 +40,17 @@ def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, pro
 
 
 def tuned_card(
-    task: Task, origin: Origin, options: "Finetune", examples: Examples, tuned: "Tuned", threshold: float, verdicts: "list[Verdict]"
+    task: Task,
+    origin: Origin,
+    options: "Finetune",
+    examples: Examples,
+    tuned: "Tuned",
+    threshold: float,
+    verdicts: "list[Verdict]",
+    stored: Names = CODED_NAMES,
 ) -> dict[str, Any]:
-    """The card of a fine-tuned model; its metrics are those of records that were not trained on."""
+    """The card of a fine-tuned model; its metrics are those of records that were not trained on. `stored` says how names are stored."""
+    notes = list(stored.notes(examples.notes, examples.records))
     return {
         "name": f"{origin.checkpoint} fine-tuned for {task.name} on {examples.source}",
         "kind": examples.kind,
@@ -52,8 +61,12 @@ def tuned_card(
         "citation": origin.citation,
         "is_not": IS_NOT,
         "base": {"checkpoint": origin.checkpoint, "fingerprint": origin.fingerprint},
-        "data": {"source": examples.source, "sha256": examples.sha256, "notes": list(examples.notes), "n_windows": len(examples)},
-        "split": {"by": _unit(examples.person_of), "n_records": len(examples.records), "validation": tuned.validation},
+        "data": {"source": examples.source, "sha256": examples.sha256, "notes": notes, "n_windows": len(examples)},
+        "split": {
+            "by": _unit(examples.person_of),
+            "n_records": len(examples.records),
+            "validation": list(map(stored.record, tuned.validation)),
+        },
         "options": asdict(options),
         "metrics": {verdict.source: {name: str(figure) for name, figure in verdict.figures.items()} for verdict in verdicts},
         "versions": versions(),
@@ -64,8 +77,8 @@ def _unit(person_of: Mapping[str, str]) -> str:
     return "person" if person_of else "record"
 
 
-def _side(corpus: Corpus) -> dict[str, Any]:
+def _side(corpus: Corpus, stored: Names) -> dict[str, Any]:
     """How many records, and which (as a hash where they are many)."""
-    names = corpus.records
+    names = list(map(stored.record, corpus.records))
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     return {"n_records": len(names), "names_sha256": digest, **({"names": names} if len(names) <= 200 else {})}

@@ -1,19 +1,28 @@
 """The commands' common part: data from recordings or simulated people, a run folder, a device, and what is shown on the way."""
 
 import argparse
+import hashlib
+import json
+import math
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from heartlens.axes import KINDS
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.converters.sizes import Sizes
 from heartlens.exits import DONE, exit_code
-from heartlens.parser import Parser, add_options
+from heartlens.parser import Parser, add_options, path_given
+from heartlens.privacy import Names, names_beside
+from heartlens.refusal import Refusal
+from heartlens.remake import command_of
 from heartlens.signals.hints import add_hints, hints_of
+from heartlens.store import write_text
 from heartlens.training.loop import Report, Schedule
 from heartlens.training.run_folder import Progressed, RunFolder, opened
 
@@ -45,21 +54,73 @@ def _pretrain(given: argparse.Namespace) -> int:
         corpus = read_corpus(given.data, given.kind, given.bandpass, given.persons, given.person, **hints_of(given))
     else:
         corpus = corpus_of(given.kind, simulated_people(given.kind, given.people, options.seed), options.seed)
-    device, folder = accelerator(given.device, options.precision), RunFolder(given.out)
-    if device.is_main_process:
-        opened(given.out, {**asdict(options), "data": corpus.source, "data_sha256": corpus.sha256}, given.resume, given.overwrite)
-    device.wait_for_everyone()
-    with reporter(options.schedule(), given.quiet or not device.is_main_process) as report:
+    device = accelerator(given.device, options.precision)
+    _refuse_too_large(options, given.kind, device)
+    identity = {**asdict(options), **data_identity(given, corpus.source, corpus.sha256, corpus.person_of)}
+    with ExitStack() as opening:
+        folder = RunFolder(given.out)
+        if device.is_main_process:
+            folder = opening.enter_context(opened(given.out, identity, given.resume, given.overwrite, stored_names(given)))
+        folder = _shared(folder, device)
+        report = opening.enter_context(reporter(options.schedule(), given.quiet or not device.is_main_process))
         progressed = pretrain(options, corpus, folder, device, report)
-    if device.is_main_process:
-        _draw(folder, progressed)
-        print(f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {folder.checkpoint}")
+        if device.is_main_process:
+            command = command_of(_pretrain_parser(), given, {"device": device.device.type}, keep_names=given.keep_names)
+            place = folder.finish(lambda beside: _draw(beside, progressed, command))
+            print(f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {place / folder.checkpoint.name}")
     device.end_training()
     return DONE
 
 
-def _draw(folder: RunFolder, progressed: Progressed) -> None:
-    """The losses as a figure beside their table."""
+def stored_names(given: argparse.Namespace) -> Names:
+    """How the names of what was read are stored."""
+    return names_beside([*(given.data or []), given.persons, getattr(given, "labels", None)], given.keep_names)
+
+
+def _shared(folder: RunFolder, device: Any) -> RunFolder:
+    """The folder of the main process, in every process."""
+    if device.num_processes == 1:
+        return folder
+    from accelerate.utils import broadcast_object_list
+
+    paths = broadcast_object_list([str(folder.path)])
+    return folder if device.is_main_process else RunFolder(Path(paths[0]))
+
+
+def data_identity(given: argparse.Namespace, source: str, sha256: str, person_of: Mapping[str, str]) -> dict[str, Any]:
+    """What a run's options say of its data: by which options they were read, what they are, and who is whom."""
+    persons = hashlib.sha256(json.dumps(dict(person_of), sort_keys=True).encode()).hexdigest()
+    hints = hints_of(given) if given.data else {}
+    hints["keep_names"] = given.keep_names
+    return {"data": source, "data_sha256": sha256, "persons_sha256": persons, "bandpass": bool(given.bandpass), **hints}
+
+
+def _refuse_too_large(options: Any, kind: str, device: Any) -> None:
+    refuse_too_large(options.sizes(kind), options.batch, options.validation_windows, device)
+
+
+def refuse_too_large(sizes: Sizes, batch: int, n_windows: int, device: Any) -> None:
+    """Refuse a training that this machine has no memory for: weights, their moments, what a step keeps of its windows, and all windows."""
+    of_layer = 12 * sizes.d_model**2
+    of_window = sizes.layers * sizes.context * (20 * sizes.d_model + 2 * sizes.heads * sizes.context)
+    n_bytes = 4 * (4 * sizes.layers * of_layer + batch * of_window / device.num_processes) + 8 * CONTEXT * n_windows
+    most = memory_bytes() if device.device.type == "cpu" else math.inf
+    if n_bytes > most:
+        raise Refusal(
+            f"--batch {batch} of this model needs about {n_bytes / 2**30:.0f} GiB, and {most / 2**30:.0f} are here; give a smaller --batch"
+        )
+
+
+def memory_bytes() -> float:
+    """The memory of this machine; infinite where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def _draw(folder: Path, progressed: Progressed, command: str) -> None:
+    """The losses as a figure beside their table, and the command that remakes the run."""
     from heartlens import figures
 
     steps = np.array(progressed.losses, float)
@@ -68,7 +129,8 @@ def _draw(folder: RunFolder, progressed: Progressed) -> None:
         named = {"train": steps[:, 2], "validation": steps[:, 3]}
         figures.curves(page.subplots(), steps[:, 0], named, "step", "cross-entropy (nats per token)")
     for suffix in ("pdf", "png"):
-        figures.save(page, folder.path / f"losses.{suffix}")
+        figures.save(page, folder / f"losses.{suffix}")
+    write_text(folder / "command.txt", command + "\n")
 
 
 def options_of(given: argparse.Namespace, options: type) -> Any:
@@ -83,15 +145,18 @@ def add_data(parser: Any) -> None:
     add_hints(group)
     group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person; no person is on two sides")
     group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
+    group.add_argument(
+        "--keep-names", action="store_true", help="store persons, folders and dates as they are, not coded (docs/results.md)"
+    )
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
 
 
 def add_run(parser: Any) -> None:
     """The arguments that say where it goes and on what it runs."""
     group = parser.add_argument_group("output and machine")
-    group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder of this run")
+    group.add_argument("--out", type=path_given, required=True, metavar="FOLDER", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="go on with the run in the folder")
-    group.add_argument("--overwrite", action="store_true", help="remove the run in the folder")
+    group.add_argument("--overwrite", action="store_true", help="replace the run in the folder, once the new one is finished")
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes CUDA devices where there are some")
     group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
 

@@ -16,7 +16,7 @@ from heartlens.checkpoints.card import read_card, write_with_card
 from heartlens.checkpoints.fetch import embedded_path, sha256_of
 from heartlens.checkpoints.read import fingerprint, read_state
 from heartlens.checkpoints.registry import CITATION
-from heartlens.exits import DONE, exit_code
+from heartlens.exits import DONE, exit_code, leave
 from heartlens.models.origin import Origin
 from heartlens.parser import Parser
 from heartlens.training import held_out, real
@@ -32,7 +32,7 @@ from heartlens.training.given import simulated_examples
 from heartlens.training.judged import Trainer
 from heartlens.training.network import network_of
 from heartlens.training.pretrain import Pretrain, pretrain
-from heartlens.training.run_folder import opened
+from heartlens.training.run_folder import FROZEN, opened
 from heartlens.training.simulation import corpus_of, simulated_people
 from heartlens.training.tasks import TASKS, Task, trained_from
 
@@ -89,12 +89,12 @@ def _pretrained(kind: str, out: Path, quiet: bool) -> Path:
     """The next-token model, trained or gone on with, then measured on people of another seed."""
     corpus = corpus_of(kind, simulated_people(kind, PEOPLE, SEED), SEED)
     identity = {"data": corpus.source, "data_sha256": corpus.sha256}
-    folder = opened(out / f"{kind}-sim", {**asdict(SMALL), **identity}, resume=True, overwrite=False)
-    with reporter(SMALL.schedule(), quiet) as report:
-        pretrain(SMALL, corpus, folder, accelerator("cpu", "float32"), report)
-    card = read_card(folder.checkpoint) | ABOUT | {"name": f"{kind}-sim", "held_out": _next_token(kind, folder.kept(), corpus)}
     path = embedded_path(f"{kind}-sim")
-    write_with_card(folder.kept(), path, card)
+    with opened(out / f"{kind}-sim", {**asdict(SMALL), **identity}, resume=True, overwrite=False) as folder:
+        with reporter(SMALL.schedule(), quiet) as report:
+            pretrain(SMALL, corpus, folder, accelerator("cpu", "float32"), report)
+        card = read_card(folder.checkpoint) | ABOUT | {"name": f"{kind}-sim", "held_out": _next_token(kind, folder.kept(), corpus)}
+        write_with_card(folder.kept(), path, card)
     return path
 
 
@@ -116,12 +116,14 @@ def _fine_tuned(base: Path, kind: str, task: Task, out: Path, quiet: bool) -> Pa
     name = f"{base.stem}-{task.name}"
     examples = simulated_examples(kind, task, TASK_PEOPLE, options)
     identity = {"checkpoint": fingerprint(state), "task": task.name, "data": examples.source, "data_sha256": examples.sha256}
-    folder = opened(out / name, {**asdict(options), **identity}, resume=True, overwrite=False)
     network = network_of(state)
     start = trained_from(options.train, len(network.blocks))
-    entering = frozen_part(network, examples.tokens, start, examples.last_only, folder.path / "frozen.npy")
-    trainer = Trainer(options, state, examples, entering, folder, accelerator("cpu", "float32"))
-    with reporter(options.schedule(), quiet) as report:
+    with (
+        opened(out / name, {**asdict(options), **identity}, resume=True, overwrite=False) as folder,
+        reporter(options.schedule(), quiet) as report,
+    ):
+        entering = frozen_part(network, examples.tokens, start, examples.last_only, folder.path / FROZEN)
+        trainer = Trainer(options, state, examples, entering, folder, accelerator("cpu", "float32"))
         tuned = trainer.tuned(examples.records, folder, report)
     threshold = trainer.threshold(tuned)
     (folder.path / "frozen.npy").unlink(missing_ok=True)  # there is none where everything trains
@@ -146,4 +148,4 @@ def figures_at(state: Any, threshold: float, examples: Examples) -> Figures:
 
 
 if __name__ == "__main__":
-    sys.exit(run_embedded(sys.argv[1:]))
+    leave(lambda: run_embedded(sys.argv[1:]))

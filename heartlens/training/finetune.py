@@ -51,7 +51,7 @@ class Finetune:
     seed: Annotated[int, "seed of head, windows, dropout, folds and intervals"] = 0
 
     def __post_init__(self) -> None:
-        lengths = {"steps": (1, 10**9), "batch": (1, 10**6), "warmup": (0, 10**9), "validate_every": (1, 10**9), "patience": (0, 10**9)}
+        lengths = {"steps": (1, 10**9), "batch": (1, 10**5), "warmup": (0, 10**9), "validate_every": (1, 10**9), "patience": (0, 10**9)}
         shares = {
             "learning_rate": (0, 1),
             "weight_decay": (0, 1),
@@ -123,6 +123,7 @@ def predict(state: Mapping[str, Tensor], entering: np.ndarray, which: np.ndarray
 
 
 if __name__ == "__main__":
+    from heartlens.exits import leave
     from heartlens.training.finetune_command import run_finetune
 
-    sys.exit(run_finetune(sys.argv[1:]))
+    leave(lambda: run_finetune(sys.argv[1:]))

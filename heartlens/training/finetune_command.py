@@ -3,8 +3,8 @@
 import argparse
 import csv
 import io
+import json
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,21 +13,23 @@ from typing import Any
 import numpy as np
 
 from heartlens import figures
-from heartlens.checkpoints.card import read_card
+from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.read import State
 from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
 from heartlens.models.load import read
 from heartlens.models.origin import Origin
 from heartlens.parser import Parser, add_options
+from heartlens.privacy import Names
 from heartlens.refusal import Refusal
+from heartlens.remake import command_of
 from heartlens.report import inline
 from heartlens.report import report as page_of
 from heartlens.store import write_summary, write_text
 from heartlens.training import finetune
 from heartlens.training.beats import event_figures
 from heartlens.training.card import tuned_card
-from heartlens.training.command import accelerator, add_data, add_run, options_of, reporter
+from heartlens.training.command import accelerator, add_data, add_run, data_identity, options_of, refuse_too_large, reporter, stored_names
 from heartlens.training.evaluation import ONE_MODEL, Figures, Ranking, window_figures
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Finetune, Probability
@@ -37,10 +39,11 @@ from heartlens.training.frozen import frozen_part
 from heartlens.training.given import examples_of
 from heartlens.training.judged import Judged, Trainer, cross_validated, n_folds
 from heartlens.training.network import network_of
-from heartlens.training.run_folder import RunFolder, opened
+from heartlens.training.run_folder import FROZEN, RunFolder, opened
 from heartlens.training.tasks import TASKS, Task, trained_from
 
 OUT_OF_FOLD = "cross-validated"
+WRITTEN = ("summary.nc", "finetune.pdf", "finetune.png", "predictions.csv", "report.html")
 
 
 def run_finetune(arguments: list[str]) -> int:
@@ -81,26 +84,34 @@ def _finetune(given: argparse.Namespace) -> int:
     device = accelerator(given.device, options.precision)
     if device.num_processes > 1:
         raise Refusal(f"fine-tuning runs in one process, not in {device.num_processes}; start it without a launcher")
+    refuse_too_large(sizes_of(base), options.batch, len(examples), device)
     rivals = [_rival(name, origin.kind, examples) for name in given.compare]
-    identity = {"checkpoint": origin.fingerprint, "task": task.name, "data": examples.source, "data_sha256": examples.sha256}
-    folder = opened(given.out, {**asdict(options), **identity}, given.resume, given.overwrite)
-    trainer = _trainer(options, base, examples, folder, device)
-    try:
-        with ExitStack() as stack:
-            report = stack.enter_context(reporter(options.schedule(), given.quiet))
-            judged = cross_validated(trainer, report) if n_folds(options, len(examples.records)) else None
-            tuned = trainer.tuned(examples.records, folder, report)
+    identity = {"checkpoint": origin.fingerprint, "task": task.name, "classes": list(examples.classes)}
+    identity |= data_identity(given, examples.source, examples.sha256, examples.person_of)
+    with ExitStack() as opening:
+        folder = opening.enter_context(
+            opened(given.out, {**asdict(options), **identity}, given.resume, given.overwrite, stored_names(given))
+        )
+        opening.callback((folder.path / FROZEN).unlink, missing_ok=True)
+        report = opening.enter_context(reporter(options.schedule(), given.quiet))
+        trainer = _trainer(options, base, examples, folder, device)
+        judged = cross_validated(trainer, report) if n_folds(options, len(examples.records)) else None
+        tuned = trainer.tuned(examples.records, folder, report)
         threshold = trainer.threshold(tuned)
-        verdicts = _verdicts(judged, trainer, tuned.validation, tuned, threshold) + [
-            _judged_by(*rival, examples, options) for rival in rivals
-        ]
-    finally:
-        (folder.path / "frozen.npy").unlink(missing_ok=True)
-    summary = summary_of(task.name, origin.checkpoint, options, examples, verdicts, tuned.progressed)
-    folder.keep(tuned.state, tuned_card(task, origin, options, examples, tuned, threshold, verdicts))
-    _write(folder.path, summary, examples, verdicts[0].probability)
+        verdicts = _verdicts(judged, trainer, tuned.validation, tuned, threshold)
+        verdicts += [_judged_by(*rival, examples, options) for rival in rivals]
+        summary = summary_of(task.name, origin.checkpoint, options, examples, verdicts, tuned.progressed)
+        used = {"device": device.device.type} | ({} if Path(given.checkpoint).is_file() else {"checkpoint": origin.checkpoint})
+        summary = summary.assign_attrs(
+            command=command_of(_parser(), given, used, keep_names=given.keep_names), data_options=json.dumps(identity, sort_keys=True)
+        )
+        card = tuned_card(task, origin, options, examples, tuned, threshold, verdicts, folder.stored)
+        place = folder.finish(
+            lambda beside: _write(beside, tuned.state, card, summary, _table(examples, verdicts[0].probability, folder.stored))
+        )
+    print("written: " + ", ".join(str(place / name) for name in WRITTEN), file=sys.stderr)
     print("\n".join(findings(summary).verdict))
-    print(f"threshold {threshold:.3f}: {folder.checkpoint}")
+    print(f"threshold {threshold:.3f}: {place / folder.checkpoint.name}")
     return DONE
 
 
@@ -125,7 +136,7 @@ def _task(given: argparse.Namespace) -> Task:
 def _trainer(options: Finetune, base: State, examples: Examples, folder: RunFolder, device: Any) -> Trainer:
     network = network_of(base).to(device.device)
     start = trained_from(options.train, len(network.blocks))
-    entering = frozen_part(network, examples.tokens, start, examples.last_only, folder.path / "frozen.npy")
+    entering = frozen_part(network, examples.tokens, start, examples.last_only, folder.path / FROZEN)
     return Trainer(options, base, examples, entering, folder, device)
 
 
@@ -174,26 +185,23 @@ def _judged_by(state: State, origin: Origin, threshold: float, examples: Example
     return Verdict(source, figures_of(said, np.full(len(examples), threshold), examples, options.seed), said)
 
 
-def _write(folder: Path, summary: Any, examples: Examples, probability: Probability) -> None:
+def _write(folder: Path, state: State, card: Card, summary: Any, predictions: str) -> None:
+    """The checkpoint with its card, and WRITTEN."""
+    RunFolder(folder).keep(state, card)
+    write_summary(summary, folder / "summary.nc")
     figure = plot(summary)
-    writers: dict[str, Callable[[Path], None]] = {
-        "summary.nc": lambda path: write_summary(summary, path),
-        "finetune.pdf": lambda path: figures.save(figure, path),
-        "finetune.png": lambda path: figures.save(figure, path),
-        "predictions.csv": lambda path: write_text(path, _table(examples, probability)),
-        "report.html": lambda path: write_text(path, page_of(findings(summary), inline(figure), summary)),
-    }
-    for name, write in writers.items():
-        write(folder / name)
-    print("written: " + ", ".join(str(folder / name) for name in writers), file=sys.stderr)
+    for suffix in ("pdf", "png"):
+        figures.save(figure, folder / f"finetune.{suffix}")
+    write_text(folder / "predictions.csv", predictions)
+    write_text(folder / "report.html", page_of(findings(summary), inline(figure), summary))
 
 
-def _table(examples: Examples, probability: Probability) -> str:
+def _table(examples: Examples, probability: Probability, stored: Names) -> str:
     """A line for each window: record, start, class, probability (of its last token where every token has one)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = examples.classes if probability.shape[-1] > 1 else examples.classes[1:]
     writer.writerow(["record", "start_s", "label", *(f"probability {name}" for name in columns)])
     for record, start_s, target, said in zip(examples.record, examples.start_s, examples.target[:, -1], probability[:, -1], strict=True):
-        writer.writerow([record, f"{start_s:.3f}", examples.classes[target], *(f"{value:.6f}" for value in said)])
+        writer.writerow([stored.record(str(record)), f"{start_s:.3f}", examples.classes[target], *(f"{value:.6f}" for value in said)])
     return text.getvalue()

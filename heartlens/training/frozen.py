@@ -3,6 +3,7 @@
 Exact as long as nothing before the trained part is random: the frozen blocks run without dropout (the published code leaves it on).
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,18 @@ def frozen_part(network: Network, tokens: Shaped[np.ndarray, "window time"], sta
     shape = (len(tokens), n_kept, network.ln_f.normalized_shape[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    _reserve(path)
     for first in range(0, len(tokens), BATCH):
         part = torch.from_numpy(tokens[first : first + BATCH].astype(np.int64)).to(device)
         kept[first : first + BATCH] = network.residual(part, 0, start)[:, -n_kept:].cpu().numpy()
     return kept
+
+
+def _reserve(path: Path) -> None:
+    """Take a file's space on the disk now. An OSError where there is too little: later, writing through memory would end the process."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def batch_of(entering: np.ndarray, chosen: np.ndarray) -> torch.Tensor:

@@ -48,9 +48,9 @@ class Pretrain:
 
     def __post_init__(self) -> None:
         sizes = {"layers": (1, 64), "heads": (1, 64), "d_model": (1, 4096)}
-        lengths = {"steps": (1, 10**9), "batch": (1, 10**6), "warmup": (0, 10**9), "validate_every": (1, 10**9), "seed": (0, 2**31)}
+        lengths = {"steps": (1, 10**9), "batch": (1, 10**5), "warmup": (0, 10**9), "validate_every": (1, 10**9), "seed": (0, 2**31)}
         shares = {"learning_rate": (0, 1), "weight_decay": (0, 1), "dropout": (0, 0.9), "validation_share": (0, 0.9)}
-        check(self, {**sizes, **lengths, **shares, "validation_windows": (1, 10**6)})
+        check(self, {**sizes, **lengths, **shares, "validation_windows": (1, 10**5)})
         if self.d_model % self.heads:
             raise Refusal(f"d-model is {self.d_model}; it must be a multiple of the {self.heads} heads")
 
@@ -82,7 +82,7 @@ def pretrain(options: Pretrain, corpus: Corpus, folder: RunFolder, accelerator: 
         return sum(float(next_token_loss(network, part.to(accelerator.device))) * len(part) for part in parts) / len(validation)
 
     def keep(network: nn.Module, progressed: Progressed) -> None:
-        folder.keep(with_last_position(state_of(network)), pretrained_card(asdict(options), training, held, progressed))  # type: ignore[arg-type]
+        folder.keep(with_last_position(state_of(network)), pretrained_card(asdict(options), training, held, progressed, folder.stored))  # type: ignore[arg-type]
 
     return train(network, loss_of, validate, keep, options.schedule(), folder, accelerator, report)
 
@@ -104,6 +104,7 @@ def next_token_loss(network: nn.Module, tokens: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
+    from heartlens.exits import leave
     from heartlens.training.command import run_pretrain
 
-    sys.exit(run_pretrain(sys.argv[1:]))
+    leave(lambda: run_pretrain(sys.argv[1:]))

@@ -12,7 +12,9 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 from heartlens.signals import prepare
 from heartlens.signals.hints import Hints
+from heartlens.signals.missing import bridged, hinted
 from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
+from heartlens.signals.quality import Usable, usable
 from heartlens.signals.readers import read_recording
 from heartlens.signals.recording import Recording, agreed_rate, digest
 from heartlens.signals.search import Found, Paths, distinct_names, find
@@ -38,23 +40,30 @@ def read_corpus(
     signals, names, starts, notes = [], [], [], []
     file_of, person_in, first_of, copies = dict[str, Path](), dict[str, str](), dict[str, str](), dict[str, str]()
     for name, each in sorted(zip(distinct_names([each.path for each in found]), found, strict=True), key=lambda pair: pair[0]):
+        its_hints = Hints(kind=kind, **hints)
         try:
-            recordings = list(_recordings(each.path, name, kind, Hints(kind=kind, **hints)))
+            recordings = list(_recordings(each.path, name, kind, its_hints))
+            clean, refused = _usable_of(recordings, kind, its_hints.polarity)
         except Refusal as refusal:
             if each.named:
                 raise
             notes.append(f"left out {refusal}")
             continue
+        notes += refused
         for recording in recordings:
+            if recording.name not in clean:
+                continue
             if (first := first_of.setdefault(recording.content, recording.name)) != recording.name:
                 copies[recording.name] = first
                 notes.append(f"left out {recording.name}: the same recording as {first}")
                 continue
             file_of[recording.name] = each.path
             person_in[recording.name] = recording.person or in_layout(each.path.resolve())
-            stretches = _stretches(recording, kind, bandpass)
+            its_usable = clean[recording.name]
+            stretches = stretches_of(recording, kind, its_usable, bandpass)
+            notes += [f"{recording.name}: {note}" for note in (*its_usable.notes, *_left_out(its_usable, recording.rate_hz))]
             if not stretches:
-                notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s without a gap")
+                notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used")
             signals += [signal for signal, _ in stretches]
             starts += [start_s for _, start_s in stretches]
             names += [recording.name] * len(stretches)
@@ -72,14 +81,15 @@ def read_corpus(
 def _recordings(path: Path, name: str, kind: str, hints: Hints) -> Iterator[Recording]:
     rows = _rows(path)
     if rows is None:
-        recording = read_recording(path, **vars(hints))
+        recording = bridged(read_recording(path, **vars(hints)))
         if recording.kind not in (None, kind):
             raise Refusal(f"{path}: {recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
         yield replace(recording, name=name)
         return
     rate_hz, sha256 = agreed_rate(None, hints.rate_hz, path), digest(path)
     for number, row in enumerate(rows.astype(np.float64)):
-        yield Recording(f"{name}/{number:06d}", kind, str(number), rate_hz, row, "", None, str(path), sha256)
+        recording = Recording(f"{name}/{number:06d}", kind, str(number), rate_hz, row, "", None, str(path), sha256)
+        yield bridged(hinted(recording, hints))
 
 
 def _rows(path: Path) -> np.ndarray | None:
@@ -94,9 +104,30 @@ def _rows(path: Path) -> np.ndarray | None:
     return content if several else None
 
 
-def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[tuple[np.ndarray, float]]:
+def _usable_of(recordings: list[Recording], kind: str, polarity: str) -> tuple[dict[str, Usable], list[str]]:
+    """What can be used of each recording of a file, and notes on those that are refused. Refuses a file of which all are."""
+    clean, refusals = dict[str, Usable](), list[Refusal]()
+    for recording in recordings:
+        try:
+            clean[recording.name] = usable(recording, kind, polarity)
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if refusals and not clean:
+        raise refusals[0]
+    return clean, [f"left out {refusal}" for refusal in refusals]
+
+
+def _left_out(clean: Usable, rate_hz: float) -> list[str]:
+    """How many seconds were left out of a recording, by reason, those before it already paid."""
+    seconds = [sum(stretch.stop - stretch.start for stretch in stretches) / rate_hz for _, stretches in clean.left]
+    lost = [(reason, before - after) for (reason, _), before, after in zip(clean.left[1:], seconds, seconds[1:], strict=False)]
+    return [f"{length_s:.0f} s left out ({reason})" for reason, length_s in lost if length_s >= 0.5]
+
+
+def stretches_of(recording: Recording, kind: str, clean: Usable, bandpass: bool = False) -> list[tuple[np.ndarray, float]]:
+    """What is usable of a recording, at the model's rate: stretches of at least a window, each with its start in seconds."""
     stretches = []
-    for stretch in prepare.live_stretches(recording.signal, recording.rate_hz):
+    for stretch in clean.stretches:
         signal = recording.samples(stretch)
         if len(signal) * KINDS[kind].rate_hz < CONTEXT * recording.rate_hz:
             continue
@@ -108,5 +139,5 @@ def _stretches(recording: Recording, kind: str, bandpass: bool) -> list[tuple[np
 
 
 def _named(found: list[Found]) -> str:
-    paths = [str(each.path) for each in found]
+    paths = [each.path.name for each in found]  # no folder: runs and cards keep this
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

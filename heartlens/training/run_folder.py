@@ -1,12 +1,15 @@
 """The folder of a training run: its options, its state to go on from, its losses, its best checkpoint. Each file is written whole.
 
-A folder belongs to one run: another one needs --overwrite, going on needs --resume and the same options.
+A folder belongs to one run: another one needs --overwrite, going on needs --resume and the same options. When a run is finished, all that
+it wrote takes its place at once (`RunFolder.finish`).
 """
 
 import csv
 import io
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,19 @@ import torch
 
 from heartlens.checkpoints.card import write_with_card
 from heartlens.checkpoints.read import State, read_state, write_state
-from heartlens.refusal import Refusal
-from heartlens.store import write_text, write_whole
+from heartlens.exits import keeping
+from heartlens.folder import MARKER, Folder
+from heartlens.privacy import CODED_NAMES, Names
+from heartlens.refusal import Failure, Refusal
+from heartlens.store import write_text
+from heartlens.whole import write_whole
 
 COLUMNS = ("step", "learning_rate", "train_loss", "validation_loss")
+OPTIONS, FROZEN, NEXT = "options.json", "frozen.npy", ".next"
+OWN = (
+    r"options\.json|frozen\.npy|summary\.nc|predictions\.csv|report\.html|command\.txt|losses\.(pdf|png)|finetune\.(pdf|png)"
+    r"|((folds|pairs)/\d+/)?(state\.pt|losses\.csv|model\.safetensors)"
+)  # the files of a run
 Row = tuple[int, float, float, float]
 
 
@@ -34,9 +46,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`path`, opened by `opened` for one run."""
+    """`path`, opened by `opened` for one run whose result goes to `place`."""
 
     path: Path
+    place: Folder | None = None
+    stored: Names = CODED_NAMES  # how names are stored
 
     @property
     def checkpoint(self) -> Path:
@@ -50,10 +64,34 @@ class RunFolder:
 
     def keep(self, state: State, card: dict[str, Any] | None = None) -> None:
         """Write the best checkpoint so far, with its model card inside."""
-        if card is None:
-            write_state(state, self.checkpoint, {})
-        else:
-            write_with_card(state, self.checkpoint, card)
+        with self._writing():
+            if card is None:
+                write_state(state, self.checkpoint, {})
+            else:
+                write_with_card(state, self.checkpoint, card)
+
+    def finish(self, fill: Callable[[Path], Any]) -> Path:
+        """Put all that the run keeps, and what `fill` writes into the folder that it is given, in their place at once; that place."""
+        assert self.place is not None
+
+        def gather(beside: Path) -> None:
+            for name in Folder(self.path).files():
+                if name not in (MARKER, FROZEN):
+                    (beside / name).parent.mkdir(parents=True, exist_ok=True)
+                    _linked(self.path / name, beside / name)
+            fill(beside)
+
+        with self._writing():
+            self.place.give(gather)
+        return self.place.path
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise Failure(f"{self.path} cannot be written ({reason}); its last save is kept, --resume goes on with it") from error
 
     def kept(self) -> State:
         """The best checkpoint so far."""
@@ -62,8 +100,11 @@ class RunFolder:
     def save(self, progressed: Progressed, network: dict[str, Any], optimizer: dict[str, Any]) -> None:
         """Write the state and the losses so far."""
         content = {"progressed": vars(progressed), "network": network, "optimizer": optimizer}
-        write_whole(self.state, lambda partial: torch.save(content, partial))
-        write_text(self.path / "losses.csv", _table(progressed.losses))
+        packed = io.BytesIO()
+        torch.save(content, packed)
+        with self._writing():
+            write_whole(packed.getvalue(), self.state)
+            write_text(self.path / "losses.csv", _table(progressed.losses))
 
     def saved(self) -> tuple[Progressed, dict[str, Any], dict[str, Any]] | None:
         """What `save` wrote last; None where nothing was. Refuses a file that cannot be read."""
@@ -77,26 +118,48 @@ class RunFolder:
         return progressed, content["network"], content["optimizer"]
 
 
-def opened(path: Path, options: dict[str, Any], resume: bool, overwrite: bool) -> RunFolder:
-    """The folder for a run with `options`. Refuses one that holds another run, and going on with other options."""
-    folder, told = RunFolder(path), path / "options.json"
-    options = json.loads(json.dumps(options))
-    if path.exists() and not path.is_dir():
-        raise Refusal(f"{path} is a file; --out names a folder")
+@contextmanager
+def opened(path: Path, options: dict[str, Any], resume: bool, overwrite: bool, stored: Names = CODED_NAMES) -> Iterator[RunFolder]:
+    """The folder for a run with `options`, locked. Refuses one that holds another run, and going on with other options.
+
+    A run that replaces another one works beside it, in `path`.next; the old one stays until `finish` puts the new one in its place.
+    """
     if resume and overwrite:
         raise Refusal("--resume goes on with the run in the folder, --overwrite removes it; give one of them")
-    if told.exists() and resume:
-        _refuse_others(path, json.loads(told.read_text(encoding="utf-8")), options)
-        return folder
-    if path.exists() and any(path.iterdir()) and not overwrite:
-        raise Refusal(f"{path} is not empty: it holds {_holds(path)}; --resume goes on with a run, --overwrite replaces it")
-    if told.exists():  # never remove what no run has written
-        shutil.rmtree(path)
+    options = json.loads(json.dumps(options))
+    with Folder(path, OWN) as place, Folder(path.with_name(f"{path.name}{NEXT}"), OWN) as beside:
+        is_free = not set(place.files()) - {MARKER}
+        goes_on = resume and (beside.path / OPTIONS).exists()
+        work = beside if goes_on or (overwrite and not is_free) else place
+        if not (is_free or resume or overwrite):
+            raise Refusal(f"{path} is not empty: it holds {_holds(place)}; --resume goes on with a run, --overwrite replaces it")
+        place.refuse_foreign()
+        work.refuse_foreign()
+        told = work.path / OPTIONS
+        if told.exists() and resume:
+            _refuse_others(work.path, _read_options(told), options)
+        elif resume and not is_free:
+            raise Refusal(f"{path} is not empty: it holds {_holds(place)}, and no run to go on with; give another --out")
+        if overwrite:
+            beside.clear()
+        work.claim()
+        try:
+            if not told.exists():
+                write_text(told, json.dumps(options, indent=1))
+        except OSError as error:
+            raise Failure(f"{path} cannot be written ({error.strerror or error}); name another folder with --out") from error
+        with keeping(lambda: f"the last save is kept in {work.path}; --resume goes on with it"):
+            yield RunFolder(work.path, place, stored)
+            if place.is_given and work is beside:
+                beside.clear()
+
+
+def _read_options(path: Path) -> dict[str, Any]:
     try:
-        write_text(told, json.dumps(options, indent=1))
-    except OSError as error:
-        raise Refusal(f"{path} cannot be written ({error.strerror or error}); name another folder with --out") from error
-    return folder
+        options = json.loads(path.read_text(encoding="utf-8"))
+        return dict(options)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise Refusal(f"{path} cannot be read ({type(error).__name__}); start anew with --overwrite") from error
 
 
 def _refuse_others(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -105,9 +168,17 @@ def _refuse_others(path: Path, before: dict[str, Any], now: dict[str, Any]) -> N
         raise Refusal(f"{path} holds a run with other options: {'; '.join(changed)}; give the same ones, or another --out")
 
 
-def _holds(path: Path) -> str:
-    names = sorted(each.name for each in path.iterdir())
+def _holds(place: Folder) -> str:
+    names = [name for name in place.files() if name != MARKER]
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _linked(file: Path, name: Path) -> None:
+    """The same file under another name, or a copy of it: files are only ever replaced."""
+    try:
+        name.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, name)
 
 
 def _table(losses: list[Row]) -> str:

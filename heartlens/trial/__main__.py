@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from heartlens.exits import DONE, exit_code
+from heartlens.exits import DONE, exit_code, leave
 from heartlens.parser import Parser
 from heartlens.refusal import unknown
 
@@ -35,6 +35,7 @@ def _run(arguments: list[str] | None) -> int:
     parser.add_argument("--windows", type=int, default=1, metavar="N", help="windows of each person (default: 1)")
     parser.add_argument("--pool", type=Path, metavar="FOLDER", help="where tallies are kept (default: in the user's cache)")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="where the tables go (default: docs)")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="measure and judge on N processes (default: 1)")
     parser.add_argument("--simulations", action="store_true", help="only the parts that need no model")
     options = parser.strict(arguments)
 
@@ -48,7 +49,7 @@ def _run(arguments: list[str] | None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     chosen = [] if options.simulations else options.analyses or list(tried)
     for name in chosen:
-        write(published(tried[name](), options.checkpoint, corpus, sizes, pool, _say), options.out)
+        write(published(tried[name](), options.checkpoint, corpus, sizes, pool, _say, options.processes), options.out)
     if not options.analyses:
         write(simulations.simulated_rows(), options.out)
     print(f"written: {options.out / 'calibration.md'}, {options.out / 'calibration.json'}")
@@ -60,4 +61,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -3,9 +3,9 @@
 Model i is judged beside the null set i modulo their number: several sets, so that a rate does not rest on one draw of the twins' limit.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from heartlens.analysis import Measured, summarize
 from heartlens.inference.verdict import NOT_TESTED, YES
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally
-from heartlens.trial import VERDICT, Effect, Rate, answered
-from heartlens.trial.pool import SHUFFLED, Pool
+from heartlens.trial import VERDICT, Answered, Effect, Rate, answered
+from heartlens.trial.pool import N_BATCH, SHUFFLED, Pool
 
 JUDGED_SEED, NULL_SEED = 2026, 3000  # of the models that are judged, and of the first null set
 OWN_NULL = "random"  # models drawn at another scale than the model's weights have twins of their own kind
@@ -39,51 +39,99 @@ class Outcome:
     effect: Effect | None = None
 
 
-def null_sets(pool: Pool, kind: str, n_sets: int) -> list[dict[str, Tally]]:
-    """Sets of as many twins as the analysis has by default, no model in two of them and none of those that are judged."""
-    if not pool.is_twinned:
-        return [{}]
-    own = kind if kind.startswith(OWN_NULL) else SHUFFLED
-    return [pool.as_twins(own, pool.analysis.n_twins, NULL_SEED + number) for number in range(n_sets)]
+# How parts of a trial are run: `run(part, tasks)` gives `part(pool, *task)` of each task, in order.
+Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterable[Any]]
 
 
-def false_yes(pool: Pool, kind: str, n_models: int, n_sets: int) -> list[Outcome]:
+def in_turn(pool: Pool) -> Run:
+    """One part after the other, in this process."""
+    return lambda part, tasks: (part(pool, *task) for task in tasks)
+
+
+def batches(n_models: int) -> list[range]:
+    """The models' numbers, batch by batch."""
+    return [range(first, min(first + N_BATCH, n_models)) for first in range(0, n_models, N_BATCH)]
+
+
+def null_set(pool: Pool, kind: str, number: int, only: range | None = None) -> dict[str, Tally]:
+    """As many twins as the analysis has by default, none of them in another set or among those that are judged."""
+    own, n_twins = kind if kind.startswith(OWN_NULL) else SHUFFLED, pool.analysis.n_twins if pool.is_twinned else 0
+    if only is not None:
+        return pool.as_twins(own, n_twins, NULL_SEED + number, only)
+    if (own, number) not in pool.null_sets:
+        pool.null_sets[own, number] = pool.as_twins(own, n_twins, NULL_SEED + number)
+    return pool.null_sets[own, number]
+
+
+def false_yes(pool: Pool, kind: str, n_models: int, n_sets: int, run: Run | None = None) -> list[Outcome]:
     """For each rule, how often it says yes of models that learnt nothing. Refuses an analysis whose summary holds no verdict."""
-    nulls = null_sets(pool, kind, n_sets)
-    n_yes, n_not_tested, rules = Counter[str](), Counter[str](), dict[str, str]()
-    for index, measured in enumerate(pool.as_model(kind, n_models, JUDGED_SEED)):
+    run = run or in_turn(pool)
+    _measured_nulls(pool, kind, n_sets, run)
+    answers = list(chain.from_iterable(run(_judged, [(kind, only, n_models, n_sets) for only in batches(n_models)])))
+    analysis, used = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1
+    return [
+        Outcome(
+            *(analysis, name, first.rule, kind, Rate(sum(each[name].is_yes for each in answers), n_models)),
+            *(sum(not each[name].is_tested for each in answers), used),
+        )
+        for name, first in answers[0].items()
+    ]
+
+
+def power(pool: Pool, effects: tuple[Effect, ...], n_models: int, n_sets: int, run: Run | None = None) -> list[Outcome]:
+    """For each effect, how often its rule finds it, put into models that learnt nothing."""
+    if not effects:
+        return []
+    run = run or in_turn(pool)
+    _measured_nulls(pool, SHUFFLED, n_sets, run)
+    found = list(chain.from_iterable(run(_looked_for, [(effects, only, n_models, n_sets) for only in batches(n_models)])))
+    analysis, used = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1
+    outcomes = []
+    for effect, answers in zip(effects, zip(*found, strict=True), strict=True):
+        rate = Rate(sum(answer == YES for answer, _ in answers), n_models)
+        n_not_tested = sum(answer == NOT_TESTED for answer, _ in answers)
+        outcomes.append(Outcome(analysis, effect.rule, answers[0][1], SHUFFLED, rate, n_not_tested, used, effect))
+    return outcomes
+
+
+def _measured_nulls(pool: Pool, kind: str, n_sets: int, run: Run) -> None:
+    """Have the twins measured and kept, where the pool keeps them: each batch once, whoever asks for it later."""
+    if pool.is_twinned and pool.folder is not None:
+        list(run(_measured_null, [(kind, number, only) for number in range(n_sets) for only in batches(pool.analysis.n_twins)]))
+
+
+def _measured_null(pool: Pool, kind: str, number: int, only: range) -> None:
+    null_set(pool, kind, number, only)
+
+
+def _judged(pool: Pool, kind: str, only: range, n_models: int, n_sets: int) -> list[dict[str, Answered]]:
+    """What the rules answer of each model of a batch."""
+    nulls = [null_set(pool, kind, number) for number in range(n_sets if pool.is_twinned else 1)]
+    all_answers = []
+    for index, measured in zip(only, pool.as_model(kind, n_models, JUDGED_SEED, only), strict=True):
         answers = answered(summarize(pool.analysis, _beside(measured, nulls[index % len(nulls)])))
         if not answers:
             raise Refusal(
                 f"{type(pool.analysis).__name__} has no trial: its summary has no variable that ends in {VERDICT}; decide with "
                 "heartlens.inference.verdict.decide in summarize, or list the analysis as one that decides nothing"
             )
-        for name, answer in answers.items():
-            rules[name] = answer.rule
-            n_yes[name] += answer.is_yes
-            n_not_tested[name] += not answer.is_tested
-    analysis = type(pool.analysis).__name__
-    return [Outcome(analysis, name, rules[name], kind, Rate(n_yes[name], n_models), n_not_tested[name], len(nulls)) for name in rules]
+        all_answers.append(answers)
+    return all_answers
 
 
-def power(pool: Pool, effects: tuple[Effect, ...], n_models: int, n_sets: int) -> list[Outcome]:
-    """For each effect, how often its rule finds it, put into models that learnt nothing."""
-    nulls = null_sets(pool, SHUFFLED, n_sets) if effects else []
-    n_yes, n_not_tested, rules = [0] * len(effects), [0] * len(effects), [""] * len(effects)
-    for index, measured in enumerate(pool.as_model(SHUFFLED, n_models, JUDGED_SEED) if effects else ()):
+def _looked_for(pool: Pool, effects: tuple[Effect, ...], only: range, n_models: int, n_sets: int) -> list[list[tuple[str, str]]]:
+    """Of each model of a batch, what the rule of each effect answers where the effect was put, and the rule's fingerprint."""
+    nulls = [null_set(pool, SHUFFLED, number) for number in range(n_sets if pool.is_twinned else 1)]
+    all_answers = []
+    for index, measured in zip(only, pool.as_model(SHUFFLED, n_models, JUDGED_SEED, only), strict=True):
+        answers = []
         for number, effect in enumerate(effects):
             tally = effect.add(measured.tally, np.random.default_rng([number, index]))
             own = {name: effect.add(each, np.random.default_rng([number, index])) for name, each in measured.twins.items()}
-            summary = summarize(pool.analysis, _beside(Measured(tally, own), nulls[index % len(nulls)]))
-            answer = summary[f"{effect.rule}{VERDICT}"]
-            rules[number] = str(answer.attrs.get("rule", ""))
-            n_yes[number] += str(answer.sel(effect.where).values) == YES
-            n_not_tested[number] += str(answer.sel(effect.where).values) == NOT_TESTED
-    analysis = type(pool.analysis).__name__
-    return [
-        Outcome(analysis, effect.rule, rules[number], SHUFFLED, Rate(n_yes[number], n_models), n_not_tested[number], len(nulls), effect)
-        for number, effect in enumerate(effects)
-    ]
+            answer = summarize(pool.analysis, _beside(Measured(tally, own), nulls[index % len(nulls)]))[f"{effect.rule}{VERDICT}"]
+            answers.append((str(answer.sel(effect.where).values), str(answer.attrs.get("rule", ""))))
+        all_answers.append(answers)
+    return all_answers
 
 
 def _beside(measured: Measured, nulls: Mapping[str, Tally]) -> Measured:

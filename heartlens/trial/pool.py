@@ -11,7 +11,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,11 +21,12 @@ import heartlens.measures
 from heartlens.analysis import Measured, Progress, Twinned, fold, silent
 from heartlens.options import values_of
 from heartlens.provenance import inventory
+from heartlens.refusal import Refusal
 from heartlens.store import read_measured, write_measured
 from heartlens.tally import Tally
 from heartlens.windows import Windows
 
-N_BATCH = 20
+N_BATCH = 5
 VERBS = {"summarize", "plot", "findings", "trial"}  # of a class: what measures no tally
 SHUFFLED = "shuffled"
 
@@ -39,6 +40,7 @@ class Pool:
     windows: Windows
     folder: Path | None = None
     progress: Progress = silent
+    null_sets: dict[tuple[str, int], dict[str, Tally]] = field(default_factory=dict, repr=False)  # read once, by kind and number
 
     @cached_property
     def few(self) -> Windows:
@@ -59,31 +61,38 @@ class Pool:
         for name, model in LEARNT_NOTHING[kind](self.subject.model, n_models, seed):
             yield name, self.subject.beside(model)
 
-    def as_model(self, kind: str, n_models: int, seed: int) -> Iterator[Measured]:
-        """Each model's tally as if it were the model, one after the other, with its own on the twins' windows beside it."""
-        whole = self._tallies(self.analysis, self.windows, kind, n_models, seed)
+    def as_model(self, kind: str, n_models: int, seed: int, only: range | None = None) -> Iterator[Measured]:
+        """Each model's tally as if it were the model, one after the other, with its own on the twins' windows beside it.
+
+        `only` those of one batch, where given: it begins at a multiple of N_BATCH.
+        """
+        whole = self._tallies(self.analysis, self.windows, kind, n_models, seed, only)
         if not self.is_twinned:
             return (Measured(tally, {}) for tally in whole)
-        on_few = self._tallies(self.analysis.for_twins(), self.few, kind, n_models, seed)
+        on_few = self._tallies(self.analysis.for_twins(), self.few, kind, n_models, seed, only)
         return (Measured(tally, {"model": own}) for tally, own in zip(whole, on_few, strict=True))
 
-    def as_twins(self, kind: str, n_models: int, seed: int) -> dict[str, Tally]:
-        """The tallies of a set of twins, by name; none where the analysis has no twins."""
+    def as_twins(self, kind: str, n_models: int, seed: int, only: range | None = None) -> dict[str, Tally]:
+        """The tallies of a set of twins, by name; none where the analysis has no twins. `only` as in `as_model`."""
         if not self.is_twinned:
             return {}
-        tallies = self._tallies(self.analysis.for_twins(), self.few, kind, n_models, seed)
+        tallies = self._tallies(self.analysis.for_twins(), self.few, kind, n_models, seed, only)
         return {f"twin {index}": tally for index, tally in enumerate(tallies)}
 
-    def _tallies(self, analysis: Any, windows: Windows, kind: str, n_models: int, seed: int) -> Iterator[Tally]:
+    def _tallies(self, analysis: Any, windows: Windows, kind: str, n_models: int, seed: int, only: range | None = None) -> Iterator[Tally]:
         """The tallies of models in their order, those that are stored read, the others measured and stored."""
         models = iter(self.models(kind, n_models, seed))
         of_what = f"{type(analysis).__name__} {kind} {seed}{'' if analysis is self.analysis else ' on few'}"
         for first in range(0, n_models, N_BATCH):
             batch, numbers = islice(models, N_BATCH), range(first, min(first + N_BATCH, n_models))
-            path = self._path(analysis, windows, kind, seed, numbers)
-            if path is not None and path.is_file():
+            if only is not None and numbers.start != only.start:
                 list(batch)  # the models are drawn all the same: the later ones follow from them
-                yield from read_measured(path).twins.values()
+                continue
+            path = self._path(analysis, windows, kind, seed, numbers)
+            stored = _stored(path)
+            if stored is not None:
+                list(batch)
+                yield from stored.twins.values()
                 continue
             tallies = [fold(analysis, subject, windows, silent) for _, subject in self.progress(of_what, batch, len(numbers))]
             if path is not None:
@@ -107,3 +116,13 @@ class Pool:
         files = sorted(Path(heartlens.measures.__path__[0]).glob("*.py"))
         parts = [*map(ast.dump, body), *(ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _stored(path: Path | None) -> Measured | None:
+    """Tallies that are stored; None where there are none, or of an earlier format."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        return read_measured(path)
+    except Refusal:
+        return None

@@ -8,15 +8,18 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heartlens.provenance import inventory
 from heartlens.store import write_text
 from heartlens.trial import trial_of
-from heartlens.trial.judged import JUDGED_SEED, NULL_SEED, Outcome, false_yes, power
+from heartlens.trial.judged import JUDGED_SEED, NULL_SEED, Outcome, false_yes, in_turn, power
 from heartlens.trial.pool import SHUFFLED, Pool
+from heartlens.trial.processes import on_processes
 from heartlens.windows import Windows
 
 DECIDES_NOTHING = {"similarity_screen": "the published screen of a few tokens, drawn and not tested"}
@@ -65,26 +68,37 @@ def analyses() -> dict[str, type]:
     return {name: getattr(package, "".join(part.capitalize() for part in name.split("_"))) for name, package in packages.items()}
 
 
-def published(analysis: Any, checkpoint: str, corpus: Corpus, sizes: Sizes, folder: Path, say: Callable[[str], None]) -> Rows:
-    """The rows of one analysis' trial."""
+def opened(analysis: Any, checkpoint: str, corpus: Corpus, folder: Path) -> Pool:
+    """The pool of an analysis' trial."""
     from heartlens.models.load import load
-    from heartlens.models.nulls.unlearnt import LEARNT_NOTHING
     from heartlens.models.subject import subject_of
 
     subject = subject_of(load(checkpoint))
-    kind = subject.kind or "ecg"
-    pool = Pool(analysis, subject, corpus.windows(kind), folder)
-    about = {"checkpoint": subject.origin.checkpoint, **corpus.described(kind), "seeds": f"judged {JUDGED_SEED}, twins from {NULL_SEED} on"}
+    return Pool(analysis, subject, corpus.windows(subject.kind or "ecg"), folder)
+
+
+def published(
+    analysis: Any, checkpoint: str, corpus: Corpus, sizes: Sizes, folder: Path, say: Callable[[str], None], n_processes: int = 1
+) -> Rows:
+    """The rows of one analysis' trial."""
+    from heartlens.models.nulls.unlearnt import LEARNT_NOTHING
+
+    pool = opened(analysis, checkpoint, corpus, folder)
+    own = pool.subject.origin.checkpoint
+    about = {"checkpoint": own, **corpus.described(pool.windows.kind), "seeds": f"judged {JUDGED_SEED}, twins from {NULL_SEED} on"}
     rows: Rows = []
-    for models in LEARNT_NOTHING:
-        n_models, n_sets = (sizes.n_models, sizes.n_sets) if models == SHUFFLED else (sizes.n_others, 1)
-        if n_models:
-            rows += [_row(outcome, about) for outcome in false_yes(pool, models, n_models, n_sets)]
-            for row in rows[-1:]:
-                say(_line(row))
-    for outcome in power(pool, trial_of(analysis).effects, sizes.n_power, sizes.n_sets):
-        rows.append(_row(outcome, about))
-        say(_line(rows[-1]))
+    several = on_processes(n_processes, partial(opened, analysis, checkpoint, corpus, folder))
+    with several if n_processes > 1 else nullcontext(in_turn(pool)) as run:
+        for models in LEARNT_NOTHING:
+            n_models, n_sets = (sizes.n_models, sizes.n_sets) if models == SHUFFLED else (sizes.n_others, 1)
+            if n_models:
+                outcomes = [_row(outcome, about) for outcome in false_yes(pool, models, n_models, n_sets, run)]
+                rows += outcomes
+                for row in outcomes:
+                    say(_line(row))
+        for outcome in power(pool, trial_of(analysis).effects, sizes.n_power, sizes.n_sets, run):
+            rows.append(_row(outcome, about))
+            say(_line(rows[-1]))
     return rows
 
 

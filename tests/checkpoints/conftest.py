@@ -12,6 +12,7 @@ from originals import pickled, tiny_state, zipped
 
 from heartlens.checkpoints import fetch, registry
 from heartlens.checkpoints.card import write_with_card
+from heartlens.checkpoints.read import fingerprint
 
 NAME, FILE = "ecgpt-560k", "ECGPT_560k_iters.zip"
 
@@ -27,7 +28,7 @@ def fake_zip(small, monkeypatch, tmp_path):
     """The bytes of the zip that now counts as published under NAME; caches go to tmp_path/cache, no folder is searched."""
     masks = {"blocks.0.sa.heads.0.tril": torch.ones(40, 40).tril()}
     content = zipped({"model.pth": pickled(small | masks)})
-    known = replace(registry.CHECKPOINTS[NAME], sha256=hashlib.sha256(content).hexdigest())
+    known = replace(registry.CHECKPOINTS[NAME], sha256=hashlib.sha256(content).hexdigest(), fingerprint=fingerprint(small))
     monkeypatch.setitem(registry.CHECKPOINTS, NAME, known)
     monkeypatch.setenv("HEARTLENS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HEARTLENS_CHECKPOINTS", raising=False)

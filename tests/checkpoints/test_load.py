@@ -71,6 +71,15 @@ def test_a_damaged_cache_is_ignored_and_written_anew(found, small, tmp_path, mon
     assert fingerprint(read(NAME)[0]) == fingerprint(small)
 
 
+def test_a_cache_that_vouches_for_itself_is_not_believed(found, small, tmp_path):
+    """Other weights of the right shapes, with their own fingerprint in the file, as they were written by this program once."""
+    read(NAME)
+    (file,) = cached(tmp_path)
+    forged = {name: tensor + 1 for name, tensor in small.items()}
+    file.write_bytes(save({name: tensor.contiguous() for name, tensor in forged.items()}, {"fingerprint": fingerprint(forged)}))
+    assert fingerprint(read(NAME)[0]) == fingerprint(small)
+
+
 def test_a_cache_that_cannot_be_written_only_warns(found, small, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HEARTLENS_CACHE", str(tmp_path / "file/cache"))

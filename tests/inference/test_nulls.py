@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
+from scipy.stats import binomtest
 
-from heartlens.inference.nulls import count_range, twin_limit, twin_p_value
+from heartlens.inference.nulls import count_range, in_spreads, twin_limit, twin_p_value
 
 
 def test_values_above_the_limit_are_those_with_a_p_value_of_at_most_5_percent():
@@ -37,3 +39,43 @@ def test_the_range_of_a_count_over_redrawn_twins():
     near = np.array([0.94, 0.96, 10.0])
     low, high = count_range(lambda limit: int((near > limit).sum()), twins)
     assert low < high
+
+
+def drawn_lows(rng, n_models):
+    """Values of 4 heads at 3 places (wave) of which the last varies ten times as much, of models that learnt nothing."""
+    values = rng.normal(size=(n_models, 3, 4)) * np.array([1, 1, 10])[:, None]
+    return [xr.DataArray(each, dims=("wave", "head")) for each in values]
+
+
+def test_a_twin_is_measured_against_the_other_twins():
+    """By arithmetic: each twin's largest over heads, less the mean of the others' largest, over their standard deviation."""
+    model, *twins = drawn_lows(np.random.default_rng(0), 6)
+    values, largest = in_spreads(model, twins, over="head")
+    reached = np.stack([twin.values.max(axis=1) for twin in twins])
+    for number in range(5):
+        others = np.delete(reached, number, axis=0)
+        expected = ((reached[number] - others.mean(axis=0)) / others.std(axis=0)).max()
+        assert largest.values[number] == pytest.approx(expected)
+    np.testing.assert_allclose(values, (model - reached.mean(axis=0)[:, None]) / reached.std(axis=0)[:, None])
+
+
+def test_models_like_twins_pass_as_often_as_the_level_says():
+    """Also where one place varies ten times as much: an effect of 6 at a quiet place is found, which that place's values would hide."""
+    rng, n_studies = np.random.default_rng(1), 400
+    n_passed = n_found = 0
+    for _ in range(n_studies):
+        model, *twins = drawn_lows(rng, 40)
+        values, largest = in_spreads(model, twins, over="head")
+        limit = twin_limit(largest.values)
+        n_passed += bool((values > limit).any())
+        n_found += bool((model[0, 0] + 6 - twins_mean(twins, 0)) / twins_spread(twins, 0) > limit)
+    assert binomtest(n_passed, n_studies, 0.05).pvalue > 0.01
+    assert n_found > 0.9 * n_studies
+
+
+def twins_mean(twins, wave):
+    return np.mean([twin[wave].max() for twin in twins])
+
+
+def twins_spread(twins, wave):
+    return np.std([twin[wave].max() for twin in twins])

@@ -1,5 +1,7 @@
 """One module decides: each demand is needed for a yes, and refuted is told from not shown and from not tested."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -51,6 +53,14 @@ def test_a_demand_that_was_not_measured_is_not_tested():
     assert answers(LIFT, *interval, q_value=array(np.nan)) == ["not tested"]
     assert answers(LIFT, *interval, twins=Among(array(0.5), xr.DataArray(np.empty(0), dims="twin"))) == ["not tested"]
     assert answers(LIFT, *interval, twins=Among(array(0.5), TWINS, n_units=7)) == ["not tested"]
+
+
+def test_a_claim_of_a_large_effect_needs_an_estimate_of_at_least_the_smallest_of_interest():
+    large, moves = replace(LIFT, is_large=True), replace(MOVES, is_large=True)
+    at_least = LIFT.null + LIFT.smallest
+    assert answers(large, [at_least, at_least - 0.01], [at_least - 0.05] * 2, [at_least + 1] * 2) == ["yes", "not shown"]
+    away = MOVES.null - MOVES.smallest
+    assert answers(moves, [away, away + 0.01], [away - 1] * 2, [away + 0.02] * 2) == ["yes", "not shown"]
 
 
 def test_a_control_must_be_exceeded_on_the_side_of_the_effect():

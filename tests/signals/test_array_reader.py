@@ -71,3 +71,44 @@ def test_a_long_npy_file_stays_on_disk(tmp_path, monkeypatch):
     (tmp_path / "a.npy").write_bytes(content[:-1000])
     with pytest.raises(Refusal, match=r"a\.npy: not a NumPy file of numbers"):
         read_recording(tmp_path / "a.npy", rate_hz=100, kind="ecg")
+
+
+def test_a_rate_that_the_archive_names(tmp_path):
+    np.savez(tmp_path / "a.npz", ecg_mV=SAMPLES, fs=np.array(250))
+    recording = read_recording(tmp_path / "a.npz")
+    assert (recording.rate_hz, recording.lead, recording.unit, recording.kind) == (250.0, "ecg_mV", "mV", "ecg")
+    assert read_recording(tmp_path / "a.npz", rate_hz=500).rate_hz == 500
+
+
+def test_claims_of_more_than_there_is(tmp_path):
+    np.save(tmp_path / "a.npy", SAMPLES)
+    content = (tmp_path / "a.npy").read_bytes()
+    for shape in (b"(99999999999999,)", b"(-5,), "):
+        (tmp_path / "b.npy").write_bytes(content.replace(b"(2000,)", shape).replace(b" " * (len(shape) - 7), b"", 1))
+        with pytest.raises(Refusal, match="not a NumPy file of numbers"):
+            read_recording(tmp_path / "b.npy", rate_hz=100)
+    np.savez_compressed(tmp_path / "bomb.npz", ecg=np.zeros(2**24))
+    with pytest.raises(Refusal, match=r"unpacks to 128 MB from 0\.1\d MB; save it as \.npy"):
+        read_recording(tmp_path / "bomb.npz", rate_hz=100)
+
+
+def test_mutated_files_are_read_or_refused(tmp_path):
+    """Every byte of the headers changed, and cuts: nothing but refusals."""
+    np.save(tmp_path / "a.npy", SAMPLES[:20])
+    np.savez_compressed(tmp_path / "a.npz", II=SAMPLES[:20])
+    draw = np.random.default_rng(11)
+    for name in ("a.npy", "a.npz"):
+        content = (tmp_path / name).read_bytes()
+        for _ in range(300):
+            mutated = bytearray(content)
+            for place in draw.integers(0, len(mutated), draw.integers(1, 4)):
+                mutated[place] = draw.integers(0, 256)
+            changed = tmp_path / f"m{name}"
+            changed.write_bytes(bytes(mutated[: draw.integers(1, len(mutated) + 1)] if draw.random() < 0.2 else mutated))
+            try:
+                read_recording(changed, "II" if name == "a.npz" else None, rate_hz=100)
+            except Refusal as refusal:
+                told = str(refusal)
+            else:
+                told = ""
+            assert "\n" not in told

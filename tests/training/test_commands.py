@@ -12,6 +12,8 @@ from originals import tiny_state
 from heartlens.axes import CONTEXT
 from heartlens.checkpoints.card import read_card
 from heartlens.models.load import load
+from heartlens.privacy import record_code
+from heartlens.signals.simulate import ppg
 from heartlens.store import read_summary
 from heartlens.training.command import run_pretrain
 from heartlens.training.finetune_command import run_finetune
@@ -64,11 +66,13 @@ def test_pretraining_on_recordings_gives_a_checkpoint(folder, tmp_path, capsys):
         "losses.pdf",
         "losses.png",
         "model.safetensors",
+        "command.txt",
+        "heartlens.json",
     }
 
 
 def test_pretraining_on_an_array_of_records(tmp_path):
-    np.save(tmp_path / "many.npy", np.stack([heart(i, 10.0, 50.0) for i in range(6)]))
+    np.save(tmp_path / "many.npy", np.stack([ppg.simulate(np.random.default_rng(i), 10.0)[0][:500] for i in range(6)]))
     given = ["ppg", "--data", "many.npy", "--rate", "50", "--out", "run", "--device", "cpu", "--quiet", *PRETRAIN]
     assert run_pretrain(given) == 0
     split = read_card(tmp_path / "run/model.safetensors")["split"]
@@ -122,7 +126,7 @@ def test_fine_tuning_on_ones_own_labels(folder, tmp_path, capsys):
     assert model.origin.task == "atrial fibrillation (last token)"
     assert 0 < model.card["threshold"] < 1
     assert model.card["base"]["checkpoint"] == "base.pth"
-    assert set(model.card["split"]["validation"]) < {f"hearts/h{i}" for i in range(8)}
+    assert set(model.card["split"]["validation"]) < {record_code(f"hearts/h{i}") for i in range(8)}
     assert "record AUC" in model.card["metrics"]["cross-validated"]
     rows = list(csv.DictReader((tmp_path / "run/predictions.csv").read_text().splitlines()))
     assert len(rows) == 16
@@ -210,3 +214,59 @@ def test_a_folder_of_another_fine_tuning(folder, tmp_path, capsys):
     assert "folds was none, is 2" in told
     assert "seed was 0, is 3" in told
     assert json.loads((tmp_path / "run/options.json").read_text())["folds"] == "none"
+
+
+def test_an_overwritten_run_stays_until_the_new_one_is_finished(folder, tmp_path, capsys, monkeypatch):
+    from heartlens.training import finetune_command
+
+    run = tmp_path / "run"
+    assert tune(folder, run, "--folds", "none") == 0
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune_command, "summary_of", stopped)
+        assert tune(folder, run, "--folds", "none", "--seed", "3", "--overwrite") == 130
+    assert "the last save is kept in" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert tune(folder, run, "--folds", "none", "--classes", "N", "X", "--overwrite") == 2  # a new input that is refused
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert tune(folder, run, "--folds", "none", "--seed", "3", "--resume") == 0
+    after = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert after["model.safetensors"] != before["model.safetensors"]
+    assert json.loads(after["options.json"])["seed"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_run_folder_without_its_options_gives_no_old_weights(folder, tmp_path, capsys):
+    """State and checkpoint of another run, whose options are gone."""
+    run = tmp_path / "run"
+    assert tune(folder, run, "--folds", "none") == 0
+    old = (run / "model.safetensors").read_bytes()
+    (run / "options.json").unlink()
+    assert tune(folder, run, "--folds", "none", "--seed", "3", "--resume") == 2
+    assert "and no run to go on with" in capsys.readouterr().err
+    assert tune(folder, run, "--folds", "none", "--seed", "3", "--overwrite") == 0
+    assert (run / "model.safetensors").read_bytes() != old
+
+
+def test_a_folder_of_ones_own_is_never_removed(folder, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "options.json").write_text("{}")
+    (run / "thesis.tex").write_text("mine")
+    assert tune(folder, run, "--overwrite") == 2
+    assert "holds options.json, thesis.tex, which this program did not write" in capsys.readouterr().err
+    assert (run / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("batch", ["1000000", "100000"])
+def test_a_batch_beyond_the_memory_is_refused(batch, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("heartlens.training.command.memory_bytes", lambda: 2.0**30)
+    given = ["ecg", "--people", "2", "--out", str(tmp_path / "run"), "--device", "cpu", "--batch", batch]
+    assert run_pretrain(given) == 2
+    told = capsys.readouterr().err
+    assert "batch is 1000000; legal: 1 to 100000" in told or "needs about" in told
+    assert not (tmp_path / "run").exists()

@@ -2,10 +2,11 @@
 
 `share` is the part of an asking token's attention that falls on a wave, averaged over a record's asking tokens, then over units (persons;
 recordings where persons are not known); `even_share` the same for attention spread evenly over the tokens causality allows;
-`lift = share / even_share`. The claim *attends* is decided for every head and wave (`inference/verdict.py`): a yes needs a lift whose 95 %
-interval lies above 1, q < 0.05 against the phase null (all wave labels rotated within the cycle, record by record; Benjamini-Hochberg over
-heads x waves), and among twins, models with the same weights in random order, a p-value of at most 0.05: on the same windows, the lower
-bound of the head's lift against the largest lower bound of any of a twin's heads at any wave.
+`lift = share / even_share`. The claim *attends* is decided for every head and wave (`inference/verdict.py`): a yes needs a lift of at least
+1.25 whose 95 % interval lies above 1, q < 0.05 against the phase null (all wave labels rotated within the cycle, record by record;
+Benjamini-Hochberg over heads x waves), and among twins, models with the same weights in random order, a p-value of at most 0.05: on the
+same windows, the lower bound of the head's lift against the largest of a twin's heads, both as logarithms in standard deviations of what
+twins reach at that wave in that layer (`nulls.in_spreads`), over all waves and layers.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ import xarray as xr
 from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.inference.intervals import ratio_interval
-from heartlens.inference.verdict import Among, Claim, decide, reach
+from heartlens.inference.nulls import in_spreads
+from heartlens.inference.verdict import Among, Claim, decide
 from heartlens.measures import attention as measures
 from heartlens.measures.resample import q_values, rotation_p_values
 from heartlens.options import check
@@ -39,7 +41,8 @@ ATTENDS = Claim(
     unit="lift",
     null=1.0,
     smallest=0.25,
-    family="all heads and waves",
+    is_large=True,
+    family="all heads and waves, each beside what twins reach at that wave in that layer",
 )
 Arrays = dict[str, np.ndarray]
 
@@ -74,7 +77,7 @@ class HeadScan(Twinned):
     n_phases: Annotated[int, "bins of the cycle"] = 25
     n_rotations: Annotated[int, "rotations of the wave labels in the phase null, the unrotated one included"] = 20
     n_permutations: Annotated[int, "draws of the phase null"] = 9999
-    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 59
+    n_twins: Annotated[int, "twins: models with the same weights in random order"] = 119
     twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
     is_twin: bool = field(default=False, repr=False)
@@ -196,15 +199,12 @@ class HeadScan(Twinned):
         tested = {"lift_low": low, "lift_high": high, "p_value": p_value, "q_value": q_values(p_value)}
         summary = summary.assign({name: (every, values) for name, values in tested.items()})
         other = beside(twins)
-        low_on_twin_windows = _low(other.model or tally)
-        among = Among(
-            reach(ATTENDS, low_on_twin_windows, np.inf),
-            xr.DataArray([float(reach(ATTENDS, _low(twin), np.inf).max()) for twin in other.twins.values()], dims="twin"),
-            _carriers((other.model or tally).sums).sel(query="all", drop=True),
-        )
+        own_low, twin_lows = _low(other.model or tally), [_low(twin) for twin in other.twins.values()]
+        standing, reached = in_spreads(_logarithm(own_low), [_logarithm(low) for low in twin_lows], over="head")
+        among = Among(standing, reached, _carriers((other.model or tally).sums).sel(query="all", drop=True))
         effect = (summary["lift"], summary["lift_low"], summary["lift_high"])
         summary = summary.assign(decide(ATTENDS, *effect, n_units=summary["n_records"], q_value=summary["q_value"], twins=among))
-        summary["lift_low_on_twin_windows"] = low_on_twin_windows
+        summary["lift_low_on_twin_windows"] = own_low
         for name, models in (("twin", other.twins), ("initial", other.initial)):
             largest = np.stack([_largest_lift(model) for model in models.values()]) if models else np.empty((0, summary.sizes["wave"]))
             summary = summary.assign({f"{name}_lift": ((name, "wave"), largest)}).assign_coords({name: list(models)})
@@ -270,6 +270,10 @@ def _low(tally: Tally) -> xr.DataArray:
     """The lower bound of each head's lift: (wave, layer, head), of asking tokens of all kinds."""
     low, _ = ratio_interval(*_shares(tally.sums.sel(query=["all"]), ("query", "wave")))
     return xr.DataArray(low[0], dims=("wave", "layer", "head"), coords={"wave": tally.sums["wave"]})
+
+
+def _logarithm(low: xr.DataArray) -> xr.DataArray:
+    return low.copy(data=np.log(low.values))
 
 
 def _largest_lift(twin: Tally) -> np.ndarray:

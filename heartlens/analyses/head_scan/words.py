@@ -130,9 +130,10 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"q: all wave labels of a record rotated within the cycle by one of {options.get('n_rotations')} fractions, records independently, "
         f"{options.get('n_permutations')} times; one-sided; Benjamini-Hochberg over heads x waves.",
         f"Twins: {summary.sizes.get('twin', 0)} models with the same weights in random order, compared with the model on the same "
-        f"{options.get('twin_windows')} windows: the lower bound of the head's lift with the largest of any head of a twin at any wave.",
-        f"Yes: the interval lies above 1, q < 0.05, p among twins at most 0.05. No: the interval lies below 1.25. Not tested: fewer than "
-        f"{LEAST_UNITS} records have the wave, or no twins. Not shown: else.",
+        f"{options.get('twin_windows')} windows: the lower bound of the head's lift with the largest of a twin's heads, both in standard "
+        "deviations of what twins reach at that wave in that layer, over all waves and layers.",
+        "Yes: a lift of at least 1.25, its interval above 1, q < 0.05, p among twins at most 0.05. No: the interval lies below 1.25. "
+        f"Not tested: fewer than {LEAST_UNITS} records have the wave, or no twins. Not shown: else.",
         "Effective tokens: exp of an attention row's entropy, mean over tokens. Sink and effective tokens: mean over a layer's heads.",
         "Lag: how many cycles back the lift on that wave is largest. Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
     )

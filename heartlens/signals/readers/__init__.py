@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, one_line
 from heartlens.signals.hints import Hints
+from heartlens.signals.missing import hinted
 from heartlens.signals.readers import array, csv, edf, ishne, waveform_db, xml
 from heartlens.signals.readers.apart import apart
 from heartlens.signals.recording import Recording
@@ -15,6 +16,7 @@ Reader = Callable[[Path, Hints], Recording]
 READERS: dict[str, Reader] = {
     ".csv": csv.read,
     ".tsv": csv.read,
+    ".txt": csv.read,
     ".hea": waveform_db.read,
     ".npy": array.read_npy,
     ".npz": array.read_npz,
@@ -33,7 +35,7 @@ READERS: dict[str, Reader] = {
 def recording_file(path: Path) -> Path:
     """The file that stands for a recording: the header of a WFDB record named by a file beside it or without suffix, else `path` itself.
 
-    Refuses what is not there, what is no regular file, and a suffix that no reader knows.
+    Refuses what is not there, what is no regular file, and a suffix that no reader knows, unless the file plainly is a table of text.
     """
     beside, added = path.with_suffix(".hea"), path.with_name(path.name + ".hea")
     if path.suffix not in (".csv", ".tsv", ".hea") and (beside if path.suffix else added).is_file():
@@ -44,18 +46,22 @@ def recording_file(path: Path) -> Path:
         raise Refusal(f"{path}: no such file or folder")
     if not path.is_file():
         raise Refusal(f"{path}: not a regular file")
-    if path.suffix.lower() not in READERS:
+    if path.suffix.lower() not in READERS and not csv.is_table(path):
         raise Refusal(f"{path}: no reader for {path.suffix or 'a file without suffix'}; legal: {', '.join(READERS)}")
     return path
 
 
 def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> Recording:
-    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read: whatever a library raises is one line."""
+    """The recording in `path`; `hints` are the fields of `Hints`. Refuses what cannot be read: whatever a library raises is one line.
+
+    Values that stand for a missing sample become NaN, and the signal is turned where `polarity` is "invert".
+    """
     path = recording_file(path)
+    its_hints = Hints(lead, **hints)
     try:
-        return READERS[path.suffix.lower()](path, Hints(lead, **hints))
+        return hinted(READERS.get(path.suffix.lower(), csv.read)(path, its_hints), its_hints)
     except Refusal as refusal:
-        raise Refusal(_one_line(str(refusal))) from refusal.__cause__
+        raise Refusal(one_line(str(refusal))) from refusal.__cause__
     except MemoryError:
         raise
     except OSError as error:
@@ -66,8 +72,3 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")[:120] or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    """Text in which a file may have put anything, without what ends a line or steers a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,49 +1,109 @@
-"""NumPy files: one signal (a vector, a column or a row) in .npy, one or several named ones in .npz. They tell no rate: it must be given."""
+"""NumPy files: one signal (a vector, a column or a row) in .npy, one or several named ones in .npz. They tell no rate: it must be given.
+
+What a header claims is compared with the file before anything is read, and nothing is unpickled.
+"""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Real, Shaped
 
 from heartlens.refusal import Refusal
+from heartlens.signals.column_names import Column, shown
 from heartlens.signals.hints import Hints
 from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
 
 MAPPED = 2**24  # bytes; a longer .npy file stays on disk, and only what is computed with is read
+PACKED = 2**26, 100  # bytes that an array in .npz may unpack to, or so many times its packed size
+MOST_ARRAYS = 4096
+RATES = frozenset(["fs", "sr", "rate", "rate_hz", "sampling_rate", "samplingrate", "sample_rate", "samplerate", "sampfreq", "frequency"])
 
 
 def read_npy(path: Path, hints: Hints) -> Recording:
     """The one signal of a .npy file. Refuses more than one, what is not numbers, and a missing rate; `lead` only names it."""
-    content = _load(path, mapped=path.stat().st_size > MAPPED)
-    if not isinstance(content, np.ndarray):
-        raise Refusal(f"{path}: not a .npy file (an archive of arrays; call it .npz)")
+    with path.open("rb") as file:
+        if file.read(4) in (b"PK\3\4", b"PK\5\6"):
+            raise Refusal(f"{path}: not a .npy file (an archive of arrays; call it .npz)")
+        file.seek(0)
+        _checked(path, lambda: _header(file, path.stat().st_size - file.tell()))
+    is_long = path.stat().st_size > MAPPED
+    content = _checked(path, lambda: np.load(path, allow_pickle=False, mmap_mode="r" if is_long else None))
     return _recording(path, content, str(hints.lead) if hints.lead is not None else path.stem, hints.rate_hz, ())
 
 
 def read_npz(path: Path, hints: Hints) -> Recording:
-    """The array called `lead` of a .npz file, or its preferred one (`choose_lead`). Refuses as `read_npy` does, and an unknown lead."""
-    content = _load(path)
-    if isinstance(content, np.ndarray):
-        raise Refusal(f"{path}: not a .npz file (a single array; call it .npy)")
-    with content as arrays:
-        names = list(arrays)
-        if not names:
+    """The array called `lead` of a .npz file, or its preferred one (`choose_lead`). Refuses as `read_npy` does, and an unknown lead.
+
+    A single number called fs, rate or the like is the rate.
+    """
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise Refusal(f"{path}: not a .npz file (a single array; call it .npy)")
+    with _checked(path, lambda: zipfile.ZipFile(path)) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if not members:
             raise Refusal(f"{path}: the file is empty")
+        if len(members) > MOST_ARRAYS:
+            raise Refusal(f"{path}: {len(members)} arrays; at most {MOST_ARRAYS} are read")
+        small = {name: _member(path, archive, info) for name, info in members.items() if name.lower() in RATES and info.file_size < 1000}
+        rates = {name: float(value.reshape(-1)[0]) for name, value in small.items() if value.size == 1 and value.dtype.kind in "fiu"}
+        names = [name for name in members if name not in rates] or list(members)
         index, notes = choose_lead(names, hints.lead, hints.kind, path)
-        return _recording(path, arrays[names[index]], names[index], hints.rate_hz, notes)
+        content = _member(path, archive, members[names[index]])
+    stated_hz = next(iter(rates.values())) if len(set(rates.values())) == 1 else None
+    rate_hz = stated_hz if hints.rate_hz is None else hints.rate_hz
+    if stated_hz and rate_hz and abs(stated_hz / rate_hz - 1) > 0.01:
+        notes += (f"{rate_hz:g} Hz was given and taken, not the {stated_hz:g} Hz that the file says",)
+    return _recording(path, content, names[index], rate_hz, notes)
 
 
-def _load(path: Path, mapped: bool = False) -> Shaped[np.ndarray, "..."] | np.lib.npyio.NpzFile:
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:
+    """One array of an archive. Refuses one that unpacks to far more than it takes."""
+    if info.file_size > max(PACKED[0], PACKED[1] * info.compress_size):
+        size = f"{info.file_size / 2**20:.0f} MB from {info.compress_size / 2**20:.2f} MB"
+        raise Refusal(f"{path}: {shown(info.filename)} unpacks to {size}; save it as .npy")
+
+    def unpacked() -> Any:
+        with archive.open(info) as file:
+            shape, in_columns, dtype, n_bytes = _header(file, info.file_size)
+            values = np.frombuffer(file.read(n_bytes), dtype)
+            return values.reshape(shape, order="F" if in_columns else "C")
+
+    return _checked(path, unpacked)
+
+
+def _header(file: Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """What the header of an array claims: shape, order, type and size, which is not more than there is. Refuses what is not numbers."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
+    n_bytes = dtype.itemsize
+    for length in shape:
+        n_bytes *= length
+    if not 0 <= n_bytes <= size:
+        raise ValueError("it claims more than there is")
+    return shape, in_columns, dtype, n_bytes
+
+
+def _checked(path: Path, read: Callable[[], Any]) -> Any:
+    """What `read` gives; whatever the damage happens to trip is a refusal."""
     try:
-        return np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path}: not a NumPy file of numbers") from error
+        return read()
+    except (Refusal, PermissionError, FileNotFoundError, IsADirectoryError):
+        raise
+    except Exception as error:
+        raise Refusal(f"{path}: not a NumPy file of numbers ({shown(str(error)) or type(error).__name__})") from error
 
 
 def _recording(path: Path, content: Shaped[np.ndarray, "..."], lead: str, rate_hz: float | None, notes: tuple[str, ...]) -> Recording:
     signal, rate_hz = _signal(path, content), agreed_rate(None, rate_hz, path)
-    return Recording(record_name(path), kind_of_lead(lead), lead, rate_hz, signal, "", None, str(path), digest(path), notes)
+    column = Column(shown(lead))
+    return Recording(record_name(path), kind_of_lead(lead), column.name, rate_hz, signal, column.unit, None, str(path), digest(path), notes)
 
 
 def _signal(path: Path, content: Shaped[np.ndarray, "..."]) -> Real[np.ndarray, " sample"]:
@@ -52,5 +112,5 @@ def _signal(path: Path, content: Shaped[np.ndarray, "..."]) -> Real[np.ndarray, 
     if content.size != max(content.shape, default=0):
         raise Refusal(f"{path}: expected one signal, got an array of shape {content.shape}; give one column or one row")
     if content.dtype.kind not in "fiu":
-        raise Refusal(f"{path}: the array holds {content.dtype}, not numbers")
+        raise Refusal(f"{path}: the array holds {shown(str(content.dtype))}, not numbers")
     return content.reshape(-1) if isinstance(content, np.memmap) else content.reshape(-1).astype(np.float64)

@@ -1,0 +1,74 @@
+"""Recordings as the tasks take them: whatever can be tokenised, one after the other, waves or not; what cannot be used, with its reason."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.refusal import Refusal
+from heartlens.signals.hints import add_hints, hints_of
+from heartlens.signals.quality import usable
+from heartlens.signals.source import Files
+from heartlens.training.recordings import stretches_of
+
+Signal = Float32[np.ndarray, " token"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recording: its usable stretches at the model's rate, each with its start in seconds; or why it cannot be used (`reason`)."""
+
+    name: str
+    person: str = ""
+    stretches: tuple[tuple[Signal, float], ...] = ()
+    duration_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def recordings_of(files: Files, kind: str) -> Iterator[Prepared]:
+    """Each recording of `files`; a copy of one that came before is not used."""
+    name_of: dict[str, str] = {}
+    for name in files.names():
+        try:
+            recording = files.recording(name)
+        except Refusal as refusal:
+            yield Prepared(name, reason=str(refusal))
+            continue
+        about = (name, recording.person)
+        first = name_of.setdefault(recording.content, name)
+        if recording.kind not in (None, kind):
+            yield Prepared(*about, reason=f"{recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
+        elif first != name:
+            yield Prepared(*about, reason=f"the same recording as {first}")
+        else:
+            try:
+                clean = usable(recording, kind, files.polarity)
+            except Refusal as refusal:
+                yield Prepared(*about, reason=str(refusal))
+                continue
+            stretches = tuple(stretches_of(recording, kind, clean))
+            reason = "" if stretches else f"no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used"
+            yield Prepared(*about, stretches, len(recording.signal) / recording.rate_hz, recording.notes + clean.notes, reason)
+
+
+def add_recordings(parser: Any) -> None:
+    """The arguments that say what is read."""
+    parser.add_argument("recordings", nargs="*", metavar="DATA", help="files, folders (searched throughout) or patterns, any number")
+    group = parser.add_argument_group("recordings")
+    group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="the same as DATA")
+    add_hints(group)
+    group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person")
+    group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
+
+
+def files_of(given: argparse.Namespace, kind: str) -> Files:
+    """The recordings that a command line names. Refuses none."""
+    paths = (*given.recordings, *(given.data or ()))
+    if not paths:
+        raise Refusal("no recordings are given; name files, folders or patterns after the checkpoint")
+    return Files(paths, kind=kind, persons=given.persons, person=given.person, **hints_of(given))

@@ -1,0 +1,184 @@
+"""The models at work, from the command line on files, against the original program's outputs and against the functions they call."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+import heartlens as hl
+from heartlens.__main__ import analyses
+from heartlens.__main__ import main as heartlens_command
+from heartlens.engine.generation import generated
+from heartlens.signals.simulate import ecg, ppg
+from heartlens.signals.tokens import tokenise
+from heartlens.tasks import beats, classify, generate
+from heartlens.tasks.generate import parts_named
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def examples(shared):
+    return shared / "heartgpt/Example_inputs"
+
+
+def test_beats_of_the_long_published_example_are_the_published_programs(shared, examples, tmp_path):
+    golden = np.load(shared / "heartgpt/golden/beat_pipeline.npz")
+    source = str(examples / "example_context_PPG_beat_detect_long_input.csv")
+    assert (
+        beats.run_command(["ppg-beat", source, "--rate", "50", "--published-only", "--mat", "--annotations", "--out", str(tmp_path)]) == 0
+    )
+    rows = rows_of(tmp_path / "beats.csv")
+    assert [round(float(row["time_s"]) * 50) for row in rows] == golden["peaks"].tolist()
+    confidence = np.array([float(row["confidence"]) for row in rows])
+    assert np.abs(confidence - golden["heights"]).max() < 1e-4
+    assert round(confidence.mean(), 2) == 0.64
+    assert [row["band"] for row in rows].count("high") == 148
+    from scipy.io import loadmat
+    from wfdb import rdann
+
+    assert loadmat(next(tmp_path.glob("*.mat")))["peaks"].ravel().tolist() == golden["peaks"].tolist()
+    assert rdann(str(next(tmp_path.glob("*.beats")).with_suffix("")), "beats").sample.tolist() == golden["peaks"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "rate", "example", "expected"),
+    [("ecg-af", "100", "ECG", 0.0124), ("ecg-af", "100", "ECG_AFib1", 0.9914), ("ppg-af", "50", "PPG_AFib3", 0.9867)],
+)
+def test_probabilities_of_the_published_examples_are_the_published_ones(examples, tmp_path, checkpoint, rate, example, expected):
+    source = str(examples / f"example_context_{example}.csv")
+    assert classify.run_command([checkpoint, source, "--rate", rate, "--published-only", "--out", str(tmp_path)]) == 0
+    (row,) = rows_of(tmp_path / "records.csv")
+    assert round(float(row["probability"]), 4) == expected
+    assert row["class"] == ""
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Three simulated persons, a flat recording, and a table of labels."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        np.save(folder / f"p{number}.npy", ecg.simulate(np.random.default_rng(number), 30.0)[0])
+    np.save(folder / "flat.npy", np.zeros(3000))
+    (tmp_path / "labels.csv").write_text("record,label\np0,N\np1,A\np2,A\n")
+    return folder
+
+
+def test_what_cannot_be_used_is_a_row_with_its_reason_and_persons_are_counted(recordings, tmp_path, capsys):
+    given = ["ecg-sim-af", str(recordings), "--rate", "100", "--person", "(p)[0-9]", "--out", str(tmp_path / "out")]
+    assert classify.run_command(given) == 3
+    rows = {row["record"].split("/")[-1]: row for row in rows_of(tmp_path / "out/records.csv")}
+    assert rows["flat"]["probability"] == ""
+    assert rows["flat"]["reason"]
+    windows = rows_of(tmp_path / "out/windows.csv")
+    own = [float(row["probability"]) for row in windows if row["record"].endswith("p1")]
+    assert float(rows["p1"]["probability"]) == pytest.approx(np.mean(own), abs=1e-4)
+    (person,) = rows_of(tmp_path / "out/persons.csv")
+    assert (person["person"], person["n_records"], int(person["n_windows"])) == ("p", "3", len(windows))
+    assert "not a medical device" in capsys.readouterr().err
+
+
+def test_labels_choose_the_threshold(recordings, tmp_path, capsys):
+    labelled = ["--labels", str(tmp_path / "labels.csv"), "--classes", "N", "A"]
+    given = ["ecg-sim-af", str(recordings), "--rate", "100", *labelled, "--out", str(tmp_path / "out")]
+    assert classify.run_command(given) == 3
+    assert "chosen on 3 labelled recordings" in capsys.readouterr().out
+    assert {row["class"] for row in rows_of(tmp_path / "out/records.csv") if not row["reason"]} <= {"yes", "no"}
+
+
+def test_tables_of_an_earlier_run_are_kept(recordings, tmp_path, capsys):
+    given = ["ecg-sim-af", str(recordings / "p0.npy"), "--rate", "100", "--out", str(tmp_path / "out")]
+    assert classify.run_command(given) == 0
+    assert classify.run_command(given) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "expected"),
+    [
+        (classify, ["ecg-sim"], "has no head for a question"),
+        (beats, ["ecg-sim-af"], "does not find beats"),
+        (classify, ["ecg-sim-af", "--stride", "0"], "--stride is 0"),
+        (classify, ["ecg-sim-af", "--labels", "x.csv"], "--classes"),
+        (generate, ["ecg-sim", "--ablate", "H5"], "names no part"),
+        (generate, ["ecg-sim", "--ablate", "L4H5"], "heads 1 to 4"),
+        (generate, ["ecg-sim", "--context", "501"], "legal: 2 to 500"),
+    ],
+)
+def test_what_is_refused(recordings, tmp_path, capsys, module, given, expected):
+    checkpoint, *options = given
+    assert module.run_command([checkpoint, str(recordings / "p0.npy"), "--rate", "100", "--out", str(tmp_path / "o"), *options]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_no_recordings_is_said(capsys):
+    assert beats.run_command(["ppg-sim-beat"]) == 2
+    assert "no recordings are given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ablate", [None, "L4H3,MLP2"])
+def test_a_signal_goes_on_as_the_published_loop_draws(recordings, tmp_path, ablate):
+    source = recordings / "p0.npy"
+    given = ["ecg-sim", str(source), "--rate", "100", "--n", "20", "--samples", "2", "--seed", "1", "--out", str(tmp_path / "out")]
+    assert generate.run_command([*given, *(["--ablate", ablate] if ablate else [])]) == 0
+    rows = rows_of(tmp_path / "out/generated.csv")
+    tokens = np.array([int(row["token"]) for row in rows]).reshape(2, 20)
+    samples, model = np.load(source), hl.load("ecg-sim")
+    context = tokenise(samples.astype(np.float32))[None]
+    if ablate:
+        with hl.ablated(model, heads=[(3, 2)], mlps=[1]) as edited:
+            expected = generated(edited, context, 20, seed=1, n_samples=2)
+    else:
+        expected = generated(model, context, 20, seed=1, n_samples=2)
+    assert tokens.tolist() == expected[0].tolist()
+    low, high = samples[-500:].min(), samples[-500:].max()
+    assert float(rows[0]["height"]) == pytest.approx(low + tokens[0, 0] / 100 * (high - low), rel=1e-4)
+    assert float(rows[0]["time_s"]) == pytest.approx(30.0)
+    assert (tmp_path / "out/generated.png").stat().st_size > 1000
+
+
+def test_parts_are_named_from_one():
+    assert parts_named("l1h8, mlp2,L3") == {"heads": [(0, 7)], "mlps": [1], "layers": [2]}
+
+
+def test_beats_of_a_simulated_pulse_after_a_gap(tmp_path, capsys):
+    """Times count from the recording's start, and no interval reaches over the gap."""
+    signal = ppg.simulate(np.random.default_rng(0), 60.0)[0].copy()
+    signal[1000:1500] = np.nan
+    np.save(tmp_path / "pulse.npy", signal)
+    assert beats.run_command(["ppg-sim-beat", str(tmp_path / "pulse.npy"), "--rate", "50", "--out", str(tmp_path / "o")]) == 0
+    rows = rows_of(tmp_path / "o/beats.csv")
+    times = np.array([float(row["time_s"]) for row in rows])
+    assert not ((times > 20.0) & (times < 30.0)).any()
+    after = rows[int(np.searchsorted(times, 30.0))]
+    assert after["interval_s"] == ""
+    assert "beats in 50 of 60 s" in capsys.readouterr().out
+
+
+def test_one_command_lists_and_runs_everything(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["heartlens"])
+    with pytest.raises(SystemExit) as ended:
+        heartlens_command()
+    assert ended.value.code == 0
+    listed = capsys.readouterr().out
+    assert all(f"\n  {name} " in listed for name in (*analyses(), "classify", "beats", "generate", "finetune", "paper"))
+    monkeypatch.setattr(sys, "argv", ["heartlens", "clasify"])
+    with pytest.raises(SystemExit) as ended:
+        heartlens_command()
+    assert ended.value.code == 2
+    assert "classify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["classify", "head_scan", "previous_beat", "finetune", "merge"])
+def test_each_command_of_the_family_has_its_help(monkeypatch, capsys, name):
+    monkeypatch.setattr(sys, "argv", ["heartlens", name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        heartlens_command()
+    assert ended.value.code == 0
+    assert "usage:" in capsys.readouterr().out
