@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED, MOST_COMPARED, MOST_LETTERS = 60, 2000, 200  # a file may have a million columns
+
 
 class Refusal(ValueError):
     """Bad input, worded for the person who gave it; the command line prints it alone and exits with 2."""
@@ -19,9 +21,10 @@ def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
     unknown checkpoint 'ecgg'; did you mean 'ecg'? legal: ecg, ppg
     """
     legal = list(legal)
-    nearest = difflib.get_close_matches(str(given), legal, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(str(given)[:MOST_LETTERS], legal[:MOST_COMPARED], n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
-    return Refusal(f"unknown {what} {given!r}{hint} legal: {', '.join(legal)}")
+    more = f", ... ({len(legal)} in all)" if len(legal) > MOST_LISTED else ""
+    return Refusal(f"unknown {what} {str(given)[:MOST_LETTERS]!r}{hint} legal: {', '.join(legal[:MOST_LISTED])}{more}")
 
 
 def one_line(text: str) -> str:

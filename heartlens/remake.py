@@ -7,7 +7,7 @@ written as seen from the recordings' folder, without the folders above it.
 import argparse
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_PATHS = 1000  # of a command

@@ -114,7 +114,7 @@ def _usual_codes(signal: Samples) -> list[float]:
     return [code for code in codes if n[code] > 1 and max(low - code, code - high) > max(high - low, 1e-9)]
 
 
-def _blocks(signal: Samples) -> list[Samples]:
+def _blocks(signal: Samples) -> list[Real[np.ndarray, "..."]]:
     return [signal[first : first + BLOCK] for first in range(0, len(signal), BLOCK)]
 
 

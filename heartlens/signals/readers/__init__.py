@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, one_line
 from heartlens.signals.hints import Hints
 from heartlens.signals.missing import hinted
 from heartlens.signals.readers import array, csv, edf, ishne, waveform_db, xml
@@ -61,7 +61,7 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
     try:
         return hinted(READERS.get(path.suffix.lower(), csv.read)(path, its_hints), its_hints)
     except Refusal as refusal:
-        raise Refusal(_one_line(str(refusal))) from refusal.__cause__
+        raise Refusal(one_line(str(refusal))) from refusal.__cause__
     except MemoryError:
         raise
     except OSError as error:
@@ -72,8 +72,3 @@ def read_recording(path: Path, lead: str | int | None = None, **hints: Any) -> R
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")[:120] or type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    """Text in which a file may have put anything, without what ends a line or steers a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

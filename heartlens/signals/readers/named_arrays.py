@@ -26,6 +26,7 @@ LEAST = 50  # samples: fewer are no signal
 MOST_ROWS = 512
 UNEVEN = 0.6  # of a step: times printed with few digits are nearer than that
 LEAST_HZ = 2.0
+BLOCK = 2**20  # times looked at together
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,8 @@ def _rate(rates: Mapping[str, Any], times: Mapping[str, Array], path: Path) -> f
         raise Refusal(f"{path}: holds several rates ({listed}); give the one of the lead by --rate, and a file without the others")
     rate_hz = next(iter(told.values()), None)
     for name, array in times.items():
-        steps = np.diff(array.values().reshape(-1).astype(np.float64))
-        step = float(steps.mean()) if len(steps) else np.nan
-        if not step > 0 or not (np.abs(steps - step) < UNEVEN * step).all():
+        step = _even_step(array.values().reshape(-1))
+        if step is None:
             raise Refusal(f"{path}: the times {name} are uneven; write signal and times as CSV, where gaps are kept")
         if 1 / step < LEAST_HZ:
             raise Refusal(f"{path}: the times {name} have a step of {step:g}, which in seconds is no rate; give --time-unit")
@@ -98,3 +98,11 @@ def _rate(rates: Mapping[str, Any], times: Mapping[str, Array], path: Path) -> f
             raise Refusal(f"{path}: holds a rate of {rate_hz:g} Hz, but the times {name} tell {1 / step:g} Hz")
         rate_hz = rate_hz or 1 / step
     return rate_hz
+
+
+def _even_step(times: Shaped[np.ndarray, " sample"]) -> float | None:
+    """The step between times, None where they are not even; looked at a block at a time."""
+    step = (float(times[-1]) - float(times[0])) / (len(times) - 1)
+    blocks = (np.diff(times[first : first + BLOCK + 1].astype(np.float64)) for first in range(0, len(times) - 1, BLOCK))
+    is_even = step > 0 and all((np.abs(steps - step) < UNEVEN * step).all() for steps in blocks)
+    return step if is_even else None

@@ -19,6 +19,8 @@ UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 def read(path: Path, hints: Hints) -> Recording:
     """The recording in a Parquet table. Refuses one without a column of numbers."""
+    arrow = library("pyarrow", path)
+    arrow.set_memory_pool(arrow.system_memory_pool())  # others reserve more than they use
     file = library("pyarrow.parquet", path).ParquetFile(path)
     schema, n_rows = file.schema_arrow, file.metadata.num_rows
     if len(schema.names) > MOST_COLUMNS or n_rows > MOST_SAMPLES:
@@ -44,7 +46,7 @@ def _column(file: Any, field: Any, time_unit: str | None, row: int = 0) -> Shape
     """A column; time stamps in seconds, a blank as NaN."""
     import pyarrow as pa
 
-    column = file.read(columns=[field.name]).column(0)
+    column = file.read(columns=[field.name], use_threads=False).column(0)
     if pa.types.is_timestamp(field.type):
         return np.asarray(column.cast(pa.int64()).to_numpy() * UNITS[field.type.unit], np.float64)
     scale = UNITS[time_unit or "s"] if TIME.fullmatch(field.name) else 1
