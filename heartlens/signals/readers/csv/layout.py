@@ -10,6 +10,7 @@ Header and rows are cut by the same rules, so that a quoted delimiter shifts no 
 
 import codecs
 import csv
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -337,7 +338,7 @@ def _fitted(names: list[str], n_columns: int, rows: list[list[str]]) -> list[str
 
 def counts(values: list[float], at_least: int = 20) -> bool:
     """Whether values, `at_least` so many, are those of a counter: whole numbers that rise by the same step, but where it begins anew."""
-    if len(values) < at_least or any(value != round(value) if value == value else True for value in values):
+    if len(values) < at_least or not all(math.isfinite(value) and value == round(value) for value in values):
         return False
     steps = [after - before for before, after in pairwise(values)]
     step, n_usual = Counter(steps).most_common(1)[0]
