@@ -38,12 +38,12 @@ def _number(values: Shaped[np.ndarray, " row"], first_line: int) -> Shaped[np.nd
 
 def _floats(texts: list[Any]) -> Seconds:
     """Numbers of texts, NaN of what is none. (`pandas.to_numeric` ends the process on some texts of many digits.)"""
-    return np.array(
-        [number(text.strip(), "," if "," in text else ".") if isinstance(text, str) else _float(text) for text in texts], np.float64
-    )
+    return np.array([_float(text) for text in texts], np.float64)
 
 
 def _float(value: Any) -> float:
+    if isinstance(value, str):
+        return number(value.strip(), "," if "," in value else ".")
     return np.nan if value is None or isinstance(value, bool) else float(value)
 
 
@@ -62,9 +62,7 @@ def _clock(values: Shaped[np.ndarray, " row"], first_line: int) -> Seconds:
         if (spans.isna() == texts.isna()).all():
             return np.asarray(spans.dt.total_seconds(), np.float64)
     parts = texts.astype("string").str.extract(CLOCK)
-    hours, minutes, seconds, tenths = (
-        _floats(parts[name].astype(object).where(parts[name].notna(), None).tolist()) for name in ("h", "m", "s", "tenths")
-    )
+    hours, minutes, seconds, tenths = (_floats(parts[name].fillna("").tolist()) for name in ("h", "m", "s", "tenths"))
     is_short = np.isnan(seconds) & ~np.isnan(hours)  # minutes and seconds: 3:07.25
     time_s = np.where(is_short, hours * 60 + minutes + np.nan_to_num(tenths), hours * 3600 + minutes * 60 + seconds)
     half = parts["half"].str[0].str.lower()
