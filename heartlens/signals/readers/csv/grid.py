@@ -79,7 +79,7 @@ def _undamaged(time_s: Kept, name: str, path: Path) -> tuple[Bool[np.ndarray, " 
     usual = float(np.median(rising)) if len(rising) else 0.0
     back = np.flatnonzero(steps < -GAP_STEPS * usual) + 1
     most = max(len(time_s) // 100, 1 if len(time_s) >= 2 * FEW else 0)
-    for place in back[: most + 1]:
+    for place in back[: most + 1].tolist():
         if not kept[place] or time_s[place] >= time_s[place - 1] - GAP_STEPS * usual:
             continue  # seen to already
         above = _run(time_s[max(place - FEW - 1, 0) : place][::-1] > time_s[place] + GAP_STEPS * usual)
