@@ -34,7 +34,7 @@ class Hints:
 
 def add_hints(group: Any) -> None:
     """The arguments of the command line."""
-    group.add_argument("--lead", help="the lead or column to read: its name, or its number from 0")
+    group.add_argument("--lead", help="the lead or column to read: its name or number (from 0); rows: each row of a table is a recording")
     group.add_argument("--rate", type=float, metavar="HZ", help="sampling rate, where the file does not say, or instead of what it says")
     group.add_argument("--time-unit", choices=TIME_UNITS, help="unit of the column of times, where the file does not say")
     group.add_argument("--missing", nargs="+", type=float, metavar="VALUE", help="values that stand for a missing sample, say -32768")

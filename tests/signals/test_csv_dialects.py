@@ -213,3 +213,39 @@ def test_the_files_of_a_wrist_band(tmp_path):
     for name in ("IBI.csv", "tags.csv"):
         with pytest.raises(Refusal):
             read_recording(tmp_path / name, kind="ppg")
+
+
+def test_mutated_tables_are_read_or_refused_in_one_line(tmp_path):
+    draw = np.random.default_rng(13)
+    pieces = [
+        b",",
+        b";",
+        b"\t",
+        b'"',
+        b"'",
+        b"\n",
+        b"#",
+        b"nan",
+        b"1e999",
+        b":",
+        b"sep=",
+        b"\xff",
+        b"9" * 20,
+        b"ECG",
+        b"0x10",
+        b"1_000",
+        b" Hz",
+    ]
+    tables = ["\n".join(lines[:60]).encode() for lines in DIALECTS.values()]
+    tables += ["\n".join(["time,ecg", *(f"{5996280000 * 10**8 + 7692307 * n},{n % 7}" for n in range(60))]).encode()]
+    for number in range(150):
+        table = bytearray(tables[number % len(tables)])
+        for _ in range(draw.integers(1, 4)):
+            place = int(draw.integers(0, len(table)))
+            table[place : place + int(draw.integers(0, 4))] = pieces[draw.integers(len(pieces))]
+        (tmp_path / "a.csv").write_bytes(bytes(table))
+        try:
+            lines = read_recording(tmp_path / "a.csv", **[{}, {"rate_hz": 100.0}, {"lead": "rows", "rate_hz": 100.0}][number % 3]).notes
+        except Refusal as refusal:
+            lines = (str(refusal),)
+        assert all(line.isprintable() and len(line) < 1200 for line in lines)

@@ -18,7 +18,7 @@ from heartlens.signals.readers.csv.body import Convert, columns_in, rows_in, sam
 from heartlens.signals.readers.csv.facts import rate_in_name
 from heartlens.signals.readers.csv.fields import is_clock, number
 from heartlens.signals.readers.csv.grid import evenly, unwrapped
-from heartlens.signals.readers.csv.layout import Layout, counts, layout_of
+from heartlens.signals.readers.csv.layout import MOST_COLUMNS, Layout, counts, layout_of, too_wide
 from heartlens.signals.readers.csv.stamps import in_seconds, numbers_or_clock
 from heartlens.signals.recording import Recording, agreed_rate, digest, record_name
 
@@ -35,14 +35,20 @@ def read(path: Path, hints: Hints) -> Recording:
     """The recording in a table of text. Refuses what is not numbers, a lead that is unknown or cannot be chosen, and a missing rate."""
     if hints.rate_hz is not None:
         agreed_rate(None, hints.rate_hz, path)
-    layout = layout_of(path)
-    if str(hints.lead).strip().lower() == ROWS and ROWS not in [name.lower() for name in layout.names]:
+    of_rows = str(hints.lead).strip().lower() == ROWS
+    layout = layout_of(path, of_rows)
+    if of_rows and ROWS not in [name.lower() for name in layout.names]:
         return _of_rows(path, layout, hints)
+    if hints.lead is None and not layout.has_names:
+        _refuse_stray(path, layout)
     if len(layout.rows) == 1 and not layout.has_names and len(layout.rows[0]) > 1:
         rows = rows_in(path, layout)
-        return _recording(path, Column("column 0", layout.facts.unit), rows[0], hints, layout, None, ("the samples are one row",))
+        if len(rows) == 1:
+            return _recording(path, Column("column 0", layout.facts.unit), rows[0], hints, layout, None, ("the samples are one row",))
+        if len(layout.names) > MOST_COLUMNS:
+            raise too_wide(path, len(layout.names))
     columns, leads, times = _columns(path, layout)
-    index, lead_notes = _lead(path, layout, columns, leads, hints)
+    index, lead_notes = _lead(path, columns, leads, hints)
     wanted: dict[int, Convert] = {index: samples_of(columns[index].name, path)}
     wanted |= {time: numbers_or_clock([row[time] for row in layout.rows], layout.decimal) for time in times}
     counter = next((each for each, column in enumerate(columns) if column.kind == "counter" and each != index), None)
@@ -113,11 +119,15 @@ def _seen(layout: Layout, index: int, column: Column) -> str:
     return "time" if is_clock_text or (rises and np.ptp(steps) <= 1.5 * np.median(steps)) else ""
 
 
-def _lead(path: Path, layout: Layout, columns: list[Column], leads: list[int], hints: Hints) -> tuple[int, tuple[str, ...]]:
-    stem_kind = Column(path.stem).kind
-    is_stray = stem_kind in STRAY_KINDS or (layout.is_band and stem_kind in ("temperature", "time"))
-    if hints.lead is None and not layout.has_names and len(words_of(path.stem)) == 1 and is_stray:
-        raise Refusal(f"{path}: by its name the file holds {stem_kind}, no heart signal; to read it all the same give --lead 0")
+def _refuse_stray(path: Path, layout: Layout) -> None:
+    """Files without names of columns, whose own name tells that they hold something else: ACC.csv, EDA.csv, RR.txt."""
+    kind = Column(path.stem).kind
+    is_stray = kind in STRAY_KINDS or (layout.is_band and kind in ("temperature", "time"))
+    if is_stray and len(words_of(path.stem)) == 1:
+        raise Refusal(f"{path}: by its name the file holds {kind}, no heart signal; to read it all the same give --lead 0")
+
+
+def _lead(path: Path, columns: list[Column], leads: list[int], hints: Hints) -> tuple[int, tuple[str, ...]]:
     own = [columns[index] for index in leads]
     seen = {place: column.seen for place, column in enumerate(own) if column.seen}
     units = [column.given_unit for column in own]

@@ -43,7 +43,7 @@ def columns_in(path: Path, layout: Layout, wanted: Mapping[int, Convert]) -> tup
         raise Refusal(f"{path}: {n_lines - layout.first_line + 1} lines make {n_rows} rows; a quotation mark is not closed")
     if not n_until_last:
         raise Refusal(f"{path}: the table has no rows of numbers")
-    columns = {index: np.concatenate(arrays)[:n_until_last] for index, arrays in parts.items()}
+    columns = {index: np.concatenate(parts.pop(index))[:n_until_last] for index in list(parts)}
     if n_until_last > 20 and n_blank[1] >= n_until_last // 2 and n_blank[0] <= n_rows - n_until_last:
         return {index: column[::2] for index, column in columns.items()}, ("every second line is blank and left out",)
     return columns, ()

@@ -40,10 +40,11 @@ def evenly(signal: Signal, time_s: Signal, name: str, path: Path) -> tuple[Grid,
         rows = np.flatnonzero(new)[kept]
         times = stamps[rows]
     else:
-        time_s, signal = time_s[~blank], signal[~blank]
+        if blank.any():
+            time_s, signal = time_s[~blank], signal[~blank]
         kept, notes = _undamaged(time_s, name, path)
         notes = _left_out(int(blank.sum()), "no time") + notes
-        times, signal = time_s[kept], signal[kept]
+        times, signal = (time_s, signal) if kept.all() else (time_s[kept], signal[kept])
         if len(times) > 1 and (np.diff(times) < 0).any():
             order = np.argsort(times, kind="stable")
             times, signal = times[order], signal[order]
@@ -78,7 +79,7 @@ def _undamaged(time_s: Kept, name: str, path: Path) -> tuple[Bool[np.ndarray, " 
     usual = float(np.median(rising)) if len(rising) else 0.0
     back = np.flatnonzero(steps < -GAP_STEPS * usual) + 1
     most = max(len(time_s) // 100, 1 if len(time_s) >= 2 * FEW else 0)
-    for place in back[: most + 1]:
+    for place in back[: most + 1].tolist():
         if not kept[place] or time_s[place] >= time_s[place - 1] - GAP_STEPS * usual:
             continue  # seen to already
         above = _run(time_s[max(place - FEW - 1, 0) : place][::-1] > time_s[place] + GAP_STEPS * usual)
@@ -148,9 +149,11 @@ def _left_out(count: int, reason: str) -> tuple[str, ...]:
 def _even(signal: Signal, time_s: Signal) -> tuple[Signal, float] | None:
     steps = np.diff(time_s)
     mean = float(steps.mean())
-    off_grid = np.abs(time_s - time_s[0] - np.arange(len(time_s)) * mean).max()
+    off_grid = np.arange(len(time_s)) * -mean
+    off_grid += time_s - time_s[0]
+    farthest = np.abs(off_grid, out=off_grid).max()
     repeated = (steps == 0).any()  # two samples at one time: the times are printed with too few digits
-    if np.median(steps) <= 0 or off_grid >= (mean if repeated else max(EVEN * mean, _digit_s(time_s))):
+    if np.median(steps) <= 0 or (farthest >= (mean if repeated else EVEN * mean) and (repeated or farthest >= _digit_s(time_s))):
         return None
     return signal, 1 / mean
 

@@ -10,6 +10,7 @@ Header and rows are cut by the same rules, so that a quoted delimiter shifts no 
 
 import codecs
 import csv
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -61,8 +62,11 @@ class Layout:
         return _split(line, self.delimiter, self.quote)
 
 
-def layout_of(path: Path) -> Layout:
-    """The layout of a table. Refuses what is no text, has no row of numbers or too many columns, or can be read in two ways."""
+def layout_of(path: Path, of_rows: bool = False) -> Layout:
+    """The layout of a table. Refuses what is no text, has no row of numbers or too many columns, or can be read in two ways.
+
+    With `of_rows` any number of columns is right.
+    """
     encoding, text = _head(path)
     ends = [match.span() for match in LINE_END.finditer(text)]
     starts = [0, *(end for _, end in ends)]
@@ -82,7 +86,9 @@ def layout_of(path: Path) -> Layout:
     delimiter, decimal = (separator[1], "") if separator else _delimiter(examples, [lines[index] for index in plain], quote)
     cells = {index: _split(lines[index], delimiter, quote) for index in plain}
     n_columns = Counter(len(cells[index]) for index in plain[-EXAMPLES:]).most_common(1)[0][0]
-    example_cells = [cells[index] for index in plain[-EXAMPLES:] if len(cells[index]) == n_columns]
+    if n_columns > MOST_COLUMNS and len(plain) > 1 and not of_rows:
+        raise too_wide(path, n_columns)
+    example_cells = [cells[index][:MOST_COLUMNS] for index in plain[-EXAMPLES:] if len(cells[index]) == n_columns]
     decimal = decimal or _decimal(example_cells, delimiter, path)
     first = _first_row(plain, cells, example_cells, n_columns, decimal)
     if first is None:
@@ -105,10 +111,6 @@ def layout_of(path: Path) -> Layout:
         header = f"{header}, " * bool(header) + "start time and rate above the samples"
     elif not names and n_columns == 1:
         _refuse_odd_first(rows, decimal, path)
-    if n_columns > MOST_COLUMNS and (names or len(rows) > 1):
-        raise Refusal(
-            f"{path}: {n_columns} columns; at most {MOST_COLUMNS} are read, unless each row is a recording: then give --lead rows"
-        )
     return Layout(
         encoding,
         delimiter,
@@ -126,6 +128,11 @@ def layout_of(path: Path) -> Layout:
         rows,
         bool(n_taken),
     )
+
+
+def too_wide(path: Path, n_columns: int) -> Refusal:
+    """The refusal of a table of more columns than MOST_COLUMNS."""
+    return Refusal(f"{path}: {n_columns} columns; at most {MOST_COLUMNS} are read. If each row is a recording, give --lead rows")
 
 
 def _no_numbers(path: Path, plain: list[int], cells: dict[int, list[str]]) -> Refusal:
@@ -331,7 +338,7 @@ def _fitted(names: list[str], n_columns: int, rows: list[list[str]]) -> list[str
 
 def counts(values: list[float], at_least: int = 20) -> bool:
     """Whether values, `at_least` so many, are those of a counter: whole numbers that rise by the same step, but where it begins anew."""
-    if len(values) < at_least or any(value != round(value) if value == value else True for value in values):
+    if len(values) < at_least or not all(math.isfinite(value) and value == round(value) for value in values):
         return False
     steps = [after - before for before, after in pairwise(values)]
     step, n_usual = Counter(steps).most_common(1)[0]
