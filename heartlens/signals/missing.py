@@ -8,7 +8,7 @@ in a run that the signal jumps into and out of.
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Real
+from jaxtyping import Bool, Int, Real
 
 from heartlens.signals.hints import Hints
 from heartlens.signals.recording import Recording
@@ -74,10 +74,15 @@ def without_gaps(signal: Samples, rate_hz: float) -> tuple[Samples, tuple[tuple[
     missing = ~np.isfinite(signal)
     starts, ends = edges_of(missing)
     inner = (starts > 0) & (ends < len(signal)) & (ends - starts <= BRIDGED_S * rate_hz + 1e-6)
-    before = np.concatenate([[0], np.cumsum(missing)])
     reach = round(SPARSE_S * rate_hz / 2)
     first, last = np.clip(starts - reach, 0, None), np.clip(ends + reach, None, len(signal))
-    dense = before[last] - before[first] <= np.maximum(SPARSE * (last - first), ends - starts)
+    total = np.concatenate([[0], np.cumsum(ends - starts)])
+
+    def n_before(sample: Int[np.ndarray, " run"]) -> Int[np.ndarray, " run"]:
+        begun = np.searchsorted(starts, sample)
+        return np.asarray(total[begun] - np.clip(ends[np.maximum(begun, 1) - 1] - sample, 0, None) * (begun > 0))
+
+    dense = n_before(last) - n_before(first) <= np.maximum(SPARSE * (last - first), ends - starts)
     starts, ends = starts[inner & dense], ends[inner & dense]
     if not len(starts):
         return signal, ()
@@ -134,12 +139,13 @@ def _zero_runs(signal: Samples, rate_hz: float) -> Bool[np.ndarray, " sample"] |
     starts, ends = edges_of(zeros)
     if (ends - starts).min() < at_least or zeros.all():
         return None
-    samples: Float64[np.ndarray, " sample"] = np.asarray(signal, np.float64)
-    steps = np.abs(np.diff(samples))
-    own = np.flatnonzero(~(zeros[1:] | zeros[:-1]) & np.isfinite(steps))
-    into = np.concatenate([np.abs(samples[starts[starts > 0] - 1]), np.abs(samples[ends[ends < len(samples)]])])
+    glimpse = np.asarray(signal[:BLOCK], np.float64)
+    steps = np.abs(np.diff(glimpse))
+    steps = steps[(glimpse[1:] != 0) & (glimpse[:-1] != 0) & np.isfinite(steps)]
+    beside = np.concatenate([starts[starts > 0] - 1, ends[ends < len(signal)]])
+    into = np.abs(np.asarray(signal[beside], np.float64))
     into = into[np.isfinite(into)]
-    jumps = len(own) > 0 and len(into) > 0 and float(np.median(into)) > JUMP * float(np.median(steps[own])) > 0
+    jumps = len(steps) > 0 and len(into) > 0 and float(np.median(into)) > JUMP * float(np.median(steps)) > 0
     return zeros if jumps else None
 
 
