@@ -211,7 +211,7 @@ BAD_DATA = {
     "unknown lead": (["hearts/0.csv", "--lead", "V9"], "unknown lead 'V9'; legal: ecg"),
     "missing rate": (["rateless.csv"], "rateless.csv: missing rate; "),
     "too short": (["short.csv"], "the recording lasts 3.00 s; a window needs 5 s"),
-    "no beats": (["nothing.csv"], "nothing.csv: no usable window"),
+    "no signal": (["nothing.csv"], "nothing.csv: ecg rises from first to last sample"),
     "no reader": (["own.pth"], "no reader for .pth"),
 }
 

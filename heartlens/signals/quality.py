@@ -20,7 +20,7 @@ from heartlens.signals.traits import Traits, traits
 AT_ONCE = 256  # windows judged together
 GLIMPSE = 5000  # samples in which the converter's steps are looked for
 ROUGH, LINE = 0.15, 0.6
-BURST, BURST_ROUGH = 5.0, {"ecg": 0.06, "ppg": 0.04}  # times as rough as the recording's windows are, and so rough at least
+BURST, BURST_ROUGH = 5.0, {"ecg": 0.08, "ppg": 0.04}  # times as rough as the recording's windows are, and so rough at least
 SQUEEZED, CORE = 0.15, 0.25
 SWINGS = 0.8
 PULSE_NOISE = 0.2

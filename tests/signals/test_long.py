@@ -123,7 +123,7 @@ def test_noise_within_a_long_recording_costs_its_own_windows_only(monkeypatch):
     noisy = signal.copy()
     noisy[45_000:60_000] = np.random.default_rng(4).normal(0, 0.3, 15_000)  # the fourth piece of seven
     clean, rest = (concatenate(read(monkeypatch, recording("ecg", each), SHORT_S)) for each in (signal, noisy))
-    assert dict(rest.skipped) == {"no waves found": 30}
+    assert dict(rest.skipped) == {"noise": 30}
     kept = (clean.start_s < 440) | (clean.start_s >= 610)
     spared = (rest.start_s < 440) | (rest.start_s >= 610)
     assert (rest.wave[spared] == clean.wave[kept]).mean() > 0.999
@@ -145,6 +145,8 @@ def test_a_recording_is_judged_as_one(monkeypatch):
 def test_what_no_piece_can_use_is_refused(monkeypatch):
     noise = np.random.default_rng(0).normal(size=60_000)
     with pytest.raises(Refusal, match=r"file: no usable window \(no waves found: 120\); no beats found"):
+        read(monkeypatch, recording("ecg", noise), SHORT_S, polarity="as-is")
+    with pytest.raises(Refusal, match=r"file: no usable window \(noise: 120\)"):
         read(monkeypatch, recording("ecg", noise), SHORT_S)
 
 

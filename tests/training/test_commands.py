@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     torch.save(tiny_state(layers=2, heads=2, d_model=8, d_head=4, vocabulary=101, context=CONTEXT), folder / "base.pth")
     for number in range(8):
-        signal = heart(number, 12.0)
+        signal = heart(number, 12.0, sharpness=101)
         table = "\n".join(f"{i / 100:.2f},{value:.6f}" for i, value in enumerate(signal))
         (folder / "hearts").mkdir(exist_ok=True)
         (folder / "hearts" / f"h{number}.csv").write_text("time_s,ecg\n" + table)
