@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 SCAN = ["--n-twins", "2", "--twin-windows", "2", "--n-rotations", "2", "--n-permutations", "99", "--rate", "100", "--format", "svg"]
 FINETUNE = [
     "--people",
-    "6",
+    "16",
     "--steps",
     "12",
     "--batch",
