@@ -7,7 +7,7 @@ written as seen from the recordings' folder, without the folders above it.
 import argparse
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 MOST_PATHS = 1000  # of a command
@@ -61,7 +61,7 @@ def _words(action: argparse.Action, value: Any) -> list[str]:
     return [f"{flag}={values[0]}"] if len(values) == 1 and values[0].startswith("-") else [flag, *values]
 
 
-def _root_of(given: Sequence[str]) -> str:
+def _root_of(given: list[str]) -> str:
     """The folder that holds all recordings: the one that was given, where it is one."""
     if not given:
         return os.getcwd()

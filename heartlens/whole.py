@@ -13,17 +13,22 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
 
 
-def write_whole(content: bytes, path: Path) -> None:
-    """Write `content` beside `path`, then put it in its place; an OSError leaves nothing behind."""
+def write_whole(content: bytes, path: Path, *, lasting: bool = True) -> None:
+    """Write `content` beside `path`, then put it in its place; an OSError leaves nothing behind.
+
+    What need not outlive a power failure is not `lasting`, which saves the wait for the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = unfinished(path)
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
-        sync_folder(path.parent)
+        if lasting:
+            sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -31,6 +31,7 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
         "whole",
         "folder",
         "remake",
+        "privacy",
     ),
     ("signals", "checkpoints", "converters", "provenance"),
     ("engine",),

@@ -162,7 +162,7 @@ def _named(values: Mapping[str, Value], heads: Heads | None, at: At | None) -> s
 
 def _value_named(value: Value) -> str:
     if not isinstance(value, Tensor):
-        return f"what {getattr(value, '__qualname__', type(value).__name__)} makes"
+        return f"what {getattr(value, '__name__', type(value).__name__)} makes"
     return f"a tensor of SHA-256 {hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]}"
 
 

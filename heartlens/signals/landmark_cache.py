@@ -46,7 +46,7 @@ def landmarks_of(signal: Signal, rate_hz: float, kind: str, habits: Habits | Non
     if landmarks is None:
         landmarks = delineate(signal, rate_hz, kind, habits)
         with suppress(OSError):
-            write_whole(_content(landmarks), path)
+            write_whole(_content(landmarks), path, lasting=False)
             _shrink(path.parent)
     return landmarks
 
