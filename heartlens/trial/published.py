@@ -16,7 +16,7 @@ from typing import Any
 
 from heartlens.provenance import inventory
 from heartlens.store import write_text
-from heartlens.trial import trial_of
+from heartlens.trial import Rate, trial_of
 from heartlens.trial.judged import JUDGED_SEED, NULL_SEED, Outcome, false_yes, in_turn, power
 from heartlens.trial.pool import SHUFFLED, Pool
 from heartlens.trial.processes import on_processes
@@ -185,7 +185,8 @@ def page(rows: Rows) -> str:
 
 def _cells(row: Mapping[str, Any]) -> str:
     of = ", ".join(filter(None, (row.get("models"), row.get("effect"), f"wanted {row['wanted']:g}" if "wanted" in row else "")))
-    reached = "-" if row.get("models") in NOT_COUNTED else "yes" if passes(row) else "**no**"
+    too_few = row["what"] == "false yes" and Rate(0, row["n"]).interval[1] > LEAST_UPPER  # even none of so few would not reach it
+    reached = "-" if row.get("models") in NOT_COUNTED else "yes" if passes(row) else "too few models" if too_few else "**no**"
     setting = [f"{row['n_persons']} persons, {row['n_windows']} windows, {row['corpus']}"] if "corpus" in row else []
     setting += [f"{row['checkpoint']}, {row['n_null_sets']} sets of twins"] if "checkpoint" in row else []
     setting += [f"seeds: {row['seeds']}"] + ([f"rule {row['fingerprint']}"] if row["fingerprint"] else [])
