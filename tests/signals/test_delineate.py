@@ -132,7 +132,7 @@ UNUSABLE = {
     "flat": (np.full(5000, 0.3), "flat"),
     "almost flat": (np.where(np.arange(5000) == 2000, 1.0, 0.0), "no beats found"),
     "short": (sinus(250.0, 60)[0][:500], "too short"),
-    "noise": (NOISE, "unlike each other"),
+    "noise": (NOISE, "no beats found|unlike each other"),
     "random walk": (np.cumsum(NOISE), "unlike each other"),
     "gap": (np.where(np.arange(5000) < 20, np.nan, NOISE), "20 samples are missing"),
     "empty": (np.zeros(0), "too short"),

@@ -261,7 +261,12 @@ def _first_row(plain: list[int], cells: dict[int, list[str]], examples: list[lis
         for place in range(len(plain))
         if fitting[place] and 2 * sum(fitting[place + 1 : place + 5]) >= len(fitting[place + 1 : place + 5])
     ]
-    return plain[among_others[0]] if among_others else next((index for index, fit in zip(plain, fitting, strict=True) if fit), None)
+    place = among_others[0] if among_others else next((place for place, fit in enumerate(fitting) if fit), None)
+    if place is None:
+        return None
+    while place and len(cells[plain[place - 1]]) == n_columns and all(is_blank(cell) for cell in cells[plain[place - 1]]):
+        place -= 1  # missing samples at the start are samples too
+    return plain[place]
 
 
 def _names(
@@ -288,7 +293,7 @@ def _names(
             continue
         if place + 1 < len(above) and _is_damaged_row(row, _header_cells(lines[above[-place - 2]], n_columns, delimiter, quote)):
             continue
-        is_near = n_columns > 1 or all(lines[between].strip() for between in range(index, first))
+        is_near = n_columns > 1 or Column(row[0]).kind in KINDS or all(lines[between].strip() for between in range(index, first))
         if not is_near or (n_columns < 3 and is_about(line)) or all(is_number(cell) or is_blank(cell) for cell in row):
             break
         names = _fitted(row, n_columns, rows)
