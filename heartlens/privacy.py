@@ -32,7 +32,7 @@ def person_code(person: str) -> str:
     """What stands for a person; nothing for one who is not known, and a code for itself.
 
     >>> person_code("Jane Roe"), person_code(person_code("Jane Roe")) == person_code("Jane Roe")
-    ('person-9a4a2c1d1d5b', True)
+    ('person-9231c165fcf6', True)
     """
     return person if not person or re.fullmatch("person-[0-9a-f]{12}", person) else f"person-{_hash(person, 12)}"
 
@@ -41,7 +41,7 @@ def record_code(record: str) -> str:
     """A record's name with a hash in the place of its folders; one without folders as it is.
 
     >>> record_code("Roe/holter"), record_code("holter")
-    ('84f3ab/holter', 'holter')
+    ('4b9ed0/holter', 'holter')
     """
     folder, slash, name = record.rpartition("/")
     return record if not slash or re.fullmatch("[0-9a-f]{6}", folder) else f"{_hash(folder, 6)}/{name}"

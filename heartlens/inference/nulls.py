@@ -15,6 +15,7 @@ ALPHA = 0.05
 STRICT = 0.02  # of claims that twins alone decide: their limit is itself drawn, and with 0.05 unlucky twins let up to 15 % pass
 N_REDRAWS = 400  # sets of twins, drawn with replacement, which show how much a count depends on the twins
 BORDER = (0.05, 0.95)
+LEAST_SPREAD, SMALLEST = 0.25, 1e-12
 
 Twins = Float[np.ndarray, " twin"]
 Values = Float[np.ndarray, "*statistic"]
@@ -50,18 +51,19 @@ def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str) -
 
     What a twin reaches at a place (a wave and a layer, say) is its largest value over the axis `over` (heads); mean and standard deviation
     are over twins, apart for each place; a twin's own are those of the other twins, as the model's are of models other than itself. So a
-    search over places does not set the limit of all by the place where twins vary most (max-T, Westfall & Young 1993).
+    search over places does not set the limit of all by the place where twins vary most (max-T, Westfall & Young 1993). Where twins hardly
+    vary, a LEAST_SPREAD of the places' median deviation counts, lest the smallest difference there seem large.
     """
     if not twins:
         return values, xr.DataArray(np.empty(0), dims="twin")
     reached = xr.concat(twins, "twin").max(over)
-    centre = reached.mean("twin")
+    centre, spread = reached.mean("twin"), reached.std("twin")
+    least = max(LEAST_SPREAD * float(spread.median()), SMALLEST)
     away, n_others = reached - centre, reached.notnull().sum("twin") - 1
     mean = (away.sum("twin") - away) / n_others
-    variance = ((away**2).sum("twin") - away**2) / n_others - mean**2
-    largest = ((away - mean) / variance.where(variance > 0) ** 0.5).max([axis for axis in reached.dims if axis != "twin"])
-    spread = away.std("twin")
-    return (values - centre) / spread.where(spread > 0), largest
+    variance = (((away**2).sum("twin") - away**2) / n_others - mean**2).clip(min=least**2)
+    largest = ((away - mean) / variance**0.5).max([axis for axis in reached.dims if axis != "twin"])
+    return (values - centre) / spread.clip(min=least), largest
 
 
 def count_range(count: Callable[[float], int], largest: Twins, alpha: float = ALPHA, seed: int = 0) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Beats:
 
     time_s: Float[np.ndarray, " beat"]
     confidence: Float[np.ndarray, " beat"]
-    probability: tuple[Float64[np.ndarray, " token"], ...]  # of each usable stretch
+    probability: tuple[Float64[np.ndarray, " _"], ...]  # of each usable stretch
 
     @property
     def band(self) -> list[str]:

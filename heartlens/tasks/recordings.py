@@ -15,7 +15,7 @@ from heartlens.signals.quality import usable
 from heartlens.signals.source import Files
 from heartlens.training.recordings import stretches_of
 
-Signal = Float32[np.ndarray, " token"]
+Signal = Float32[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)

@@ -79,3 +79,14 @@ def twins_mean(twins, wave):
 
 def twins_spread(twins, wave):
     return np.std([twin[wave].max() for twin in twins])
+
+
+def test_where_twins_never_vary_an_effect_stands_out_and_nothing_does_not():
+    model, *twins = drawn_lows(np.random.default_rng(2), 40)
+    still = [twin.where(twin["wave"] != 0, 0.0) for twin in (each.assign_coords(wave=[0, 1, 2]) for each in twins)]
+    model = model.assign_coords(wave=[0, 1, 2])
+    values, largest = in_spreads(model.where(model["wave"] != 0, 0.0), still, over="head")
+    assert (values[0] == 0).all()
+    assert np.isfinite(largest).all()
+    values, largest = in_spreads(model.where(model["wave"] != 0, 5.0), still, over="head")
+    assert (values[0] > twin_limit(largest.values)).all()

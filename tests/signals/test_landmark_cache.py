@@ -93,7 +93,7 @@ def test_where_nothing_can_be_kept_it_is_found_every_time(disk, folder, delineat
     elif disk == "a file":
         (tmp_path / "cache").write_text("")
 
-    def no_space(content, path):
+    def no_space(content, path, **_):
         raise OSError(28, "No space left on device")
 
     if disk == "full" or (os.geteuid() == 0 and disk == "read-only"):  # root writes anywhere

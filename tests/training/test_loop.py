@@ -201,39 +201,51 @@ def test_a_process_that_is_killed_goes_on(tmp_path):
     assert (ended / "losses.csv").read_bytes() == (alone / "losses.csv").read_bytes()
 
 
+def begin(path, options):
+    """A run that was begun in a folder and left."""
+    with opened(path, options, False, False) as folder:
+        return folder
+
+
 @pytest.mark.parametrize(("resume", "overwrite"), [(False, False), (True, True)])
 def test_a_folder_of_another_run(tmp_path, resume, overwrite):
-    opened(tmp_path / "run", {"steps": 1}, False, False)
-    with pytest.raises(Refusal, match=r"--resume.*--overwrite"):
-        opened(tmp_path / "run", {"steps": 1}, resume, overwrite)
+    begin(tmp_path / "run", {"steps": 1})
+    with pytest.raises(Refusal, match=r"--resume.*--overwrite"), opened(tmp_path / "run", {"steps": 1}, resume, overwrite):
+        pass
 
 
 def test_going_on_with_other_options_lists_them(tmp_path):
-    opened(tmp_path / "run", {"steps": 1, "batch": 4, "seed": 0}, False, False)
-    with pytest.raises(Refusal, match="steps was 1, is 2; batch was 4, is 8") as refused:
-        opened(tmp_path / "run", {"steps": 2, "batch": 8, "seed": 0}, True, False)
+    begin(tmp_path / "run", {"steps": 1, "batch": 4, "seed": 0})
+    changed = {"steps": 2, "batch": 8, "seed": 0}
+    with (
+        pytest.raises(Refusal, match="steps was 1, is 2; batch was 4, is 8") as refused,
+        opened(tmp_path / "run", changed, True, False),
+    ):
+        pass
     assert "seed" not in str(refused.value)
 
 
-def test_overwrite_removes_only_what_a_run_wrote(tmp_path):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path, overwrite):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
-    with pytest.raises(Refusal, match=r"thesis\.txt"):
-        opened(folder, {}, False, False)
-    opened(folder, {}, False, True)
-    assert (folder / "thesis.txt").exists()
+    with pytest.raises(Refusal, match=r"thesis\.txt"), opened(folder, {}, False, overwrite):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
-def test_overwrite_starts_anew(tmp_path):
-    folder = opened(tmp_path / "run", {"steps": 1}, False, False)
-    folder.state.write_bytes(b"old")
-    assert opened(tmp_path / "run", {"steps": 2}, False, True).saved() is None
-    assert json.loads((tmp_path / "run/options.json").read_text()) == {"steps": 2}
+def test_overwrite_starts_anew_beside_the_old_run(tmp_path):
+    old = begin(tmp_path / "run", {"steps": 1})
+    old.state.write_bytes(b"old")
+    with opened(tmp_path / "run", {"steps": 2}, False, True) as new:
+        assert new.saved() is None
+        assert json.loads((new.path / "options.json").read_text()) == {"steps": 2}
+        assert old.state.read_bytes() == b"old"
 
 
 def test_a_damaged_state_is_refused(tmp_path):
-    folder = opened(tmp_path / "run", {}, False, False)
+    folder = begin(tmp_path / "run", {})
     folder.state.write_bytes(b"not a state")
     with pytest.raises(Refusal, match=r"state\.pt cannot be read.*--overwrite"):
         folder.saved()
@@ -241,8 +253,8 @@ def test_a_damaged_state_is_refused(tmp_path):
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     Path(tmp_path / "run").write_text("")
-    with pytest.raises(Refusal, match="is a file"):
-        opened(tmp_path / "run", {}, False, False)
+    with pytest.raises(Refusal, match="is a file"), opened(tmp_path / "run", {}, False, False):
+        pass
 
 
 def test_warm_up_and_decay():
