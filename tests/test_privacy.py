@@ -65,9 +65,9 @@ def folder(tmp_path_factory):
     torch.save(random_state(layers=1), folder / "own.pth")
     for number in range(3):
         np.save(folder / f"h{number}.npy", ecg.simulate(np.random.default_rng(number), 12.0)[0])
-    np.save(folder / "copy.npy", np.load(folder / "h0.npy"))
+    np.save(folder / "i.npy", np.load(folder / "h0.npy"))
     (folder / "bad.npy").write_bytes(b"no array")
-    (folder / "persons.csv").write_text("record,person\nh0,Ottoline Zork\nh1,Ottoline Zork\nh2,Bob 1961-02-03\ncopy,Eve Zork\n")
+    (folder / "persons.csv").write_text("record,person\nh0,Ottoline Zork\nh1,Ottoline Zork\nh2,Bob 1961-02-03\ni,Eve Zork\n")
     return folder
 
 
