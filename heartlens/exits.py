@@ -28,9 +28,8 @@ def exit_code(command: Callable[[], int]) -> int:
         try:
             code = command()
             sys.stdout.flush()
-        except BrokenPipeError:
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read our output has left
+        except BrokenPipeError:  # who read our output has left
+            _give_up_unwritten_output()
             code = FAILURE
         except KeyboardInterrupt as interruption:
             return _ended(f"interrupted; {str(interruption) or NOTHING}", INTERRUPTED)
@@ -42,6 +41,7 @@ def exit_code(command: Callable[[], int]) -> int:
             if isinstance(error, MemoryError):
                 return _ended("there is too little memory; ask for less at once", FAILURE)
             if isinstance(error, OSError):
+                _give_up_unwritten_output()
                 return _ended(": ".join(str(part) for part in (error.filename, error.strerror or error) if part), FAILURE)
             raise
         return _ended("interrupted after everything was written", INTERRUPTED) if stops else code
@@ -101,6 +101,15 @@ def _stoppable() -> Iterator[list[float]]:
     finally:
         for number in listened:
             signal.signal(number, before[number])
+
+
+def _give_up_unwritten_output() -> None:
+    """Where what was printed cannot be written, let the null device take it: else Python fails once more when it ends, with code 120."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ended(line: str, code: int) -> int:
