@@ -62,8 +62,8 @@ def every(data: Path) -> Iterator[One]:
             yield One("welltory", "camera", lead, recording.rate_hz, np.asarray(recording.signal, float), path.parent.name)
 
 
-def recording_of(one: One, kind: str, sign: int = 1) -> Recording:
-    return bridged(Recording(one.name, kind, one.lead, one.rate_hz, sign * one.signal, "", None, one.name, ""))
+def recording_of(channel: One, kind: str, sign: int = 1) -> Recording:
+    return bridged(Recording(channel.name, kind, channel.lead, channel.rate_hz, sign * channel.signal, "", None, channel.name, ""))
 
 
 def left(recording: Recording, kind: str) -> tuple[str, Counter[str], int]:
@@ -89,12 +89,12 @@ def gate_table(channels: list[One]) -> None:
                 signal = made.simulate(np.random.default_rng(seed), 60.0, rhythm)[0]
                 signals.append(One("simulated", f"{kind}, {rhythm}", "x", rate_hz, signal, str(seed)))
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for one in signals:
-        count = counts[one.truth, one.corpus]
+    for channel in signals:
+        count = counts[channel.truth, channel.corpus]
         count["n"] += 1
         for kind in ("ecg", "ppg"):
-            count[kind] += left(recording_of(one, kind), kind)[2] > 0
-        count["turned"] += left(recording_of(one, "ppg", -1), "ppg")[2] > 0
+            count[kind] += left(recording_of(channel, kind), kind)[2] > 0
+        count["turned"] += left(recording_of(channel, "ppg", -1), "ppg")[2] > 0
     print("| signal | corpus | channels | accepted as ECG | as PPG | as PPG when turned |\n|---|---|---|---|---|---|")
     for (truth, corpus), count in counts.items():
         print(f"| {truth} | {corpus} | {count['n']} | {count['ecg']} | {count['ppg']} | {count['turned']} |")
@@ -103,11 +103,13 @@ def gate_table(channels: list[One]) -> None:
 def window_table(channels: list[One]) -> None:
     print("\n## Windows skipped on recordings as they are\n")
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for one in channels:
-        kind, sign = ("ppg", -1) if one.truth == "camera" else (one.truth, 1)
+    for channel in channels:
+        kind, sign = ("ppg", -1) if channel.truth == "camera" else (channel.truth, 1)
         if kind in WINDOW_S:
-            refusal, lost, n_left = left(recording_of(one, kind, sign), kind)
-            counts[one.corpus, one.truth] += lost + Counter({"left": n_left, "recordings": 1, "recordings refused": int(bool(refusal))})
+            refusal, lost, n_left = left(recording_of(channel, kind, sign), kind)
+            counts[channel.corpus, channel.truth] += lost + Counter(
+                {"left": n_left, "recordings": 1, "recordings refused": int(bool(refusal))}
+            )
     print("| corpus | kind | channels | refused | windows kept | skipped, by reason |\n|---|---|---|---|---|---|")
     for (corpus, truth), count in counts.items():
         n, n_refused, n_left = (count.pop(name, 0) for name in ("recordings", "recordings refused", "left"))
@@ -119,18 +121,18 @@ def noise_table(channels: list[One]) -> None:
     print("\n## Windows skipped when noise is added\n")
     print("| kind | noise | " + " | ".join(f"level {k}" for k in range(1, 7)) + " |\n|" + "---|" * 8)
     for kind in ("ecg", "ppg"):
-        chosen = [one for one in channels if one.truth == kind and (kind == "ppg" or one.lead in ("i", "ii", "v5", "II"))]
-        clean = [one for one in chosen if not any(left(recording_of(one, kind), kind)[1].values())]
+        chosen = [channel for channel in channels if channel.truth == kind and (kind == "ppg" or channel.lead in ("i", "ii", "v5", "II"))]
+        clean = [channel for channel in chosen if not any(left(recording_of(channel, kind), kind)[1].values())]
         shares: dict[tuple[str, float], list[float]] = defaultdict(list)
-        for number, one in enumerate(clean):
-            signal = one.signal[: round(60 * one.rate_hz)]
-            cell = round(1.5 * one.rate_hz)
+        for number, channel in enumerate(clean):
+            signal = channel.signal[: round(60 * channel.rate_hz)]
+            cell = round(1.5 * channel.rate_hz)
             beat = np.median(np.ptp(signal[: len(signal) // cell * cell].reshape(-1, cell), axis=1))
-            length = round(WINDOW_S[kind] * one.rate_hz)
-            for name, noise in added(np.random.default_rng(number), len(signal), one.rate_hz).items():
+            length = round(WINDOW_S[kind] * channel.rate_hz)
+            for name, noise in added(np.random.default_rng(number), len(signal), channel.rate_hz).items():
                 touched = np.abs(np.diff(noise, prepend=noise[0]))[: len(signal) // length * length].reshape(-1, length).max(axis=1) > 0
                 for level in LEVELS.get(name, (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)):
-                    _, _, n_left = left(recording_of(one._replace(signal=signal + level * beat * noise), kind), kind)
+                    _, _, n_left = left(recording_of(channel._replace(signal=signal + level * beat * noise), kind), kind)
                     shares[name, level].append(min((len(touched) - n_left) / max(touched.sum(), 1), 1.0))
         for name in dict.fromkeys(name for name, _ in shares):
             cells = [f"{level:g}: {100 * np.mean(values):.0f} %" for (own, level), values in shares.items() if own == name]

@@ -18,7 +18,8 @@ from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, mea
 from heartlens.privacy import AS_THEY_ARE, KEPT, Names
 from heartlens.provenance import Inventory, data_options, inventory, provenance
 from heartlens.refusal import Refusal
-from heartlens.signals.source import Given, Part, Source, ahead, distinct
+from heartlens.signals.distinct import distinct
+from heartlens.signals.source import Given, Part, Source, ahead
 from heartlens.tally import Tally, added
 from heartlens.windows import Windows, concatenate
 

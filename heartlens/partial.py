@@ -16,7 +16,7 @@ from heartlens.folder import Folder
 from heartlens.gather import Gathered, Open, Total
 from heartlens.provenance import Inventory, data_options, provenance
 from heartlens.refusal import Refusal
-from heartlens.signals.source import Distinct
+from heartlens.signals.distinct import Distinct
 from heartlens.store import HOW, PARTIAL_TALLY, read_gathered, write_gathered
 
 OF_ONE_RUN = (*HOW, "versions")

@@ -62,11 +62,11 @@ def _state_dicts(content: Any) -> dict[str, dict[Any, Tensor]]:
     """The state dicts that a dictionary holds, also one level deeper, by their keys."""
     if not isinstance(content, dict):
         return {}
-    found = {str(key): value for key, value in content.items() if _is_state_dict(value)}
+    states = {str(key): value for key, value in content.items() if _is_state_dict(value)}
     for key, value in content.items():
-        if isinstance(value, dict) and str(key) not in found:
-            found |= {f"{key}.{inner}": state for inner, state in value.items() if _is_state_dict(state)}
-    return found
+        if isinstance(value, dict) and str(key) not in states:
+            states |= {f"{key}.{inner}": state for inner, state in value.items() if _is_state_dict(state)}
+    return states
 
 
 def _plain(state: dict[Any, Tensor], path: Path, max_bytes: int) -> State:

@@ -10,8 +10,9 @@ from typing import Any
 
 from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
+from heartlens.signals.distinct import distinct
 from heartlens.signals.search import Paths
-from heartlens.signals.source import Files, Part, Source, ahead, distinct
+from heartlens.signals.source import Files, Part, Source, ahead
 from heartlens.windows import Windows, concatenate
 
 

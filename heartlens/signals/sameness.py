@@ -86,8 +86,10 @@ class Known:
             for name, other in self._places.get((table, code), ())[:MOST_ALIKE]:
                 if place not in later_s[name] and _correlation(sketch, place, self._sketches[name], other) >= SAME:
                     later_s[name][place] = float(self._sketches[name].place_s[other] - sketch.place_s[place])
-        found = [_shared(name, sketch, self._sketches[name], shift_s) for name in later_s for shift_s in _agreed(later_s[name].values())]
-        return sorted(found, key=lambda shared: -shared.share)
+        candidates = [
+            _shared(name, sketch, self._sketches[name], shift_s) for name in later_s for shift_s in _agreed(later_s[name].values())
+        ]
+        return sorted(candidates, key=lambda shared: -shared.share)
 
 
 def _agreed(later_s: Iterable[float]) -> list[float]:

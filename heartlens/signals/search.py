@@ -10,6 +10,7 @@ from pathlib import Path
 
 from heartlens.refusal import Refusal
 from heartlens.signals.readers import READERS, recording_file
+from heartlens.signals.readers.csv import is_table
 from heartlens.signals.readers.wfdb_header import segments_named_in
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -94,12 +95,10 @@ def _found(path: Path) -> tuple[list[Found], Counter[str]]:
     files = [file for file in files if file.is_file() and not file.name.startswith("._")]
     belonging = {file.with_suffix("") for file in files if file.suffix == ".hea"}
     own = [file for file in files if file.suffix == ".hea" or file.with_suffix("") not in belonging]
-    recordings = sorted(file for file in own if file.suffix.lower() in READERS)
+    recordings = sorted(file for file in own if file.suffix.lower() in READERS and (file.suffix.lower() != ".txt" or is_table(file)))
     if not recordings:
         raise Refusal(f"{path}: {what} that a reader knows; legal: {', '.join(READERS)}")
-    return [Found(file, named=False) for file in recordings], Counter(
-        file.suffix.lower() for file in own if file.suffix.lower() not in READERS
-    )
+    return [Found(file, named=False) for file in recordings], Counter(file.suffix.lower() for file in set(own) - set(recordings))
 
 
 def _name(path: Path, depth: int) -> str:

@@ -1,15 +1,11 @@
 """Where windows come from, recording by recording: files, simulated people, windows in memory; and all of them read ahead.
 
-A recording is known by its content, whatever it is called. `distinct` looks at every recording once, before any is measured, and leaves
-copies out: so a copy counts once in one run, in shards and on many machines, and which name stays does not depend on the order of reading.
-
 `ahead` has recordings read on other processes while their windows are used. Each process holds one part at a time, so memory grows
 with the number of processes, not of recordings. The parts and their order do not depend on the number of processes.
 """
 
-import hashlib
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,11 +19,11 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.hints import Hints
 from heartlens.signals.missing import bridged
-from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
+from heartlens.signals.persons import given_persons, in_layout
 from heartlens.signals.readers import read_recording
 from heartlens.signals.reading_process import Ended, ReadingProcess
 from heartlens.signals.recording import Recording, agreed_rate
-from heartlens.signals.sameness import Known, Sketch
+from heartlens.signals.sameness import Sketch
 from heartlens.signals.search import Found, Paths, Search, distinct_names, search
 from heartlens.signals.windowing import MOST_AT_ONCE, Choice, windows_of
 from heartlens.windows import Windows
@@ -37,8 +33,6 @@ FILE_S, BYTES_PER_S = 0.03, 2e6  # what reading takes of a processor: LUDB, MIT-
 PERSON_S = 0.01  # to simulate one
 WORTH_S = 5.0  # of reading; a process takes 2 s to start
 
-MOST_LISTED = 8  # recordings that a note names
-MOSTLY = 0.5  # of the shorter recording's heartbeats in common: one is a copy or a part of the other
 BAD_FILE = "file that cannot be read"
 NO_RECORDING = "file that is no recording"
 NO_WINDOW = "recording without a usable window"
@@ -249,65 +243,6 @@ class Part:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Distinct:
-    """A source without copies: what its recordings are, sorted by name, and notes of what was left out and of what tells the persons."""
-
-    source: Source
-    looks: tuple[Look, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the recordings, in the source's order."""
-        return self.source.names()
-
-    @property
-    def sha256(self) -> str:
-        """The identity of the recordings: their names, contents and persons."""
-        lines = (f"{look.name}|{look.content}|{look.person}" for look in self.looks)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def distinct(source: Source, is_counted: Callable[[Look], bool] = lambda look: False) -> Distinct:
-    """The source without copies, and without the recordings that were counted before.
-
-    Of equal recordings one that an expert marked stays, else one whose person is known, else the longest, else the first by name. Equal
-    are also those that have most of their heartbeats in common: at another rate, with another gain, or as a part.
-    """
-    looks = sorted(looks_of(source), key=lambda look: look.name)
-    kept, copies, counted, overlaps = dict[str, Look](), dict[str, str](), list[str](), list[str]()
-    known = Known()
-    for look in sorted(looks, key=lambda look: (not look.is_marked, not look.person, -_length_s(look), look.name)):
-        shared = known.shared_with(look.sketch) if look.sketch is not None else []
-        if is_counted(look):
-            counted.append(look.name)
-        elif look.content and look.content in kept:
-            copies[look.name] = _sameness(look, kept[look.content])
-        elif shared and shared[0].share > MOSTLY:
-            same = next(other for other in kept.values() if other.name == shared[0].name)
-            copies[look.name] = f"{_sameness(look, same)}, at another rate or gain or in part"
-        else:
-            kept[look.content or f"name {look.name}"] = look
-            overlaps += [f"{look.name} and {other.name} ({other.seconds:.0f} s)" for other in shared[:1]]
-            if look.sketch is not None:
-                known.add(look.name, look.sketch)
-    left_out = frozenset([*copies, *counted])
-    rest = tuple(replace(look, sketch=None) for look in looks if look.name not in left_out)
-    notes = _note("left out, the same recording under another name", [copies[name] for name in sorted(copies)])
-    notes += _note("left out, counted before", sorted(counted))
-    notes += _note("pairs of recordings share heartbeats; let --persons give both one person", overlaps)
-    told_by = Counter(look.told_by for look in rest if look.told_by)
-    notes += tuple(f"persons of {count} records as {teller} say" for teller, count in sorted(told_by.items()))
-    notes += source.searched.notes if isinstance(source, Files) else ()
-    notes += note_of_unknown({look.name: look.person for look in rest})
-    return Distinct(source.without(left_out) if left_out else source, rest, notes)
-
-
-def _length_s(look: Look) -> float:
-    return look.sketch.length_s if look.sketch is not None else 0.0
-
-
 def looks_of(source: Source, n_workers: int | None = None) -> Iterator[Look]:
     """What each recording is, in the order of the source's names. Of one that cannot be read nothing is known."""
     return _read(look_of, source, source.names(), n_workers)
@@ -319,15 +254,6 @@ def look_of(source: Source, name: str) -> Iterator[Look]:
         yield source.look(name)
     except (Refusal, MemoryError):  # said when it is measured
         yield Look(name)
-
-
-def _sameness(copy: Look, kept: Look) -> str:
-    is_contradicted = copy.person and kept.person and copy.person != kept.person
-    return f"{copy.name} is {kept.name}" + (f" (taken as {kept.person}'s, not {copy.person}'s)" if is_contradicted else "")
-
-
-def _note(what: str, lines: list[str]) -> tuple[str, ...]:
-    return (f"{len(lines)} {what}: {'; '.join(lines[:MOST_LISTED])}{'; ...' if len(lines) > MOST_LISTED else ''}",) if lines else ()
 
 
 def ahead(source: Source, names: list[str] | None = None, n_workers: int | None = None) -> Iterator[Part]:

@@ -29,7 +29,6 @@ AT_ONCE = 64  # windows
 LOW, HIGH = 0.2051, 0.4598  # bounds of the bands
 BANDS = ("low", "medium", "high")
 COLUMNS = ("record", "person", "time_s", "confidence", "band", "interval_s", "reason")
-MOST_INTERVAL_S = 3.0  # a longer one is a gap
 
 
 @dataclass(frozen=True)
@@ -38,18 +37,13 @@ class Beats:
 
     time_s: Float[np.ndarray, " beat"]
     confidence: Float[np.ndarray, " beat"]
+    interval_s: Float[np.ndarray, " beat"]  # since the beat before; NaN of the first of a stretch
     probability: tuple[Float64[np.ndarray, " _"], ...]  # of each usable stretch
 
     @property
     def band(self) -> list[str]:
         """low, medium or high, for each beat."""
         return [BANDS[int(np.searchsorted((LOW, HIGH), value, side="right"))] for value in self.confidence]
-
-    @property
-    def interval_s(self) -> Float[np.ndarray, " beat"]:
-        """The time since the beat before; NaN of the first and after a gap."""
-        interval_s = np.diff(self.time_s, prepend=np.nan)
-        return np.where(interval_s <= MOST_INTERVAL_S, interval_s, np.nan)
 
 
 def likelihood(subject: Any, signal: Float[np.ndarray, " token"]) -> Float64[np.ndarray, " token"]:
@@ -83,14 +77,15 @@ def beats(subject: Any, prepared: Prepared) -> Beats:
             f"{subject.origin.checkpoint} does not find beats (it answers: {subject.answers}); give a beat detector, say ppg-beat"
         )
     rate_hz = KINDS[subject.kind].rate_hz
-    times, confidences, all_probabilities = [], [], []
+    times, confidences, intervals, all_probabilities = [], [], [], []
     for signal, start_s in prepared.stretches:
         probability = likelihood(subject, signal)
         token: Int[np.ndarray, " beat"] = beats_of(probability, rate_hz)
         times.append(start_s + token / rate_hz)
+        intervals.append(np.diff(token / rate_hz, prepend=np.nan))  # what lies between two stretches is no interval
         confidences.append(probability[token])
         all_probabilities.append(probability)
-    return Beats(np.concatenate(times), np.concatenate(confidences), tuple(all_probabilities))
+    return Beats(np.concatenate(times), np.concatenate(confidences), np.concatenate(intervals), tuple(all_probabilities))
 
 
 def main() -> None:
@@ -120,39 +115,39 @@ def _run(arguments: list[str]) -> int:
             rows.append((prepared.name, prepared.person, "", "", "", "", prepared.reason))
             print(f"{prepared.name}: not used: {prepared.reason}", file=sys.stderr)
             continue
-        found = beats(subject, prepared)
-        rows += _rows(prepared, found)
-        print(summary_of(prepared, found))
-        _write_forms(given, prepared, found, KINDS[subject.kind].rate_hz)
+        detected = beats(subject, prepared)
+        rows += _rows(prepared, detected)
+        print(summary_of(prepared, detected))
+        _write_forms(given, prepared, detected, KINDS[subject.kind].rate_hz)
     write_tables(given.out, {"beats.csv": (COLUMNS, rows)})
     print(f"{subject.origin.checkpoint}; {NOT_MEDICAL}", file=sys.stderr)
     return PARTIAL if n_unusable else DONE
 
 
-def summary_of(prepared: Prepared, found: Beats) -> str:
+def summary_of(prepared: Prepared, detected: Beats) -> str:
     """A recording's beats in one line."""
-    interval_s = found.interval_s[np.isfinite(found.interval_s)]
-    bands = ", ".join(f"{found.band.count(band)} {band}" for band in reversed(BANDS))
+    interval_s = detected.interval_s[np.isfinite(detected.interval_s)]
+    bands = ", ".join(f"{detected.band.count(band)} {band}" for band in reversed(BANDS))
     rhythm = f"; median interval {np.median(interval_s):.3f} s ({60 / np.median(interval_s):.0f} per minute)" if len(interval_s) else ""
-    mean = f", mean confidence {found.confidence.mean():.2f}" if len(found.confidence) else ""
-    seen_s = sum(len(probability) for probability in found.probability) / KINDS["ppg"].rate_hz
-    counted = f"{len(found.time_s)} beats in {seen_s:.0f} of {prepared.duration_s:.0f} s{mean}"
+    mean = f", mean confidence {detected.confidence.mean():.2f}" if len(detected.confidence) else ""
+    seen_s = sum(len(probability) for probability in detected.probability) / KINDS["ppg"].rate_hz
+    counted = f"{len(detected.time_s)} beats in {seen_s:.0f} of {prepared.duration_s:.0f} s{mean}"
     return f"{prepared.name}: {counted}; confidence of beats: {bands}{rhythm}"
 
 
-def _rows(prepared: Prepared, found: Beats) -> list[tuple[Any, ...]]:
+def _rows(prepared: Prepared, detected: Beats) -> list[tuple[Any, ...]]:
     about = (prepared.name, prepared.person)
-    each = zip(found.time_s, found.confidence, found.band, found.interval_s, strict=True)
+    each = zip(detected.time_s, detected.confidence, detected.band, detected.interval_s, strict=True)
     return [
         (*about, f"{time_s:.3f}", f"{confidence:.4f}", band, "" if np.isnan(interval_s) else f"{interval_s:.3f}", "")
         for time_s, confidence, band, interval_s in each
     ]
 
 
-def _write_forms(given: Any, prepared: Prepared, found: Beats, rate_hz: float) -> None:
+def _write_forms(given: Any, prepared: Prepared, detected: Beats, rate_hz: float) -> None:
     """The further forms that were asked for, named after the record."""
     name = prepared.name.replace("/", "_")
-    token = np.round(found.time_s * rate_hz).astype(int)
+    token = np.round(detected.time_s * rate_hz).astype(int)
     if given.annotations:
         import wfdb
 
@@ -164,7 +159,8 @@ def _write_forms(given: Any, prepared: Prepared, found: Beats, rate_hz: float) -
 
         given.out.mkdir(parents=True, exist_ok=True)
         savemat(
-            given.out / f"{name}.mat", {"peaks": token, "heights": found.confidence, "beat_likelihood": np.concatenate(found.probability)}
+            given.out / f"{name}.mat",
+            {"peaks": token, "heights": detected.confidence, "beat_likelihood": np.concatenate(detected.probability)},
         )
 
 

@@ -135,17 +135,17 @@ def opened(path: Path, options: dict[str, Any], resume: bool, overwrite: bool, s
             raise Refusal(f"{path} is not empty: it holds {_holds(place)}; --resume goes on with a run, --overwrite replaces it")
         place.refuse_foreign()
         work.refuse_foreign()
-        told = work.path / OPTIONS
-        if told.exists() and resume:
-            _refuse_others(work.path, _read_options(told), options)
+        options_file = work.path / OPTIONS
+        if options_file.exists() and resume:
+            _refuse_others(work.path, _read_options(options_file), options)
         elif resume and not is_free:
             raise Refusal(f"{path} is not empty: it holds {_holds(place)}, and no run to go on with; give another --out")
         if overwrite:
             beside.clear()
         work.claim()
         try:
-            if not told.exists():
-                write_text(told, json.dumps(options, indent=1))
+            if not options_file.exists():
+                write_text(options_file, json.dumps(options, indent=1))
         except OSError as error:
             raise Failure(f"{path} cannot be written ({error.strerror or error}); name another folder with --out") from error
         with keeping(lambda: f"the last save is kept in {work.path}; --resume goes on with it"):

@@ -221,6 +221,14 @@ def test_refusals(tmp_path, signal, header, options, message):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_text_that_is_no_table_is_no_recording_of_a_folder(tmp_path):
+    csv(tmp_path / "good.csv", NOISE[:1000])
+    (tmp_path / "LICENSE.txt").write_text("The data are intended for research.\nNo 1 may sell them.\n")
+    windows = read(tmp_path, rate_hz=100)
+    assert windows.skipped == ()
+    assert any("1 .txt" in note for note in windows.notes)
+
+
 def test_refusals_of_paths(tmp_path):
     good = csv(tmp_path / "good.csv", NOISE[:1000])
     bad = csv(tmp_path / "bad.csv", NOISE[:1000], "R")

@@ -161,6 +161,17 @@ def test_beats_of_a_simulated_pulse_after_a_gap(tmp_path, capsys):
     assert "beats in 50 of 60 s" in capsys.readouterr().out
 
 
+def test_no_interval_reaches_over_a_short_gap_either(tmp_path):
+    """One second, more than is bridged and as long as many an interval: the beats beside it are no neighbours."""
+    signal = ppg.simulate(np.random.default_rng(0), 60.0)[0].copy()
+    signal[1500:1550] = np.nan
+    np.save(tmp_path / "pulse.npy", signal)
+    assert beats.run_command(["ppg-sim-beat", str(tmp_path / "pulse.npy"), "--rate", "50", "--out", str(tmp_path / "o")]) == 0
+    rows = rows_of(tmp_path / "o/beats.csv")
+    first_after = next(row for row in rows if float(row["time_s"]) >= 31.0)
+    assert [row["time_s"] for row in rows if row["interval_s"] == ""] == [rows[0]["time_s"], first_after["time_s"]]
+
+
 def test_one_command_lists_and_runs_everything(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["heartlens"])
     with pytest.raises(SystemExit) as ended:

@@ -79,29 +79,29 @@ def _annotations(header: Path, annotator: str, rate_hz: float) -> tuple[Times, s
     marks = marks_in(beside(header, f"{header.stem}.{annotator}"))
     if marks is None:
         return None
-    known = [place for place, symbol in enumerate(marks.symbols) if symbol in LETTERS]
-    return marks.sample[known] / (marks.clock_hz or rate_hz), "".join(LETTERS[marks.symbols[place]] for place in known)
+    places = [place for place, symbol in enumerate(marks.symbols) if symbol in LETTERS]
+    return marks.sample[places] / (marks.clock_hz or rate_hz), "".join(LETTERS[marks.symbols[place]] for place in places)
 
 
 def _bracketed(time_s: Times, letters: str) -> list[Wave]:
     """Wave, onset, peak and offset (NaN: no bracket). A biphasic T, marked twice, is one wave with its first peak."""
-    found = []
+    marked_waves = []
     for match in re.finditer(r"(\(?)(p|Q|u|t+)(\)?)", letters):
         wave = WAVES.get(match[2][0])
         if wave:
             onset = time_s[match.start(1)] if match[1] else np.nan
             offset = time_s[match.start(3)] if match[3] else np.nan
-            found.append((wave, onset, time_s[match.start(2)], offset))
-    return found
+            marked_waves.append((wave, onset, time_s[match.start(2)], offset))
+    return marked_waves
 
 
-def _known_run(found: list[Wave], beat_s: Beats, time_s: Times, others: Others | None, source: str) -> Landmarks:
+def _known_run(marked_waves: list[Wave], beat_s: Beats, time_s: Times, others: Others | None, source: str) -> Landmarks:
     edges = [-np.inf, *_breaks(beat_s, others), np.inf]
     runs = itertools.pairwise(edges)
     start, end = max(runs, key=lambda run: np.ptp(beat_s[(beat_s > run[0]) & (beat_s < run[1])]))
     beats, marks = (times[(times > start) & (times < end)] for times in (beat_s, time_s))
-    names = np.array([wave for wave, *_ in found])
-    onset, peak, offset = np.array([times for _, *times in found]).T
+    names = np.array([wave for wave, *_ in marked_waves])
+    onset, peak, offset = np.array([times for _, *times in marked_waves]).T
     onset, offset = (_completed(names, edge, peak, side) for side, edge in enumerate((onset, offset)))
     inside = (peak > start) & (peak < end)
     names, onset, peak, offset = (array[inside] for array in (names, onset, peak, offset))
@@ -124,6 +124,6 @@ def _completed(names: Shaped[np.ndarray, " wave"], edge: Waves, peak: Waves, sid
     """The onsets (side 0) or offsets (side 1), the missing ones at the wave's usual distance from its peak."""
     width = np.abs(peak - edge)
     for wave, typical in TYPICAL_S.items():
-        known = width[(names == wave) & ~np.isnan(width)]
-        width[(names == wave) & np.isnan(width)] = np.median(known) if len(known) else typical[side]
+        known_widths = width[(names == wave) & ~np.isnan(width)]
+        width[(names == wave) & np.isnan(width)] = np.median(known_widths) if len(known_widths) else typical[side]
     return peak + width * (1 if side else -1)

@@ -83,11 +83,11 @@ def _last(name: str) -> str:
 
 
 def _rate(rates: Mapping[str, Any], times: Mapping[str, Array], path: Path) -> float | None:
-    told = {name: positive(value, f"rate {name}", path) for name, value in rates.items() if RATE.fullmatch(name)}
-    if len({round(rate, 6) for rate in told.values()}) > 1:
-        listed = ", ".join(f"{name} {rate:g}" for name, rate in list(told.items())[:4])
+    stated_hz = {name: positive(value, f"rate {name}", path) for name, value in rates.items() if RATE.fullmatch(name)}
+    if len({round(rate, 6) for rate in stated_hz.values()}) > 1:
+        listed = ", ".join(f"{name} {rate:g}" for name, rate in list(stated_hz.items())[:4])
         raise Refusal(f"{path}: holds several rates ({listed}); give the one of the lead by --rate, and a file without the others")
-    rate_hz = next(iter(told.values()), None)
+    rate_hz = next(iter(stated_hz.values()), None)
     for name, array in times.items():
         step = _even_step(array.values().reshape(-1))
         if step is None:

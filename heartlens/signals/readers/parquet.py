@@ -30,8 +30,8 @@ def read(path: Path, hints: Hints) -> Recording:
         for field in schema
         if (kind := _kind(field.type))
     }
-    told = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in (schema.metadata or {}).items()}
-    return recording_of(path, hints, channels_of(arrays, {}, {key: value for key, value in told.items() if RATE.fullmatch(key)}, path))
+    metadata = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in (schema.metadata or {}).items()}
+    return recording_of(path, hints, channels_of(arrays, {}, {key: value for key, value in metadata.items() if RATE.fullmatch(key)}, path))
 
 
 def _kind(kind: Any) -> str:

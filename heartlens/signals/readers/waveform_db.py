@@ -63,8 +63,8 @@ def _of_segments(master: Header, hints: Hints) -> Recording:
     places: list[Place] = [(header, header.names.index(name) if name in header.names else None, frames) for header, frames in segments]
     leads = [header.signals[index] for header, index, frames in places if index is not None and frames.stop > frames.start]
     if len({(lead.per_frame, lead.unit) for lead in leads}) != 1:
-        told = sorted({f"{lead.per_frame} samples a frame in {lead.unit}" for lead in leads})
-        raise Refusal(f"{master.path}: {name} is not the same in all segments ({'; '.join(told) or 'none has samples of it'})")
+        kinds_of_samples = sorted({f"{lead.per_frame} samples a frame in {lead.unit}" for lead in leads})
+        raise Refusal(f"{master.path}: {name} is not the same in all segments ({'; '.join(kinds_of_samples) or 'none has samples of it'})")
     per_frame, unit = leads[0].per_frame, leads[0].unit
     signal = samples_for(n_frames * per_frame)
     signal[:] = np.nan

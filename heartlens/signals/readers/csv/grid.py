@@ -225,10 +225,10 @@ def _credible(rate_hz: float, name: str, path: Path) -> float:
 def _interpolated(signal: Signal, time_s: Signal, rate_hz: float) -> Grid:
     from scipy.interpolate import Akima1DInterpolator
 
-    known = np.isfinite(signal) & (np.diff(time_s, prepend=-np.inf) > 0)
-    if known.sum() < 2:
+    is_given = np.isfinite(signal) & (np.diff(time_s, prepend=-np.inf) > 0)
+    if is_given.sum() < 2:
         return np.full(len(signal), np.nan)
-    time_s, signal, start_s, end_s = time_s[known], signal[known], time_s[0], time_s[-1]
+    time_s, signal, start_s, end_s = time_s[is_given], signal[is_given], time_s[0], time_s[-1]
     grid = start_s + np.arange(int((end_s - start_s) * rate_hz + 1e-6) + 1) / rate_hz
     even = Akima1DInterpolator(time_s, signal, method="makima")(grid)
     after = np.clip(np.searchsorted(time_s, grid), 1, len(time_s) - 1)
