@@ -109,7 +109,7 @@ def _run(arguments: list[str]) -> int:
     subject = opened_subject(given, "beats")
     rows: list[tuple[Any, ...]] = []
     n_unusable = 0
-    for prepared in recordings_of(files_of(given, subject.kind), subject.kind):
+    for prepared in recordings_of(files_of(given, subject.kind), subject.kind, given.keep_names):
         if prepared.reason:
             n_unusable += 1
             rows.append((prepared.name, prepared.person, "", "", "", "", prepared.reason))

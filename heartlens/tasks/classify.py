@@ -98,7 +98,10 @@ def _run(arguments: list[str]) -> int:
     if bool(given.labels) != bool(given.classes):
         raise Refusal("--labels and --classes belong together: the table, and its two labels, say --classes N A")
     subject = opened_subject(given, "classify")
-    answers = [classified(subject, prepared, given.stride) for prepared in recordings_of(files_of(given, subject.kind), subject.kind)]
+    answers = [
+        classified(subject, prepared, given.stride)
+        for prepared in recordings_of(files_of(given, subject.kind), subject.kind, given.keep_names)
+    ]
     used = [answer for answer in answers if not answer.reason]
     if not used:
         raise Refusal(f"no recording could be used: {answers[0].name}: {answers[0].reason}")

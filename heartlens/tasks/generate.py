@@ -51,7 +51,7 @@ def _run(arguments: list[str]) -> int:
     if not 2 <= given.context <= CONTEXT:
         raise Refusal(f"--context is {given.context}; legal: 2 to {CONTEXT}, what the model sees")
     subject = opened_subject(given, "generate")
-    given_recordings = list(recordings_of(files_of(given, subject.kind), subject.kind))
+    given_recordings = list(recordings_of(files_of(given, subject.kind), subject.kind, given.keep_names))
     if len(given_recordings) != 1:
         raise Refusal(f"{len(given_recordings)} recordings are given; give one to continue")
     (prepared,) = given_recordings

@@ -2,13 +2,14 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.privacy import names_of
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import add_hints, hints_of
 from heartlens.signals.quality import usable
@@ -30,8 +31,16 @@ class Prepared:
     reason: str = ""
 
 
-def recordings_of(files: Files, kind: str) -> Iterator[Prepared]:
-    """Each recording of `files`; a copy of one that came before is not used."""
+def recordings_of(files: Files, kind: str, keep_names: bool = True) -> Iterator[Prepared]:
+    """Each recording of `files`; a copy of one that came before is not used. Unless `keep_names`, with codes for folders and persons."""
+    stored = names_of(files, keep_names)
+    for prepared in _as_named(files, kind):
+        name, person = stored.record(prepared.name), stored.person(prepared.person)
+        notes, (reason,) = stored.notes(prepared.notes, files.names()), stored.notes([prepared.reason], files.names())
+        yield replace(prepared, name=name, person=person, notes=notes, reason=reason)
+
+
+def _as_named(files: Files, kind: str) -> Iterator[Prepared]:
     name_of: dict[str, str] = {}
     for name in files.names():
         try:
@@ -62,6 +71,7 @@ def add_recordings(parser: Any) -> None:
     group = parser.add_argument_group("recordings")
     group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="the same as DATA")
     add_hints(group)
+    group.add_argument("--keep-names", action="store_true", help="write folders and persons as they are, not coded (docs/results.md)")
     group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person")
     group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
 

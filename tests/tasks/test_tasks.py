@@ -70,7 +70,7 @@ def recordings(tmp_path):
 
 
 def test_what_cannot_be_used_is_a_row_with_its_reason_and_persons_are_counted(recordings, tmp_path, capsys):
-    given = ["ecg-sim-af", str(recordings), "--rate", "100", "--person", "(p)[0-9]", "--out", str(tmp_path / "out")]
+    given = ["ecg-sim-af", str(recordings), "--rate", "100", "--person", "(p)[0-9]", "--keep-names", "--out", str(tmp_path / "out")]
     assert classify.run_command(given) == 3
     rows = {row["record"].split("/")[-1]: row for row in rows_of(tmp_path / "out/records.csv")}
     assert rows["flat"]["probability"] == ""
@@ -81,6 +81,18 @@ def test_what_cannot_be_used_is_a_row_with_its_reason_and_persons_are_counted(re
     (person,) = rows_of(tmp_path / "out/persons.csv")
     assert (person["person"], person["n_records"], int(person["n_windows"])) == ("p", "3", len(windows))
     assert "not a medical device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_tables_name_persons_and_folders_only_where_that_is_asked_for(recordings, tmp_path, capsys, keeps):
+    (tmp_path / "persons.csv").write_text("record,person\np0,Ottoline Zork\np1,Ottoline Zork\np2,Bob Zork\nflat,Bob Zork\n")
+    np.save(recordings / "zcopy.npy", np.load(recordings / "p0.npy"))
+    given = ["ecg-sim-af", str(recordings), "--rate", "100", "--persons", str(tmp_path / "persons.csv"), "--out", str(tmp_path / "out")]
+    assert classify.run_command([*given, *["--keep-names"] * keeps]) == 3
+    written = "".join(path.read_text() for path in (tmp_path / "out").glob("*.csv"))
+    assert all((name in written) == keeps for name in ("Ottoline Zork", "Bob Zork", "in/p0"))
+    assert len(rows_of(tmp_path / "out/persons.csv")) == 2
+    assert "the same recording as" in written
 
 
 def test_labels_choose_the_threshold(recordings, tmp_path, capsys):
