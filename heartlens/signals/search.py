@@ -37,7 +37,8 @@ class Search:
         """A note of the files that no reader knows."""
         if not self.unread:
             return ()
-        kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in self.unread.most_common(8))
+        by_count = sorted(self.unread.items(), key=lambda kind: (-kind[1], kind[0] == "", kind[0]))
+        kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in by_count[:8])
         return (f"{self.unread.total()} files that no reader knows are not read: {kinds}{', ...' if len(self.unread) > 8 else ''}",)
 
 
