@@ -22,8 +22,9 @@ from heartlens.provenance import Inventory, data_options
 from heartlens.refusal import Failure, Refusal
 from heartlens.remake import command_of
 from heartlens.signals.distinct import Distinct, distinct
+from heartlens.signals.files import Files
 from heartlens.signals.hints import hints_of
-from heartlens.signals.source import Files, Part, Simulated, Source
+from heartlens.signals.source import Part, Simulated, Source
 from heartlens.tally import name_hash
 
 NOTHING_TO_RESUME = "no earlier run to go on with; starting with the first recording"

@@ -196,7 +196,8 @@ def _write_sums(
         pattern = pattern * moved_norm(value)[:, :, None]
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
         entropy = torch.special.entr(pattern).sum(dim=-1)
-    _copy(scratch.entropy[windows], entropy)
+    if asked.entropy:
+        _copy(scratch.entropy[windows], entropy)
     _copy(scratch.first_share[windows], pattern[..., : asked.n_first].sum(dim=-1))
     _copy(scratch.rows[windows], pattern[:, :, list(asked.rows)])
     if asked.n_left_out:

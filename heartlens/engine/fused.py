@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from heartlens.engine.batched import TorchEngine, normed
 from heartlens.engine.compiled import kernels
@@ -46,18 +45,18 @@ class FusedEngine(TorchEngine):
 
     def parts(self, x: Stream, layer: int) -> Parts:
         with torch.inference_mode():
-            block = _Block(self.model, layer)
+            block, buffers = _Block(self.model, layer), _Buffers(self.model, x.shape[1])
             z, mid, post = self._empty_z(x), torch.empty_like(x), torch.empty_like(x)
             for w, window in enumerate(x):
-                self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z[w : w + 1].numpy())
-                mid[w], post[w] = block.after(window, z[w])
+                self._kernels.attention_output(*block.read(window, buffers), x.shape[1], 0, True, z[w : w + 1].numpy())
+                mid[w], post[w] = block.after(window, z[w], buffers)
         return Parts(self._narrow(z), mid, post)
 
     def mixed(self, x: Stream, layer: int) -> Mixed:
         with torch.inference_mode():
-            block, z = _Block(self.model, layer), self._empty_z(x)
+            block, buffers, z = _Block(self.model, layer), _Buffers(self.model, x.shape[1]), self._empty_z(x)
             for w, window in enumerate(x):
-                self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z[w : w + 1].numpy())
+                self._kernels.attention_output(*block.read(window, buffers), x.shape[1], 0, True, z[w : w + 1].numpy())
         return self._narrow(z)
 
     def after(self, x: Stream, layer: int, *, z: Mixed | None = None, attention: Stream | None = None, mlp: Stream | None = None) -> Stream:
@@ -65,36 +64,40 @@ class FusedEngine(TorchEngine):
             if attention is not None or mlp is not None:
                 return super().after(x, layer, z=z, attention=attention, mlp=mlp)
             z, block, post = self.mixed(x, layer) if z is None else z, _Block(self.model, layer), torch.empty_like(x)
+            buffers = _Buffers(self.model, x.shape[1])
             for w, window in enumerate(x):
-                post[w] = block.after(window, z[w])[1]
+                post[w] = block.after(window, z[w], buffers)[1]
         return post
 
     def run_blocks(self, x: Stream, start: int, stop: int | None = None) -> Stream:
         with torch.inference_mode():
             blocks = [_Block(self.model, layer) for layer in range(start, self.sizes.n_layers if stop is None else stop)]
-            z, post = self._empty_z(x[:1]), torch.empty_like(x)
+            z, post, buffers = self._empty_z(x[:1]), torch.empty_like(x), _Buffers(self.model, x.shape[1])
             for w, window in enumerate(x):
                 for block in blocks:
-                    self._kernels.attention_output(*block.read(window), x.shape[1], 0, True, z.numpy())
-                    _, window = block.after(window, z[0])
+                    self._kernels.attention_output(*block.read(window, buffers), x.shape[1], 0, True, z.numpy())
+                    _, window = block.after(window, z[0], buffers)
                 post[w] = window
         return post
 
     def last_token(self, x: Stream) -> Float[Tensor, "window 1 d_model"]:
         with torch.inference_mode():
             n_time, block = x.shape[1], _Block(self.model, self.sizes.n_layers - 1)
-            z, post = self._empty_z(x[:1, -1:]), torch.empty_like(x[:, -1:])
+            z, post, buffers = self._empty_z(x[:1, -1:]), torch.empty_like(x[:, -1:]), _Buffers(self.model, n_time)
             for w, window in enumerate(x):
-                self._kernels.attention_output(*block.read(window), n_time, n_time - 1, True, z.numpy())
-                post[w] = block.after(window[-1:], z[0])[1]
+                self._kernels.attention_output(*block.read(window, buffers), n_time, n_time - 1, True, z.numpy())
+                post[w] = block.after(window[-1:], z[0], buffers)[1]
         return post
 
     def attended(self, x: Stream, layer: int, changed: Stream, reader: str, head: int) -> Float[Tensor, "window query d_head"]:
         with torch.inference_mode():
             n_time, block = changed.shape[1], _Block(self.model, layer, head)
-            z = torch.empty(*changed.shape[:2], 1, block.width)
+            z, buffers, other_buffers = (
+                torch.empty(*changed.shape[:2], 1, block.width),
+                *(_Buffers(self.model, n_time, 1) for _ in range(2)),
+            )
             for w, other in enumerate(changed):
-                unchanged, new = block.read(x[w % len(x)]), block.read(other)
+                unchanged, new = block.read(x[w % len(x)], buffers), block.read(other, other_buffers)
                 read = (new[place] if letter == reader else unchanged[place] for place, letter in enumerate("QKV"))
                 self._kernels.attention_output(*read, n_time, 0, True, z[w : w + 1].numpy())
         return z[:, :, 0, : self.sizes.d_head]
@@ -105,7 +108,7 @@ class FusedEngine(TorchEngine):
         row_of[list(asked.rows)] = np.arange(len(asked.rows))
         row_of = row_of if asked.rows else row_of[:0]
         with torch.inference_mode():
-            x = self.embed(tokens)
+            x, buffers = self.embed(tokens), _Buffers(self.model, n_time)
             z = self._empty_z(x[:1])
         for layer in range(n_layers):
             is_causal = not (last_block_unmasked and layer == n_layers - 1)
@@ -113,11 +116,12 @@ class FusedEngine(TorchEngine):
             with torch.inference_mode():
                 block = _Block(self.model, layer)
                 for w, window in enumerate(x):
-                    place, (query, key, value) = slice(w, w + 1), block.read(window)
+                    place, (query, key, value) = slice(w, w + 1), block.read(window, buffers)
                     importance = self._moved_norms(value, layer) if asked.by_value else NOTHING
                     bins = NO_BINS if asked.bins is None else asked.bins[place]
                     coordinates = NOTHING if asked.coordinates is None else asked.coordinates[place]
                     runs = NO_RUNS if asked.runs is None else asked.runs[place]
+                    entropy = scratch.entropy[place] if asked.entropy else NOTHING
                     self._kernels.attention_sums(
                         *(query, key, value, n_time, is_causal),
                         *(
@@ -131,11 +135,11 @@ class FusedEngine(TorchEngine):
                             coordinates,
                             row_of,
                         ),
-                        *(z.numpy(), scratch.columns[place], scratch.on_runs[place], scratch.entropy[place], scratch.first_share[place]),
+                        *(z.numpy(), scratch.columns[place], scratch.on_runs[place], entropy, scratch.first_share[place]),
                         *(scratch.binned[place], scratch.reached[place], scratch.rows[place]),
                     )
                     if layer < n_layers - 1:
-                        x[w] = block.after(window, z[0])[1]
+                        x[w] = block.after(window, z[0], buffers)[1]
             if asked.rows:
                 scratch.rows[:] = scratch.rows[:, :, row_of[list(asked.rows)]]  # where a row is asked for twice, the kernel wrote the last
             yield scratch.of_layer(layer)
@@ -145,7 +149,7 @@ class FusedEngine(TorchEngine):
         n_layers, n_heads = self.sizes.n_layers, self.sizes.n_heads
         n_rows = n_time if n_rows is None else n_rows
         with torch.inference_mode():
-            x = self.embed(tokens)
+            x, buffers = self.embed(tokens), _Buffers(self.model, n_time)
             z = self._empty_z(x[:1])
         for layer in range(n_layers):
             is_causal = not (last_block_unmasked and layer == n_layers - 1)
@@ -156,9 +160,9 @@ class FusedEngine(TorchEngine):
                 for w, window in enumerate(x):
                     place = slice(w, w + 1)
                     rows = (n_time, n_time - n_rows, is_causal)
-                    self._kernels.attention_patterns(*block.read(window), *rows, z.numpy(), pattern[place], entropy[place])
+                    self._kernels.attention_patterns(*block.read(window, buffers), *rows, z.numpy(), pattern[place], entropy[place])
                     if layer < n_layers - 1:
-                        x[w] = block.after(window, z[0])[1]
+                        x[w] = block.after(window, z[0], buffers)[1]
             yield LayerAttention(layer, pattern, entropy)
 
     def _empty_z(self, x: Stream) -> Float[Tensor, "window query head width"]:
@@ -181,14 +185,31 @@ def _refuse_other_numbers(model: Any) -> None:
             raise Refusal(f"the fused engine computes float32 on the CPU, this model is {kind}; give --engine torch (engine='torch')")
 
 
+class _Buffers:
+    """Memory that windows of one length use in turn, so that it stays in the processor's cache."""
+
+    def __init__(self, model: Any, n_time: int, n_heads: int | None = None) -> None:
+        cfg, n_padded = model.cfg, n_time + -n_time % BLOCK
+        self.stream = torch.zeros(n_padded, cfg.d_model)
+        self.read = torch.empty(3, 1, cfg.n_heads if n_heads is None else n_heads, padded(cfg.d_head), n_padded)
+        self.mid, self.hidden, self.post = (
+            torch.empty(n_time, cfg.d_model),
+            torch.empty(n_time, cfg.d_mlp),
+            torch.empty(n_time, cfg.d_model),
+        )
+
+
 class _Block:
-    """A block's weights as the kernel and one window at a time want them, taken from the model as it is now."""
+    """A block's weights as the kernel and one window at a time want them, taken from the model as it is now.
+
+    What its methods give lies in the buffers they are given, until these are used again.
+    """
 
     def __init__(self, model: Any, layer: int, head: int | None = None) -> None:
         block = model.blocks[layer]
         attention, heads = block.attn, slice(None) if head is None else slice(head, head + 1)
         n_heads, d_model, d_head = attention.W_Q[heads].shape
-        self.width, self.n_heads = padded(d_head), n_heads
+        self.width = padded(d_head)
         wide = attention.W_Q.new_zeros(3, n_heads, self.width, d_model + 1)
         for place, (letter, factor) in enumerate((("Q", LOG2_E / model.cfg.attn_scale), ("K", 1.0), ("V", 1.0))):
             wide[place, :, :d_head, :-1] = getattr(attention, f"W_{letter}")[heads].transpose(1, 2) * factor
@@ -198,24 +219,24 @@ class _Block:
         self.d_head, self.W_O, self.b_O = d_head, attention.W_O.reshape(-1, d_model), attention.b_O
         self.ln1, self.ln2, self.mlp = block.ln1, block.ln2, block.mlp
 
-    def read(self, x: Window) -> Read:
+    def read(self, x: Window, buffers: _Buffers) -> Read:
         """What the heads read of the stream: queries in units of log2, keys and values, time padded to whole blocks."""
-        stream = functional.pad(normed(self.ln1, x), (0, 0, 0, -len(x) % BLOCK))
-        flat = torch.addmm(self.bias, self.weight, stream.T)
+        buffers.stream[: len(x)] = normed(self.ln1, x)
+        flat = torch.addmm(self.bias, self.weight, buffers.stream.T, out=buffers.read.view(len(self.weight), -1))
         least, most = torch.aminmax(flat)
         if not max(-least, most) < LARGEST:  # also true of NaN, which the kernel would treat as a number
             raise Refusal(
                 f"queries, keys or values of this model are not finite, or beyond {LARGEST:g}; give --engine torch (engine='torch')"
             )
-        both = flat.view(3, 1, self.n_heads, self.width, len(stream)).numpy()
-        return both[0], both[1], both[2]
+        query, key, value = buffers.read.numpy()
+        return query, key, value
 
-    def after(self, x: Window, z: Float[Tensor, "time head d"]) -> tuple[Window, Window]:
+    def after(self, x: Window, z: Float[Tensor, "time head d"], buffers: _Buffers) -> tuple[Window, Window]:
         """The stream after attention and after the MLP, if `z` is what the heads mix."""
-        mixed = z[..., : self.d_head].reshape(len(x), -1)
-        mid = torch.addmm(self.b_O, mixed, self.W_O).add_(x)
-        hidden = torch.addmm(self.mlp.b_in, normed(self.ln2, mid), self.mlp.W_in).relu_()
-        return mid, torch.addmm(self.mlp.b_out, hidden, self.mlp.W_out).add_(mid)
+        mid, hidden, post = (buffer[: len(x)] for buffer in (buffers.mid, buffers.hidden, buffers.post))
+        torch.addmm(self.b_O, z[..., : self.d_head].reshape(len(x), -1), self.W_O, out=mid).add_(x)
+        torch.addmm(self.mlp.b_in, normed(self.ln2, mid), self.mlp.W_in, out=hidden).relu_()
+        return mid, torch.addmm(self.mlp.b_out, hidden, self.mlp.W_out, out=post).add_(mid)
 
 
 def padded(d_head: int) -> int:

@@ -260,11 +260,11 @@ def attention_sums(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """As `attention_output` for all queries, and the sums of `engine.protocol.Asked`, written into the last eight arrays.
 
-    `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `runs`, `bins`, `coordinate` and
-    `row_of` may have no window, for sums that nobody asked for.
+    `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `runs`, `bins`, `coordinate`,
+    `row_of` and `entropy` may have no window, for sums that nobody asked for.
     """
     n_windows, n_heads, width = key.shape[:3]
-    is_weighted = importance.shape[0] > 0
+    is_weighted, has_entropy = importance.shape[0] > 0, entropy.shape[0] > 0
     n_coordinates = coordinate.shape[1] if coordinate.shape[0] > 0 else 0
     by_group, extent = np.empty((column_of.shape[0], whole(n_time)), np.float32), np.empty(column_of.shape[0], np.int64)
     weight = np.empty(whole(n_time), np.float32)
@@ -274,7 +274,7 @@ def attention_sums(  # type: ignore[no-untyped-def]
             q, k, v, m = query[w, h], key[w, h], value[w, h], mixed[w, :, h]
             for t in range(n_time):
                 n = t + 1 if is_causal else n_time
-                total, moment = _weighed(q, k, t, n, weight)
+                total, moment = _weighed(q, k, t, n, weight) if has_entropy else (_totalled(q, k, t, n, weight), ZERO)
                 g = group[w, t]
                 if g >= 0:
                     extent[g] = n
@@ -286,7 +286,8 @@ def attention_sums(  # type: ignore[no-untyped-def]
                 if is_weighted:
                     total, moment = _reweighed(weight, importance[w, h], n, total, moment)
                 factor = ONE / total if total > ZERO else ZERO
-                entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO) if total > ZERO else ZERO
+                if has_entropy:
+                    entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO) if total > ZERO else ZERO
                 first = ZERO
                 for j in range(min(n_first, n)):
                     first += weight[j]

@@ -64,7 +64,7 @@ class Asked:
     `runs`: where each run of keys begins, and where the key after its last one is.
     `bins`: the bin of each pair of tokens, -1: not counted. `coordinates`: numbers of keys whose mean under each row is wanted. `rows`: the
     asking tokens whose rows are wanted whole. `by_value`: weights times the norm of what each key's value moves into the stream (Kobayashi
-    et al. 2020), each row scaled to sum to 1, in the place of attention, for all sums.
+    et al. 2020), each row scaled to sum to 1, in the place of attention, for all sums. `entropy`: whether that of the rows is wanted.
     """
 
     group: Int32[np.ndarray, "window query"]
@@ -77,6 +77,7 @@ class Asked:
     coordinates: Float32[np.ndarray, "window coordinate key"] | None = None
     rows: tuple[int, ...] = ()
     by_value: bool = False
+    entropy: bool = True
 
     def __post_init__(self) -> None:
         n_time, nothing = self.group.shape[1], np.zeros((0, 2), int)
@@ -107,8 +108,8 @@ class LayerSums:
     """The sums of one layer's attention: see `Asked`.
 
     `columns`: the attention that each key receives from each column's groups; `on_runs`: what each run of keys receives from each group.
-    `entropy`: of each row, in nats. `first_share`: each row's attention on the first keys. `binned`: the sum over pairs of a bin.
-    `reached`: each row's weighted mean of the coordinates. `rows`: rows whole.
+    `entropy`: of each row, in nats (NaN where it was not asked for). `first_share`: each row's attention on the first keys. `binned`: the
+    sum over pairs of a bin. `reached`: each row's weighted mean of the coordinates. `rows`: rows whole.
     """
 
     layer: int
@@ -257,7 +258,7 @@ class Scratch:
         self.columns = np.zeros((*lead, asked.n_columns, self.n_time + self.spare), self.dtype)
         n_runs = 0 if asked.runs is None else asked.runs.shape[1]
         self.on_runs = np.zeros((*lead, asked.n_groups, n_runs), self.dtype)
-        self.entropy = np.zeros((*lead, self.n_time), self.dtype)
+        self.entropy = np.full((*lead, self.n_time), 0.0 if asked.entropy else np.nan, self.dtype)
         self.first_share = np.zeros((*lead, self.n_time), self.dtype)
         self.binned = np.zeros((*lead, asked.n_bins), np.float64)
         self.reached = np.zeros((*lead, self.n_time, n_coordinates), self.dtype)
@@ -281,7 +282,8 @@ def sums_of_pattern(pattern: Float[np.ndarray, "window head query key"], asked: 
         rest[..., : asked.n_left_out] = 0
         total = rest.sum(axis=-1, keepdims=True)
         rest = np.divide(rest, total, out=rest, where=total > 0)
-    scratch.entropy[:] = entr(pattern).sum(axis=-1)
+    if asked.entropy:
+        scratch.entropy[:] = entr(pattern).sum(axis=-1)
     scratch.first_share[:] = pattern[..., : asked.n_first].sum(axis=-1)
     for window, group in enumerate(asked.group):
         member = (group == np.arange(asked.n_groups)[:, None]).astype(pattern.dtype)

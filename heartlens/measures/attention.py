@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Float64, Int, Int32
 
 from heartlens.axes import KINDS
 from heartlens.windows import Windows
@@ -102,6 +102,11 @@ class Groups:
     of_query: Int32[np.ndarray, "window query"]
     n_segments: int
     n_cycles: int
+
+    @property
+    def together(self) -> "Groups":
+        """All tokens that ask anything as one group."""
+        return Groups(np.minimum(self.of_query, 0), 1, 1)
 
     @property
     def segment_of(self) -> Int32[np.ndarray, " group"]:
@@ -228,24 +233,25 @@ def rank_auc(
     Only `usable` keys are compared; values (of 0 and more) that are equal to N_DIGITS after the point are ties. (Mann-Whitney U over n m,
     from mid-ranks.)
     """
-    auc = np.full((len(value), inside.shape[1], value.shape[1]), np.nan)
-    for of_window, values, waves, chosen in zip(auc, value, inside, usable, strict=True):
-        n_inside = waves[:, chosen].sum(axis=-1)[:, None]
-        pairs = n_inside * (chosen.sum() - n_inside)
-        above = _rank_sums(values[:, chosen], waves[:, chosen]) - n_inside * (n_inside + 1) / 2
-        np.divide(above, pairs, out=of_window, where=pairs > 0)
-    return auc
+    compared = inside & usable[:, None]
+    n_inside = compared.sum(axis=-1)[:, :, None]
+    pairs = n_inside * (usable.sum(axis=-1)[:, None, None] - n_inside)
+    ranks = _ranks(np.where(usable[:, None], value, 2 * value.max(initial=1)))  # what is not compared ranks last
+    above = np.matmul(compared.astype(np.float64), ranks.swapaxes(-1, -2)) - n_inside * (n_inside + 1) / 2
+    return np.divide(above, pairs, out=np.full(above.shape, np.nan), where=pairs > 0)
 
 
-def _rank_sums(value: Float[np.ndarray, "head key"], inside: Bool[np.ndarray, "wave key"]) -> Float[np.ndarray, "wave head"]:
-    """The sum of the ranks of each wave's keys, counted from 1; equal values share their mean rank."""
-    n_keys, n_bits = value.shape[1], int(value.shape[1]).bit_length()
+def _ranks(value: Float[np.ndarray, "*rows key"]) -> Float64[np.ndarray, "*rows key"]:
+    """The rank of each key in its row, counted from 1; equal values share their mean rank."""
+    n_keys, n_bits = value.shape[-1], int(value.shape[-1]).bit_length()
     packed = np.rint(value * 10.0**N_DIGITS).astype(np.int64) << n_bits | np.arange(n_keys)  # one sort gives levels and their order
     packed.sort(axis=-1)
     level, order = packed >> n_bits, packed & ((1 << n_bits) - 1)
     is_new = np.ones(level.shape, bool)
-    np.not_equal(level[:, 1:], level[:, :-1], out=is_new[:, 1:])
+    np.not_equal(level[..., 1:], level[..., :-1], out=is_new[..., 1:])
     first = np.flatnonzero(is_new)
     size = np.diff(first, append=level.size)
-    rank = np.repeat(first % max(n_keys, 1) + (size + 1) / 2, size).reshape(level.shape)
-    return np.einsum("hk,whk->wh", rank, inside.astype(np.float64)[:, order])
+    sorted_ranks = np.repeat(first % max(n_keys, 1) + (size + 1) / 2, size).reshape(level.shape)
+    ranks = np.empty(level.shape)
+    np.put_along_axis(ranks, order, sorted_ranks, axis=-1)
+    return ranks

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from heartlens.signals.persons import note_of_unknown
 from heartlens.signals.sameness import Known
-from heartlens.signals.source import Files, Look, Source, looks_of
+from heartlens.signals.source import Look, Source, looks_of
 
 MOST_LISTED = 8  # recordings that a note names
 MOSTLY = 0.5  # of the shorter recording's heartbeats in common: one is a copy or a part of the other
@@ -67,7 +67,7 @@ def distinct(source: Source, is_counted: Callable[[Look], bool] = lambda look: F
     notes += _note("pairs of recordings share heartbeats; let --persons give both one person", overlaps)
     told_by = Counter(look.told_by for look in rest if look.told_by)
     notes += tuple(f"persons of {count} records as {teller} say" for teller, count in sorted(told_by.items()))
-    notes += source.searched.notes if isinstance(source, Files) else ()
+    notes += getattr(source, "notes", ())
     notes += note_of_unknown({look.name: look.person for look in rest})
     return Distinct(source.without(left_out) if left_out else source, rest, notes)
 

@@ -11,8 +11,9 @@ from typing import Any
 from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
 from heartlens.signals.distinct import distinct
+from heartlens.signals.files import Files
 from heartlens.signals.search import Paths
-from heartlens.signals.source import Files, Part, Source, ahead
+from heartlens.signals.source import Part, Source, ahead
 from heartlens.windows import Windows, concatenate
 
 

@@ -25,11 +25,11 @@ from heartlens.signals.landmarks import Landmarks, completed, within
 from heartlens.signals.pieces import Piece, pieces_of
 from heartlens.signals.quality import Usable, usable
 from heartlens.signals.recording import Recording
+from heartlens.signals.source import MOST_AT_ONCE
 from heartlens.windows import Windows
 
 LANDMARKS = ("auto", "expert", "detected")
 LOWEST_RATE_HZ = {"ecg": 50.0, "ppg": 15.0}  # a slower table is a trend, not a heart signal
-MOST_AT_ONCE = 512  # windows of a part: 3 MB
 BLOCK = 2**20  # samples looked at together
 GLIMPSE_S, N_GLIMPSES = 60.0, 20  # on which a long recording is judged
 

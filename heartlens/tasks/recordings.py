@@ -11,9 +11,9 @@ from jaxtyping import Float32
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.privacy import names_of
 from heartlens.refusal import Refusal
+from heartlens.signals.files import Files
 from heartlens.signals.hints import add_hints, hints_of
 from heartlens.signals.quality import usable
-from heartlens.signals.source import Files
 from heartlens.training.recordings import stretches_of
 
 Signal = Float32[np.ndarray, " _"]

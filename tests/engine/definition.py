@@ -111,7 +111,7 @@ def sums(pattern, moved_norm, asked):
     total = {
         "columns": np.zeros((*lead, n_columns, n_time)),
         "on_runs": np.zeros((*lead, n_groups, n_runs)),
-        "entropy": entropy(weights),
+        "entropy": entropy(weights) if asked.entropy else np.full(weights.shape[:-1], np.nan),
         "first_share": weights[..., : asked.n_first].sum(axis=-1),
         "binned": np.zeros((*lead, asked.n_bins)),
         "reached": np.zeros((*lead, n_time, n_coordinates)),

@@ -82,6 +82,8 @@ def off(got, expected):
     """The largest difference, in parts of the largest number expected (of 1 where nothing is larger than 2^-90, which is as good as 0)."""
     got, expected = np.asarray(got, float), np.asarray(expected, float)
     assert got.shape == expected.shape
+    assert (np.isnan(got) == np.isnan(expected)).all()
+    got, expected = np.nan_to_num(got, nan=0.0, posinf=np.inf, neginf=-np.inf), np.nan_to_num(expected, nan=0.0)
     assert np.isfinite(got).all()
     largest = np.abs(expected).max(initial=0)
     return float(np.abs(got - expected).max(initial=0) / (largest if largest > 2.0**-90 else 1))
@@ -220,12 +222,13 @@ ASKED = {
     "bins": lambda rng, w, t: {"bins": rng.integers(-1, 4, size=(w, t, t)).astype(np.int16), "n_bins": 5},
     "coordinates": lambda rng, w, t: {"coordinates": rng.normal(size=(w, 2, t)).astype(np.float32)},
     "rows": lambda rng, w, t: {"rows": (t - 1, 0)},
+    "no entropy": lambda rng, w, t: {"entropy": False},
     "by value": lambda rng, w, t: {"by_value": True},
 }
 ALL = "columns + runs + bins + coordinates + rows"
 ALONE = ("nothing", "columns", "columns + runs", "bins", "coordinates", "rows")
 TOGETHER = (ALL, f"{ALL} + without the first key", f"{ALL} + without five keys", f"{ALL} + without any key", f"{ALL} + by value")
-TOGETHER += (f"{ALL} + by value + without the first key",)
+TOGETHER += (f"{ALL} + by value + without the first key", f"{ALL} + no entropy", f"{ALL} + by value + no entropy")
 SUMS = [each.name for each in fields(LayerSums) if each.name != "layer"]
 
 

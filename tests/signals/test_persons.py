@@ -9,10 +9,11 @@ import pytest
 import heartlens as hl
 from heartlens.refusal import Refusal
 from heartlens.signals.distinct import distinct
+from heartlens.signals.files import Files
 from heartlens.signals.persons import given_persons, in_comments, in_layout, note_of_unknown
 from heartlens.signals.recording import content_of
 from heartlens.signals.simulate import ecg
-from heartlens.signals.source import Files, looks_of
+from heartlens.signals.source import looks_of
 
 PATHS = {name: Path(f"/data/{name}.csv") for name in ("a/1", "a/2", "b/3")}
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from heartlens.refusal import Refusal
+from heartlens.signals.files import Files
 from heartlens.signals.read import read_all
 from heartlens.signals.simulate import ecg, simulated
-from heartlens.signals.source import BAD_FILE, NO_WINDOW, Files, Given, Look, Simulated, ahead
+from heartlens.signals.source import BAD_FILE, NO_WINDOW, Given, Look, Simulated, ahead
 from heartlens.windows import concatenate
 
 PROC = Path("/proc")
@@ -178,7 +179,8 @@ def test_who_is_stopped_leaves_no_readers_behind(signal, tmp_path):
 def test_a_reader_imports_no_torch(folder):
     code = (
         "import sys, numpy as np\n"
-        "from heartlens.signals.source import Files, parts_of\n"
+        "from heartlens.signals.files import Files\n"
+        "from heartlens.signals.source import parts_of\n"
         "source = Files(sys.argv[1], rate_hz=100, kind='ecg')\n"
         "assert len(list(parts_of(source, source.names()[0]))) == 1\n"
         "import heartlens.signals.reading_process\n"

@@ -81,7 +81,7 @@ class HeadScan(Twinned):
     twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
     is_twin: bool = field(default=False, repr=False)
-    at_once: ClassVar[int] = 8  # windows: no attention is stored, and with more the sums' bookkeeping costs less
+    at_once: ClassVar[int] = 16  # windows: no attention is stored, and with more the bookkeeping of the sums costs less
 
     def __post_init__(self) -> None:
         legal = {"sink_tokens": (1, 100), "n_lags": (1, 50), "n_phases": (2, 100), "n_rotations": (1, 200), "n_permutations": (99, 999_999)}
@@ -106,13 +106,22 @@ class HeadScan(Twinned):
         n_sink = self.sink_tokens if self.exclude_sink else 0
         labels = measures.labels(windows, n_rotations=self.n_rotations, n_phases=self.n_phases, n_sink=n_sink)
         groups = measures.groups_of(windows, n_sink)
+        groups = groups.together if self.is_twin else groups
         runs = measures.runs_of(labels, groups, self.n_lags)
         is_published = self.variant == "published"
         evens = {
             is_causal: self._fallen(measures.even_columns(groups, runs, is_causal, n_sink), groups, runs, labels)
             for is_causal in {True, not is_published}
         }
-        asked = Asked(groups.of_query, groups.segment_of, runs=runs.edges, n_left_out=n_sink, n_first=self.sink_tokens, rows=(n_time - 1,))
+        asked = Asked(
+            groups.of_query,
+            groups.segment_of,
+            runs=runs.edges,
+            n_left_out=n_sink,
+            n_first=self.sink_tokens,
+            rows=(n_time - 1,),
+            entropy=not self.is_twin,
+        )
         layers, lifts = [], []
         for sums in subject.engine.sums(subject.tokens(windows.tokens), asked, last_block_unmasked=is_published):
             even = evens[not is_published or sums.layer < subject.sizes.n_layers - 1]
