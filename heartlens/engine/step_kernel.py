@@ -1,7 +1,7 @@
 """One more token through all blocks, compiled for the CPU: every product, norm and head of many rows in one call. float32.
 
 A row is one continuation. Its prompt's keys and values lie once for all rows of that prompt, its own beside them; both are (head, d, time),
-contiguous along the tokens, as in `kernels.py`, whose score, weight and value loops are used here. Weights are packed anew for every
+contiguous along the tokens, as in `kernel_rows.py`, whose score, weight and value loops are used here. Weights are packed anew for every
 generation: (input, output), padded with zeros to a multiple of BLOCK, so that the inner loops run over outputs in SIMD.
 """
 
@@ -9,18 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heartlens.engine.kernels import (
-    LEAST,
-    MOST,
-    ONE,
-    ZERO,
-    _kept_apart,
-    _mixed,
-    _powered,
-    _scored,
-    compiled,
-    whole,
-)
+from heartlens.engine.kernel_rows import LEAST, MOST, ONE, ZERO, compiled, kept_apart, mixed_row, powered, scored, whole
 
 NOTHING, HEAD, MLP, LAYER = 0, 1, 2, 3  # what of a block is replaced
 UNROLLED = 8  # inputs that one pass over the outputs takes
@@ -109,7 +98,7 @@ def step(packed, replaced, d_model, n_heads, eps, tokens, prompt_key, prompt_val
 def _attended(read, n_heads, prompt_key, prompt_value, n_prompt, own_key, own_value, n_own, weight, mixed):  # type: ignore[no-untyped-def]
     """Keep the newest token's keys and values, and write what each of its heads mixes (head x d)."""
     width = own_key.shape[1]
-    query, from_prompt, from_own = np.empty((width, 1), np.float32), np.empty((1, width), np.float32), np.empty((1, width), np.float32)
+    query, from_prompt, from_own = np.empty((width, 1), np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     own_weight = weight[whole(n_prompt) :]
     for h in range(n_heads):
         start, keys, values = h * width, own_key[h], own_value[h]
@@ -118,19 +107,19 @@ def _attended(read, n_heads, prompt_key, prompt_value, n_prompt, own_key, own_va
             keys[d, n_own - 1] = read[n_heads * width + start + d]
             values[d, n_own - 1] = read[2 * n_heads * width + start + d]
         total = _weighed(query, prompt_key[h], n_prompt, keys, n_own, weight, own_weight)
-        _mixed(weight, prompt_value[h], n_prompt, ONE / total, from_prompt, 0)
-        _mixed(own_weight, values, n_own, ONE / total, from_own, 0)
+        mixed_row(weight, prompt_value[h], n_prompt, ONE / total, from_prompt)
+        mixed_row(own_weight, values, n_own, ONE / total, from_own)
         for d in range(width):
-            mixed[start + d] = from_prompt[0, d] + from_own[0, d]
+            mixed[start + d] = from_prompt[d] + from_own[d]
 
 
 @compiled
 def _weighed(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight):  # type: ignore[no-untyped-def]
     """Write exp2(score), up to a factor, of the prompt's keys and of the row's own; their total."""
-    _kept_apart()
-    _scored(query, prompt_key, 0, n_prompt, weight)
-    _scored(query, own_key, 0, n_own, own_weight)
-    total = _powered(weight, n_prompt, ZERO)[0] + _powered(own_weight, n_own, ZERO)[0]
+    kept_apart()
+    scored(query, prompt_key, 0, n_prompt, weight)
+    scored(query, own_key, 0, n_own, own_weight)
+    total = powered(weight, n_prompt, ZERO)[0] + powered(own_weight, n_own, ZERO)[0]
     if total < LEAST or total > MOST:
         total = _weighed_by_largest(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight)
     return total
@@ -139,21 +128,21 @@ def _weighed(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight):  
 @compiled
 def _weighed_by_largest(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight):  # type: ignore[no-untyped-def]
     """As `_weighed`, with the largest score subtracted."""
-    _kept_apart()
-    _scored(query, prompt_key, 0, n_prompt, weight)
-    _scored(query, own_key, 0, n_own, own_weight)
+    kept_apart()
+    scored(query, prompt_key, 0, n_prompt, weight)
+    scored(query, own_key, 0, n_own, own_weight)
     largest = weight[0]
     for j in range(n_prompt):
         largest = max(largest, weight[j])
     for j in range(n_own):
         largest = max(largest, own_weight[j])
-    return _powered(weight, n_prompt, largest)[0] + _powered(own_weight, n_own, largest)[0]
+    return powered(weight, n_prompt, largest)[0] + powered(own_weight, n_own, largest)[0]
 
 
 @compiled
 def _product(x, weight, bias, product):  # type: ignore[no-untyped-def]
     """Write x times the weights (input, output), and the bias."""
-    _kept_apart()
+    kept_apart()
     n_out = whole(len(bias))
     for j in range(n_out):
         product[j] = bias[j]
@@ -169,7 +158,7 @@ def _product(x, weight, bias, product):  # type: ignore[no-untyped-def]
 @compiled
 def _normed(x, norm, d_model, eps, normed):  # type: ignore[no-untyped-def]
     """Write what a LayerNorm makes of `x`."""
-    _kept_apart()
+    kept_apart()
     mean, variance = ZERO, ZERO
     for j in range(d_model):
         mean += x[j]

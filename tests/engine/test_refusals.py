@@ -239,8 +239,9 @@ def anew(monkeypatch):
 
 
 def no_numba(monkeypatch):
-    monkeypatch.delitem(sys.modules, "heartlens.engine.kernels", raising=False)
-    monkeypatch.delattr(heartlens.engine, "kernels", raising=False)
+    for name in ("kernels", "kernel_rows"):
+        monkeypatch.delitem(sys.modules, f"heartlens.engine.{name}", raising=False)
+        monkeypatch.delattr(heartlens.engine, name, raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
 
 
