@@ -1,4 +1,4 @@
-"""`python -m heartlens.converters verify NAME`: prove that a checkpoint converts, and write the certificate."""
+"""`heartlens verify NAME`: prove that a checkpoint converts, and write the certificate."""
 
 import argparse
 import json

@@ -25,6 +25,7 @@ from heartlens.refusal import unknown
 from heartlens.windows import Windows
 
 UNITS = {"ecg": "mv", "ppg": "au"}
+AT_ONCE = 16  # windows
 HALF_WIDTH = int(POINT_HALF_WIDTH_S * KINDS["ppg"].rate_hz)  # of a systolic peak, in tokens
 BEATS = ("beat_misses", "beat_extras", "beat_probability", "beat_sensitivity", "beat_specificity", "beat_auc", "beat_expected")
 
@@ -62,6 +63,17 @@ def readings(subject: Subject, outputs: Outputs, windows: Windows) -> Readings:
     names = readouts_of(subject, windows)
     top, bottom = {TOKEN: _of_tokens, LAST: _of_last, BEAT: _of_beats}[subject.answers](outputs, windows)
     return Readings(names, top, bottom)
+
+
+def readings_of(subject: Subject, windows: Windows) -> Readings:
+    """The readouts of the model as it is, one variant, on any number of windows."""
+    parts = []
+    for chunk in windows.chunks(AT_ONCE):
+        with torch.inference_mode():
+            x = subject.engine.run_blocks(subject.engine.embed(subject.tokens(chunk.tokens)), 0)
+            parts.append(readings(subject, subject.engine.outputs(x)[None], chunk))
+    top, bottom = np.concatenate([part.top for part in parts], axis=1), np.concatenate([part.bottom for part in parts])
+    return Readings(parts[0].names, top, bottom)
 
 
 def token_measures(outputs: Outputs, windows: Windows) -> Float[Tensor, "variant window prediction measure"]:
