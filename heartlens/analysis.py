@@ -16,7 +16,8 @@ import xarray as xr
 from heartlens.findings import Findings
 from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, measured_chunk, refusals, refuse_mismatch
 from heartlens.privacy import AS_THEY_ARE, KEPT, Names
-from heartlens.progress import Progress, shown
+from heartlens.progress import Progress as Progress
+from heartlens.progress import shown
 from heartlens.progress import silent as silent
 from heartlens.provenance import Inventory, data_options, inventory, provenance
 from heartlens.refusal import Refusal

@@ -111,7 +111,7 @@ def compared_records(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
     if not names:
         raise Refusal("these results have no column of numbers in common; give two results of the same task")
     sides = [Measured(Tally(side[names]), {}, {"analysis": "records"}) for side in (a, b)]
-    return compared(_Means(), *sides)
+    return compared(_Means(), sides[0], sides[1])
 
 
 def compared_checkpoints(a: Any, b: Any, windows: Windows) -> xr.Dataset:
@@ -130,7 +130,7 @@ def compared_checkpoints(a: Any, b: Any, windows: Windows) -> xr.Dataset:
     comparison = _weights(first, second)
     if first.answers == second.answers:
         sides = [Measured(_readouts(subject, windows), {}, {"analysis": "readouts"}) for subject in (first, second)]
-        comparison = compared(_Ratios(), *sides).merge(comparison)
+        comparison = compared(_Ratios(), sides[0], sides[1]).merge(comparison)
     elif not comparison:
         names = [f"{each.origin.checkpoint} answers {each.answers!r}" for each in (first, second)]
         raise Refusal(f"{' and '.join(names)}, and their sizes differ: there is nothing to compare")

@@ -25,6 +25,7 @@ from heartlens.whole import write_whole
 
 COLUMN_MM, PAGE_MM = 89, 183
 LEAST_MM, MOST_MM = 30, 1000
+SIGNS_PER_INCH = 19  # of the line above a page
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LEAST_POINTS = 5.0  # of text that is still read
 STYLE: Any = {
@@ -61,13 +62,13 @@ class Look:
     scale: float = 1.0  # of text and height, where a page is narrower than it was designed
 
     @property
-    def style(self) -> dict[str, Any]:
+    def style(self) -> Any:
         """All settings."""
         sizes = {name: max(value * self.scale, LEAST_POINTS) for name, value in STYLE.items() if name.endswith(("size", ".fontsize"))}
         return {**STYLE, **sizes, **self.settings, **ALWAYS}
 
 
-LOOK: ContextVar[Look] = ContextVar("look", default=Look())
+LOOK: ContextVar[Look] = ContextVar("look", default=Look())  # noqa: B039 - frozen
 
 
 class _Palette(Sequence[str]):
@@ -110,17 +111,15 @@ def cmap_or(name: str) -> str:
     return LOOK.get().cmap or name
 
 
-def _settings(style: str | Path) -> dict[str, Any]:
-    """The settings of a style file, or of one of matplotlib's styles."""
+def _settings(style: str | Path) -> Any:
+    """The settings of a style file; of one of matplotlib's styles all but sizes, which are for pages of another size."""
     from matplotlib import rc_params_from_file
     from matplotlib.style import library
 
     if str(style) in library:
-        return dict(library[str(style)])
+        return {name: value for name, value in library[str(style)].items() if not name.endswith("size")}
     if not Path(style).is_file():
-        raise Refusal(
-            f"--style {style}: no such file, and no style of matplotlib; give a .mplstyle file or one of {', '.join(sorted(library)[:8])}, ..."
-        )
+        raise Refusal(f"--style {style}: no such file, and no style that comes with matplotlib; legal: {', '.join(sorted(library))}")
     log, complaints = logging.getLogger("matplotlib"), list[str]()
     listener = logging.Handler(logging.WARNING)
     listener.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]
@@ -179,9 +178,8 @@ def caption(page: Page, attrs: Mapping[Any, Any], mark: str) -> None:
     data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
     about = f"{counted(attrs)}, {attrs['n_windows']} windows of {data}"
     model = f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]})"
-    page.suptitle(
-        "\n".join(wrap(f"{model} · {about} · {mark}", int(page.get_figwidth() * 19))), fontsize=7 * page.look.scale, x=0.01, ha="left"
-    )
+    lines = wrap(f"{model} · {about} · {mark}", int(page.get_figwidth() * SIGNS_PER_INCH))
+    page.suptitle("\n".join(lines), fontsize=7 * page.look.scale, x=0.01, ha="left")
 
 
 def style() -> Any:

@@ -61,6 +61,7 @@ def _frame(axes: Axes, marked: Marked) -> None:
 
 
 def _numbered(axes: Axes, shape: tuple[int, ...]) -> None:
+    axes.grid(False)  # a style may draw one
     for axis, count in ((axes.yaxis, shape[0]), (axes.xaxis, shape[1])):
         axis.set_ticks(range(count), [str(index + 1) for index in range(count)])
     axes.tick_params(length=0)

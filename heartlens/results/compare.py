@@ -97,7 +97,7 @@ def _of_results(given: Namespace) -> xr.Dataset:
     if not given.quiet:
         for line in _unlike(*(result.summary.attrs for result in results)):
             print(line, file=sys.stderr)
-    return comparison.compared(analyses[0], *measured, shown(given.quiet), other=analyses[1])
+    return comparison.compared(analyses[0], measured[0], measured[1], shown(given.quiet), analyses[1])
 
 
 def _records(result: Result) -> xr.Dataset:

@@ -119,8 +119,8 @@ def _numbers(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     from heartlens.netcdf import read_datasets
 
     for group, dataset in read_datasets(path).items():
-        for name, values in dataset.variables.items():
-            yield f"{group.strip('/')}/{name}".lstrip("/"), _as_array(values)
+        for variable, values in dataset.variables.items():
+            yield f"{group.strip('/')}/{variable}".lstrip("/"), _as_array(values)
 
 
 def _as_array(values: xr.Variable) -> np.ndarray:
