@@ -119,13 +119,35 @@ def beside(tallies: Mapping[str, Tally]) -> Beside:
     return Beside(tallies.get(MODEL), twins, initial)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measured:
     """What was measured: the model's tally, its twins', and where both come from. Two of them add up if they mean the same."""
 
     tally: Tally
     twins: dict[str, Tally]
     attrs: dict[str, Any] = field(default_factory=dict)
+
+    def __add__(self, other: "Measured") -> "Measured":
+        """Both together, as `--add` does: refuses another analysis, checkpoint or options, and a recording that both have counted."""
+        if not isinstance(other, Measured):
+            return NotImplemented
+        from heartlens.store import add
+
+        return add(self, other)
+
+    def __repr__(self) -> str:
+        """What was measured, in a few lines."""
+        counts, attrs = self.tally.counts if self.tally.records else {"n_records": 0, "n_persons": 0}, self.attrs
+        persons = f" of {counts['n_persons']} persons" if counts["n_persons"] else ""
+        n_windows = f", {int(self.tally.whole.sums['n_windows'].sum())} windows" if "n_windows" in self.tally.sums else ""
+        twins = f"{len(self.twins)} models beside it ({', '.join([*self.twins][:3])}, ...)" if self.twins else "no twins"
+        return "\n".join(
+            [
+                f"Measured: {attrs.get('analysis', 'an analysis')} of {attrs.get('checkpoint', 'a model')}, {twins}",
+                f"  {counts['n_records']} records{persons}{n_windows}",
+                f"  sums: {', '.join(map(str, self.tally.sums.data_vars))}",
+            ]
+        )
 
 
 def run(
