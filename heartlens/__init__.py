@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from heartlens.analyses.previous_beat import PreviousBeat
     from heartlens.analyses.reliance import Reliance
     from heartlens.analyses.similarity_screen import SimilarityScreen
-    from heartlens.analysis import run
+    from heartlens.analysis import measure, run, summarize
+    from heartlens.comparison import compared, compared_checkpoints
+    from heartlens.figures import look
     from heartlens.models.edit import ablated, patched
     from heartlens.models.load import load
     from heartlens.models.planted import planted
+    from heartlens.models.readouts import with_readout
     from heartlens.refusal import Refusal
     from heartlens.signals.read import read
     from heartlens.signals.simulate import simulated
-    from heartlens.store import read_summary
+    from heartlens.store import read_measured, read_summary
     from heartlens.windows import Windows
 
 __version__ = "0.1.0"
@@ -51,13 +54,20 @@ __all__ = [
     "SimilarityScreen",
     "Windows",
     "ablated",
+    "compared",
+    "compared_checkpoints",
     "load",
+    "look",
+    "measure",
     "patched",
     "planted",
     "read",
+    "read_measured",
     "read_summary",
     "run",
     "simulated",
+    "summarize",
+    "with_readout",
 ]
 
 HOME = {  # imported when first asked for: torch and TransformerLens take seconds
@@ -76,13 +86,20 @@ HOME = {  # imported when first asked for: torch and TransformerLens take second
     "SimilarityScreen": "heartlens.analyses.similarity_screen",
     "Windows": "heartlens.windows",
     "ablated": "heartlens.models.edit",
+    "compared": "heartlens.comparison",
+    "compared_checkpoints": "heartlens.comparison",
     "load": "heartlens.models.load",
+    "look": "heartlens.figures",
+    "measure": "heartlens.analysis",
     "patched": "heartlens.models.edit",
     "planted": "heartlens.models.planted",
     "read": "heartlens.signals.read",
+    "read_measured": "heartlens.store",
     "read_summary": "heartlens.store",
     "run": "heartlens.analysis",
     "simulated": "heartlens.signals.simulate",
+    "summarize": "heartlens.analysis",
+    "with_readout": "heartlens.models.readouts",
 }
 
 logging.getLogger("heartlens").addHandler(logging.NullHandler())

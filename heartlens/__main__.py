@@ -4,29 +4,38 @@ import ast
 import importlib
 import pkgutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from heartlens.exits import DONE, exit_code
+from heartlens.exits import DONE, exit_code, open_streams
 from heartlens.refusal import unknown
 
 FOLDER = Path(__file__).parent
 TASKS = {name: f"heartlens.tasks.{name}:run_command" for name in ("classify", "beats", "generate")}
-FURTHER = {
+TRAINING = {
     "finetune": "heartlens.training.finetune_command:run_finetune",
     "pretrain": "heartlens.training.command:run_pretrain",
-    "merge": "heartlens.merge:run_command",
+}
+RESULTS = {name: f"heartlens.results.{name}:run_command" for name in ("table", "redraw", "remake", "compare", "run")} | {
+    "merge": "heartlens.merge:run_command"
+}
+FURTHER = {
+    "checkpoints": "heartlens.converters.__main__:main",
     "paper": "heartlens.paper.__main__:run_command",
     "calibrate": "heartlens.trial.__main__:main",
-    "verify": "heartlens.converters.__main__:main",
+    "completion": "heartlens.completion:run_command",
 }
+HIDDEN = {"verify": "heartlens.converters.__main__:main_verify"}  # an older name of `checkpoints verify`
 
 
 def main() -> None:
     """Run the command of the command line and leave with its exit code."""
-    sys.exit(exit_code(lambda: _run(sys.argv[1:])))
+    open_streams()
+    sys.exit(exit_code(lambda: run(sys.argv[1:])))
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
+    """The exit code of the command that the first argument names, with the others."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_listed())
         return DONE
@@ -36,11 +45,25 @@ def _run(arguments: list[str]) -> int:
         print(f"heartlens {__version__}")
         return DONE
     name, *rest = arguments
-    commands = TASKS | dict.fromkeys(analyses(), "heartlens.analyses.__main__:main") | FURTHER
-    if name not in commands:
-        raise unknown("command", name, list(commands))
-    module, function = commands[name].split(":")
-    return int(getattr(importlib.import_module(module), function)([name, *rest] if name in analyses() else rest))
+    if name not in names() and name not in HIDDEN:
+        raise unknown("command", name, names())
+    return command(name)(rest)
+
+
+def names() -> list[str]:
+    """The names of all commands."""
+    return [*TASKS, *analyses(), *TRAINING, *RESULTS, *FURTHER]
+
+
+def command(name: str) -> Callable[[list[str]], int]:
+    """What gives the exit code of the command of this name for a list of arguments. Imports it."""
+    if name in analyses():
+        from heartlens.cli import run_command
+
+        return lambda arguments: run_command(f"heartlens.analyses.{name}", arguments)
+    module, function = (TASKS | TRAINING | RESULTS | FURTHER | HIDDEN)[name].split(":")
+    of_module = getattr(importlib.import_module(module), function)
+    return lambda arguments: int(of_module(arguments))
 
 
 def analyses() -> list[str]:
@@ -53,18 +76,20 @@ def _listed() -> str:
     for title, modules in (
         ("the models at work", TASKS),
         ("analyses", {name: f"heartlens.analyses.{name}" for name in analyses()}),
+        ("training", TRAINING),
+        ("stored results", RESULTS),
         ("further", FURTHER),
     ):
-        lines += [f"{title}:", *(f"  {name:18} {_first_line(module)}" for name, module in modules.items()), ""]
+        lines += [f"{title}:", *(f"  {name:18} {about(module)}" for name, module in modules.items()), ""]
     return "\n".join([*lines, "heartlens NAME --help tells the options of each."])
 
 
-def _first_line(module: str) -> str:
+def about(module: str) -> str:
     """The first line of a module's docstring, read without importing it."""
     path = FOLDER.joinpath(*module.split(":")[0].split(".")[1:])
     files = (path / "__init__.py", path / "__main__.py") if path.is_dir() else (path.with_suffix(".py"),)
-    about = next(filter(None, (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in files)))
-    return about.splitlines()[0]
+    text = next(filter(None, (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in files)))
+    return text.splitlines()[0]
 
 
 if __name__ == "__main__":

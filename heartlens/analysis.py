@@ -3,7 +3,7 @@
 `measure` a chunk of windows -> Tally; `summarize` the total (and its twins') -> Dataset; `plot` the summary -> Figure.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from itertools import chain
@@ -16,6 +16,9 @@ import xarray as xr
 from heartlens.findings import Findings
 from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, measured_chunk, refusals, refuse_mismatch
 from heartlens.privacy import AS_THEY_ARE, KEPT, Names
+from heartlens.progress import Progress as Progress
+from heartlens.progress import shown
+from heartlens.progress import silent as silent
 from heartlens.provenance import Inventory, data_options, inventory, provenance
 from heartlens.refusal import Refusal
 from heartlens.signals.distinct import distinct
@@ -26,7 +29,6 @@ from heartlens.windows import Windows, concatenate
 if TYPE_CHECKING:
     import matplotlib.figure
 
-Progress = Callable[[str, Iterable[Any], int], Iterable[Any]]
 MODEL, INITIAL = "model", "random"  # names among the tallies on the twins' windows: the model's own, and how those of initial models begin
 
 
@@ -117,7 +119,7 @@ def beside(tallies: Mapping[str, Tally]) -> Beside:
     return Beside(tallies.get(MODEL), twins, initial)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measured:
     """What was measured: the model's tally, its twins', and where both come from. Two of them add up if they mean the same."""
 
@@ -125,15 +127,39 @@ class Measured:
     twins: dict[str, Tally]
     attrs: dict[str, Any] = field(default_factory=dict)
 
+    def __add__(self, other: "Measured") -> "Measured":
+        """Both together, as `--add` does: refuses another analysis, checkpoint or options, and a recording that both have counted."""
+        if not isinstance(other, Measured):
+            return NotImplemented
+        from heartlens.store import add
 
-def run(analysis: Analysis, model: Any, data: Windows | Source, *, force: bool = False, strict: bool = False) -> xr.Dataset:
+        return add(self, other)
+
+    def __repr__(self) -> str:
+        """What was measured, in a few lines."""
+        counts, attrs = self.tally.counts if self.tally.records else {"n_records": 0, "n_persons": 0}, self.attrs
+        persons = f" of {counts['n_persons']} persons" if counts["n_persons"] else ""
+        n_windows = f", {int(self.tally.whole.sums['n_windows'].sum())} windows" if "n_windows" in self.tally.sums else ""
+        twins = f"{len(self.twins)} models beside it ({', '.join([*self.twins][:3])}, ...)" if self.twins else "no twins"
+        return "\n".join(
+            [
+                f"Measured: {attrs.get('analysis', 'an analysis')} of {attrs.get('checkpoint', 'a model')}, {twins}",
+                f"  {counts['n_records']} records{persons}{n_windows}",
+                f"  sums: {', '.join(map(str, self.tally.sums.data_vars))}",
+            ]
+        )
+
+
+def run(
+    analysis: Analysis, model: Any, data: Windows | Source, *, force: bool = False, strict: bool = False, quiet: bool = False
+) -> xr.Dataset:
     """The summary of `analysis` of a model (a HookedTransformer or a Subject) over windows, or a source's recordings one by one.
 
-    Its provenance is in `attrs`.
+    Its provenance is in `attrs`. On a terminal a bar shows the progress, unless `quiet`.
 
     Refuses windows of another kind of signal than the model's unless `force`; with `strict` a recording without a usable window too.
     """
-    return summarize(analysis, measure(analysis, model, data, force=force, strict=strict))
+    return summarize(analysis, measure(analysis, model, data, force=force, strict=strict, progress=shown(quiet)))
 
 
 def measure(
@@ -251,7 +277,3 @@ def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
     if "n_windows" in whole.sums:
         counts.setdefault("n_windows", int(whole.sums["n_windows"].sum()))
     return summary.assign_attrs({**whole.sums.attrs, **counts, **summary.attrs, **measured.attrs, **counts})
-
-
-def silent(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
-    return steps

@@ -6,21 +6,32 @@ Data and findings go to stdout, everything else to stderr. Nothing is written be
 import argparse
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.exits import DONE, NOTHING, PARTIAL, exit_code, keeping, leave
 from heartlens.folder import Folder
-from heartlens.options import ENGINES, options_of
-from heartlens.parser import Parser, add_options, path_given
+from heartlens.options import options_of
+from heartlens.parser import (
+    Listed,
+    Parser,
+    add_checkpoint,
+    add_device,
+    add_engine,
+    add_format,
+    add_offline,
+    add_options,
+    add_paths,
+    add_persons,
+    add_quiet,
+    path_given,
+)
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import add_hints
 from heartlens.signals.simulate.rhythms import RHYTHMS
 from heartlens.store import PARTIAL_TALLY
 
-FORMATS = ("pdf", "svg", "png")
 MOST_WORKERS = 256
 OWN = r"tally\.partial\.nc"  # what a run keeps in its folder on its way
 
@@ -49,13 +60,12 @@ def parser_of(module: str) -> Parser:
 
     analysis = _analysis_of(module)
     about = importlib.import_module(module).__doc__ or ""
-    parser = Parser(prog=f"python -m {module}", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "checkpoint", help="a name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors (file.pth#key)"
-    )
-    parser.add_argument("--published-only", action="store_true", help="refuse the embedded model that an alias else falls back to")
+    is_own = module.startswith("heartlens.analyses.")
+    program = f"heartlens {module.rsplit('.', 1)[-1]}" if is_own else f"python -m {module}"
+    parser = Parser(prog=program, description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_checkpoint(parser, "a name or alias (ecg, ppg, ecg-af, ...), or one's own .pth, .zip or .safetensors (file.pth#key)")
     parser.add_argument("--version", action="version", version=f"heartlens {__version__}")
-    _add_data(parser.add_argument_group("recordings (simulated ones where no --data is given)"))
+    _add_data(parser, parser.add_argument_group("recordings (simulated ones where none are given)"))
     _add_output(parser.add_argument_group("output and machine"))
     _add_scale(parser.add_argument_group("long runs, and several processes or machines (docs/scale.md)"))
     options = parser.add_argument_group("options of the analysis")
@@ -63,46 +73,41 @@ def parser_of(module: str) -> Parser:
     return parser
 
 
-def _add_data(group: Any) -> None:
-    group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="files, folders or patterns, any number")
+def _add_data(parser: Parser, group: Any) -> None:
+    add_paths(parser, group)
     add_hints(group)
     group.add_argument("--landmarks", default="auto", help="auto (an expert's where the file has them), expert or detected")
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
     group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")
-    group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person; all statistics are over persons")
-    group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
-    group.add_argument("--simulate", nargs="+", metavar="RHYTHM", choices=RHYTHMS, help="instead of --data: sinus (default), af, ectopy")
+    add_persons(group)
+    rhythms = "instead of recordings, with commas between: sinus (default), af, ectopy"
+    group.add_argument("--simulate", type=Listed(choices=tuple(RHYTHMS)), metavar="RHYTHM,...", help=rhythms)
     group.add_argument("--strict", action="store_true", help="stop at the first recording that cannot be used, instead of leaving it out")
     group.add_argument("--force", action="store_true", help="run a model on the other kind of signal all the same")
 
 
 def _add_output(group: Any) -> None:
     group.add_argument("--out", type=path_given, metavar="FOLDER", help="where the results go (default: out/ANALYSIS-CHECKPOINT)")
-    group.add_argument(
-        "--keep-names", action="store_true", help="store persons, folders and dates as they are, not coded (docs/results.md)"
-    )
-    group.add_argument("--format", nargs="+", default=["pdf", "png"], choices=FORMATS, help="formats of the figure")
+    add_format(group)
     group.add_argument("--add", type=path_given, metavar="TALLY", help="a stored tally.nc that the new recordings are added to")
     group.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
     group.add_argument("--json", action="store_true", help="print the findings as JSON")
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
-    group.add_argument("--engine", default="auto", choices=ENGINES, help="what runs the model: auto takes the fastest that is exact for it")
-    group.add_argument("--offline", action="store_true", help="download nothing")
-    group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors, and which model stands in for an alias")
+    add_device(group)
+    add_engine(group)
+    add_offline(group)
+    add_quiet(group)
 
 
 def _add_scale(group: Any) -> None:
     group.add_argument("--resume", action="store_true", help="go on with what an earlier run into the same folder saved")
     group.add_argument("--save-every", type=float, default=3.0, metavar="MINUTES", help="save what was measured so often (default: 3)")
-    group.add_argument("--shard", metavar="I/N", help="measure part I of N of the recordings; python -m heartlens.merge joins all N")
+    group.add_argument("--shard", metavar="I/N", help="measure part I of N of the recordings; heartlens merge joins all N")
     group.add_argument("--workers", type=int, default=0, metavar="N", help="measure on N processes (needs heartlens[dask])")
     group.add_argument("--dask", metavar="ADDRESS", help="measure on a Dask cluster: its address, or its scheduler file (heartlens[dask])")
 
 
 def _run(analysis_class: type, options: argparse.Namespace) -> int:
     analysis = analysis_class(**{option.name: getattr(options, option.name) for option in options_of(analysis_class)})
-    if options.offline:
-        os.environ["HEARTLENS_OFFLINE"] = "1"
     out = options.out or Path("out") / _folder_name(analysis_class, options)
     if options.workers < 0 or not options.save_every >= 0:
         raise Refusal(f"--workers is {options.workers}, --save-every {options.save_every:g}; both must be 0 or more")

@@ -49,7 +49,7 @@ def exit_code(command: Callable[[], int]) -> int:
 
 def leave(command: Callable[[], int]) -> NoReturn:
     """Run a command that is the whole process, and leave with its exit code. A stream that is closed, or plain ASCII, stops nothing."""
-    _open_streams()
+    open_streams()
     code = exit_code(command)
     for stop in STOPS:
         signal.signal(stop, signal.SIG_IGN)
@@ -58,7 +58,7 @@ def leave(command: Callable[[], int]) -> NoReturn:
 
 def listen() -> None:
     """While a command is still being imported, a request to stop ends the process in one line; nothing was written by then."""
-    _open_streams()
+    open_streams()
     for stop in STOPS:
         if signal.getsignal(stop) is not signal.SIG_IGN:
             signal.signal(stop, _stopped_early)
@@ -118,7 +118,7 @@ def _ended(line: str, code: int) -> int:
     return code
 
 
-def _open_streams() -> None:
+def open_streams() -> None:
     """Let the null device stand in for a standard stream that is closed: else the next file that is opened would take its place."""
     for number in range(3):
         try:

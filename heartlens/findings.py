@@ -8,7 +8,7 @@ LEAST_UNITS = 8  # persons (or records): with fewer, no interval was shown to co
 FEW_TWINS = 19
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Findings:
     """`verdict` answers the question in sentences; `cautions` are reasons to doubt it; `methods` define every number."""
 
@@ -19,6 +19,11 @@ class Findings:
     rows: tuple[tuple[str, ...], ...]
     cautions: tuple[str, ...]
     methods: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """The verdict and the cautions in a few lines; the rows are counted."""
+        rows = f"  {len(self.rows)} rows of {', '.join(self.columns)}"
+        return "\n".join([self.title, *(f"  {line}" for line in self.verdict), rows, *(f"  caution: {line}" for line in self.cautions)])
 
 
 def n_units(attrs: Mapping[Any, Any]) -> int:

@@ -6,24 +6,20 @@ them alone knows which. So the result is that of one run over all recordings, to
 """
 
 import argparse
-import importlib
-import importlib.util
-import json
-import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heartlens.cli import FORMATS, refuse_existing, told
+from heartlens.cli import refuse_existing, told
 from heartlens.exits import exit_code, leave
 from heartlens.folder import Folder
 from heartlens.gather import Gathered
-from heartlens.parser import Parser, path_given
+from heartlens.parser import Parser, add_device, add_format, add_offline, add_quiet, path_given
 from heartlens.partial import OF_ONE_RUN, Shard, shard_named
 from heartlens.refusal import Refusal
+from heartlens.results import analysis_of
 from heartlens.store import read_gathered, refuse_other_meaning, refuse_twice
 from heartlens.tally import counted_twice
 
@@ -78,49 +74,33 @@ def _with_missing(total: Gathered, shards: set[Shard], is_partial: bool) -> Gath
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     about = __doc__ or ""
-    parser = Parser(
-        prog="python -m heartlens.merge", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="heartlens merge", description=about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", nargs="+", type=path_given, metavar="SHARD", help="the folders of all shards, or their tally.nc")
     parser.add_argument("--out", type=path_given, required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--partial", action="store_true", help="join the shards there are; the result says which are missing")
     parser.add_argument("--checkpoint", metavar="FILE", help="where the checkpoint lies, if not where the shards found it")
-    parser.add_argument("--format", nargs="+", default=["pdf", "png"], choices=FORMATS, help="formats of the figure")
+    add_format(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes a CUDA device where there is one")
-    parser.add_argument("--offline", action="store_true", help="download nothing")
-    parser.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
+    add_device(parser)
+    add_offline(parser)
+    add_quiet(parser)
     return parser.strict(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.offline:
-        os.environ["HEARTLENS_OFFLINE"] = "1"
     with Folder(options.out) as folder:
         refuse_existing(folder, overwrite=options.overwrite)
         total, attrs = merged(options.shards, is_partial=options.partial)
         from heartlens import analysis as frame
         from heartlens import session
 
-        analysis = _analysis(attrs)
+        analysis = analysis_of(attrs, "the shards")
         subject = _subject(options, attrs)
         folder.claim()
         measured = frame.finished(analysis, subject, total, about={name: attrs[name] for name in ("data_options", "names", "command")})
         made = session.Made(measured, frame.summarize(analysis, measured), total.n_lost)
         return told(analysis, made, session.write(analysis, made, folder, options.format), options)
-
-
-def _analysis(attrs: dict[str, Any]) -> Any:
-    """The analysis that the shards are of, with their options."""
-    name = str(attrs["analysis"])
-    module = f"heartlens.analyses.{re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()}"
-    if not re.fullmatch(r"[A-Za-z]{1,60}", name) or importlib.util.find_spec(module) is None:
-        raise Refusal(f"the shards are of an analysis {name[:60]!r}, which this version does not have")
-    try:
-        return getattr(importlib.import_module(module), name)(**json.loads(attrs["options"]))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise Refusal(f"the options of the shards' {name} are not those of this version ({error})") from error
 
 
 def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:

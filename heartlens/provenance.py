@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from heartlens.axes import KINDS
 from heartlens.options import values_of
 from heartlens.windows import Windows
 
@@ -107,6 +108,9 @@ def provenance(analysis: Any, subject: Any, read: Inventory, about: Mapping[str,
 def data_options(source: Any) -> str:
     """How a source of recordings reads them, as JSON: what tallies must share to be added; not which recordings, and whose."""
     options = {each.name: getattr(source, each.name) for each in fields(source) if each.name not in OF_THE_RECORDINGS}
+    waves = getattr(getattr(source, "windows", None), "waves", ())
+    if waves and waves != KINDS[source.kind].waves:  # defined by the caller
+        options["waves"] = list(waves)
     return json.dumps({"source": type(source).__name__, **options}, sort_keys=True)
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import xarray as xr
 
+from heartlens import __version__, store
 from heartlens import analysis as frame
-from heartlens import store
 from heartlens.findings import Findings
 from heartlens.folder import Folder
 from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
+from heartlens.options_file import OPTIONS, options_file
 from heartlens.partial import Partial, attrs_of_run, shard_named
 from heartlens.privacy import Names, names_of
+from heartlens.progress import shown
 from heartlens.provenance import Inventory, data_options
 from heartlens.refusal import Failure, Refusal
 from heartlens.remake import command_of
@@ -93,7 +95,7 @@ def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made 
     attrs = attrs_of_run(analysis, subject, recordings, shard, about)
     if earlier is not None:
         store.refuse_addition(earlier, attrs, [stored.record(name) for name in names])
-    progress = _bar if sys.stderr.isatty() and not options.quiet else frame.silent
+    progress = shown(options.quiet)
     partial = Partial(folder, attrs, names, options.save_every * 60, say)
     run = _Run(analysis, subject, recordings, stored, about, names, partial, options, say, progress)
     total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
@@ -118,6 +120,7 @@ def write(analysis: Any, made: Made, folder: Folder, formats: list[str], more: M
     page = report(analysis.findings(made.summary), svg, made.summary)
     name = type(analysis).__module__.rsplit(".", 1)[-1]
     drawings = [f"{name}.{suffix}" for suffix in dict.fromkeys(formats)]
+    command = str(made.summary.attrs.get("command", ""))
 
     def fill(beside: Path) -> None:
         store.write_summary(made.summary, beside / "summary.nc")
@@ -125,12 +128,14 @@ def write(analysis: Any, made: Made, folder: Folder, formats: list[str], more: M
         for drawing in drawings:
             store.write_text(beside / drawing, svg) if drawing.endswith(".svg") else figures.save(figure, beside / drawing)
         store.write_text(beside / "report.html", page)
+        if command:
+            store.write_text(beside / OPTIONS, options_file(command, __version__))
         for other, text in more.items():
             store.write_text(beside / other, text)
 
     with _writing(folder.path):
         folder.give(fill)
-    return [folder.path / file for file in ("summary.nc", "tally.nc", *drawings, "report.html")]
+    return [folder.path / file for file in ("summary.nc", "tally.nc", *drawings, "report.html", *([OPTIONS] if command else []))]
 
 
 def write_shard(made: MadeShard, folder: Folder) -> list[Path]:
@@ -296,15 +301,3 @@ def _to_stderr(line: str) -> None:
 
 def _silent(line: str) -> None:
     pass
-
-
-def _bar(what: str, steps: Iterable[Any], n_steps: int) -> Iterable[Any]:
-    """A bar on stderr; a step that stands for several recordings counts as so many."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=n_steps)
-        for step in steps:
-            yield step
-            progress.advance(task, getattr(step, "n_recordings", 1))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from heartlens.axes import KINDS
 from heartlens.refusal import Refusal, unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Windows:
     """Tokenised windows of one kind of signal; every array's first axis is the window.
 
@@ -49,6 +49,22 @@ class Windows:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __repr__(self) -> str:
+        """What there is, in a few lines."""
+        persons = len({str(person) for person in self.person if person})
+        records = self.records
+        named = f"{', '.join(records[:3])}{', ...' if len(records) > 3 else ''}"
+        of_persons = f" of {persons} person{'' if persons == 1 else 's'}" if persons else ""
+        shares = ", ".join(f"{wave} {float(np.mean(self.inside(wave))) if len(self) else 0.0:.0%}" for wave in self.waves)
+        shape = " x ".join(map(str, self.tokens.shape))
+        lines = [
+            f"Windows of {self.kind.upper()} at {self.rate_hz:g} Hz: {shape} tokens (window x time)",
+            f"  {len(records)} record{'' if len(records) == 1 else 's'}{of_persons}: {named}",
+            f"  tokens by wave: {shares}; elsewhere or not known {float(np.mean(self.wave < 0)) if len(self) else 0.0:.0%}",
+        ]
+        lines += [f"  left out: {'; '.join(f'{count} x {reason}' for reason, count in self.skipped)}"] if self.skipped else []
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes[:MOST_NOTES])])
+
     def __getitem__(self, which: slice | Shaped[np.ndarray, " chosen"]) -> "Windows":
         """The chosen windows (a slice, a mask or indices), with the same sources and notes."""
         return replace(self, **{name: getattr(self, name)[which] for name in PER_WINDOW})
@@ -74,6 +90,41 @@ class Windows:
         if wave not in self.waves:
             raise unknown("wave", wave, self.waves)
         return np.asarray(self.wave == self.waves.index(wave))
+
+    def after(self, wave: str, until_s: float, from_s: float = 0.0) -> Bool[np.ndarray, "window time"]:
+        """Which tokens lie `from_s` to `until_s` seconds after the last token of a wave, within one window; the wave itself does not.
+
+        Refuses a wave that these windows do not know, and times that are not in order.
+        """
+        if not 0 <= from_s < until_s:
+            raise Refusal(f"after {wave}: from {from_s:g} to {until_s:g} s; both count from the wave's end, the first before the second")
+        inside = self.inside(wave)
+        time = np.arange(inside.shape[1])
+        last = np.maximum.accumulate(np.where(inside, time, -inside.shape[1] - 1), axis=1)
+        since_s = (time - last) / self.rate_hz
+        return np.asarray(~inside & (last >= 0) & (since_s > from_s - 1e-9) & (since_s <= until_s + 1e-9))
+
+    def with_wave(
+        self, name: str, where: "Bool[np.ndarray, 'window time'] | Callable[[Windows], Bool[np.ndarray, 'window time']]"
+    ) -> "Windows":
+        """The windows with one more wave, which every analysis then asks about: the tokens of a mask (window, time).
+
+        `where` may also be a rule: a function that is given the windows and returns the mask, say
+        `lambda windows: windows.after("QRS", 0.04)` for the J point. These tokens are then in no other wave. Segments and cycles stay.
+        Refuses a name that is taken, a mask of another shape, and one without any token.
+        """
+        if name in self.waves or not name.strip() or len(name.splitlines()) != 1:
+            raise Refusal(f"a wave {name!r} cannot be added: give a name of one line that is none of {', '.join(self.waves)}")
+        mask = np.asarray(where(self) if callable(where) else where)
+        if mask.shape != self.wave.shape or mask.dtype != bool:
+            raise Refusal(
+                f"the mask of {name!r} is {mask.dtype} of shape {mask.shape}; legal: bool of shape {self.wave.shape} (window, time)"
+            )
+        if not mask.any():
+            raise Refusal(f"no token lies in {name!r}; look at the rule, or at the waves it builds on: {', '.join(self.waves)}")
+        wave = np.where(mask, np.int8(len(self.waves)), self.wave)
+        note = f"wave {name}: defined by the caller ({float(mask.mean()):.1%} of tokens)"
+        return replace(self, wave=wave, waves=(*self.waves, name), notes=(*self.notes, note))
 
     @property
     def records(self) -> list[str]:
@@ -136,6 +187,7 @@ class Windows:
         return turn
 
 
+MOST_NOTES = 4  # in `repr`
 PER_WINDOW = ("tokens", "record", "start_s", "low", "high", "wave", "segment", "position", "person", "content")
 
 
@@ -146,6 +198,8 @@ def concatenate(parts: list[Windows]) -> Windows:
     kinds = sorted({part.kind for part in parts})
     if len(kinds) > 1:
         raise Refusal(f"windows of {' and '.join(kinds)} cannot be mixed in one analysis; give one kind at a time")
+    if len({part.waves for part in parts}) > 1:
+        raise Refusal(f"windows with the waves {' and '.join(sorted({', '.join(part.waves) for part in parts}))} cannot be mixed")
     skipped: dict[str, int] = {}
     for reason, count in (pair for part in parts for pair in part.skipped):
         skipped[reason] = skipped.get(reason, 0) + count

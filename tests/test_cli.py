@@ -187,17 +187,17 @@ def refused(capsys, code, message):
 
 BAD_OPTIONS = {
     "two sources": (["--data", "hearts/0.csv", "--simulate", "af"], "--data and --simulate exclude each other; give one of them"),
-    "no rhythm": (["--simulate", "waltz"], "argument --simulate: invalid choice: 'waltz'"),
+    "no rhythm": (["--simulate", "waltz"], "argument --simulate: unknown value 'waltz'; legal: sinus, af, ectopy"),
     "unknown option": (["--n-twin", "3"], "unknown option '--n-twin'; did you mean '--n-twins'?"),
-    "stray argument": (["stray"], "unknown argument 'stray'"),
+    "stray argument": (["stray"], "'stray': no path that can be opened (stray: no such file or folder)"),
     "below its range": (["--n-lags", "0"], "n-lags is 0; legal: 1 to 50"),
     "above its range": (["--seed", "-1"], "seed is -1; legal: 0 to 2147483648"),
     "not a number": (["--n-lags", "few"], "argument --n-lags: invalid int value: 'few'"),
-    "no choice": (["--variant", "publishd"], "argument --variant: invalid choice: 'publishd'"),
+    "no choice": (["--variant", "publishd"], "unknown --variant 'publishd'; did you mean 'published'?"),
     "no value": (["--lead"], "argument --lead: expected one argument"),
-    "no format": (["--format", "bmp"], "argument --format: invalid choice: 'bmp'"),
+    "no format": (["--format", "bmp"], "argument --format: unknown value 'bmp'; legal: pdf, svg, png"),
     "no landmarks": (["--data", "hearts/0.csv", "--landmarks", "detcted"], "did you mean 'detected'?"),
-    "no device": (["--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+    "no device": (["--device", "tpu"], "unknown --device 'tpu'; did you mean 'cpu'?"),
     "no windows": (["--data", "hearts/0.csv", "--max-windows", "0"], "max_windows is 0; it must be at least 1"),
     "negative rate": (["--data", "rateless.csv", "--rate", "-5"], "it must be a positive number"),
 }

@@ -102,7 +102,7 @@ def test_names_are_kept_where_that_is_asked_for_and_the_two_do_not_mix(folder, t
     text = everything(tmp_path / "o")
     assert "Ottoline Zork" in text
     assert str(folder / "h1.npy") in text
-    assert re.search(r"--data '?/", read_summary(tmp_path / "o" / "summary.nc").attrs["command"])
+    assert re.search(r"own.pth'? '?/", read_summary(tmp_path / "o" / "summary.nc").attrs["command"])
     (tmp_path / "more").mkdir()
     np.save(tmp_path / "more" / "h9.npy", ecg.simulate(np.random.default_rng(9), 12.0)[0])
     more = ["--data", str(tmp_path / "more"), "--add", str(tmp_path / "o" / "tally.nc"), "--out", str(tmp_path / "p"), *SCAN, "--quiet"]

@@ -68,9 +68,9 @@ def test_the_stored_command_gives_the_same_numbers(folder, monkeypatch):
     monkeypatch.chdir(folder / "hearts")  # what holds all recordings; the checkpoint is seen from there
     for summary, out in ((first, "remade"), (both, "remade-2")):
         for command in summary.attrs["command"].split(" && "):
-            python, m, module, *arguments = shlex.split(command)
-            assert (python, m, module) == ("python", "-m", MODULE)
-            assert run_command(module, [*arguments, "--quiet", "--format", "svg"]) == 0
+            program, name, *arguments = shlex.split(command)
+            assert (program, name) == ("heartlens", "head_scan")
+            assert run_command(MODULE, [*arguments, "--quiet", "--format", "svg"]) == 0
         xr.testing.assert_identical(read_summary(f"{out}/summary.nc").drop_attrs(), summary.drop_attrs())
 
 
@@ -144,6 +144,6 @@ def test_paths_tell_no_folder_above_the_recordings(tmp_path):
     given = [str(tmp_path / name) for name in ("Doe/deep/own.pth", "Roe/a/1.csv", "Roe/b/1.csv", "Roe/persons.csv")]
     options = parser.strict([given[0], "--data", given[1], given[2], "--persons", given[3]])
     command = command_of(parser, options, {"engine": "fused", "device": "cpu"})
-    assert command.startswith(f"python -m {MODULE} own.pth --data a/1.csv b/1.csv --persons persons.csv")
+    assert command.startswith("heartlens head_scan own.pth a/1.csv b/1.csv --persons persons.csv")
     assert "Roe" not in command
     assert str(tmp_path / "Roe") in command_of(parser, options, {}, keep_names=True)

@@ -21,7 +21,7 @@ log = logging.getLogger("heartlens")
 def read_published(checkpoint: Checkpoint) -> State:
     """The state dict: from the cache, the search path or a download. `Unavailable` where none of them has it."""
     zipped = find(checkpoint)
-    kept = cache_folder() / f"{checkpoint.name}-{checkpoint.sha256[:12]}.safetensors"
+    kept = kept_path(checkpoint)
     state = _read_kept(kept, checkpoint)
     if state is None:
         state = read_state(zipped or download(checkpoint))
@@ -29,6 +29,11 @@ def read_published(checkpoint: Checkpoint) -> State:
             raise Refusal(f"{checkpoint.name}: the tensors in {zipped} are not the published ones; report this")
         _keep(state, kept, checkpoint)
     return state
+
+
+def kept_path(checkpoint: Checkpoint) -> Path:
+    """Where the cache keeps a checkpoint's tensors."""
+    return cache_folder() / f"{checkpoint.name}-{checkpoint.sha256[:12]}.safetensors"
 
 
 def _read_kept(path: Path, checkpoint: Checkpoint) -> State | None:

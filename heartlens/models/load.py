@@ -70,8 +70,13 @@ def device_named(name: str) -> str:
 
 def read(name: str | Path, kind: str | None = None, *, published_only: bool = False) -> tuple[State, Origin]:
     """A checkpoint's original state dict and its origin, by the rules of `load`."""
-    loaded = _loaded(name, kind, published_only)
+    loaded = read_with_card(name, kind, published_only=published_only)
     return loaded.state, loaded.origin
+
+
+def read_with_card(name: str | Path, kind: str | None = None, *, published_only: bool = False) -> Loaded:
+    """The same with its model card."""
+    return _loaded(name, kind, published_only)
 
 
 def _loaded(name: str | Path, kind: str | None, published_only: bool) -> Loaded:

@@ -6,7 +6,7 @@ from typing import Any
 from heartlens.axes import KINDS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Origin:
     """`sha256` is the file's, `fingerprint` that of the tensors. `kind` is None where table, caller and vocabulary do not tell it."""
 
@@ -18,6 +18,13 @@ class Origin:
     licence: str
     citation: str
     processing: str
+
+    def __repr__(self) -> str:
+        """Where the model comes from, in a few lines."""
+        answers, kind = self.task or "next token", (self.kind or "unknown kind of signal").upper()
+        processed = "" if self.processing in ("none", "unknown") else f", processed: {self.processing}"
+        lines = [f"{self.checkpoint}: {kind}, answers: {answers}{processed}", f"  weights SHA-256 {self.fingerprint[:16] or 'unknown'}"]
+        return "\n".join([*lines, f"  licence {self.licence}{'; cite ' + self.citation if self.citation else ''}"])
 
 
 def origin_of(model: Any) -> Origin:

@@ -11,7 +11,9 @@ window, ties half; `beat_expected`, its sum for each true beat (calibration in t
 True beats are the windows' own: R peaks (whole positions), systolic peaks (the middle of the wave).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +22,12 @@ from torch import Tensor
 
 from heartlens.axes import KINDS, LEVELS, POINT_HALF_WIDTH_S
 from heartlens.measures.beat_matching import TOLERANCE_S, beats_of, match
-from heartlens.models.subject import BEAT, LAST, TOKEN, Subject
-from heartlens.refusal import unknown
+from heartlens.models.subject import BEAT, LAST, TOKEN, Subject, subject_of
+from heartlens.refusal import Refusal, unknown
 from heartlens.windows import Windows
 
 UNITS = {"ecg": "mv", "ppg": "au"}
+AT_ONCE = 16  # windows
 HALF_WIDTH = int(POINT_HALF_WIDTH_S * KINDS["ppg"].rate_hz)  # of a systolic peak, in tokens
 BEATS = ("beat_misses", "beat_extras", "beat_probability", "beat_sensitivity", "beat_specificity", "beat_auc", "beat_expected")
 
@@ -49,6 +52,11 @@ class Readings:
 
 def readouts_of(subject: Subject, windows: Windows) -> tuple[str, ...]:
     """The names of the readouts that `readings` has for a model on windows of this kind, the first the one that decides."""
+    own = tuple(readout.name for readout in subject.readouts)
+    return own + _names(subject, windows)
+
+
+def _names(subject: Subject, windows: Windows) -> tuple[str, ...]:
     if subject.answers == TOKEN:
         return tuple(f"{measure}{group}" for measure in _measures(windows) for group in ("", *(f"_{wave}" for wave in windows.waves)))
     if subject.answers == BEAT:
@@ -59,9 +67,59 @@ def readouts_of(subject: Subject, windows: Windows) -> tuple[str, ...]:
 
 def readings(subject: Subject, outputs: Outputs, windows: Windows) -> Readings:
     """The readouts of a model's outputs on `windows`, by variant: of every token, or where `answers` is LAST of the last alone."""
-    names = readouts_of(subject, windows)
     top, bottom = {TOKEN: _of_tokens, LAST: _of_last, BEAT: _of_beats}[subject.answers](outputs, windows)
-    return Readings(names, top, bottom)
+    own = [readout.sums(outputs, windows) for readout in subject.readouts]
+    top = np.concatenate([*(each[0][..., None] for each in own), top], axis=-1)
+    bottom = np.concatenate([*(each[1][:, None] for each in own), bottom], axis=-1)
+    return Readings(readouts_of(subject, windows), top, bottom)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A readout of the caller: `of` is given the outputs (variant, window, token, output) and the windows.
+
+    It returns a number for each variant and window, or two of them: that, and what it is divided by, for each window.
+    """
+
+    name: str
+    of: Callable[[Outputs, Windows], Any]
+
+    def sums(self, outputs: Outputs, windows: Windows) -> tuple[Float[np.ndarray, "variant window"], Float[np.ndarray, " window"]]:
+        """What is on top and what divides it. Refuses other shapes, and what is no number."""
+        result = self.of(outputs, windows)
+        top, bottom = result if isinstance(result, tuple) else (result, np.ones(len(windows)))
+        top, bottom = (np.asarray(each.detach().cpu() if isinstance(each, Tensor) else each, float) for each in (top, bottom))
+        shapes = (len(outputs), len(windows)), (len(windows),)
+        if (top.shape, bottom.shape) != shapes:
+            raise Refusal(
+                f"the readout {self.name!r} gave {top.shape} and {bottom.shape}; legal: {shapes[0]} (variant, window), {shapes[1]}"
+            )
+        if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
+            raise Refusal(f"the readout {self.name!r} gave what is no number; give 0 over 0 for a window that has no say")
+        return top, bottom
+
+
+def with_readout(model: Any, name: str, of: Callable[[Outputs, Windows], Any]) -> Subject:
+    """The model with one more readout, which comes first: it is what an ablation, a circuit and `compare` judge by.
+
+    `of(outputs, windows)` returns a number for each variant and window; see `Readout`. `outputs` are logits: of every token, or where the
+    task head reads the last token, of that alone. Refuses a name that the model's readouts have.
+    """
+    subject = subject_of(model)
+    if any(readout.name == name for readout in subject.readouts) or not name.strip():
+        raise Refusal(f"a readout {name!r} cannot be added; give a name that none has")
+    return replace(subject, readouts=(*subject.readouts, Readout(name, of)))
+
+
+def readings_of(subject: Subject, windows: Windows) -> Readings:
+    """The readouts of the model as it is, one variant, on any number of windows."""
+    parts = []
+    for chunk in windows.chunks(AT_ONCE):
+        with torch.inference_mode():
+            x = subject.engine.run_blocks(subject.engine.embed(subject.tokens(chunk.tokens)), 0)
+            parts.append(readings(subject, subject.engine.outputs(x)[None], chunk))
+    top, bottom = np.concatenate([part.top for part in parts], axis=1), np.concatenate([part.bottom for part in parts])
+    return Readings(parts[0].names, top, bottom)
 
 
 def token_measures(outputs: Outputs, windows: Windows) -> Float[Tensor, "variant window prediction measure"]:

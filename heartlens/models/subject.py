@@ -1,6 +1,6 @@
 """A model with what an analysis must know of it, made once: where it comes from, what it answers, and the engine that runs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ class Subject:
     model: Any
     origin: Origin
     engine: Engine
+    readouts: tuple[Any, ...] = ()  # further ones, of the caller; see `models.readouts.with_readout`
 
     @property
     def sizes(self) -> Sizes:
@@ -55,6 +56,7 @@ class Subject:
         n_own = sum(getattr(self.model, "n_hooks_in_force", ()))
         hooked = [name for name, point in self.model.hook_dict.items() if point.fwd_hooks]
         n_hooks = sum(len(self.model.hook_dict[name].fwd_hooks) for name in hooked)
+        edits += [f"readout of the caller: {readout.name}" for readout in self.readouts]
         return "\n".join([*edits, *([f"hooks of unknown effect at {', '.join(hooked[:8])}"] if n_hooks > n_own else [])])
 
     def tokens(self, numbers: Integer[np.ndarray, "window time"]) -> Tokens:
@@ -63,7 +65,7 @@ class Subject:
 
     def beside(self, model: Any) -> "Subject":
         """Another model (a twin, a base) run by the same engine."""
-        return subject_of(model, self.engine.name)
+        return replace(subject_of(model, self.engine.name), readouts=self.readouts)
 
 
 def subject_of(model: Any, engine: str = "auto") -> Subject:

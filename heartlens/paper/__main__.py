@@ -1,10 +1,11 @@
-"""`python -m heartlens.paper --data FOLDER --out out/paper`: the paper's claims on recordings, with figures, nulls and intervals.
+"""`heartlens paper FOLDER --out out/paper`: the paper's claims on recordings, with figures, nulls and intervals.
 
 Measures every claim of "Interpretable Pre-Trained Transformers for Heart Time-Series Data" (arXiv 2407.20775) about attention, homonyms,
 single heads and fine-tuning, writes each figure as PDF and PNG, and a self-contained report.html that says what holds and what does not.
 Stopped at any point, it goes on where it was. FOLDER holds the sets in folders of their own: ludb, qtdb, cinc2017, bidmc, cinc2015.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from heartlens.paper.claims import VARIED
 from heartlens.paper.data import VARIANTS, Recordings
 from heartlens.paper.measure import Bench, bar, measure_all
 from heartlens.paper.plan import Job, planned
-from heartlens.parser import Parser, path_given
+from heartlens.parser import Parser, add_offline, path_given
 from heartlens.refusal import Failure, Refusal
 from heartlens.remake import command_of
 
@@ -28,8 +29,9 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m heartlens.paper", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--data", type=path_given, metavar="FOLDER", help="folder of the sets of recordings (without it: simulated people)")
+    parser = Parser(prog="heartlens paper", description=__doc__, allow_abbrev=False)
+    parser.add_argument("data", nargs="?", type=path_given, metavar="FOLDER", help="folder of the sets of recordings (without: simulated)")
+    parser.add_argument("--data", type=path_given, default=argparse.SUPPRESS, metavar="FOLDER", help="the same as FOLDER")
     parser.add_argument(
         "--examples", type=path_given, metavar="FOLDER", help="the published example inputs (default: beside the checkpoints)"
     )
@@ -38,6 +40,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--quick", action="store_true", help="few windows and twins, no variants: a look in three minutes, no result")
     parser.add_argument("--published-only", action="store_true", help="refuse the embedded models that aliases else fall back to")
+    add_offline(parser)
     return parser
 
 

@@ -13,16 +13,17 @@ FINE = ("P", "Q", "R", "S", "T")
 
 def fine_waves(windows: Windows) -> Windows:
     """The windows with Q, R and S instead of QRS; those of a pulse as they are."""
-    if windows.kind != "ecg" or windows.waves == FINE:
+    if "QRS" not in windows.waves:
         return windows
     after_s = (windows.position - np.round(windows.position)) * _cycle_s(windows)
     part = np.where(np.abs(after_s) <= R_HALF_WIDTH_S, "R", np.where(after_s < 0, "Q", "S"))
     names = np.array([*windows.waves, ""])[windows.wave]  # -1 is the last
     named = np.where(names == "QRS", np.where(np.isnan(after_s), "", part), names)
     wave = np.full_like(windows.wave, -1)
-    for index, name in enumerate(FINE):
+    waves = (*FINE, *(name for name in windows.waves if name not in (*FINE, "QRS")))  # those that a caller defined too
+    for index, name in enumerate(waves):
         wave[named == name] = index
-    return replace(windows, wave=wave, waves=FINE)
+    return replace(windows, wave=wave, waves=waves)
 
 
 def _cycle_s(windows: Windows) -> np.ndarray:

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
+from heartlens.parser import Listed
 from heartlens.refusal import unknown
 
 TIME_UNITS = ("s", "ms", "us", "ns")
@@ -37,7 +38,8 @@ def add_hints(group: Any) -> None:
     group.add_argument("--lead", help="the lead or column to read: its name or number (from 0); rows: each row of a table is a recording")
     group.add_argument("--rate", type=float, metavar="HZ", help="sampling rate, where the file does not say, or instead of what it says")
     group.add_argument("--time-unit", choices=TIME_UNITS, help="unit of the column of times, where the file does not say")
-    group.add_argument("--missing", nargs="+", type=float, metavar="VALUE", help="values that stand for a missing sample, say -32768")
+    missing = "values that stand for a missing sample, with commas between, say -32768"
+    group.add_argument("--missing", type=Listed(float), metavar="VALUE,...", help=missing)
     either = group.add_mutually_exclusive_group()
     either.add_argument("--invert", action="store_true", help="turn the signal upside down")
     either.add_argument(

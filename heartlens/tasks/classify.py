@@ -19,7 +19,7 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.exits import DONE, PARTIAL, exit_code
 from heartlens.inference.intervals import mean_interval
 from heartlens.measures import detection
-from heartlens.parser import Parser
+from heartlens.parser import Listed, Parser
 from heartlens.refusal import Refusal
 from heartlens.signals.tokens import tokenised
 from heartlens.tasks import NOT_MEDICAL
@@ -89,14 +89,16 @@ def _run(arguments: list[str]) -> int:
     )
     parser.add_argument("--threshold", type=float, metavar="P", help="probability from which a recording has the condition")
     parser.add_argument("--labels", type=Path, metavar="TABLE", help="a CSV of record,label that chooses the threshold, with --classes")
-    parser.add_argument("--classes", nargs=2, metavar=("NO", "YES"), help="the two labels of the table, say N A")
-    parser.add_argument("--leave-out", nargs="+", default=[], metavar="LABEL", help="records with these labels choose nothing")
+    parser.add_argument("--classes", type=Listed(), metavar="NO,YES", help="the two labels of the table, say N,A")
+    parser.add_argument("--leave-out", type=Listed(), default=[], metavar="LABEL,...", help="records with these labels choose nothing")
     add_output(parser)
     given = parser.strict(arguments)
     if not given.stride >= 1:
         raise Refusal(f"--stride is {given.stride}; it must be at least 1")
     if bool(given.labels) != bool(given.classes):
-        raise Refusal("--labels and --classes belong together: the table, and its two labels, say --classes N A")
+        raise Refusal("--labels and --classes belong together: the table, and its two labels, say --classes N,A")
+    if given.classes and len(set(given.classes)) != 2:
+        raise Refusal(f"--classes is {','.join(given.classes)}; give two labels, without and with the condition, say --classes N,A")
     subject = opened_subject(given, "classify")
     answers = [
         classified(subject, prepared, given.stride)

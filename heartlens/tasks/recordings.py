@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.parser import add_paths, add_persons
 from heartlens.privacy import names_of
 from heartlens.refusal import Refusal
 from heartlens.signals.files import Files
@@ -67,18 +68,14 @@ def _as_named(files: Files, kind: str) -> Iterator[Prepared]:
 
 def add_recordings(parser: Any) -> None:
     """The arguments that say what is read."""
-    parser.add_argument("recordings", nargs="*", metavar="DATA", help="files, folders (searched throughout) or patterns, any number")
     group = parser.add_argument_group("recordings")
-    group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="the same as DATA")
+    add_paths(parser, group)
     add_hints(group)
-    group.add_argument("--keep-names", action="store_true", help="write folders and persons as they are, not coded (docs/results.md)")
-    group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person")
-    group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
+    add_persons(group)
 
 
 def files_of(given: argparse.Namespace, kind: str) -> Files:
     """The recordings that a command line names. Refuses none."""
-    paths = (*given.recordings, *(given.data or ()))
-    if not paths:
+    if not given.data:
         raise Refusal("no recordings are given; name files, folders or patterns after the checkpoint")
-    return Files(paths, kind=kind, persons=given.persons, person=given.person, **hints_of(given))
+    return Files(tuple(given.data), kind=kind, persons=given.persons, person=given.person, **hints_of(given))

@@ -17,7 +17,7 @@ import numpy as np
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.converters.sizes import Sizes
 from heartlens.exits import DONE, exit_code
-from heartlens.parser import Parser, add_options, path_given
+from heartlens.parser import Parser, add_device, add_offline, add_options, add_paths, add_persons, add_quiet, path_given
 from heartlens.privacy import Names, names_beside
 from heartlens.refusal import Refusal
 from heartlens.remake import command_of
@@ -35,7 +35,7 @@ def run_pretrain(arguments: list[str]) -> int:
 def _pretrain_parser() -> Parser:
     from heartlens.training import pretrain
 
-    parser = Parser(prog="python -m heartlens.training.pretrain", description=pretrain.__doc__, allow_abbrev=False)
+    parser = Parser(prog="heartlens pretrain", description=pretrain.__doc__, allow_abbrev=False)
     parser.add_argument("kind", choices=tuple(KINDS), help="kind of signal")
     add_data(parser)
     parser.add_argument("--people", type=int, default=1200, metavar="N", help="simulated people, where no --data is given (default: 1200)")
@@ -140,14 +140,10 @@ def options_of(given: argparse.Namespace, options: type) -> Any:
 
 def add_data(parser: Any) -> None:
     """The arguments that say what is read."""
-    group = parser.add_argument_group("recordings")
-    group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="files, folders or patterns, any number")
+    group = parser.add_argument_group("recordings (simulated people where none are given)")
+    add_paths(parser, group)
     add_hints(group)
-    group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person; no person is on two sides")
-    group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
-    group.add_argument(
-        "--keep-names", action="store_true", help="store persons, folders and dates as they are, not coded (docs/results.md)"
-    )
+    add_persons(group)
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
 
 
@@ -157,8 +153,9 @@ def add_run(parser: Any) -> None:
     group.add_argument("--out", type=path_given, required=True, metavar="FOLDER", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     group.add_argument("--overwrite", action="store_true", help="replace the run in the folder, once the new one is finished")
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes CUDA devices where there are some")
-    group.add_argument("--quiet", action="store_true", help="say nothing on stderr but errors")
+    add_device(group)
+    add_offline(group)
+    add_quiet(group)
 
 
 def accelerator(device: str, precision: str) -> Any:

@@ -19,7 +19,7 @@ from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
 from heartlens.models.load import read
 from heartlens.models.origin import Origin
-from heartlens.parser import Parser, add_options
+from heartlens.parser import Listed, Parser, add_checkpoint, add_options
 from heartlens.privacy import Names
 from heartlens.refusal import Refusal
 from heartlens.remake import command_of
@@ -53,19 +53,19 @@ def run_finetune(arguments: list[str]) -> int:
 
 def _parser() -> Parser:
     about = finetune.__doc__
-    parser = Parser(prog="python -m heartlens.training.finetune", description=about, allow_abbrev=False, formatter_class=_Raw)
-    parser.add_argument("checkpoint", help="what is fine-tuned: a name, an alias (ecg, ppg, ...) or one's own file")
-    parser.add_argument("--published-only", action="store_true", help="refuse any checkpoint but a published one")
+    parser = Parser(prog="heartlens finetune", description=about, allow_abbrev=False, formatter_class=_Raw)
+    add_checkpoint(parser, "what is fine-tuned: a name, an alias (ecg, ppg, ...) or one's own file")
     parser.add_argument("--task", required=True, help=f"{', '.join(TASKS)}, or a name of one's own with --reads")
     parser.add_argument("--reads", choices=("last", "every"), help="a target for each window (last token) or for every token")
     add_data(parser)
     group = parser.add_argument_group("labels")
     group.add_argument("--labels", type=Path, metavar="TABLE", help="a CSV of record,label, or of record,time_s where every token counts")
-    group.add_argument("--classes", nargs="+", metavar="LABEL", help="the labels to tell apart; of two, the second is what is detected")
-    group.add_argument("--leave-out", nargs="+", default=[], metavar="LABEL", help="records labelled so are not used")
+    group.add_argument("--classes", type=Listed(), metavar="LABEL,...", help="the labels to tell apart; of two, the second is detected")
+    group.add_argument("--leave-out", type=Listed(), default=[], metavar="LABEL,...", help="records labelled so are not used")
     group.add_argument("--partial", action="store_true", help="leave out labels without a record and records without a label")
     group.add_argument("--people", type=int, default=200, metavar="N", help="simulated people, where no --data is given (default: 200)")
-    group.add_argument("--compare", nargs="+", default=[], metavar="CHECKPOINT", help="fine-tuned checkpoints to judge on the same windows")
+    rivals = "fine-tuned checkpoints to judge on the same windows, with commas between"
+    group.add_argument("--compare", type=Listed(), default=[], metavar="CHECKPOINT,...", help=rivals)
     add_run(parser)
     add_options(parser.add_argument_group("options of the training"), Finetune)
     return parser

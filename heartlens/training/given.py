@@ -16,8 +16,8 @@ from heartlens.training.tasks import Task
 def examples_of(given: argparse.Namespace, kind: str, task: Task, options: Finetune) -> Examples:
     """The examples a command line asks for. Refuses recordings without labels, and labels without recordings."""
     if bool(given.data) != bool(given.labels):
-        there, missing = ("--data", "--labels") if given.data else ("--labels", "--data")
-        raise Refusal(f"{there} needs {missing}: recordings and the table of their labels; leave both out for simulated people")
+        lacking = "recordings need --labels" if given.data else "--labels needs recordings"
+        raise Refusal(f"{lacking}: recordings and the table of their labels belong together; leave both out for simulated people")
     return _recorded(given, kind, task, options) if given.data else simulated_examples(kind, task, given.people, options)
 
 
@@ -27,7 +27,7 @@ def _recorded(given: argparse.Namespace, kind: str, task: Task, options: Finetun
         event_s, notes = read_events(given.labels, corpus.records, given.partial, corpus.copies)
         return replace(token_examples(corpus, event_s, task.name, options.event_width_s, options.stride), notes=corpus.notes + notes)
     if not given.classes or len(set(given.classes)) != len(given.classes) or len(given.classes) < 2:
-        raise Refusal(f"classes are {', '.join(given.classes or []) or 'missing'}; give two or more different labels, say --classes N A")
+        raise Refusal(f"classes are {', '.join(given.classes or []) or 'missing'}; give two or more different labels, say --classes N,A")
     labels = read_record_labels(given.labels, corpus.records, tuple(given.classes), tuple(given.leave_out), given.partial, corpus.copies)
     return replace(window_examples(corpus, labels.of, labels.classes, options.stride), notes=corpus.notes + labels.notes)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from heartlens.exits import DONE, exit_code, leave
-from heartlens.parser import Parser
+from heartlens.parser import Listed, Parser
 from heartlens.refusal import unknown
 
 
@@ -22,9 +22,10 @@ def _run(arguments: list[str] | None) -> int:
     from heartlens.trial import simulations
     from heartlens.trial.published import DECIDES_NOTHING, Corpus, Sizes, analyses, published, write
 
-    parser = Parser(prog="python -m heartlens.trial", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="heartlens calibrate", description=__doc__, allow_abbrev=False)
     parser.add_argument("checkpoint", nargs="?", default="ecg", help="whose weights are shuffled (default: ecg)")
-    parser.add_argument("--analyses", nargs="+", metavar="NAME", help="only these (default: all); the others' published rates stay")
+    only = "only these, with commas between (default: all); the others' published rates stay"
+    parser.add_argument("--analyses", type=Listed(), metavar="NAME,...", help=only)
     parser.add_argument("--models", type=int, default=200, metavar="N", help="shuffled models that are judged (default: 200)")
     parser.add_argument(
         "--other-models", type=int, default=20, metavar="N", help="judged of each other kind that learnt nothing (default: 20)"

@@ -17,7 +17,6 @@ import xarray as xr
 
 from heartlens.analyses.attention_shift.sums import EDGES, FEATURES, asked, keys_of, mean_row, of_keys, of_layer, of_windows
 from heartlens.analysis import Twinned, beside
-from heartlens.axes import KINDS
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.tally import Tally, by_record, examples
@@ -139,7 +138,7 @@ class AttentionShift(Twinned):
             "layer": np.arange(n_layers),
             "head": np.arange(n_heads),
             "record": windows.records,
-            "wave": list(KINDS[windows.kind].waves),
+            "wave": list(windows.waves),
             "rotation": np.arange(self.n_rotations) / self.n_rotations,
             "irregularity": list(EDGES),
             "lag": np.arange(self.n_lags),
