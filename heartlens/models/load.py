@@ -29,11 +29,12 @@ SAID: set[str] = set()  # the aliases whose substitute was announced in this pro
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint's original state dict, where it comes from, and its model card (empty without one)."""
+    """A checkpoint's original state dict, where it comes from, its model card (empty without one), and one's own file."""
 
     state: State
     origin: Origin
     card: Card
+    file: Path | None = None
 
 
 def load(
@@ -50,14 +51,15 @@ def load(
 
     `file.pth#key` takes the weights under that key of a training dictionary.
     `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own and no model card. `published_only` refuses
-    whatever is not a published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one).
+    whatever is not a published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one),
+    `model.file` the file that it was read from (None for a published checkpoint).
     Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
     """
     loaded = _loaded(name, kind, published_only)
     processing = ", ".join(label for label, on in (("fold_ln", fold_ln), ("center_writing_weights", center_writing_weights)) if on)
     called = loaded.origin.checkpoint
     model = converted_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
-    model.origin, model.card = replace(loaded.origin, processing=processing or "none"), loaded.card
+    model.origin, model.card, model.file = replace(loaded.origin, processing=processing or "none"), loaded.card, loaded.file
     return model if device == "cpu" else model.to(device, print_details=False)
 
 
@@ -126,7 +128,7 @@ def _from_file(path: Path, kind: str | None, name: str, key: str | None = None) 
     kind = _kind_of(path, kind, card, sizes_of(state).vocabulary)
     described: Card = {"task": task, "licence": "the file's owner's", "citation": ""} | card
     origin = Origin(name, kind, described["task"], sha256_of(path), fingerprint(state), described["licence"], described["citation"], "none")
-    return Loaded(state, origin, card)
+    return Loaded(state, origin, card, path)
 
 
 def _kind_of(path: Path, given: str | None, card: Card, vocabulary: int) -> str | None:

@@ -58,7 +58,7 @@ AXES_OF = {  # every sum is kept by record; the other axes of each
 class AttentionShift(Twinned):
     """The options of an attention shift."""
 
-    base: Annotated[str, "the base checkpoint: a name or a file; auto: what the registry says the model was fine-tuned from"] = "auto"
+    base: Annotated[str, "the base checkpoint: a name or a file; auto: what the registry or the model card says"] = "auto"
     row: Annotated[
         Literal["auto", "last", "all"],
         "who asks: the last token, or all whose cycle is known; auto: last for a task head that reads it, else all",
