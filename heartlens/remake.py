@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 MOST_PATHS = 1000  # of a command
-RECORDINGS, FILES = "data", ("persons", "labels", "compare", "checkpoint", "examples")  # options that name recordings, and single files
+RECORDINGS, FILES = (
+    "data",
+    ("persons", "labels", "targets", "compare", "checkpoint", "examples"),
+)  # options that name recordings, and single files
 ALWAYS = ("seed",)  # options that are written though they have their default
 OUT, AND = "remade", " && "
 NEVER = ("help", "version", "out", "overwrite", "resume", "quiet", "json", "offline", "format", "add")

@@ -13,13 +13,14 @@ import torch
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
+from heartlens.checkpoints.head import head_of
 from heartlens.checkpoints.kept import read_published
 from heartlens.checkpoints.keys import split_key
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
 from heartlens.converters.bridge import converted_model
 from heartlens.converters.hooked import check
-from heartlens.converters.lens import HookedTransformer
+from heartlens.converters.lens import HookedTransformer, unmask
 from heartlens.converters.sizes import sizes_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.refusal import Refusal, unknown
@@ -52,7 +53,7 @@ def load(
     `file.pth#key` takes the weights under that key of a training dictionary.
     `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own and no model card. `published_only` refuses
     whatever is not a published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one),
-    `model.file` the file that it was read from (None for a published checkpoint).
+    `model.file` the file that it was read from (None for a published checkpoint). A last block that was fine-tuned unmasked stays so.
     Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
     """
     loaded = _loaded(name, kind, published_only)
@@ -60,6 +61,9 @@ def load(
     called = loaded.origin.checkpoint
     model = converted_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
     model.origin, model.card, model.file = replace(loaded.origin, processing=processing or "none"), loaded.card, loaded.file
+    head = head_of(loaded.card)
+    if head and head.unmasked:
+        unmask(model.blocks[-1])
     return model if device == "cpu" else model.to(device, print_details=False)
 
 

@@ -64,8 +64,8 @@ def _known_base(subject: Subject) -> str:
     file = _file_of(told["checkpoint"], told["fingerprint"], getattr(subject.model, "file", None), Path.cwd())
     if file is None:
         raise Refusal(
-            f"{checkpoint} was fine-tuned from {told['checkpoint']} (fingerprint {told['fingerprint'][:12]}), and no such file is beside it, "
-            "around it or in the working directory; give it with --base FILE (patching also takes --base none)"
+            f"{checkpoint} was fine-tuned from {told['checkpoint']} (fingerprint {told['fingerprint'][:12]}), and no such file is beside "
+            "it, around it or in the working directory; give it with --base FILE (patching also takes --base none)"
         )
     return str(file)
 

@@ -29,7 +29,7 @@ from heartlens.training.run_folder import Progressed, RunFolder, opened
 
 def run_pretrain(arguments: list[str]) -> int:
     """The exit code of `python -m heartlens.training.pretrain` with `arguments`."""
-    return exit_code(lambda: _pretrain(_pretrain_parser().strict(arguments)))
+    return exit_code(lambda: _pretrain(with_recordings(_pretrain_parser().strict(arguments))))
 
 
 def _pretrain_parser() -> Parser:
@@ -74,7 +74,9 @@ def _pretrain(given: argparse.Namespace) -> int:
 
 def stored_names(given: argparse.Namespace) -> Names:
     """How the names of what was read are stored."""
-    return names_beside([*(given.data or []), given.persons, getattr(given, "labels", None)], given.keep_names)
+    return names_beside(
+        [*(given.data or []), given.persons, getattr(given, "labels", None), getattr(given, "targets", None)], given.keep_names
+    )
 
 
 def _shared(folder: RunFolder, device: Any) -> RunFolder:
@@ -140,8 +142,9 @@ def options_of(given: argparse.Namespace, options: type) -> Any:
 
 def add_data(parser: Any) -> None:
     """The arguments that say what is read."""
+    parser.add_argument("recordings", nargs="*", metavar="DATA", help="recordings: files, folders or patterns, any number")
     group = parser.add_argument_group("recordings")
-    group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="files, folders or patterns, any number")
+    group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="the same as DATA")
     add_hints(group)
     group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person; no person is on two sides")
     group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
@@ -149,6 +152,12 @@ def add_data(parser: Any) -> None:
         "--keep-names", action="store_true", help="store persons, folders and dates as they are, not coded (docs/results.md)"
     )
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
+
+
+def with_recordings(given: argparse.Namespace) -> argparse.Namespace:
+    """The command line with its positional recordings among those of --data."""
+    given.data, given.recordings = [*given.recordings, *(given.data or ())] or None, []
+    return given
 
 
 def add_run(parser: Any) -> None:

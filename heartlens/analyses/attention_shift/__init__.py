@@ -129,8 +129,9 @@ class AttentionShift(Twinned):
 
     def _row(self, subject: Any) -> str:
         """Which tokens ask: the last one where a task head reads only that, otherwise all."""
-        task = subject.origin.task
-        return self.row if self.row != "auto" else "all" if task is None or "beat" in task else "last"
+        head, task = subject.head, subject.origin.task
+        reads_last = head.reads == "last" if head else task is not None and "beat" not in task
+        return self.row if self.row != "auto" else "last" if reads_last else "all"
 
     def _named(self, sums: Arrays, windows: Windows, tensors: list[str]) -> xr.Dataset:
         """The sums under their axes."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from heartlens.converters.lens import HookedTransformer, copied, parameters
+from heartlens.converters.lens import HookedTransformer, copied, is_unmasked, parameters, unmask
 from heartlens.models.origin import origin_of
 
 
@@ -18,6 +18,8 @@ def perturbed(model: HookedTransformer, base: HookedTransformer, n_twins: int, s
     """
     twin = copied(base)
     twin.origin, twin.card, twin.file = origin_of(model), getattr(model, "card", {}), getattr(model, "file", None)
+    if is_unmasked(model.blocks[-1]):
+        unmask(twin.blocks[-1])
     tuned, originals = parameters(model), parameters(base)
     for index in range(n_twins):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
