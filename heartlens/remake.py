@@ -19,7 +19,10 @@ from heartlens.whole import write_whole
 
 MOST_PATHS = 1000  # of a command
 MOST_NOTES = 500
-RECORDINGS, FILES = "data", ("persons", "labels", "compare", "checkpoint", "examples")  # options that name recordings, and single files
+RECORDINGS, FILES = (
+    "data",
+    ("persons", "labels", "targets", "compare", "checkpoint", "examples"),
+)  # options that name recordings, and single files
 ALWAYS = ("seed",)  # options that are written though they have their default
 OUT, AND = "remade", " && "
 NEVER = ("help", "version", "out", "overwrite", "resume", "quiet", "json", "offline", "format", "add")

@@ -92,13 +92,30 @@ def stream_after(block: Any, stream: Float[Tensor, "window time d_model"]) -> Fl
     return block(stream)[0] if BRIDGED else block(stream)
 
 
+def unmask(block: Any) -> None:
+    """Let the block attend forward too, for good."""
+    attention, name, wanted, _ = _mask(block)
+    setattr(attention, name, wanted)
+
+
+def is_unmasked(block: Any) -> bool:
+    """Whether the block attends forward too."""
+    attention, name, wanted, _ = _mask(block)
+    return bool(getattr(attention, name) == wanted)
+
+
+def _mask(block: Any) -> tuple[Any, str, Any, Any]:
+    """Where a block's mask is set, what unmasks it, and what it is set to."""
+    owner, name, wanted = (
+        (block.attn.original_component, "causal", False) if BRIDGED else (block.attn, "_attention_dir_override", "bidirectional")
+    )
+    return owner, name, wanted, getattr(owner, name)
+
+
 @contextmanager
 def unmasked(block: Any) -> Iterator[None]:
     """The block attends forward too, and afterwards as before."""
-    attention, name, wanted = (
-        (block.attn.original_component, "causal", False) if BRIDGED else (block.attn, "_attention_dir_override", "bidirectional")
-    )
-    before = getattr(attention, name)
+    attention, name, wanted, before = _mask(block)
     setattr(attention, name, wanted)
     try:
         yield

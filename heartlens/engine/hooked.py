@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heartlens.converters.lens import acting, embedding, parameters, stream_after, unmasked
+from heartlens.converters.lens import acting, embedding, is_unmasked, parameters, stream_after, unmasked
 from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Stream, Tokens, sums_of_pattern
 from heartlens.refusal import Refusal
 
@@ -95,6 +95,10 @@ class HookedEngine(ModelEngine):
         return self.model.unembed(normed)
 
     def sums(self, tokens: Tokens, asked: Asked, *, last_block_unmasked: bool = False) -> Iterator[LayerSums]:
+        if is_unmasked(self.model.blocks[-1]) and not last_block_unmasked:
+            raise Refusal(
+                "the last block of this model sees later tokens too, and these sums are causal; head_scan has --variant published"
+            )
         for layer, (pattern, value) in enumerate(self._patterns(tokens, last_block_unmasked)):
             if asked.by_value:
                 with torch.inference_mode():

@@ -1,7 +1,18 @@
 """The only door to matplotlib: page, palette and panels. Vector output with text a reader can edit; no pyplot, nothing shown."""
 
 from heartlens.figures.layout import COLUMN_MM, FORMATS, PAGE_MM, PALETTE, Page, caption, look, page, save, style
-from heartlens.figures.lines import by_level, curves, interval_line, limits, marked_intervals, profiles, reliability
+from heartlens.figures.lines import (
+    against,
+    by_level,
+    coverage,
+    curves,
+    differences,
+    interval_line,
+    limits,
+    marked_intervals,
+    profiles,
+    reliability,
+)
 from heartlens.figures.maps import change_map, head_map, lift_map, signed_map
 from heartlens.figures.signals import attended_signal, bands, level_lines, marked_signal, on_the_cycle, shifted_signal, trace, wave_strip
 
@@ -11,12 +22,15 @@ __all__ = [
     "PAGE_MM",
     "PALETTE",
     "Page",
+    "against",
     "attended_signal",
     "bands",
     "by_level",
     "caption",
     "change_map",
+    "coverage",
     "curves",
+    "differences",
     "head_map",
     "interval_line",
     "level_lines",

@@ -77,3 +77,33 @@ def limits(axes: Axes, limit: float, between: tuple[float, float]) -> None:
     axes.axhline(0, color="0.3", linewidth=0.6)
     if np.isfinite(limit):
         axes.fill_between(between, -limit, limit, color="0.5", alpha=0.2, linewidth=0)
+
+
+def against(axes: Axes, x: Floats, y: Floats, x_label: str, y_label: str) -> None:
+    """Points, and the line on which both are equal."""
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    axes.plot(ends, ends, color="0.6", linewidth=0.8, linestyle="--")
+    axes.scatter(x, y, s=4, color=PALETTE[0], alpha=0.3, linewidth=0, rasterized=True)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+
+
+def differences(axes: Axes, x: Floats, y: Floats, lines: Sequence[float], x_label: str, y_label: str) -> None:
+    """Differences over means (Bland & Altman), with a line for the bias and, dashed, for each limit of agreement."""
+    axes.scatter(x, y, s=4, color=PALETTE[0], alpha=0.3, linewidth=0, rasterized=True)
+    for line, dashes in zip(lines, ("-", "--", "--"), strict=False):
+        axes.axhline(line, color=PALETTE[1], linewidth=0.8, linestyle=dashes)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+
+
+def coverage(axes: Axes, level: Floats, covered: Floats) -> None:
+    """How often intervals held the truth over how often they promised it, and the line on which both are equal; NaN: no such interval."""
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle="--")
+    axes.plot(level, covered, marker="o", markersize=3, color=PALETTE[0], linewidth=1.0)
+    axes.set_xlim(0.4, 1)
+    axes.set_ylim(0.0, 1.02)
+    axes.set_xlabel("promised coverage")
+    axes.set_ylabel("true values inside")
+    if not np.isfinite(covered).any():
+        axes.text(0.7, 0.5, "too few persons", ha="center", fontsize=7)

@@ -149,6 +149,8 @@ def _strata(record: OfRecord, label: OfRecord) -> tuple[list[np.ndarray], list[n
 def _influence(statistic: Callable[[np.ndarray], float], windows: list[np.ndarray], stratum: np.ndarray) -> np.ndarray:
     """How much each record of a stratum moves the statistic, by leaving it out."""
     without = [statistic(np.concatenate(windows[:i] + windows[i + 1 :])) for i in stratum]
+    if not np.isfinite(without).any():
+        return np.zeros(len(stratum))
     return np.nan_to_num(np.nanmean(without) - np.array(without)) * (1 - 1 / len(stratum))
 
 

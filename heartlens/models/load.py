@@ -13,13 +13,14 @@ import torch
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
+from heartlens.checkpoints.head import head_of
 from heartlens.checkpoints.kept import read_published
 from heartlens.checkpoints.keys import split_key
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
 from heartlens.converters.bridge import converted_model
 from heartlens.converters.hooked import check
-from heartlens.converters.lens import HookedTransformer
+from heartlens.converters.lens import HookedTransformer, unmask
 from heartlens.converters.sizes import sizes_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.refusal import Refusal, unknown
@@ -29,11 +30,12 @@ SAID: set[str] = set()  # the aliases whose substitute was announced in this pro
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint's original state dict, where it comes from, and its model card (empty without one)."""
+    """A checkpoint's original state dict, where it comes from, its model card (empty without one), and one's own file."""
 
     state: State
     origin: Origin
     card: Card
+    file: Path | None = None
 
 
 def load(
@@ -50,14 +52,18 @@ def load(
 
     `file.pth#key` takes the weights under that key of a training dictionary.
     `kind` ("ecg" or "ppg") is needed only for one's own file with a vocabulary of its own and no model card. `published_only` refuses
-    whatever is not a published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one).
+    whatever is not a published checkpoint. `model.origin` says where it comes from, `model.card` is its model card ({} without one),
+    `model.file` the file that it was read from (None for a published checkpoint). A last block that was fine-tuned unmasked stays so.
     Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
     """
     loaded = _loaded(name, kind, published_only)
     processing = ", ".join(label for label, on in (("fold_ln", fold_ln), ("center_writing_weights", center_writing_weights)) if on)
     called = loaded.origin.checkpoint
     model = converted_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
-    model.origin, model.card = replace(loaded.origin, processing=processing or "none"), loaded.card
+    model.origin, model.card, model.file = replace(loaded.origin, processing=processing or "none"), loaded.card, loaded.file
+    head = head_of(loaded.card)
+    if head and head.unmasked:
+        unmask(model.blocks[-1])
     return model if device == "cpu" else model.to(device, print_details=False)
 
 
@@ -131,7 +137,7 @@ def _from_file(path: Path, kind: str | None, name: str, key: str | None = None) 
     kind = _kind_of(path, kind, card, sizes_of(state).vocabulary)
     described: Card = {"task": task, "licence": "the file's owner's", "citation": ""} | card
     origin = Origin(name, kind, described["task"], sha256_of(path), fingerprint(state), described["licence"], described["citation"], "none")
-    return Loaded(state, origin, card)
+    return Loaded(state, origin, card, path)
 
 
 def _kind_of(path: Path, given: str | None, card: Card, vocabulary: int) -> str | None:

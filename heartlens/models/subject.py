@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Integer
 
+from heartlens.axes import CONTEXT
+from heartlens.checkpoints.head import Head, head_of
 from heartlens.engine import Engine, Sizes, Tokens, engine_of
 from heartlens.models.origin import Origin, origin_of
 from heartlens.refusal import Refusal
@@ -34,15 +36,32 @@ class Subject:
         """The kind of signal the model reads."""
         return self.origin.kind
 
+    @property
+    def head(self) -> Head | None:
+        """What the model card says of the task head; None without a card that tells of one."""
+        return head_of(getattr(self.model, "card", {}))
+
     @cached_property
     def answers(self) -> str:
-        """What the model answers: the next token, a question of its last token, or where beats are. Refuses a head of several outputs."""
-        task, n_outputs = self.origin.task, self.sizes.d_vocab_out
+        """What the model answers: the next token, a question of its last token, or where beats are.
+
+        Refuses what analyses have no readout for: a head of several outputs, of numbers, of other events than beats, or of short windows.
+        """
+        name, task, n_outputs = self.origin.checkpoint, self.origin.task, self.sizes.d_vocab_out
         if task is None and n_outputs > 1:
             return TOKEN
+        head = self.head
+        if head and (head.answers == "numbers" or head.n_tokens != CONTEXT or n_outputs > 1):
+            raise Refusal(
+                f"{name} answers {len(head.names)} {head.answers} ({', '.join(head.columns)}) from windows of {head.n_tokens} tokens; "
+                f"asked for is the next token, or one probability from {CONTEXT}; `heartlens estimate` applies it"
+            )
         if n_outputs > 1:
-            raise Refusal(f"{self.origin.checkpoint} has {n_outputs} outputs; readouts are of the next token or of one output ({task})")
-        return BEAT if "beat" in (task or "") else LAST
+            raise Refusal(f"{name} has {n_outputs} outputs; readouts are of the next token or of one output ({task})")
+        is_last = "(last token)" in (task or "")
+        if "(every token)" in (task or "") and "beat" not in (task or ""):
+            raise Refusal(f"{name} finds other events than beats ({task}), for which there is no readout; `heartlens estimate` applies it")
+        return BEAT if "beat" in (task or "") and not is_last else LAST
 
     @property
     def reads_last(self) -> bool:

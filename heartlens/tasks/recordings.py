@@ -32,16 +32,19 @@ class Prepared:
     reason: str = ""
 
 
-def recordings_of(files: Files, kind: str, keep_names: bool = True) -> Iterator[Prepared]:
-    """Each recording of `files`; a copy of one that came before is not used. Unless `keep_names`, with codes for folders and persons."""
+def recordings_of(files: Files, kind: str, keep_names: bool = True, n_tokens: int = CONTEXT, bandpass: bool = False) -> Iterator[Prepared]:
+    """Each recording of `files`, in stretches of at least `n_tokens`; a copy of one that came before is not used.
+
+    Unless `keep_names`, with codes for folders and persons. `bandpass`: filtered to the paper's band first.
+    """
     stored = names_of(files, keep_names)
-    for prepared in _as_named(files, kind):
+    for prepared in _as_named(files, kind, n_tokens, bandpass):
         name, person = stored.record(prepared.name), stored.person(prepared.person)
         notes, (reason,) = stored.notes(prepared.notes, files.names()), stored.notes([prepared.reason], files.names())
         yield replace(prepared, name=name, person=person, notes=notes, reason=reason)
 
 
-def _as_named(files: Files, kind: str) -> Iterator[Prepared]:
+def _as_named(files: Files, kind: str, n_tokens: int, bandpass: bool) -> Iterator[Prepared]:
     name_of: dict[str, str] = {}
     for name in files.names():
         try:
@@ -61,8 +64,8 @@ def _as_named(files: Files, kind: str) -> Iterator[Prepared]:
             except Refusal as refusal:
                 yield Prepared(*about, reason=str(refusal))
                 continue
-            stretches = tuple(stretches_of(recording, kind, clean))
-            reason = "" if stretches else f"no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used"
+            stretches = tuple(stretches_of(recording, kind, clean, bandpass, n_tokens))
+            reason = "" if stretches else f"no {n_tokens / KINDS[kind].rate_hz:g} s that can be used"
             yield Prepared(*about, stretches, len(recording.signal) / recording.rate_hz, recording.notes + clean.notes, reason)
 
 

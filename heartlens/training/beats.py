@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Float64
 
-from heartlens.axes import CONTEXT, KINDS
+from heartlens.axes import KINDS
 from heartlens.measures.beat_matching import averaged, beats_of, match
 from heartlens.training.evaluation import Figures, figure
 from heartlens.training.examples import Examples
@@ -52,7 +52,7 @@ def _counts(record: str, score: Score, examples: Examples, threshold: float) -> 
     rate_hz, which = KINDS[examples.kind].rate_hz, examples.where([record])
     first_s = float(examples.start_s[which].min())
     start = np.round((examples.start_s[which] - first_s) * rate_hz).astype(int)
-    said = averaged(score[which].astype(float), start, int(start.max()) + CONTEXT)
+    said = averaged(score[which].astype(float), start, int(start.max()) + score.shape[1])
     found_s = beats_of(np.nan_to_num(said), rate_hz, threshold) / rate_hz
     true_s = (examples.event_s or {})[record] - first_s
     token = np.round(true_s * rate_hz).astype(int)

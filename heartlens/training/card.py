@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from heartlens.checkpoints.head import Head
 from heartlens.models.origin import Origin
 from heartlens.privacy import CODED_NAMES, Names
 from heartlens.provenance import versions
 from heartlens.training.corpus import Corpus
 from heartlens.training.examples import Examples
 from heartlens.training.run_folder import Progressed
-from heartlens.training.tasks import Task
+from heartlens.training.tasks import LABELS, REGRESSION, Task
 
 if TYPE_CHECKING:
     from heartlens.training.finetune import Finetune, Tuned
-    from heartlens.training.finetune_report import Verdict
 
 IS_NOT = "Not a medical device, and not the paper's model."
 
@@ -41,20 +41,25 @@ def pretrained_card(options: dict[str, Any], training: Corpus, held: Corpus, pro
 
 def tuned_card(
     task: Task,
+    head: Head,
     origin: Origin,
     options: "Finetune",
     examples: Examples,
     tuned: "Tuned",
     threshold: float,
-    verdicts: "list[Verdict]",
+    figures: Mapping[str, Mapping[str, str]],
     stored: Names = CODED_NAMES,
 ) -> dict[str, Any]:
-    """The card of a fine-tuned model; its metrics are those of records that were not trained on. `stored` says how names are stored."""
+    """The card of a fine-tuned model; its metrics are those of records that were not trained on, in words by source.
+
+    `stored` says how names are stored.
+    """
     notes = list(stored.notes(examples.notes, examples.records))
     return {
         "name": f"{origin.checkpoint} fine-tuned for {task.name} on {examples.source}",
         "kind": examples.kind,
-        "task": task.text,
+        "task": f"{', '.join(head.columns)} ({head.reads} token)" if task.name in (REGRESSION, LABELS) else task.text,
+        "head": head.stored(),
         "classes": list(examples.classes),
         "threshold": None if math.isnan(threshold) else threshold,
         "licence": "as its data's and its base's",
@@ -68,7 +73,7 @@ def tuned_card(
             "validation": list(map(stored.record, tuned.validation)),
         },
         "options": asdict(options),
-        "metrics": {verdict.source: {name: str(figure) for name, figure in verdict.figures.items()} for verdict in verdicts},
+        "metrics": {source: dict(by_name) for source, by_name in figures.items()},
         "versions": versions(),
     }
 

@@ -74,7 +74,9 @@ def _pretrain(given: argparse.Namespace) -> int:
 
 def stored_names(given: argparse.Namespace) -> Names:
     """How the names of what was read are stored."""
-    return names_beside([*(given.data or []), given.persons, getattr(given, "labels", None)], given.keep_names)
+    return names_beside(
+        [*(given.data or []), given.persons, getattr(given, "labels", None), getattr(given, "targets", None)], given.keep_names
+    )
 
 
 def _shared(folder: RunFolder, device: Any) -> RunFolder:

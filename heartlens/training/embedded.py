@@ -128,7 +128,7 @@ def _fine_tuned(base: Path, kind: str, task: Task, out: Path, quiet: bool) -> Pa
     threshold = trainer.threshold(tuned)
     (folder.path / "frozen.npy").unlink(missing_ok=True)  # there is none where everything trains
     origin = Origin(base.stem, kind, None, sha256_of(base), fingerprint(state), "MIT", CITATION, "none")
-    card = tuned_card(task, origin, options, examples, tuned, threshold, []) | ABOUT
+    card = tuned_card(task, examples.head(), origin, options, examples, tuned, threshold, {}) | ABOUT
     measured = simulated_examples(kind, task, TEST_PEOPLE, Finetune(stride=options.stride, seed=TEST_SEED))
     figures = figures_at(tuned.state, threshold, measured)
     card |= {"name": name, "held_out": {"data": measured.source, **{each: str(figure) for each, figure in figures.items()}}}

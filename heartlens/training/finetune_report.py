@@ -11,7 +11,7 @@ from heartlens.findings import Findings
 from heartlens.provenance import versions
 from heartlens.training.evaluation import BINS, ONE_MODEL, PAIRS, Figures, Ranking, calibration
 from heartlens.training.examples import Examples
-from heartlens.training.finetune import Finetune, Probability
+from heartlens.training.finetune import Estimate, Finetune
 from heartlens.training.run_folder import Progressed
 
 
@@ -21,7 +21,7 @@ class Verdict:
 
     source: str
     figures: Figures
-    probability: Probability
+    estimate: Estimate
     ranking: Ranking = ONE_MODEL
 
 
@@ -31,14 +31,14 @@ def summary_of(
     """All of it as one dataset; `estimate, low, high` over (source, figure), calibration over (source, part, bin), losses over step."""
     names = list(dict.fromkeys(name for verdict in verdicts for name in verdict.figures))
     sources = [verdict.source for verdict in verdicts]
-    table = np.array([[_row(verdict.figures, name) for name in names] for verdict in verdicts])
-    drawn = [verdict for verdict in verdicts if verdict.probability.shape[-1] == 1]
+    table = np.array([[row(verdict.figures, name) for name in names] for verdict in verdicts])
+    drawn = [verdict for verdict in verdicts if verdict.estimate.shape[-1] == 1 and examples.answers == "classes"]
     steps = np.array(progressed.losses, float)
     data: dict[str, Any] = {each: (("source", "figure"), table[..., place]) for place, each in enumerate(("estimate", "low", "high"))}
     if drawn:
         empty = np.concatenate([np.full((2, BINS), np.nan), np.zeros((1, BINS))])  # of several models (`window_figures`)
         curves = [
-            empty if verdict.ranking.scored else calibration(verdict.probability[..., 0].ravel(), (examples.target == 1).ravel())
+            empty if verdict.ranking.scored else calibration(verdict.estimate[..., 0].ravel(), (examples.target == 1).ravel())
             for verdict in drawn
         ]
         data["calibration"] = (("source", "part", "bin"), np.stack(curves))
@@ -79,7 +79,7 @@ def findings(summary: xr.Dataset) -> Findings:
     """The figures as a table, and in a sentence what they amount to."""
     rows = []
     for name in summary["figure"].values:
-        cells = [_cell(summary.sel(source=source, figure=name)) for source in summary["source"].values]
+        cells = [cell(summary.sel(source=source, figure=name)) for source in summary["source"].values]
         rows.append((str(name), *cells))
     return Findings(
         title=f"Fine-tuning {summary.attrs['checkpoint']} for {summary.attrs['task']}",
@@ -103,12 +103,12 @@ METHODS = (
 
 
 def _sentences(summary: xr.Dataset) -> list[str]:
-    main = next(name for name in ("window AUC", "event f1") if name in summary["figure"].values)
-    wanted = (main, "record AUC", "record accuracy at 0.5", "record Brier")
-    names = [name for name in wanted if name in summary["figure"].values]
+    wanted = ("window AUC", "event f1", "record AUC", "record accuracy at 0.5", "record Brier")
+    names = [name for name in summary["figure"].values.tolist() if name.split(": ")[-1] in wanted]
+    names.sort(key=lambda name: (name.rpartition(": ")[0], wanted.index(name.split(": ")[-1])))
     lines = []
     for source in summary["source"].values:
-        told = "; ".join(f"{name} {_cell(summary.sel(source=source, figure=name))}" for name in names)
+        told = "; ".join(f"{name} {cell(summary.sel(source=source, figure=name))}" for name in names)
         lines.append(f"{source}: {told}")
     return lines
 
@@ -127,13 +127,15 @@ def _cautions(summary: xr.Dataset) -> list[str]:
     return lines
 
 
-def _row(named: Figures, name: str) -> tuple[float, float, float]:
+def row(named: Figures, name: str) -> tuple[float, float, float]:
+    """A figure's estimate and interval; NaN where there is none of this name."""
     figure = named.get(name)
     return (figure.estimate, figure.low, figure.high) if figure else (np.nan, np.nan, np.nan)
 
 
-def _cell(one: xr.Dataset) -> str:
-    estimate, low, high = (float(one[name]) for name in ("estimate", "low", "high"))
+def cell(figure: xr.Dataset) -> str:
+    """A figure of a summary in words."""
+    estimate, low, high = (float(figure[name]) for name in ("estimate", "low", "high"))
     if not np.isfinite(estimate):
         return "-"
     return f"{estimate:.3f} ({low:.3f} to {high:.3f})" if np.isfinite(low) else f"{estimate:.3f}"

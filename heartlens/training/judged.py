@@ -19,23 +19,29 @@ from heartlens.converters.sizes import sizes_of
 from heartlens.measures.detection import best_threshold
 from heartlens.refusal import Refusal
 from heartlens.training.beats import best_event_threshold
-from heartlens.training.evaluation import FOLDS, PAIRS, Ranking
+from heartlens.training.evaluation import FOLDS, ONE_MODEL, PAIRS, Ranking
 from heartlens.training.examples import Examples
-from heartlens.training.finetune import Finetune, Probability, Tuned, fit, predict
+from heartlens.training.finetune import Estimate, Finetune, Tuned, fit, predict
 from heartlens.training.folds import folds
 from heartlens.training.loop import Report
 from heartlens.training.run_folder import Progressed, RunFolder
-from heartlens.training.tasks import trained_from
+from heartlens.training.tasks import scale_of, trained_from
+
+Thresholds = Float[np.ndarray, "window *threshold"]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Probabilities of all windows, the threshold of each (NaN with several classes), what AUCs compare, and how each training went."""
+    """The estimates of all windows, the threshold of each (of each label; NaN with several classes), what AUCs compare, and each training.
 
-    probability: Probability
-    threshold: Float[np.ndarray, " window"]
+    `usual` is the mean of the numbers of the persons that were not left out with each window: what its model must beat.
+    """
+
+    estimate: Estimate
+    threshold: Thresholds
     ranking: Ranking
     trainings: tuple[Progressed, ...]
+    usual: Float[np.ndarray, "window number"] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,24 @@ class Trainer:
         """The checkpoint trained on `records`."""
         return fit(self.options, self.base, self.examples, self.entering, records, folder, self.accelerator, report)
 
-    def said(self, tuned: Tuned, which: np.ndarray) -> Probability:
+    def said(self, tuned: Tuned, which: np.ndarray) -> Estimate:
         """What it says of the chosen windows."""
         start = trained_from(self.options.train, sizes_of(self.base).layers)
-        return predict(tuned.state, self.entering, which, start, self.examples.last_only)
+        head = self.examples.head(self.options.unmask_last_block)
+        return predict(tuned.state, self.entering, which, start, self.examples.last_only, head)
+
+    def thresholds(self, tuned: Tuned) -> Float[np.ndarray, " label"]:
+        """The threshold that serves the validation records best, of each label; NaN with more than two classes, and of numbers."""
+        if self.examples.answers != "labels":
+            return np.array([self.threshold(tuned)])
+        held = self.examples.where(tuned.validation)
+        score, target = self.said(tuned, held)[:, 0], self.examples.target[held, 0]
+        return np.array([best_threshold(score[:, each], target[:, each] == 1) for each in range(len(self.examples.classes))])
 
     def threshold(self, tuned: Tuned) -> float:
-        """The threshold that serves the validation records best; NaN with more than two classes."""
+        """The threshold of two classes; see `thresholds`."""
         held = self.examples.where(tuned.validation)
-        if len(self.examples.classes) > 2:
+        if self.examples.answers == "numbers" or len(self.examples.classes) > 2:
             return float("nan")
         score = self.said(tuned, held)[..., 0]
         if self.examples.last_only:
@@ -82,21 +97,28 @@ def cross_validated(trainer: Trainer, report: Report) -> Judged:
     """Every window judged by the model of the fold that left its person (or record) out."""
     examples = trainer.examples
     class_of = examples.class_of_unit(examples.records)
-    outputs = 1 if len(examples.classes) == 2 else len(examples.classes)
-    probability = np.full((len(examples), examples.target.shape[1], outputs), np.nan, np.float32)
-    threshold = np.full(len(examples), np.nan)
+    head = examples.head()
+    estimate = np.full((len(examples), examples.target.shape[1], head.n_outputs), np.nan, np.float32)
+    threshold = np.full((len(examples), head.n_outputs if head.answers == "labels" else 1), np.nan)
+    usual = np.full((len(examples), head.n_outputs), np.nan)
     trainings, by_fold, by_pair = [], [], []
     left_out = folds(class_of, n_folds(trainer.options, len(class_of)), trainer.options.seed)
     for which, made, tuned in _each_without(trainer, "folds", left_out, report):
-        probability[which], threshold[which] = made.said(tuned, which), made.threshold(tuned)
+        estimate[which], threshold[which] = made.said(tuned, which), made.thresholds(tuned)
+        if head.answers == "numbers":
+            usual[which] = scale_of(examples, np.setdiff1d(np.arange(len(examples)), which)).middle
         trainings.append(tuned.progressed)
-        by_fold.append((which, probability[which, 0]))
+        by_fold.append((which, estimate[which, 0]))
+    if head.answers == "numbers":
+        return Judged(estimate, threshold[:, 0], ONE_MODEL, tuple(trainings), usual)
+    if head.answers == "labels":
+        return Judged(estimate, threshold, Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
     if not examples.last_only or any(len({class_of[unit] for unit in fold}) > 1 for fold in left_out):
-        return Judged(probability, threshold, Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
+        return Judged(estimate, threshold[:, 0], Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
     for which, made, tuned in _each_without(trainer, "pairs", compared_pairs(class_of, trainer.options.seed), report):
         trainings.append(tuned.progressed)
         by_pair.append((which, made.said(tuned, which)[:, 0]))
-    return Judged(probability, threshold, Ranking(PAIRS, tuple(by_pair)), tuple(trainings))
+    return Judged(estimate, threshold[:, 0], Ranking(PAIRS, tuple(by_pair)), tuple(trainings))
 
 
 def compared_pairs(class_of: Mapping[str, int], seed: int) -> list[list[str]]:

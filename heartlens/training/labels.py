@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from heartlens.refusal import Refusal, unknown
-from heartlens.signals.tables import named_in, rows_of, some
+from heartlens.signals.tables import named_in, rows_of, some, table_of
 
 NO_COPIES: Mapping[str, str] = {}
+YES_NO = {"yes": True, "no": False, "1": True, "0": False, "true": True, "false": False}
 Events = dict[str, Float[np.ndarray, " event"]]
 
 
@@ -46,7 +47,7 @@ def read_record_labels(
             raise Refusal(f"{path}, line {line}: {name} is labelled {label} here and {label_of[name]} before; a record has one label")
         if label not in (*classes, *left_out):
             raise Refusal(f"{path}, line {line}: {name}: {unknown('label', label, classes)}; --leave-out {label} leaves such records out")
-    matched, notes = _matched(path, list(label_of), records, partial, copies)
+    matched, notes = matched_in(path, list(label_of), records, partial, copies)
     for copy, name in named_in(path, list(label_of), list(copies))[0].items():
         own = label_of[matched[copies[copy]]]
         if label_of[name] != own:
@@ -68,8 +69,34 @@ def read_events(
             times.setdefault(name, []).append(_time(text))
         except ValueError:
             raise Refusal(f"{path}, line {line}: {name}: {text!r} is no time; give seconds from the recording's start") from None
-    matched, notes = _matched(path, list(times), records, partial, copies)
+    matched, notes = matched_in(path, list(times), records, partial, copies)
     return {record: np.sort(np.array(times[name])) for record, name in matched.items()}, notes
+
+
+def read_label_columns(
+    path: Path, records: list[str], columns: tuple[str, ...], partial: bool = False, copies: Mapping[str, str] = NO_COPIES
+) -> tuple[dict[str, list[int]], tuple[str, ...]]:
+    """Whether each of the labels `columns` holds (1) or not (0), by record, from a table with a column of yes and no for each; and notes.
+
+    Refuses a cell that says neither, a record that is there twice, and a label that no record, or every one, has.
+    """
+    header, lines = table_of(path, ("record", *columns))
+    of: dict[str, list[int]] = {}
+    for number, cells in lines:
+        row = dict(zip(header, cells, strict=True))
+        if row["record"] in of:
+            raise Refusal(f"{path}, line {number}: {row['record']} is there for a second time; a record has one line")
+        for column in columns:
+            if row[column].lower() not in YES_NO:
+                raise Refusal(f"{path}, line {number}: {row['record']}: {column} is {row[column]!r}; legal: {', '.join(YES_NO)}")
+        of[row["record"]] = [int(YES_NO[row[column].lower()]) for column in columns]
+    matched, notes = matched_in(path, list(of), records, partial, copies)
+    by_record = {record: of[name] for record, name in matched.items()}
+    for place, column in enumerate(columns):
+        if len({values[place] for values in by_record.values()}) < 2:
+            says = "yes" if next(iter(by_record.values()))[place] else "no"
+            raise Refusal(f"{path}: {column} is {says} for every record; there is nothing to tell apart: leave it out of --columns")
+    return by_record, notes
 
 
 def check_classes(source: str, classes: tuple[str, ...], found: Iterable[int]) -> None:
@@ -88,7 +115,7 @@ def _time(text: str) -> float:
     return value
 
 
-def _matched(
+def matched_in(
     path: Path, labelled: list[str], records: list[str], partial: bool, copies: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The labelled name of each record, its own or else that of its copy, and notes of what matches nothing."""

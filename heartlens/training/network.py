@@ -22,24 +22,24 @@ FAST = 16  # narrower heads are padded with zeros to this: the CPU's attention k
 
 
 class Attention(nn.Module):
-    """Causal attention of all heads of a block; `last_only` asks for the last token's output alone."""
+    """Attention of all heads of a block, causal unless `unmasked`; `last_only` asks for the last token's output alone."""
 
-    def __init__(self, sizes: Sizes, dropout: float) -> None:
+    def __init__(self, sizes: Sizes, dropout: float, unmasked: bool = False) -> None:
         super().__init__()
-        self.heads, self.scale, self.dropout = sizes.heads, sizes.d_model**-0.5, dropout
+        self.heads, self.scale, self.dropout, self.is_causal = sizes.heads, sizes.d_model**-0.5, dropout, not unmasked
         self.padding = max(0, FAST - sizes.d_head)
         self.qkv = nn.Linear(sizes.d_model, 3 * sizes.heads * sizes.d_head, bias=False)
         self.proj = nn.Linear(sizes.heads * sizes.d_head, sizes.d_model)
 
     def forward(self, x: Tensor, last_only: bool = False) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        moved = self._last_only(x, dropout) if last_only else self._causal(x, dropout)
+        moved = self._last_only(x, dropout) if last_only else self._of_all(x, dropout)
         return functional.dropout(self.proj(moved), dropout)
 
-    def _causal(self, x: Tensor, dropout: float) -> Float[Tensor, "window time moved"]:
+    def _of_all(self, x: Tensor, dropout: float) -> Float[Tensor, "window time moved"]:
         stacked = rearrange(self.qkv(x), "window time (part head d) -> part window head time d", part=3, head=self.heads)
         query, key, value = functional.pad(stacked, (0, self.padding))
-        moved = functional.scaled_dot_product_attention(query, key, value, None, dropout, is_causal=True, scale=self.scale)
+        moved = functional.scaled_dot_product_attention(query, key, value, None, dropout, self.is_causal, scale=self.scale)
         return rearrange(moved[..., : moved.shape[-1] - self.padding], "window head time d -> window time (head d)")
 
     def _last_only(self, x: Tensor, dropout: float) -> Float[Tensor, "window 1 moved"]:
@@ -66,9 +66,9 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """One transformer block."""
 
-    def __init__(self, sizes: Sizes, dropout: float) -> None:
+    def __init__(self, sizes: Sizes, dropout: float, unmasked: bool = False) -> None:
         super().__init__()
-        self.sa, self.ffwd = Attention(sizes, dropout), Mlp(sizes, dropout)
+        self.sa, self.ffwd = Attention(sizes, dropout, unmasked), Mlp(sizes, dropout)
         self.ln1, self.ln2 = nn.LayerNorm(sizes.d_model), nn.LayerNorm(sizes.d_model)
 
     def forward(self, x: Tensor, last_only: bool = False) -> Tensor:
@@ -89,13 +89,16 @@ class TaskHead(nn.Module):
 
 
 class Network(nn.Module):
-    """The whole model. From `start`, the number of blocks already run, `x` is the residual stream; from 0 it is tokens."""
+    """The whole model. From `start`, the number of blocks already run, `x` is the residual stream; from 0 it is tokens.
 
-    def __init__(self, sizes: Sizes, dropout: float = 0.0) -> None:
+    With `unmasked`, tokens attend to later ones too in the last block, as the published fine-tuning can have it.
+    """
+
+    def __init__(self, sizes: Sizes, dropout: float = 0.0, unmasked: bool = False) -> None:
         super().__init__()
         self.token_embedding_table = nn.Embedding(sizes.vocabulary, sizes.d_model)
         self.position_embedding_table = nn.Embedding(sizes.context, sizes.d_model)
-        self.blocks = nn.ModuleList([Block(sizes, dropout) for _ in range(sizes.layers)])
+        self.blocks = nn.ModuleList([Block(sizes, dropout, unmasked and layer == sizes.layers - 1) for layer in range(sizes.layers)])
         self.ln_f = nn.LayerNorm(sizes.d_model)
         self.lm_head: nn.Module = TaskHead(sizes) if sizes.has_task_head else nn.Linear(sizes.d_model, sizes.outputs)
         self.apply(_initialise)
@@ -132,10 +135,10 @@ def state_of(network: Network) -> State:
     return state
 
 
-def network_of(state: Mapping[str, Tensor], dropout: float = 0.0) -> Network:
-    """The network of a published state dict."""
+def network_of(state: Mapping[str, Tensor], dropout: float = 0.0, unmasked: bool = False) -> Network:
+    """The network of a published state dict; `unmasked` as in `Network`."""
     sizes = sizes_of(state)
-    network = Network(sizes, dropout)
+    network = Network(sizes, dropout, unmasked)
     stacked = {name: tensor for name, tensor in state.items() if ".sa.heads." not in name}
     for layer in range(sizes.layers):
         prefix = f"blocks.{layer}.sa"

@@ -27,6 +27,7 @@ def read_corpus(
     bandpass: bool = False,
     persons: str | os.PathLike[str] | None = None,
     person: str | None = None,
+    n_tokens: int = CONTEXT,
     **hints: Any,
 ) -> Corpus:
     """The signals of all recordings in `paths`, at the model's rate. A .npy file of two dimensions holds a record a row.
@@ -34,7 +35,7 @@ def read_corpus(
     `hints` are the fields of `signals.hints.Hints`. `persons` and `person` tell who was recorded, as for `heartlens.read`. Of equal
     recordings the first by name stays.
 
-    Refuses a named file that cannot be read, and paths without a stretch as long as a window; what is left out of a folder is noted.
+    Refuses a named file that cannot be read, and paths without a stretch as long as a window of `n_tokens`; what is left out is noted.
     """
     found = find(paths)
     signals, names, starts, notes = [], [], [], []
@@ -60,10 +61,10 @@ def read_corpus(
             file_of[recording.name] = each.path
             person_in[recording.name] = recording.person or in_layout(each.path.resolve())
             its_usable = clean[recording.name]
-            stretches = stretches_of(recording, kind, its_usable, bandpass)
+            stretches = stretches_of(recording, kind, its_usable, bandpass, n_tokens)
             notes += [f"{recording.name}: {note}" for note in (*its_usable.notes, *_left_out(its_usable, recording.rate_hz))]
             if not stretches:
-                notes.append(f"left out {recording.name}: no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used")
+                notes.append(f"left out {recording.name}: no {n_tokens / KINDS[kind].rate_hz:g} s that can be used")
             signals += [signal for signal, _ in stretches]
             starts += [start_s for _, start_s in stretches]
             names += [recording.name] * len(stretches)
@@ -124,16 +125,18 @@ def _left_out(clean: Usable, rate_hz: float) -> list[str]:
     return [f"{length_s:.0f} s left out ({reason})" for reason, length_s in lost if length_s >= 0.5]
 
 
-def stretches_of(recording: Recording, kind: str, clean: Usable, bandpass: bool = False) -> list[tuple[np.ndarray, float]]:
+def stretches_of(
+    recording: Recording, kind: str, clean: Usable, bandpass: bool = False, n_tokens: int = CONTEXT
+) -> list[tuple[np.ndarray, float]]:
     """What is usable of a recording, at the model's rate: stretches of at least a window, each with its start in seconds."""
     stretches = []
     for stretch in clean.stretches:
         signal = recording.samples(stretch)
-        if len(signal) * KINDS[kind].rate_hz < CONTEXT * recording.rate_hz:
+        if len(signal) * KINDS[kind].rate_hz < n_tokens * recording.rate_hz:
             continue
         signal = prepare.bandpass(signal, recording.rate_hz, kind) if bandpass else signal
         signal = prepare.resample(signal, recording.rate_hz, kind)
-        if len(signal) >= CONTEXT:
+        if len(signal) >= n_tokens:
             stretches.append((signal.astype(np.float32), stretch.start / recording.rate_hz))
     return stretches
 

@@ -113,7 +113,7 @@ def test_no_record_is_judged_by_a_model_that_saw_it(trainer, monkeypatch):
     assert len(seen) == 3
     assert set.union(*(everyone - records for records in seen)) == everyone
     assert all(len(everyone - records) == 4 for records in seen)
-    assert np.isfinite(verdict.probability).all()
+    assert np.isfinite(verdict.estimate).all()
     assert np.isfinite(verdict.threshold).all()
 
 
@@ -122,7 +122,7 @@ def test_labels_without_meaning_are_not_learnt(trainer):
     labels = np.random.default_rng(5).permutation([0, 1] * 10).tolist()
     made = trainer(classified(labels), train="all", steps=30, folds="5")
     verdict = cross_validated(made, silent)
-    assert auc(verdict.probability[:, 0, 0].astype(float), made.examples.target[:, 0] == 1) < 0.8
+    assert auc(verdict.estimate[:, 0, 0].astype(float), made.examples.target[:, 0] == 1) < 0.8
 
 
 @pytest.mark.parametrize(("folds", "n"), [("none", 0), ("records", 7), ("5", 5)])
@@ -140,10 +140,10 @@ def test_several_classes(base, trainer):
     examples = replace(examples, classes=("a", "b", "c"), target=np.arange(12)[:, None] % 3)
     made = trainer(examples)
     verdict = cross_validated(made, silent)
-    assert verdict.probability.shape == (12, 1, 3)
-    np.testing.assert_allclose(verdict.probability.sum(-1), 1, atol=1e-6)
+    assert verdict.estimate.shape == (12, 1, 3)
+    np.testing.assert_allclose(verdict.estimate.sum(-1), 1, atol=1e-6)
     assert np.isnan(verdict.threshold).all()
-    figures = window_figures(verdict.probability[:, 0], verdict.threshold, examples, 0)
+    figures = window_figures(verdict.estimate[:, 0], verdict.threshold, examples, 0)
     assert set(figures) == {"window AUC", "window f1", "window accuracy"}
 
 

@@ -57,7 +57,7 @@ def aucs(examples, judged):
     scored = [(place[which], said[:, 0]) for which, said in judged.ranking.scored]
     everyone = np.arange(len(examples))
     positive = examples.target[:, 0] == 1
-    return auc_within(scored, positive[first], examples.record)(everyone), detection.auc(judged.probability[:, 0, 0], positive)
+    return auc_within(scored, positive[first], examples.record)(everyone), detection.auc(judged.estimate[:, 0, 0], positive)
 
 
 @pytest.mark.parametrize("folds", ["5", "10", "records"])
@@ -117,7 +117,7 @@ def test_an_auc_within_models_is_the_weighted_mean_of_theirs():
 @pytest.mark.parametrize(("folds", "rule"), [("5", "within each fold"), ("records", "leave-pair-out")])
 def test_of_several_models_no_calibration_is_told(folds, rule):
     examples, judged = noise(0, folds)
-    figures = window_figures(judged.probability[:, 0], judged.threshold, examples, 0, judged.ranking)
+    figures = window_figures(judged.estimate[:, 0], judged.threshold, examples, 0, judged.ranking)
     assert "record AUC" in figures
     assert not any("calibration" in name for name in figures)
     assert rule in judged.ranking.rule

@@ -57,7 +57,7 @@ AXES_OF = {  # every sum is kept by record; the other axes of each
 class AttentionShift(Twinned):
     """The options of an attention shift."""
 
-    base: Annotated[str, "the base checkpoint: a name or a file; auto: what the registry says the model was fine-tuned from"] = "auto"
+    base: Annotated[str, "the base checkpoint: a name or a file; auto: what the registry or the model card says"] = "auto"
     row: Annotated[
         Literal["auto", "last", "all"],
         "who asks: the last token, or all whose cycle is known; auto: last for a task head that reads it, else all",
@@ -128,8 +128,9 @@ class AttentionShift(Twinned):
 
     def _row(self, subject: Any) -> str:
         """Which tokens ask: the last one where a task head reads only that, otherwise all."""
-        task = subject.origin.task
-        return self.row if self.row != "auto" else "all" if task is None or "beat" in task else "last"
+        head, task = subject.head, subject.origin.task
+        reads_last = head.reads == "last" if head else task is not None and "beat" not in task
+        return self.row if self.row != "auto" else "last" if reads_last else "all"
 
     def _named(self, sums: Arrays, windows: Windows, tensors: list[str]) -> xr.Dataset:
         """The sums under their axes."""

@@ -75,7 +75,9 @@ class Patching(Twinned):
         Literal["denoise", "noise"], "denoise: clean activations into the counterfactual's run; noise: the other way round"
     ] = "denoise"
     receiver: Annotated[str, "also the paths into this head from every head of earlier layers, such as L8H5 (none: no paths)"] = "none"
-    base: Annotated[str, "the base of a fine-tuned checkpoint, swapped in part by part; auto: what the registry says; none: none"] = "auto"
+    base: Annotated[
+        str, "the base of a fine-tuned checkpoint, swapped in part by part; auto: what the registry or the model card says; none: none"
+    ] = "auto"
     rescale: Annotated[bool, "tokenise edited windows anew, as a recording is; else they keep the scale of the whole window"] = True
     n_lags: Annotated[int, "cycles looked back, the window's last one included; farther ones count as the last"] = 8
     n_permutations: Annotated[int, "draws of the sign flips"] = 9999

@@ -7,7 +7,6 @@ from jaxtyping import Bool
 
 from heartlens.analyses.patching.pairs import Pairs
 from heartlens.axes import head_label
-from heartlens.refusal import Refusal
 
 SIDES = ("clean", "corrupt")
 
@@ -15,15 +14,14 @@ SIDES = ("clean", "corrupt")
 def base_for(subject: Any, name: str) -> Any:
     """The base to compare a task head's model with; None for a base model, for the name `none`, and where auto finds no base."""
     from heartlens.models.changes import base_beside
+    from heartlens.models.pairs import UnknownBase
 
     if name == "none" or subject.origin.task is None:
         return None
     try:
         return base_beside(subject, name)
-    except Refusal:
-        if name == "auto":
-            return None
-        raise
+    except UnknownBase:
+        return None
 
 
 def swapped_parts(subject: Any) -> list[str]:

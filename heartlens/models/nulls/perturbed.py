@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from heartlens.converters.lens import HookedTransformer, copied, parameters
+from heartlens.converters.lens import HookedTransformer, copied, is_unmasked, parameters, unmask
 from heartlens.models.origin import origin_of
 
 
@@ -13,10 +13,13 @@ def perturbed(model: HookedTransformer, base: HookedTransformer, n_twins: int, s
     """`n_twins` twins by name, each only good until the next is asked for: they share one model.
 
     To every tensor that differs between model and base a normal change of the same Frobenius norm is added, to every head's slice one of
-    that slice's; a tensor that differs in shape (another output) stays the base's. A twin has the model's origin, so that it has its base.
+    that slice's; a tensor that differs in shape (another output) stays the base's. A twin has the model's origin and card, so that it has
+    its base.
     """
     twin = copied(base)
-    twin.origin = origin_of(model)
+    twin.origin, twin.card, twin.file = origin_of(model), getattr(model, "card", {}), getattr(model, "file", None)
+    if is_unmasked(model.blocks[-1]):
+        unmask(twin.blocks[-1])
     tuned, originals = parameters(model), parameters(base)
     for index in range(n_twins):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
