@@ -10,7 +10,7 @@ from heartlens.exits import DONE, exit_code
 from heartlens.refusal import unknown
 
 FOLDER = Path(__file__).parent
-TASKS = {name: f"heartlens.tasks.{name}:run_command" for name in ("classify", "beats", "generate")}
+TASKS = {name: f"heartlens.tasks.{name}:run_command" for name in ("classify", "beats", "generate", "attention", "similarity", "tokenize")}
 FURTHER = {
     "finetune": "heartlens.training.finetune_command:run_finetune",
     "pretrain": "heartlens.training.command:run_pretrain",

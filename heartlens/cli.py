@@ -13,14 +13,13 @@ from typing import Any, NoReturn
 
 from heartlens.exits import DONE, NOTHING, PARTIAL, exit_code, keeping, leave
 from heartlens.folder import Folder
-from heartlens.options import ENGINES, options_of
+from heartlens.options import ENGINES, FORMATS, options_of
 from heartlens.parser import Parser, add_options, path_given
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import add_hints
 from heartlens.signals.simulate.rhythms import RHYTHMS
 from heartlens.store import PARTIAL_TALLY
 
-FORMATS = ("pdf", "svg", "png")
 MOST_WORKERS = 256
 OWN = r"tally\.partial\.nc"  # what a run keeps in its folder on its way
 

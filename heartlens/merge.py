@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heartlens.cli import FORMATS, refuse_existing, told
+from heartlens.cli import refuse_existing, told
 from heartlens.exits import exit_code, leave
 from heartlens.folder import Folder
 from heartlens.gather import Gathered
+from heartlens.options import FORMATS
 from heartlens.parser import Parser, path_given
 from heartlens.partial import OF_ONE_RUN, Shard, shard_named
 from heartlens.refusal import Refusal

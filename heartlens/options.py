@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from heartlens.refusal import Refusal, unknown
 
 ENGINES = ("auto", "fused", "torch", "hooked")  # what may run a model, see `heartlens.engine`
+FORMATS = ("pdf", "svg", "png")  # of figures
 
 
 @dataclass(frozen=True)

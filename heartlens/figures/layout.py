@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from heartlens.findings import counted
+from heartlens.options import FORMATS as FORMATS
 from heartlens.whole import write_whole
 
 COLUMN_MM, PAGE_MM = 89, 183
-FORMATS = ("pdf", "svg", "png")
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLE: Any = {
     "font.size": 8,
