@@ -11,7 +11,10 @@ from heartlens.exits import DONE, exit_code, open_streams
 from heartlens.refusal import unknown
 
 FOLDER = Path(__file__).parent
-TASKS = {name: f"heartlens.tasks.{name}:run_command" for name in ("classify", "estimate", "beats", "generate")}
+TASKS = {
+    name: f"heartlens.tasks.{name}:run_command"
+    for name in ("classify", "estimate", "beats", "generate", "attention", "similarity", "tokenize")
+}
 TRAINING = {
     "finetune": "heartlens.training.finetune_command:run_finetune",
     "pretrain": "heartlens.training.command:run_pretrain",

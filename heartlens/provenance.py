@@ -93,16 +93,27 @@ def provenance(analysis: Any, subject: Any, read: Inventory, about: Mapping[str,
         "analysis": type(analysis).__name__,
         "options": json.dumps(_without_folders(values_of(analysis)), sort_keys=True),
         "seed": analysis.seed,
+        **of_subject(subject),
+        **read.attrs,
+        **about,
+        **of_program(),
+    }
+
+
+def of_subject(subject: Any) -> dict[str, Any]:
+    """What a result says of the model: its checkpoint, what ran it, and edits in force."""
+    return {
         **{f"checkpoint_{name}": value or "" for name, value in asdict(subject.origin).items() if name != "checkpoint"},
         "checkpoint": subject.origin.checkpoint,
         "engine": subject.engine.name,
         "device": str(subject.engine.device),
         "edits": subject.edits,
-        **read.attrs,
-        **about,
-        "versions": json.dumps(versions()),
-        "git_commit": _commit(),
     }
+
+
+def of_program() -> dict[str, str]:
+    """What a result says of the program: versions and commit."""
+    return {"versions": json.dumps(versions()), "git_commit": _commit()}
 
 
 def data_options(source: Any) -> str:

@@ -85,6 +85,16 @@ def of_unit_length(vectors: Float[np.ndarray, "*axis d_model"]) -> Float[np.ndar
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
+def cosine_to(vectors: Float[np.ndarray, "*axis time d_model"], reference: int) -> Float[np.ndarray, "*axis time"]:
+    """The cosine of each token's vector and that of the token `reference` (an index), in float64.
+
+    >>> cosine_to(np.array([[1.0, 0.0], [3.0, 3.0], [0.0, 2.0]]), 0).round(3)
+    array([1.   , 0.707, 0.   ])
+    """
+    unit = of_unit_length(vectors)
+    return np.asarray((unit @ unit[..., reference, :, None])[..., 0])
+
+
 def pair_sums(unit: Vectors, pairs: Paired, labels: Int[np.ndarray, "shuffle time"]) -> BySum:
     """Sums over pairs and tokens, and their numbers `n_...`: cosine within and between labels, silhouette, purity.
 

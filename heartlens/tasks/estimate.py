@@ -5,27 +5,29 @@ that over all their windows. Intervals of numbers are those that cross-validatio
 they hold for recordings like those that were learnt from. A recording's label is yes from the card's threshold on. Not a medical device.
 """
 
-import sys
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Float, Float64
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.head import Head
-from heartlens.exits import DONE, PARTIAL, exit_code
-from heartlens.parser import Parser
+from heartlens.exits import leave
+from heartlens.findings import Findings
 from heartlens.refusal import Refusal
 from heartlens.signals.tokens import tokenised
 from heartlens.tasks import NOT_MEDICAL
-from heartlens.tasks.command import add_output, opened_subject, write_tables
-from heartlens.tasks.recordings import Prepared, add_recordings, files_of, recordings_of
+from heartlens.tasks.command import Made, Task, first_lines
+from heartlens.tasks.recordings import Prepared, files_of, inventory_of_recordings, recordings_of
 from heartlens.training.tasks import answer
 
 AT_ONCE = 64  # windows
+MOST_ROWS, MOST_SAID = 500, 20  # recordings in a report, and on the terminal
 WINDOW, RECORD, PERSON = "window", "record", "person"
 RELATIVE = "sd"  # the unit of numbers that were learnt within recordings
 
@@ -104,47 +106,113 @@ def columns_of(head: Head) -> tuple[str, ...]:
     return tuple(f"probability_{name}" for name in names)
 
 
-def main() -> None:
-    """Estimate for the recordings of the command line and leave with the exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+def add_arguments(parser: Any) -> None:
+    """The options of the task."""
+    group = parser.add_argument_group("windows")
+    group.add_argument("--stride", type=int, metavar="N", help="samples between the starts of windows (default: a window's length)")
+    group.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="of a head that reads every token: a line so often")
 
 
-def run_command(arguments: list[str]) -> int:
-    """The exit code of the command with `arguments`."""
-    return exit_code(lambda: _run(arguments))
-
-
-def _run(arguments: list[str]) -> int:
-    parser = Parser(prog="heartlens estimate", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("checkpoint", help="a model that heartlens finetune made (its model.safetensors)")
-    add_recordings(parser)
-    parser.add_argument("--stride", type=int, metavar="N", help="samples between the starts of windows (default: a window's length)")
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="of a head that reads every token: a line so often")
-    add_output(parser)
-    given = parser.strict(arguments)
+def made(given: Namespace, subject: Any) -> Made:
+    """What the head says of all recordings, one recording after the other."""
     if given.stride is not None and not given.stride >= 1:
         raise Refusal(f"--stride is {given.stride}; it must be at least 1")
     if not 0.02 <= given.every <= 3600:
         raise Refusal(f"--every is {given.every:g} s; legal: 0.02 to 3600")
-    subject = opened_subject(given, "estimate")
-    head = head_of_subject(subject)
-    answers = [
-        estimated(subject, prepared, given.stride or head.n_tokens, given.every)
-        for prepared in recordings_of(files_of(given, subject.kind), subject.kind, given.keep_names, head.n_tokens, head.bandpass)
-    ]
-    used = [each for each in answers if not each.reason]
-    for each in answers:
-        if each.reason:
-            print(f"{each.name}: not used: {each.reason}", file=sys.stderr)
-    if not used:
+    head, kind, card = head_of_subject(subject), subject.kind, subject.model.card
+    answers, recordings = [], []
+    for prepared in recordings_of(files_of(given, kind), kind, given.keep_names, head.n_tokens, head.bandpass):
+        answers.append(estimated(subject, prepared, given.stride or head.n_tokens, given.every))
+        recordings.append(prepared.bare)
+    if all(each.reason for each in answers):
         raise Refusal(f"no recording could be used: {answers[0].name}: {answers[0].reason}")
-    card = subject.model.card
-    written = tables(answers, head, card)
-    print("\n".join(_told(written)))
-    print(about(head, card), file=sys.stderr)
-    write_tables(given.out, written)
-    print(f"{len(used)} of {len(answers)} recordings; {subject.origin.checkpoint}; {NOT_MEDICAL}", file=sys.stderr)
-    return DONE if len(used) == len(answers) else PARTIAL
+    lines = [f"{each.name}: not used: {each.reason}" for each in answers if each.reason]
+    summary = _summary(answers, head, card)
+    read = inventory_of_recordings(recordings, kind, summary.sizes["row"])
+    return Made(summary, read, tables(answers, head, card), {}, first_lines(lines, "records.csv"), len(lines))
+
+
+def _summary(answers: list[Estimated], head: Head, card: Mapping[str, Any]) -> xr.Dataset:
+    """Every window (or time), and every recording's mean with its interval as the card tells it (NaN where it tells none)."""
+    mean = np.array([np.full(head.n_outputs, np.nan) if each.reason else each.value.mean(axis=0) for each in answers])
+    widths = [_half_width(card, place, RECORD) if head.answers == "numbers" else None for place in range(head.n_outputs)]
+    half = np.array([np.nan if width is None else width for width in widths])
+    return xr.Dataset(
+        {
+            "estimate": (("record", "answer"), mean),
+            "estimate_low": (("record", "answer"), mean - half),
+            "estimate_high": (("record", "answer"), mean + half),
+            "person": (("record",), np.array([each.person for each in answers], np.str_)),
+            "reason": (("record",), np.array([each.reason for each in answers], np.str_)),
+            "value": (("row", "answer"), np.concatenate([each.value for each in answers])),
+            "time_s": (("row",), np.concatenate([each.time_s for each in answers])),
+            "record_index": (("row",), np.repeat(np.arange(len(answers)), [len(each.time_s) for each in answers])),
+        },
+        coords={"record": [each.name for each in answers], "answer": list(columns_of(head))},
+        attrs={"about": about(head, card), "is_relative": int(RELATIVE in head.units)},
+    )
+
+
+def plot(summary: xr.Dataset) -> Any:
+    """Of one recording the answers over time; of several the mean of each with its interval. A panel for each answer."""
+    from heartlens import figures
+
+    used = np.flatnonzero(summary["reason"].values.astype(str) == "")
+    is_over_time = len(used) == 1 or bool(summary.attrs["is_relative"])
+    with figures.style():
+        page = figures.page(figures.PAGE_MM, 25 + (45 if is_over_time else min(20 + 4.2 * len(used), 150)) * summary.sizes["answer"])
+        for number, axes in enumerate(page.subplots(summary.sizes["answer"], 1, squeeze=False)[:, 0]):
+            answer = summary.isel(answer=number)
+            if is_over_time:
+                for index in used:
+                    rows = summary["record_index"].values == index
+                    figures.trace(axes, summary["time_s"].values[rows], answer["value"].values[rows])
+                axes.set(xlabel="time (s)", ylabel=str(answer["answer"].item()))
+            else:
+                value, low, high = (answer[name].values[used] for name in ("estimate", "estimate_low", "estimate_high"))
+                figures.by_recording(axes, list(map(str, summary["record"].values[used])), value, low, high)
+                axes.set_xlabel(f"{answer['answer'].item()} (mean of the recording)")
+        page.suptitle(f"{summary.attrs['checkpoint']} · {NOT_MEDICAL}", fontsize=7, x=0.01, ha="left")
+    return page
+
+
+def findings(summary: xr.Dataset) -> Findings:
+    """What is said of each recording."""
+    is_used = summary["reason"].values.astype(str) == ""
+    rows = []
+    for index in range(min(summary.sizes["record"], MOST_ROWS)):
+        record = summary.isel(record=index)
+        low, value, high = (record[name].values for name in ("estimate_low", "estimate", "estimate_high"))
+        cells = [
+            f"{middle:.4g}" + (f" ({bottom:.4g} to {top:.4g})" if np.isfinite(bottom) else "")
+            for bottom, middle, top in zip(low, value, high, strict=True)
+        ]
+        rows.append(
+            (
+                str(record["record"].item()),
+                str(record["person"].item()),
+                *(cells if is_used[index] else [""] * len(cells)),
+                str(record["reason"].item()),
+            )
+        )
+    columns = ("record", "person", *map(str, summary["answer"].values), "not used because")
+    verdict = [f"{int(is_used.sum())} of {summary.sizes['record']} recordings, {summary.sizes['row']} windows or times."]
+    if not summary.attrs["is_relative"]:
+        verdict += [
+            f"{row[0]}: {', '.join(f'{name} {cell}' for name, cell in zip(columns[2:-1], row[2:-1], strict=True))}"
+            for row in rows[:MOST_SAID]
+            if not row[-1]
+        ]
+    methods = ("A recording's answer is the mean over its windows (or times); docs/training.md tells how.",)
+    return Findings(
+        "What a fine-tuned head says of recordings",
+        "What does the head say of each recording?",
+        tuple(verdict),
+        columns,
+        tuple(rows),
+        (str(summary.attrs["about"]), NOT_MEDICAL),
+        methods,
+    )
 
 
 def tables(answers: list[Estimated], head: Head, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,15 +304,15 @@ def _half_width(card: Mapping[str, Any], place: int, of: str) -> float | None:
     return None if width is None else float(width)
 
 
-def _told(written: Mapping[str, Any]) -> Iterator[str]:
-    """Each recording in a line."""
-    if "records.csv" not in written:
-        return
-    header, rows = written["records.csv"]
-    for row in rows:
-        cells = [f"{name} {cell}" for name, cell in zip(header[3:-1], row[3:-1], strict=True) if cell]
-        if cells:
-            yield f"{row[0]}: {', '.join(cells)}"
+TASK = Task("estimate", __doc__, "a model that heartlens finetune made (its model.safetensors)", add_arguments, made, plot, findings)
+run_command = TASK.run_command
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    import sys
+
+    leave(lambda: run_command(sys.argv[1:]))
 
 
 if __name__ == "__main__":

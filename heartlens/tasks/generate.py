@@ -1,81 +1,94 @@
 """How does the signal go on? The published sliding-window loop's tokens for the seed, for any number of samples, with any parts ablated.
 
 Sample i is the published loop after `torch.manual_seed(seed + i)`. Heights are those of the context's window (its smallest and largest
-sample are tokens 0 and 100), in the recording's unit.
+sample are tokens 0 and 100), in the recording's unit, so a signal that goes beyond them is cut off there. What a model generates is
+plausible, not a prediction of this person's heart.
 """
 
+import json
 import re
-import sys
+from argparse import Namespace
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from jaxtyping import UInt8
 
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.engine.generation import generated
-from heartlens.exits import DONE, exit_code
-from heartlens.parser import Parser
+from heartlens.exits import leave
+from heartlens.findings import Findings
 from heartlens.refusal import Refusal
-from heartlens.signals.tokens import amplitude, tokenised
+from heartlens.signals.tokens import amplitude
 from heartlens.tasks import NOT_MEDICAL
-from heartlens.tasks.command import add_output, opened_subject, write_tables
-from heartlens.tasks.recordings import add_recordings, files_of, recordings_of
+from heartlens.tasks.command import Made, Task
+from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
 
 PART = re.compile(r"L([1-9][0-9]*)(?:H([1-9][0-9]*))?|MLP([1-9][0-9]*)", re.IGNORECASE)
 COLUMNS = ("sample", "time_s", "token", "height")
+MOST_NEW, MOST_SAMPLES = 100_000, 1000
+TOKENS, HEIGHTS = "tokens", "heights"
 
 
-def main() -> None:
-    """Continue the recording of the command line and leave with the exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+def add_arguments(parser: Any) -> None:
+    """The options of the task."""
+    group = parser.add_argument_group("how it goes on")
+    group.add_argument("--n", type=int, default=CONTEXT, metavar="N", help=f"tokens to generate (default: {CONTEXT})")
+    group.add_argument(
+        "--context", type=int, default=CONTEXT, metavar="N", help=f"tokens of context, the window's last (default: {CONTEXT})"
+    )
+    group.add_argument("--samples", type=int, default=1, metavar="N", help="continuations, with seeds SEED, SEED + 1, ... (default: 1)")
+    group.add_argument("--seed", type=int, default=0, help="seed of the first continuation (default: 0)")
+    group.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token (default: 1)")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest tokens alone")
+    group.add_argument("--ablate", metavar="PARTS", help="parts set to zero, say L4H5,MLP8 (counted from 1)")
+    group.add_argument("--show", choices=(HEIGHTS, TOKENS), default=HEIGHTS, help="what is drawn; the table has both (default: heights)")
+    add_window(parser)
 
 
-def run_command(arguments: list[str]) -> int:
-    """The exit code of the command with `arguments`."""
-    return exit_code(lambda: _run(arguments))
-
-
-def _run(arguments: list[str]) -> int:
-    parser = Parser(prog="heartlens generate", description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("checkpoint", help="a next-token model: ecg, ppg, or one's own file")
-    add_recordings(parser)
-    parser.add_argument("--n", type=int, default=CONTEXT, metavar="N", help=f"tokens to generate (default: {CONTEXT})")
-    parser.add_argument("--context", type=int, default=CONTEXT, metavar="N", help=f"samples of context, the last ones (default: {CONTEXT})")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="continuations, with seeds SEED, SEED + 1, ... (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first continuation (default: 0)")
-    parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token (default: 1)")
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest tokens alone")
-    parser.add_argument("--ablate", metavar="PARTS", help="parts set to zero, say L4H5,MLP8 (counted from 1)")
-    add_output(parser)
-    given = parser.strict(arguments)
-    if not 2 <= given.context <= CONTEXT:
-        raise Refusal(f"--context is {given.context}; legal: 2 to {CONTEXT}, what the model sees")
-    subject = opened_subject(given, "generate")
-    given_recordings = list(recordings_of(files_of(given, subject.kind), subject.kind, given.keep_names))
-    if len(given_recordings) != 1:
-        raise Refusal(f"{len(given_recordings)} recordings are given; give one to continue")
-    (prepared,) = given_recordings
-    if prepared.reason:
-        raise Refusal(f"{prepared.name}: {prepared.reason}")
-    signal, start_s = prepared.stretches[-1]
-    window = signal[-CONTEXT:]
-    context = tokenised(window[None])[:, -given.context :]
+def made(given: Namespace, subject: Any) -> Made:
+    """The continuations of the window that was asked for."""
+    for name, legal in (("context", (2, CONTEXT)), ("n", (1, MOST_NEW)), ("samples", (1, MOST_SAMPLES))):
+        if not legal[0] <= getattr(given, name) <= legal[1]:
+            raise Refusal(f"--{name} is {getattr(given, name)}; legal: {legal[0]} to {legal[1]}")
+    prepared = one_recording(given, subject.kind)
+    window = window_of(prepared, subject.kind, given)
+    context = window.tokens[-given.context :]
     new = continued(subject, context, given)
-    rate_hz, end_s = KINDS[subject.kind].rate_hz, start_s + len(signal) / KINDS[subject.kind].rate_hz
-    heights = amplitude(new, window.min(), window.max())
+    rate_hz, end_s = KINDS[subject.kind].rate_hz, window.start_s + CONTEXT / KINDS[subject.kind].rate_hz
+    low, high = float(window.samples.min()), float(window.samples.max())
+    heights = amplitude(new, low, high)
+    summary = xr.Dataset(
+        {
+            "token": (("draw", "step"), new),
+            "height": (("draw", "step"), heights),
+            "context_token": (("time",), context),
+            "context_height": (("time",), window.samples[-given.context :].astype(float)),
+        },
+        attrs={
+            "record": prepared.name,
+            "window": window.chosen,
+            "end_s": end_s,
+            "unit": prepared.unit,
+            "ablated": given.ablate or "",
+            "show": given.show,
+            "n_records": 1,
+            "n_windows": 1,
+        },
+    )
     rows = [
         (sample, f"{end_s + place / rate_hz:.3f}", int(token), f"{height:.6g}")
         for sample, (tokens, own) in enumerate(zip(new, heights, strict=True))
         for place, (token, height) in enumerate(zip(tokens, own, strict=True))
     ]
-    write_tables(given.out, {"generated.csv": (COLUMNS, rows)})
-    _draw(given, subject, window, new)
-    print(f"{given.samples} x {given.n} tokens after {prepared.name}; {subject.origin.checkpoint}; {NOT_MEDICAL}", file=sys.stderr)
-    return DONE
+    saved = "".join(f"{token:.18e}\n" for token in [*context.tolist(), *new[0].tolist()])
+    read = inventory_of_recordings([prepared], subject.kind, 1)
+    return Made(summary, read, {"generated.csv": (COLUMNS, rows)}, {"outputs.csv": saved.encode()})
 
 
-def continued(subject: Any, context: np.ndarray, given: Any) -> np.ndarray:
-    """The new tokens (sample, time), with the parts of `given.ablate` set to zero."""
+def continued(subject: Any, context: UInt8[np.ndarray, " time"], given: Namespace) -> UInt8[np.ndarray, "draw step"]:
+    """The new tokens after a context, with the parts of `given.ablate` set to zero."""
+    from heartlens.engine.generation import generated
     from heartlens.models.edit import ablated
 
     options = {"seed": given.seed, "n_samples": given.samples, "temperature": given.temperature, "top_k": given.top_k}
@@ -87,7 +100,7 @@ def continued(subject: Any, context: np.ndarray, given: Any) -> np.ndarray:
                 f"--ablate {given.ablate!r}: {subject.origin.checkpoint} has layers 1 to {sizes.n_layers}, heads 1 to {sizes.n_heads}"
             )
     with ablated(subject.model, **parts) if parts else nullcontext(subject.engine) as running:
-        return generated(running, context, given.n, **options)[0]
+        return generated(running, context[None], given.n, **options)[0]
 
 
 def parts_named(text: str) -> dict[str, list[Any]]:
@@ -113,24 +126,62 @@ def parts_named(text: str) -> dict[str, list[Any]]:
     return parts
 
 
-def _draw(given: Any, subject: Any, window: np.ndarray, new: np.ndarray) -> None:
-    """The context and the continuations: their median and the range that holds 90 %, or the one there is."""
+def plot(summary: xr.Dataset) -> Any:
+    """The context and the continuations: one, or their median and the ranges that hold 50 and 90 %."""
     from heartlens import figures
 
-    rate_hz, seen = KINDS[subject.kind].rate_hz, tokenised(window[None])[0].astype(float)
-    before_s, after_s = (np.arange(len(seen)) - len(seen)) / rate_hz, np.arange(new.shape[1]) / rate_hz
+    attrs = summary.attrs
+    rate_hz = KINDS[attrs["data_kind"]].rate_hz
+    shown = "token" if attrs["show"] == TOKENS else "height"
+    seen_s = (np.arange(summary.sizes["time"]) - summary.sizes["time"]) / rate_hz
     with figures.style():
-        page = figures.page(figures.COLUMN_MM, 50)
+        page = figures.page(figures.PAGE_MM, 60)
         axes = page.subplots()
-        named = {"context": (before_s, seen), "generated": (after_s, np.median(new, axis=0))}
-        for name, (time_s, token) in named.items():
-            axes.plot(time_s, token, linewidth=0.8, label=name)
-        if len(new) > 1:
-            axes.fill_between(after_s, *np.quantile(new, (0.05, 0.95), axis=0), alpha=0.3, linewidth=0, label=f"90 % of {len(new)}")
-        axes.set(xlabel="time from the end of the context (s)", ylabel="token")
-        axes.legend(frameon=False)
-    for suffix in ("pdf", "png"):
-        figures.save(page, given.out / f"generated.{suffix}")
+        seen = {"time_s": seen_s, "height": summary[f"context_{shown}"].values.astype(float)}
+        figures.going_on(axes, seen, summary[shown].values.astype(float), np.arange(summary.sizes["step"]) / rate_hz)
+        axes.set_ylabel("token" if shown == "token" else f"signal ({attrs['unit'] or 'own unit'})")
+        ablated = f" · without {attrs['ablated']}" if attrs["ablated"] else ""
+        page.suptitle(f"{attrs['checkpoint']}{ablated} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
+    return page
+
+
+def findings(summary: xr.Dataset) -> Findings:
+    """What was generated after what."""
+    attrs = summary.attrs
+    options = json.loads(attrs["options"])
+    n_draws, n_steps = summary["token"].shape
+    ablated = f", without {attrs['ablated']}" if attrs["ablated"] else ""
+    rows = [
+        (str(draw), str(options["seed"] + draw), str(tokens.min()), str(tokens.max()), f"{tokens.mean():.1f}")
+        for draw, tokens in enumerate(summary["token"].values[:100])
+    ]
+    return Findings(
+        title=f"{attrs['record']} continued by {attrs['checkpoint']}{ablated}",
+        question="How does the signal go on?",
+        verdict=(
+            f"{n_draws} x {n_steps} tokens after {summary.sizes['time']} of {attrs['record']}, {attrs['window']}, by "
+            f"{attrs['checkpoint']}{ablated}: seed {options['seed']}, temperature {options['temperature']:g}.",
+        ),
+        columns=("sample", "seed", "least token", "largest token", "mean token"),
+        rows=tuple(rows),
+        cautions=(
+            "What is generated is plausible for the model, not a prediction of this heart.",
+            "Heights lie within those of the context's window: tokens know no others.",
+            NOT_MEDICAL,
+        ),
+        methods=("The published loop: the last 500 tokens, softmax, one draw, append. Sample i has the seed SEED + i.",),
+    )
+
+
+TASK = Task("generate", __doc__, "a next-token model: ecg, ppg, or one's own file", add_arguments, made, plot, findings)
+run_command = TASK.run_command
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    import sys
+
+    leave(lambda: run_command(sys.argv[1:]))
 
 
 if __name__ == "__main__":

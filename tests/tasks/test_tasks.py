@@ -1,7 +1,11 @@
 """The models at work, from the command line on files, against the original program's outputs and against the functions they call."""
 
 import csv
+import json
+import shlex
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from heartlens.__main__ import main as heartlens_command
 from heartlens.engine.generation import generated
 from heartlens.signals.simulate import ecg, ppg
 from heartlens.signals.tokens import tokenise
-from heartlens.tasks import beats, classify, generate
+from heartlens.tasks import attention, beats, classify, generate, similarity, tokenize
 from heartlens.tasks.generate import parts_named
 
 
@@ -26,32 +30,13 @@ def examples(shared):
     return shared / "heartgpt/Example_inputs"
 
 
-def test_beats_of_the_long_published_example_are_the_published_programs(shared, examples, tmp_path):
-    golden = np.load(shared / "heartgpt/golden/beat_pipeline.npz")
-    source = str(examples / "example_context_PPG_beat_detect_long_input.csv")
-    assert (
-        beats.run_command(["ppg-beat", source, "--rate", "50", "--published-only", "--mat", "--annotations", "--out", str(tmp_path)]) == 0
-    )
-    rows = rows_of(tmp_path / "beats.csv")
-    assert [round(float(row["time_s"]) * 50) for row in rows] == golden["peaks"].tolist()
-    confidence = np.array([float(row["confidence"]) for row in rows])
-    assert np.abs(confidence - golden["heights"]).max() < 1e-4
-    assert round(confidence.mean(), 2) == 0.64
-    assert [row["band"] for row in rows].count("high") == 148
-    from scipy.io import loadmat
-    from wfdb import rdann
-
-    assert loadmat(next(tmp_path.glob("*.mat")))["peaks"].ravel().tolist() == golden["peaks"].tolist()
-    assert rdann(str(next(tmp_path.glob("*.beats")).with_suffix("")), "beats").sample.tolist() == golden["peaks"].tolist()
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "rate", "example", "expected"),
     [("ecg-af", "100", "ECG", 0.0124), ("ecg-af", "100", "ECG_AFib1", 0.9914), ("ppg-af", "50", "PPG_AFib3", 0.9867)],
 )
 def test_probabilities_of_the_published_examples_are_the_published_ones(examples, tmp_path, checkpoint, rate, example, expected):
     source = str(examples / f"example_context_{example}.csv")
-    assert classify.run_command([checkpoint, source, "--rate", rate, "--published-only", "--out", str(tmp_path)]) == 0
+    assert classify.run_command([checkpoint, source, "--rate", rate, "--published-only", "--no-page", "--out", str(tmp_path)]) == 0
     (row,) = rows_of(tmp_path / "records.csv")
     assert round(float(row["probability"]), 4) == expected
     assert row["class"] == ""
@@ -103,11 +88,102 @@ def test_labels_choose_the_threshold(recordings, tmp_path, capsys):
     assert {row["class"] for row in rows_of(tmp_path / "out/records.csv") if not row["reason"]} <= {"yes", "no"}
 
 
-def test_tables_of_an_earlier_run_are_kept(recordings, tmp_path, capsys):
-    given = ["ecg-sim-af", str(recordings / "p0.npy"), "--rate", "100", "--out", str(tmp_path / "out")]
+def test_a_result_is_kept_and_what_is_foreign_refused(recordings, tmp_path, capsys):
+    given = ["ecg-sim-af", str(recordings / "p0.npy"), "--rate", "100", "--no-page", "--out", str(tmp_path / "out")]
     assert classify.run_command(given) == 0
     assert classify.run_command(given) == 2
     assert "--overwrite" in capsys.readouterr().err
+    assert classify.run_command([*given, "--overwrite", "--format", "svg"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("classify.*")) == ["classify.svg"]
+    (tmp_path / "out/mine.txt").write_text("mine")
+    assert classify.run_command([*given, "--overwrite"]) == 2
+    assert "mine.txt" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_the_earlier_result(recordings, tmp_path, monkeypatch, capsys):
+    given = ["ecg-sim-af", str(recordings / "p0.npy"), "--rate", "100", "--no-page", "--format", "svg", "--out", str(tmp_path / "out")]
+    assert classify.run_command(given) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("heartlens.tasks.command.write_text", full)
+    assert classify.run_command([*given, "--overwrite"]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+COMMANDS = [
+    ("classify", ["ecg-sim-af"], ["--stride", "250", "--no-page"]),
+    ("generate", ["ecg-sim"], ["--n", "10", "--samples", "2", "--ablate", "L4H3", "--context", "400"]),
+    ("attention", ["ecg-sim-af"], ["--head", "L4H2", "--token", "300", "--at", "2.5", "--change"]),
+    ("similarity", ["ecg-sim"], ["--reference", "200", "--window", "2"]),
+    ("tokenize", ["ecg"], ["--last"]),
+]
+
+
+@pytest.mark.parametrize(("name", "checkpoint", "options"), COMMANDS, ids=[name for name, *_ in COMMANDS])
+def test_a_result_is_remade_by_its_command_in_the_folder_of_the_recordings(recordings, tmp_path, monkeypatch, name, checkpoint, options):
+    module = import_module(f"heartlens.tasks.{name}")
+    given = [*checkpoint, str(recordings / "p1.npy"), "--rate", "100", *options, "--format", "svg", "--quiet"]
+    assert module.run_command([*given, "--out", str(tmp_path / "out")]) == 0
+    summary = hl.read_summary(tmp_path / "out/summary.nc")
+    program, task, *arguments = shlex.split(summary.attrs["command"])
+    assert (program, task, summary.attrs["analysis"]) == ("heartlens", name, name)
+    assert str(tmp_path) not in str(summary.attrs)
+    if checkpoint != ["ecg"]:
+        assert len(summary.attrs["checkpoint_fingerprint"]) == 64
+    monkeypatch.chdir(recordings)
+    assert module.run_command([*arguments, "--format", "svg"]) == 0
+    for path in (tmp_path / "out").iterdir():
+        if path.suffix in (".csv", ".svg"):
+            assert (recordings / "remade" / path.name).read_bytes() == path.read_bytes()
+    assert "not a medical device" in (tmp_path / "out/report.html").read_text().lower()
+    remade = hl.read_summary(recordings / "remade/summary.nc")
+    assert remade.drop_attrs().equals(summary.drop_attrs())
+
+
+def test_findings_are_printed_as_json(recordings, tmp_path, capsys):
+    given = ["ecg-sim-af", str(recordings), "--rate", "100", "--json", "--out", str(tmp_path / "out")]
+    assert classify.run_command(given) == 3
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["record"].split("/")[-1] for row in printed["rows"]] == ["flat", "p0", "p1", "p2"]
+    assert all(Path(path).is_file() for path in printed["files"])
+
+
+def test_the_page_of_one_recording_says_what_moves_its_logit(recordings, tmp_path, capsys):
+    """The parts add up to the mean logit of the windows, and each edit is counted on the windows it was possible in."""
+    given = ["ecg-sim-af", str(recordings / "p1.npy"), "--rate", "100", "--out", str(tmp_path / "out"), "--threshold", "0.5"]
+    assert classify.run_command(given) == 0
+    summary = hl.read_summary(tmp_path / "out/summary.nc")
+    parts = sum(float(summary[name].sum()) for name in summary if name.startswith("direct"))
+    assert parts == pytest.approx(float(summary["logit"].mean()), abs=1e-4)
+    assert {"P waves removed", "rhythm made regular"} <= set(summary["edit"].values)
+    assert np.isfinite(summary["logit_change"].sel(edit="rhythm made irregular")).sum() > 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert "point estimates" in page
+    assert "Mean change of the logit" in page
+
+
+def test_a_table_of_labels_in_the_folder_is_no_recording(recordings, tmp_path):
+    (recordings / "labels.csv").write_text("p0,N\np1,A\np2,A\n")
+    labelled = ["--labels", str(recordings / "labels.csv"), "--classes", "N", "A"]
+    assert classify.run_command(["ecg-sim-af", str(recordings), "--rate", "100", *labelled, "--out", str(tmp_path / "out")]) == 3
+    assert [row["record"].split("/")[-1] for row in rows_of(tmp_path / "out/records.csv")] == ["flat", "p0", "p1", "p2"]
+
+
+def test_windows_as_read_are_those_of_read(recordings, tmp_path):
+    given = ["ecg", str(recordings / "p0.npy"), "--rate", "100", "--max-windows", "3", "--out", str(tmp_path / "out")]
+    assert tokenize.run_command(given) == 0
+    windows = hl.read(recordings / "p0.npy", rate_hz=100.0, kind="ecg", max_windows=3)
+    stored = np.load(tmp_path / "out/tokens.npz")
+    assert np.array_equal(stored["tokens"], windows.tokens)
+    assert np.array_equal(stored["start_s"], windows.start_s)
+    row = rows_of(tmp_path / "out/tokens.csv")[1]
+    assert [int(row[f"token_{place + 1}"]) for place in range(500)] == windows.tokens[1].tolist()
+    assert "as heartlens.read cuts them" in hl.read_summary(tmp_path / "out/summary.nc").attrs["which"]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +196,20 @@ def test_tables_of_an_earlier_run_are_kept(recordings, tmp_path, capsys):
         (generate, ["ecg-sim", "--ablate", "H5"], "names no part"),
         (generate, ["ecg-sim", "--ablate", "L4H5"], "heads 1 to 4"),
         (generate, ["ecg-sim", "--context", "501"], "legal: 2 to 500"),
+        (generate, ["ecg-sim", "--n", "0"], "legal: 1 to"),
+        (generate, ["ecg-sim-af", "--n", "2"], "give its base"),
+        (classify, ["ecg-sim-af", "--threshold", "1.5"], "from 0 to 1"),
+        (attention, ["ecg-sim", "--head", "L9H1"], "layers 1 to 4"),
+        (attention, ["ecg-sim", "--head", "5"], "give a head as L4H5"),
+        (attention, ["ecg-sim", "--sum", "--layer", "2"], "without --layer"),
+        (attention, ["ecg-sim", "--token", "501"], "tokens count from 1 to 500"),
+        (attention, ["ecg-sim", "--at", "26"], "can begin at 0 to 25 s"),
+        (attention, ["ecg-sim", "--at", "nan"], "can begin at 0 to 25 s"),
+        (attention, ["ecg-sim", "--window", "7"], "the windows 1 to 6"),
+        (attention, ["ecg-sim", "--change"], "fine-tuned"),
+        (similarity, ["ecg-sim", "--reference", "0"], "tokens count from 1 to 500"),
+        (similarity, ["ecg-sim", "--others", "1,x"], "--others"),
+        (tokenize, ["ecg", "--last", "--stride", "100"], "--last"),
     ],
 )
 def test_what_is_refused(recordings, tmp_path, capsys, module, given, expected):
@@ -152,7 +242,7 @@ def test_a_signal_goes_on_as_the_published_loop_draws(recordings, tmp_path, abla
     low, high = samples[-500:].min(), samples[-500:].max()
     assert float(rows[0]["height"]) == pytest.approx(low + tokens[0, 0] / 100 * (high - low), rel=1e-4)
     assert float(rows[0]["time_s"]) == pytest.approx(30.0)
-    assert (tmp_path / "out/generated.png").stat().st_size > 1000
+    assert (tmp_path / "out/generate.png").stat().st_size > 1000
 
 
 def test_parts_are_named_from_one():
@@ -190,7 +280,10 @@ def test_one_command_lists_and_runs_everything(monkeypatch, capsys):
         heartlens_command()
     assert ended.value.code == 0
     listed = capsys.readouterr().out
-    assert all(f"\n  {name} " in listed for name in (*analyses(), "classify", "beats", "generate", "finetune", "paper"))
+    assert all(
+        f"\n  {name} " in listed
+        for name in (*analyses(), "classify", "beats", "generate", "attention", "similarity", "tokenize", "finetune", "paper")
+    )
     monkeypatch.setattr(sys, "argv", ["heartlens", "clasify"])
     with pytest.raises(SystemExit) as ended:
         heartlens_command()
@@ -198,7 +291,7 @@ def test_one_command_lists_and_runs_everything(monkeypatch, capsys):
     assert "classify" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["classify", "head_scan", "previous_beat", "finetune", "merge"])
+@pytest.mark.parametrize("name", ["classify", "tokenize", "head_scan", "previous_beat", "finetune", "merge"])
 def test_each_command_of_the_family_has_its_help(monkeypatch, capsys, name):
     monkeypatch.setattr(sys, "argv", ["heartlens", name, "--help"])
     with pytest.raises(SystemExit) as ended:

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
-from heartlens.measures.homonyms import of_unit_length
+from heartlens.measures.homonyms import cosine_to
 from heartlens.options import check
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally, by_record
@@ -111,8 +111,5 @@ def similarity_screen(
         if not 1 <= place <= len(tokens):
             raise Refusal(f"token {place} is not in the window; tokens count from 1 to {len(tokens)}")
     subject = subject_of(model)
-    unit = of_unit_length(residual_by_level(subject, tokens[None])[:, 0])
-    cosine = unit[:, [place - 1 for place in others]] @ unit[:, reference - 1, :, None]
-    return xr.DataArray(
-        cosine[..., 0], coords={"level": level_names(subject.sizes.n_layers), "other": list(others)}, dims=("level", "other")
-    )
+    cosine = cosine_to(residual_by_level(subject, tokens[None])[:, 0], reference - 1)[:, [place - 1 for place in others]]
+    return xr.DataArray(cosine, coords={"level": level_names(subject.sizes.n_layers), "other": list(others)}, dims=("level", "other"))

@@ -1,0 +1,143 @@
+"""How alike is every token of a window to a reference token, level by level? The published vector-similarity screen, for all tokens.
+
+Cosine of raw residual vectors (no LayerNorm, no centring), at the embedding (token and position) and after each block; tokens count from
+1. `any` is the mean over all tokens of the window but the reference. One window shows what can happen; `homonyms` tests it over persons.
+"""
+
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.exits import leave
+from heartlens.findings import Findings
+from heartlens.measures.homonyms import cosine_to
+from heartlens.refusal import Refusal
+from heartlens.tasks import NOT_MEDICAL
+from heartlens.tasks.command import Made, Task, mat, npz
+from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
+
+VECTORS = "vector_propagation"  # the name of the published program's array
+
+
+def add_arguments(parser: Any) -> None:
+    """The options of the task."""
+    group = parser.add_argument_group("which tokens")
+    group.add_argument("--reference", type=int, default=485, metavar="N", help="the reference token, counted from 1 (default: 485)")
+    group.add_argument(
+        "--others", default="460,71", metavar="N,N", help="tokens that are drawn beside it (default: 460,71); all are stored"
+    )
+    group.add_argument("--mat", action="store_true", help=f"also every token's vectors as MATLAB's {VECTORS}, levels x 500 x width")
+    add_window(parser)
+
+
+def made(given: Namespace, subject: Any) -> Made:
+    """The cosines of the window that was asked for."""
+    from heartlens.models.residual import level_names, residual_by_level
+
+    others = _others(given)
+    prepared = one_recording(given, subject.kind)
+    window = window_of(prepared, subject.kind, given)
+    vectors = residual_by_level(subject, window.tokens[None])[:, 0]
+    cosine = cosine_to(vectors, given.reference - 1)
+    levels = level_names(subject.sizes.n_layers)
+    time_s = window.start_s + np.arange(CONTEXT) / KINDS[subject.kind].rate_hz
+    summary = xr.Dataset(
+        {
+            "cosine": (("level", "key"), cosine),
+            "cosine_any": (("level",), np.delete(cosine, given.reference - 1, axis=1).mean(axis=1)),
+            "token": (("key",), window.tokens),
+            "time_s": (("key",), time_s),
+        },
+        coords={"level": levels},
+        attrs={
+            "reference": given.reference,
+            "others": ",".join(map(str, others)),
+            "window": window.chosen,
+            "window_start_s": window.start_s,
+            "record": prepared.name,
+            "n_records": 1,
+            "n_windows": 1,
+        },
+    )
+    rows = [
+        (place + 1, f"{time_s[place]:.3f}", int(window.tokens[place]), *(f"{value:.8g}" for value in values))
+        for place, values in enumerate(cosine.T)
+    ]
+    arrays = {"cosine": cosine, "tokens": window.tokens, "reference": given.reference, "levels": np.array(levels)}
+    files = {"similarity.npz": npz(**arrays)} | ({"vector_embedding.mat": mat(**{VECTORS: vectors})} if given.mat else {})
+    columns = ("token", "time_s", "value", *(level.replace(" ", "_") for level in levels))
+    return Made(summary, inventory_of_recordings([prepared], subject.kind, 1), {"similarity.csv": (columns, rows)}, files)
+
+
+def _others(given: Namespace) -> list[int]:
+    """The tokens to be drawn. Refuses what is not a list of tokens of the window."""
+    parts = [part.strip() for part in given.others.split(",")]
+    if not 1 <= given.reference <= CONTEXT:
+        raise Refusal(f"--reference is {given.reference}; tokens count from 1 to {CONTEXT}")
+    if not all(part.isdecimal() and 1 <= int(part) <= CONTEXT for part in parts) or len(parts) > 5:
+        raise Refusal(f"--others is {given.others!r}; give at most 5 token numbers from 1 to {CONTEXT} with commas between, as 460,71")
+    return [int(part) for part in parts]
+
+
+def plot(summary: xr.Dataset) -> Any:
+    """The window with its marked tokens, every token's cosine by level beneath, and the marked tokens' by level."""
+    from heartlens import figures
+
+    attrs, time_s = summary.attrs, summary["time_s"].values
+    others = [int(number) for number in str(attrs["others"]).split(",")]
+    with figures.style():
+        page = figures.page(figures.PAGE_MM, 85)
+        panels = page.subplot_mosaic([["signal", "lines"], ["map", "lines"]], width_ratios=(3, 2), height_ratios=(3, 2))
+        marked = {"reference": attrs["reference"] - 1, **{f"token {number}": number - 1 for number in others}}
+        figures.marked_signal(panels["signal"], summary["token"].values, (len(time_s) - 1) / (time_s[-1] - time_s[0]), marked)
+        panels["signal"].set(ylabel="token", xticks=[])
+        image = figures.cosine_map(panels["map"], summary["cosine"].values, time_s)
+        page.colorbar(image, ax=panels["map"], location="bottom", label="cosine to the reference", shrink=0.5)
+        cosine = summary["cosine"].values
+        bare = {**{f"token {number}": cosine[:, number - 1] for number in others}, "any token": summary["cosine_any"].values}
+        lines = {name: np.stack([values, *[np.full(len(values), np.nan)] * 2]) for name, values in bare.items()}
+        figures.by_level(panels["lines"], lines, (*figures.PALETTE[1 : 1 + len(others)], "0.6"), ["-"] * len(others) + [":"])
+        panels["lines"].set(ylabel="cosine to the reference")
+        panels["lines"].legend(frameon=False)
+        page.suptitle(f"{attrs['checkpoint']} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
+    return page
+
+
+def findings(summary: xr.Dataset) -> Findings:
+    """The marked tokens' cosines in a table."""
+    attrs, token, cosine = summary.attrs, summary["token"].values, summary["cosine"].values
+    others = [int(number) for number in str(attrs["others"]).split(",")]
+    columns = [f"token {number} (value {token[number - 1]})" for number in others]
+    values = np.column_stack([*(cosine[:, number - 1] for number in others), summary["cosine_any"].values])
+    ends = ", ".join(f"{name} from {row[0]:.2f} to {row[-1]:.2f}" for name, row in zip((*columns, "any token"), values.T, strict=True))
+    reference = f"token {attrs['reference']} (value {token[attrs['reference'] - 1]})"
+    return Findings(
+        title=f"Similarity to {reference}: {attrs['checkpoint']}, {attrs['record']}",
+        question="How alike are the other tokens of the window to the reference, level by level?",
+        verdict=(f"{attrs['record']}, {attrs['window']}: cosine to {reference}, from the embedding to the last block: {ends}.",),
+        columns=("level", *columns, "any token"),
+        rows=tuple((str(level), *(f"{value:.2f}" for value in row)) for level, row in zip(summary["level"].values, values, strict=True)),
+        cautions=(
+            "One window shows what can happen, not how often; homonyms tests it over persons.",
+            NOT_MEDICAL,
+        ),
+        methods=("Cosine of raw residual vectors, no LayerNorm and no centring, as published; tokens count from 1.",),
+    )
+
+
+TASK = Task("similarity", __doc__, "any model: ecg, ppg, ecg-af, ..., or one's own file", add_arguments, made, plot, findings)
+run_command = TASK.run_command
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    import sys
+
+    leave(lambda: run_command(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
