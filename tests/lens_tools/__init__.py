@@ -7,12 +7,11 @@ of date. A check is a function whose docstring says with what the tool's numbers
 
 import copy
 import io
-import pickle
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import torch
