@@ -15,6 +15,7 @@ FURTHER = {
     "finetune": "heartlens.training.finetune_command:run_finetune",
     "pretrain": "heartlens.training.command:run_pretrain",
     "merge": "heartlens.merge:run_command",
+    "methods": "heartlens.methods:run_command",
     "paper": "heartlens.paper.__main__:run_command",
     "calibrate": "heartlens.trial.__main__:main",
     "verify": "heartlens.converters.__main__:main",

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         from heartlens import analysis as frame
         from heartlens import session
 
-        analysis = _analysis(attrs)
+        analysis = analysis_of(attrs)
         subject = _subject(options, attrs)
         folder.claim()
         measured = frame.finished(analysis, subject, total, about={name: attrs[name] for name in ("data_options", "names", "command")})
@@ -111,16 +111,16 @@ def _run(options: argparse.Namespace) -> int:
         return told(analysis, made, session.write(analysis, made, folder, options.format), options)
 
 
-def _analysis(attrs: dict[str, Any]) -> Any:
-    """The analysis that the shards are of, with their options."""
+def analysis_of(attrs: Mapping[Any, Any]) -> Any:
+    """The analysis that a result or shards are of, with their options."""
     name = str(attrs["analysis"])
     module = f"heartlens.analyses.{re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()}"
     if not re.fullmatch(r"[A-Za-z]{1,60}", name) or importlib.util.find_spec(module) is None:
-        raise Refusal(f"the shards are of an analysis {name[:60]!r}, which this version does not have")
+        raise Refusal(f"this result is of an analysis {name[:60]!r}, which this version does not have")
     try:
         return getattr(importlib.import_module(module), name)(**json.loads(attrs["options"]))
     except (AttributeError, TypeError, ValueError) as error:
-        raise Refusal(f"the options of the shards' {name} are not those of this version ({error})") from error
+        raise Refusal(f"the options of this result's {name} are not those of this version ({error})") from error
 
 
 def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
