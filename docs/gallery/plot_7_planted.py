@@ -2,8 +2,8 @@
 A head of which the answer is known
 ===================================
 
-Before an analysis is believed, it is asked about a model whose weights were written by hand: here head L2H4 looks at the P wave of the cycle
-before, and no other head looks at any wave. The scan must find that head and no other.
+Before an analysis is believed, it is asked about a model whose weights were written by hand: here head L2H4 looks at the P wave of the
+cycle before, and no other head looks at any wave. The scan must find that head and no other.
 """
 
 import heartlens as hl
