@@ -87,4 +87,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf .venv .venv-tl4 .venv-wheel build dist out docs/_made docs/api docs/examples
+	rm -rf .venv .venv-tl4 .venv-wheel build dist out docs/_made docs/api docs/gallery_pages

@@ -12,7 +12,7 @@ import heartlens  # noqa: E402
 
 project, author, release = "heartlens", "The heartlens authors", heartlens.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery", "pages", "executed"]
-exclude_patterns = ["_made", "site", "gallery", "examples/*.ipynb", "examples/*.py", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = ["_made", "site", "gallery", "gallery_pages/*.ipynb", "gallery_pages/*.py", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 html_theme, html_title, html_copy_source = "furo", "heartlens", False
 html_static_path: list[str] = []
 myst_heading_anchors = 4
@@ -22,7 +22,7 @@ autodoc_typehints, autodoc_member_order = "signature", "bysource"
 python_use_unqualified_type_names = True
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
-    "gallery_dirs": "examples",
+    "gallery_dirs": "gallery_pages",
     "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("executed.figures_of",),

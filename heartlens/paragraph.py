@@ -154,12 +154,15 @@ def _decisions(summary: xr.Dataset) -> list[str]:
         about = summary[name].attrs
         if "claim" not in about:
             continue
-        effect, unit = plain(about.get("effect") or name.removesuffix(VERDICT)), plain(about["unit"])
-        twins = f"; {int(about['n_twins'])} twins" if "n_twins" in about else ""
-        sentences.append(
-            f"Claim: {about['claim']} (effect: {effect if effect == unit else f'{effect}, {unit}'}; null value {float(about['null']):g}; "
-            f"smallest effect of interest {float(about['smallest']):g} from it; searched: {about['family']}{twins})."
-        )
+        effect, unit = plain(about.get("effect") or name.removesuffix(VERDICT)), plain(about.get("unit", ""))
+        told = {  # what claims of one name do not share (the unit of several readouts) is not in their attributes
+            "effect": effect if unit in ("", effect) else f"{effect}, {unit}",
+            "null value": f"{float(about['null']):g}" if "null" in about else "",
+            "smallest effect of interest": f"{float(about['smallest']):g} from it" if "smallest" in about else "",
+            "searched": str(about.get("family", "")),
+            "twins": str(int(about["n_twins"])) if "n_twins" in about else "",
+        }
+        sentences.append(f"Claim: {about['claim']} ({'; '.join(f'{what}: {value}' for what, value in told.items() if value)}).")
     return sentences
 
 

@@ -26,7 +26,7 @@ from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-MADE = {"_made", "api", "examples", "site"}  # folders of docs/ that the build writes, or that hold no pages
+MADE = {"_made", "api", "gallery_pages", "site"}  # folders of docs/ that the build writes, or that hold no pages
 PAGES = sorted(page for page in DOCS.rglob("*.md") if not MADE & set(page.relative_to(DOCS).parts))
 QUESTIONS = ["What it asks", "How", "What a good and a bad result look like", "What it cannot tell you"]
 RUN_ELSEWHERE = {"adding_an_analysis.md", "python.md"}  # pages whose Python other tests run
@@ -51,7 +51,7 @@ def is_there(page, link):
     """Whether a link of a page leads to a file, and to a heading in it. Folders and pages of the site that the build makes are taken."""
     file, _, anchor = link.partition("#")
     target = (page.parent / file).resolve() if file else page
-    if file in ("examples/index", "../examples/index"):
+    if file in ("gallery_pages/index", "../gallery_pages/index"):
         return True
     if not target.exists():
         return False
@@ -96,7 +96,8 @@ def commands_of(page):
     """The command lines in the blocks of a page that are no Python: `heartlens NAME ...` and `python -m heartlens. ...`."""
     for block in FENCE.findall(text_of(page)):
         if not re.match(r"```(python|bibtex|\{eval-rst\})", block):
-            yield from re.findall(r"^(?:heartlens(?= [a-z])|python -m heartlens\.\S+) .+$", re.sub(r"\s*\\\n\s*", " ", block), flags=re.MULTILINE)
+            whole = re.sub(r"\s*\\\n\s*", " ", block)  # lines that end with a backslash go on
+            yield from re.findall(r"^(?:heartlens(?= [a-z])|python -m heartlens\.\S+) .+$", whole, flags=re.MULTILINE)
 
 
 NAMED = {"analyses": "", "training.finetune": "finetune", "training.pretrain": "pretrain", "merge": "merge", "paper": "paper"}
@@ -156,7 +157,7 @@ def test_every_page_above_docs_that_the_site_shows_is_there():
     assert {page.name for page in PAGES} >= {"index.md", "start.md", "readme.md", "changes.md"}
     index = text_of(DOCS / "index.md")
     for name in re.findall(r"^([a-z_0-9/]+)$", "".join(blocks(DOCS / "index.md", r"\{toctree\}")), flags=re.MULTILINE):
-        assert name == "examples/index" or (DOCS / f"{name}.md").is_file(), name
+        assert name == "gallery_pages/index" or (DOCS / f"{name}.md").is_file(), name
     assert "(every other page)" in index
 
 

@@ -15,8 +15,8 @@ figure = scan.plot(summary)
 
 # %%
 # Colour is the lift: the share of a token's attention that falls on a wave, over what even attention would give it. A frame means *yes*:
-# the interval over records lies above 1, the lift is at least 1.25, and neither rotated waves nor twins, models with the same weights in random
-# order, reach it.
+# the interval over records lies above 1, the lift is at least 1.25, and neither rotated waves nor twins, models with the same weights in
+# random order, reach it.
 
 for line in scan.findings(summary).verdict:
     print(line)

@@ -13,7 +13,7 @@ from heartlens import figures
 from heartlens.measures.detection import auc
 
 model = hl.load("ecg-sim-af")
-sinus, af = (hl.simulated("ecg", n_records=40, windows_per_record=1, rhythm=rhythm, seed=5) for rhythm in ("sinus", "af"))
+sinus, af = (hl.simulated("ecg", n_records=12, windows_per_record=1, rhythm=rhythm, seed=5) for rhythm in ("sinus", "af"))
 tokens = torch.from_numpy(np.concatenate([sinus.tokens, af.tokens]).astype("int64"))
 has_af = np.repeat([False, True], [len(sinus), len(af)])
 
