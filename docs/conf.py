@@ -1,5 +1,6 @@
 """How `make docs` builds the site: Markdown pages as they are, commands and gallery examples executed, the API read off the docstrings."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,9 +11,19 @@ os.environ |= {"HEARTLENS_OFFLINE": "1", "HEARTLENS_CHECKPOINTS": ""}  # every e
 
 import heartlens  # noqa: E402
 
+logging.getLogger("fontTools").setLevel(logging.WARNING)
+
 project, author, release = "heartlens", "The heartlens authors", heartlens.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery", "pages", "executed"]
-exclude_patterns = ["_made", "site", "gallery", "gallery_pages/*.ipynb", "gallery_pages/*.py", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = [
+    "_made",
+    "site",
+    "gallery",
+    "gallery_pages/*.ipynb",
+    "gallery_pages/*.py",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
+]
 html_theme, html_title, html_copy_source = "furo", "heartlens", False
 html_static_path: list[str] = []
 myst_heading_anchors = 4
