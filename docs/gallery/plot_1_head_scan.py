@@ -9,7 +9,7 @@ import heartlens as hl
 
 model = hl.load("ecg-sim")  # a plain HookedTransformer of TransformerLens
 windows = hl.simulated("ecg", n_records=12, windows_per_record=1)
-scan = hl.HeadScan(n_twins=19, twin_windows=6, n_permutations=199)
+scan = hl.HeadScan(n_twins=19, twin_windows=12, n_permutations=199)
 summary = hl.run(scan, model, windows)
 figure = scan.plot(summary)
 

@@ -2,7 +2,7 @@
 What one token looks at
 =======================
 
-The attention of the last token of a window, summed over the heads of a layer, drawn on the signal. One window is an illustration: for a
+The attention of the last token of a window, mean over the heads of each layer, drawn on the signal. One window is an illustration: for a
 claim over people use an analysis.
 """
 
@@ -24,6 +24,7 @@ with figures.style():
     panels = page.subplots(model.cfg.n_layers, 1, sharex=True)
     for layer, axes in enumerate(panels):
         row = cache[hooks.pattern(layer)][0, :, -1].mean(0).numpy()  # mean over heads, of the last token's row
-        figures.attended_signal(axes, time_s, windows.tokens[0], row * len(row))  # 1: what even attention gives
+        right = figures.attended_signal(axes, time_s, windows.tokens[0], row * len(row))  # 1: what even attention gives
+        right.set_ylabel("lift")
         axes.set(ylabel=f"layer {layer + 1}")
     panels[-1].set(xlabel="time (s)")

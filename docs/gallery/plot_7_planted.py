@@ -6,14 +6,20 @@ Before an analysis is believed, it is asked about a model whose weights were wri
 cycle before, and no other head looks at any wave. The scan must find that head and no other.
 """
 
+from dataclasses import replace
+
 import heartlens as hl
 from heartlens.models.planted import Wave
 from heartlens.signals.simulate.regular import regular
 
-windows = regular("ecg", n_records=10)
+windows = regular("ecg", n_records=8)
 model = hl.planted({(1, 3): Wave("P", lag=1)}, windows)
-scan = hl.HeadScan(n_twins=19, twin_windows=5, n_permutations=199)
+model.origin = replace(model.origin, checkpoint="a planted model")
+scan = hl.HeadScan(n_twins=59, twin_windows=8, n_permutations=999)
 summary = hl.run(scan, model, windows)
 figure = scan.plot(summary)
-for line in scan.findings(summary).verdict[:2]:
-    print(line)
+
+answers = summary.attends_verdict.sel(query="all").to_series()
+yes = list(answers[answers == "yes"].index)
+print("yes:", yes)
+assert yes == [("P", 1, 3)]  # layers and heads count from 0 here

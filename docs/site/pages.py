@@ -41,7 +41,7 @@ def write_api(app: Any) -> None:
             for file in files:
                 module = "heartlens." + ".".join(file.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
                 if file.read_text(encoding="utf-8").strip() and not module.endswith("__main__"):
-                    lines += [module, "-" * len(module), "", f".. automodule:: {module}", "   :members:", ""]
+                    lines += [module, "-" * len(module), "", f".. automodule:: {module}", "   :members:", "   :ignore-module-all:", ""]
         text, path = "\n".join(lines), folder / f"{page}.rst"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

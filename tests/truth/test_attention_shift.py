@@ -228,7 +228,6 @@ def test_a_base_that_is_not_known_is_asked_for():
 )
 def test_published_pairs_shift_as_the_originals_do(shared, monkeypatch, kind, tuned, base):
     """Against the original code's last rows; and only block 8, ln_f and the head differ."""
-
     monkeypatch.setenv("HEARTLENS_CHECKPOINTS", str(shared / "heartgpt" / "Model_files"))
     after, before = (np.load(shared / "heartgpt" / "golden" / f"{name}.npz") for name in (tuned, base))
     names = [name for name in before["names"] if name in set(after["names"]) and name != "random_1"]  # drawn anew for each
