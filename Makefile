@@ -1,4 +1,4 @@
-# `make scan`, `make test` and `make bench` make .venv with the tested versions first. Nothing but Python >= 3.11 is needed.
+# `make scan`, `make test`, `make docs` and `make bench` make .venv with the tested versions first. Nothing but Python >= 3.11 is needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test test-bridge bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
+.PHONY: scan test test-bridge docs pages wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -18,6 +18,28 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# The site, in out/docs: every page's commands and every example of the gallery run, and a warning or a broken link is an error.
+docs: .venv/docs
+	HEARTLENS_CHECKPOINTS= $(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs out/docs
+	@echo "out/docs/index.html"
+
+.venv/docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch .venv/docs
+
+# Pages that are made by what they tell of: which TransformerLens tools work.
+pages: $(INSTALLED)
+	cd tests && ../$(BIN)/python -m lens_tools
+
+# The package as users get it: a wheel, in an environment with nothing but what it asks for, used outside the checkout.
+wheel:
+	rm -rf build dist .venv-wheel
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	.venv-wheel/bin/python -m pip install --quiet --no-compile --constraint constraints.txt dist/heartlens-*.whl
+	.venv-wheel/bin/python tests/wheel.py dist
+	rm -rf build .venv-wheel
 
 # For a machine that does nothing else. `make bench ARGS=--quick`, `make bench ARGS="--only generation memory"`.
 bench: $(INSTALLED)
@@ -65,4 +87,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf .venv .venv-tl4 out
+	rm -rf .venv .venv-tl4 .venv-wheel build dist out docs/_made docs/api docs/gallery_pages

@@ -20,7 +20,8 @@ TRAINING = {
     "pretrain": "heartlens.training.command:run_pretrain",
 }
 RESULTS = {name: f"heartlens.results.{name}:run_command" for name in ("table", "redraw", "remake", "compare", "run")} | {
-    "merge": "heartlens.merge:run_command"
+    "methods": "heartlens.methods:run_command",
+    "merge": "heartlens.merge:run_command",
 }
 FURTHER = {
     "checkpoints": "heartlens.converters.__main__:main",

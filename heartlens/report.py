@@ -8,16 +8,20 @@ import xarray as xr
 from markupsafe import Markup
 
 from heartlens.findings import Findings
+from heartlens.paragraph import bibtex, paragraph
 
 
 def report(findings: Findings, svg: Markup, summary: xr.Dataset) -> str:
     """The page, with the figure as `inline` gives it. It loads nothing from elsewhere; text from files is escaped."""
+    methods = paragraph(findings, summary)
     attrs = {name: value for name, value in summary.attrs.items() if value != ""}
     return rendered(
         "report.html.jinja",
         findings=findings,
         simulated=bool(attrs.get("data_is_simulated")),
         svg=svg,
+        methods=methods,
+        citations=bibtex(methods, attrs),
         provenance=[(name.replace("_", " "), value) for name, value in attrs.items()],
     )
 

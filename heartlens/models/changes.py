@@ -35,10 +35,13 @@ def head_changes(model: HookedTransformer, base: HookedTransformer) -> Float[np.
 
 
 def tensor_changes(model: HookedTransformer, base: HookedTransformer) -> dict[str, float]:
-    """The same of every tensor, by its published name, in order; NaN for one that only one of the two has (another output)."""
+    """The same of every tensor of the base, by its published name, in order; NaN for one that the model has not in that shape.
+
+    So model and twins, which have the base's output, have changes of the same names.
+    """
     new, old = original_state(model), original_state(base)
-    both = {name for name in new if name in old and new[name].shape == old[name].shape}
-    return {name: float(relative(new[name], old[name], first=0)) if name in both else float("nan") for name in {**old, **new}}
+    both = {name for name in old if name in new and new[name].shape == old[name].shape}
+    return {name: float(relative(new[name], old[name], first=0)) if name in both else float("nan") for name in old}
 
 
 def relative(new: Tensor, old: Tensor, first: int) -> Tensor:

@@ -14,12 +14,14 @@ from heartlens.axes import CONTEXT
 from heartlens.converters.sizes import Sizes
 from heartlens.inference.verdict import is_yes
 from heartlens.measures.irregularity import above_median, irregularity, whole
+from heartlens.models.load import load
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Wave, planted, planted_state
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
+from heartlens.store import read_measured, write_measured
 from heartlens.tally import Tally
 
 TOKEN = np.arange(CONTEXT)
@@ -226,8 +228,6 @@ def test_a_base_that_is_not_known_is_asked_for():
 )
 def test_published_pairs_shift_as_the_originals_do(shared, monkeypatch, kind, tuned, base):
     """Against the original code's last rows; and only block 8, ln_f and the head differ."""
-    from heartlens.models.load import load
-
     monkeypatch.setenv("HEARTLENS_CHECKPOINTS", str(shared / "heartgpt" / "Model_files"))
     after, before = (np.load(shared / "heartgpt" / "golden" / f"{name}.npz") for name in (tuned, base))
     names = [name for name in before["names"] if name in set(after["names"]) and name != "random_1"]  # drawn anew for each
@@ -245,3 +245,15 @@ def test_published_pairs_shift_as_the_originals_do(shared, monkeypatch, kind, tu
     assert changed
     assert all(name.startswith(("blocks.7.", "ln_f.")) for name in changed)
     assert "not one number changed in token_embedding_table, position_embedding_table, blocks 1-7" in analysis.findings(summary).verdict[0]
+
+
+def test_a_task_head_s_shift_is_stored_beside_its_twins(tmp_path):
+    """Model and twins differ in their output: the base's has 101, the task head 1."""
+    measured = measure(AttentionShift(n_twins=2, twin_windows=1), load("ecg-sim-af"), simulated("ecg", 2, 1))
+    write_measured(measured, tmp_path / "tally.nc")
+    again = read_measured(tmp_path / "tally.nc")
+    change = again.tally.sums["tensor_change"].isel(record=0).to_series()
+    assert np.isnan(change["lm_head.weight"])
+    assert (change.filter(like="blocks.0.") == 0).all()
+    assert (change.filter(like="blocks.3.ffwd.net.0.weight") > 0).all()
+    assert set(again.twins) == {"model", "perturbed 0", "perturbed 1"}
