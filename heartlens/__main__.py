@@ -80,7 +80,7 @@ def _listed() -> str:
     for title, modules in (
         ("the models at work", TASKS),
         ("analyses", {name: f"heartlens.analyses.{name}" for name in analyses()}),
-        ("training", TRAINING),
+        ("training", {name: f"heartlens.training.{name}" for name in TRAINING}),
         ("stored results", RESULTS),
         ("further", FURTHER),
     ):

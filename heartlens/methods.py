@@ -1,4 +1,4 @@
-"""`heartlens methods FOLDER`: the methods paragraph of a stored result, for a paper, and the BibTeX of what it cites."""
+"""The methods paragraph of a stored result, for a paper, and the BibTeX of what it cites (`heartlens methods out/X`)."""
 
 import json
 import sys

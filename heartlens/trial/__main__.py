@@ -1,4 +1,4 @@
-"""`python -m heartlens.trial` (`make calibrate`): put every verdict rule on trial; docs/calibration.md and calibration.json.
+"""Put every verdict rule on trial (`make calibrate`), on models that learnt nothing: docs/calibration.md and calibration.json.
 
 What was measured is kept, so a trial that was stopped goes on, and one with a changed rule measures nothing again.
 """
