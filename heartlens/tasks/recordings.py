@@ -90,7 +90,7 @@ def _as_named(files: Files, kind: str) -> Iterator[Prepared]:
             except Refusal as refusal:
                 yield Prepared(*about, reason=str(refusal))
                 continue
-            stretches = tuple(stretches_of(recording, kind, clean))
+            stretches = tuple(stretches_of(recording, kind, clean, files.bandpass))
             reason = "" if stretches else f"no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used"
             source = f"{recording.source} sha256:{recording.sha256}"
             yield Prepared(
@@ -175,6 +175,7 @@ def add_recordings(parser: Any) -> None:
     group = parser.add_argument_group("recordings")
     group.add_argument("--data", nargs="+", action="extend", metavar="PATH", help="the same as DATA")
     add_hints(group)
+    group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
     group.add_argument("--keep-names", action="store_true", help="write folders and persons as they are, not coded (docs/results.md)")
     group.add_argument("--persons", metavar="TABLE", help="who was recorded: a CSV of record,person")
     group.add_argument("--person", metavar="PATTERN", help="who was recorded: a regular expression with one group, or path (the folder)")
@@ -184,6 +185,8 @@ def files_of(given: argparse.Namespace, kind: str, **windows: Any) -> Files:
     """The recordings that a command line names, with options of their windows; tables of labels and persons are none. Refuses none."""
     if not given.data:
         raise Refusal("no recordings are given; name files, folders or patterns after the checkpoint")
-    files = Files(tuple(given.data), kind=kind, persons=given.persons, person=given.person, **hints_of(given), **windows)
+    files = Files(
+        tuple(given.data), kind=kind, bandpass=given.bandpass, persons=given.persons, person=given.person, **hints_of(given), **windows
+    )
     tables = {Path(table).resolve() for table in (given.persons, getattr(given, "labels", None)) if table}
     return files.without(frozenset(name for name, file in files.found.items() if not file.named and file.path.resolve() in tables))
