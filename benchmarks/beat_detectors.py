@@ -1,6 +1,6 @@
 """How well pulses are found: the beat detector beside NeuroKit2's, against the R peaks of the ECG that was recorded with the pulse.
 
-    python benchmarks/beat_detectors.py DATA [--checkpoint ppg-beat]
+    python benchmarks/beat_detectors.py DATA [--checkpoint ppg-beat] [--seconds 180]
 
 DATA holds bidmc/ (125 Hz) and cinc2015/ (250 Hz), intensive care, one ECG (II) and one finger pulse (PLETH) a record. The reference is made
 by an algorithm, not by people: R peaks that two QRS detectors (NeuroKit2's own and Rodrigues 2021) find within 50 ms of each other; where
@@ -13,13 +13,14 @@ second at either end, the same for all detectors. BIDMC was among what PPG-PT wa
 import argparse
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from heartlens.axes import KINDS
+from heartlens.axes import CONTEXT, KINDS
 from heartlens.measures.beat_matching import Matches, match, total
 from heartlens.models.load import load
 from heartlens.models.subject import subject_of
@@ -30,8 +31,8 @@ from heartlens.tasks.recordings import Prepared, recordings_of
 RATES_HZ = {"bidmc": 125.0, "cinc2015": 250.0}
 AGREED_S, UNSURE_S, EDGE_S = 0.05, 0.5, 1.0
 DELAYS_S = (0.05, 0.8)
-OWN = "heartlens beats"
-METHODS = ("elgendi", "bishop", "charlton")  # of NeuroKit2's ppg_findpeaks; bishop is MSPTD, charlton MSPTDfast
+OWN, FILTERED = "heartlens beats", "heartlens beats --bandpass"
+METHODS = ("elgendi", "charlton")  # of NeuroKit2's ppg_findpeaks; charlton is MSPTDfast (bishop, MSPTD, takes gigabytes for minutes)
 
 
 def files(folder: Path) -> list[Path]:
@@ -57,7 +58,7 @@ def neurokit(ppg: np.ndarray, rate_hz: float, method: str) -> np.ndarray:
     import neurokit2 as nk
 
     clean = nk.ppg_clean(ppg, sampling_rate=rate_hz)
-    return np.asarray(nk.ppg_findpeaks(clean, sampling_rate=rate_hz, method=method)["PPG_Peaks"]) / rate_hz
+    return np.asarray(nk.ppg_findpeaks(clean, sampling_rate=int(rate_hz), method=method)["PPG_Peaks"]) / rate_hz
 
 
 def delay_of(found_s: np.ndarray, true_s: np.ndarray) -> float:
@@ -85,11 +86,23 @@ def judged(found_s: np.ndarray, true_s: np.ndarray, unsure_s: np.ndarray, spans:
     return match(used, kept), is_right
 
 
-def records(folder: Path, rate_hz: float) -> Iterator[tuple[Path, Prepared]]:
-    """Each recording with its usable pulse."""
+def records(folder: Path, rate_hz: float, at_most_s: float) -> Iterator[tuple[Path, Prepared, Prepared]]:
+    """Each recording with its usable pulse, and the same filtered; of each stretch at most so many seconds."""
     for path in files(folder):
         given = Files((path,), kind="ppg", rate_hz=None if path.stem.endswith("_Signals") else rate_hz, lead="PLETH")
-        yield path, next(recordings_of(given, "ppg"))
+        both = (next(recordings_of(replace(given, bandpass=band), "ppg")) for band in (False, True))
+        plain, filtered = (replace(each, stretches=shortened(each, at_most_s)) for each in both)
+        yield path, plain, filtered
+
+
+def shortened(prepared: Prepared, at_most_s: float) -> tuple[tuple[np.ndarray, float], ...]:
+    """Its stretches, as far as they lie in the first seconds of the recording."""
+    kept = []
+    for signal, start_s in prepared.stretches:
+        n_samples = round((at_most_s - start_s) * KINDS["ppg"].rate_hz) if np.isfinite(at_most_s) else len(signal)
+        if n_samples >= CONTEXT:
+            kept.append((signal[:n_samples], start_s))
+    return tuple(kept)
 
 
 def main() -> None:
@@ -97,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkpoint", default="ppg-beat")
+    parser.add_argument("--seconds", type=float, default=np.inf, help="of each record, from its start (default: all)")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     subject = subject_of(load(given.checkpoint))
@@ -105,24 +119,27 @@ def main() -> None:
         by_detector: dict[str, list[Matches]] = {}
         by_band: dict[str, list[float]] = {band: [] for band in BANDS}
         used_s, n_records, n_unusable = 0.0, 0, 0
-        for path, prepared in records(given.data / name, rate_hz):
-            if prepared.reason:
+        for path, prepared, filtered in records(given.data / name, rate_hz, given.seconds):
+            if not prepared.stretches:
                 n_unusable += 1
                 continue
             table = pd.read_csv(path).rename(columns=str.strip)
-            true_s, unsure_s = reference(table["II"].to_numpy(float), rate_hz)
-            own = beats_in(subject, prepared)
+            true_s, unsure_s = reference(table["II"].to_numpy(float)[: int(min(given.seconds * rate_hz, len(table)))], rate_hz)
+            own, banded = beats_in(subject, prepared), beats_in(subject, filtered)
             spans = [(start_s, start_s + len(signal) / KINDS["ppg"].rate_hz) for signal, start_s in prepared.stretches]
             used_s += sum(end_s - begin_s for begin_s, end_s in spans)
             n_records += 1
-            ppg = table["PLETH"].interpolate(limit_direction="both").to_numpy(float)
-            detectors: dict[str, Callable[[], np.ndarray]] = {OWN: partial(np.asarray, own.time_s)}
+            ppg = table["PLETH"][: int(min(given.seconds * rate_hz, len(table)))].interpolate(limit_direction="both").to_numpy(float)
+            detectors: dict[str, Callable[[], np.ndarray]] = {
+                OWN: partial(np.asarray, own.time_s),
+                FILTERED: partial(np.asarray, banded.time_s),
+            }
             detectors |= {f"NeuroKit2 {method}": partial(neurokit, ppg, rate_hz, method) for method in METHODS}
             for detector, detect in detectors.items():
                 matches, is_right = judged(detect(), true_s, unsure_s, spans)
                 by_detector.setdefault(detector, []).append(matches)
-                if detector == OWN:
-                    for right, band in zip(is_right, own.band, strict=True):
+                if detector == FILTERED:
+                    for right, band in zip(is_right, banded.band, strict=True):
                         by_band[band] += [] if np.isnan(right) else [right]
         print(f"\n{name}: {n_records} records, {used_s / 60:.0f} minutes used, {n_unusable} records not usable")
         print("| detector | sensitivity | precision | F1 | worst record's F1 | error (ms, SD) |\n|---|---|---|---|---|---|")
@@ -134,7 +151,7 @@ def main() -> None:
         bands = ", ".join(
             f"{band} {100 * np.mean(right):.1f} % of {len(right)}" if right else f"{band}: none" for band, right in by_band.items()
         )
-        print(f"right by band of confidence: {bands}")
+        print(f"right by band of confidence, {FILTERED}: {bands}")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,9 @@ def bibtex(text: str, attrs: Mapping[Any, Any]) -> str:
 
 
 def _model(attrs: Mapping[Any, Any]) -> str:
-    """Which weights, whose, and how they were run."""
+    """Which weights, whose, and how they were run; nothing where no model ran."""
+    if "checkpoint" not in attrs:
+        return ""
     hashes = [
         f"{what} {attrs[name]}"
         for name, what in (("checkpoint_sha256", "SHA-256 of the file"), ("checkpoint_fingerprint", "of the tensors"))

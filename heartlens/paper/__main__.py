@@ -1,4 +1,4 @@
-"""Which of the paper's claims hold? All of them on recordings, with figures, nulls and intervals (`heartlens paper FOLDER --out out/paper`).
+"""Which of the paper's claims hold? All of them with figures, nulls and intervals (`heartlens paper FOLDER --out out/paper`).
 
 Measures every claim of "Interpretable Pre-Trained Transformers for Heart Time-Series Data" (arXiv 2407.20775) about attention, homonyms,
 single heads and fine-tuning, writes each figure as PDF and PNG, and a self-contained report.html that says what holds and what does not.

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from heartlens import __version__
 from heartlens.exits import DONE, PARTIAL, exit_code
 from heartlens.findings import Findings
 from heartlens.folder import Folder
+from heartlens.options_file import OPTIONS, options_file
 from heartlens.parser import Parser, add_checkpoint, add_device, add_engine, add_format, add_offline, add_quiet, path_given
 from heartlens.provenance import Inventory, data_options, of_program, of_subject
 from heartlens.refusal import Refusal
@@ -153,6 +155,7 @@ def _write(task: Task, summary: xr.Dataset, made: Made, folder: Folder, formats:
     svg = inline(figure)
     texts = {name: _csv(table) for name, table in made.tables.items()}
     texts["report.html"] = report(task.findings(summary), svg, summary)
+    texts[OPTIONS] = options_file(str(summary.attrs["command"]), __version__)
     drawings = [f"{task.name}.{suffix}" for suffix in dict.fromkeys(formats)]
 
     def fill(beside: Path) -> None:

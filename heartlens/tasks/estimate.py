@@ -7,7 +7,7 @@ they hold for recordings like those that were learnt from. A recording's label i
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -120,8 +120,10 @@ def made(given: Namespace, subject: Any) -> Made:
     if not 0.02 <= given.every <= 3600:
         raise Refusal(f"--every is {given.every:g} s; legal: 0.02 to 3600")
     head, kind, card = head_of_subject(subject), subject.kind, subject.model.card
+    files = files_of(given, kind)
+    files = replace(files, bandpass=files.bandpass or head.bandpass)
     answers, recordings = [], []
-    for prepared in recordings_of(files_of(given, kind), kind, given.keep_names, head.n_tokens, head.bandpass):
+    for prepared in recordings_of(files, kind, given.keep_names, head.n_tokens):
         answers.append(estimated(subject, prepared, given.stride or head.n_tokens, given.every))
         recordings.append(prepared.bare)
     if all(each.reason for each in answers):
@@ -149,7 +151,12 @@ def _summary(answers: list[Estimated], head: Head, card: Mapping[str, Any]) -> x
             "record_index": (("row",), np.repeat(np.arange(len(answers)), [len(each.time_s) for each in answers])),
         },
         coords={"record": [each.name for each in answers], "answer": list(columns_of(head))},
-        attrs={"about": about(head, card), "is_relative": int(RELATIVE in head.units)},
+        attrs={
+            "n_records": sum(not each.reason for each in answers),
+            "n_windows": sum(len(each.time_s) for each in answers),
+            "about": about(head, card),
+            "is_relative": int(RELATIVE in head.units),
+        },
     )
 
 

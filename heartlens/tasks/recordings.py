@@ -62,19 +62,19 @@ class Window:
         return tokenised(self.samples[None])[0]
 
 
-def recordings_of(files: Files, kind: str, keep_names: bool = True, n_tokens: int = CONTEXT, bandpass: bool = False) -> Iterator[Prepared]:
+def recordings_of(files: Files, kind: str, keep_names: bool = True, n_tokens: int = CONTEXT) -> Iterator[Prepared]:
     """Each recording of `files`, in stretches of at least `n_tokens`; a copy of one that came before is not used.
 
-    Unless `keep_names`, with codes for folders and persons. `bandpass`: filtered to the paper's band first.
+    Unless `keep_names`, with codes for folders and persons.
     """
     stored = names_of(files, keep_names)
-    for prepared in _as_named(files, kind, n_tokens, bandpass):
+    for prepared in _as_named(files, kind, n_tokens):
         name, person = stored.record(prepared.name), stored.person(prepared.person)
         notes, (reason,) = stored.notes(prepared.notes, files.names()), stored.notes([prepared.reason], files.names())
         yield replace(prepared, name=name, person=person, notes=notes, reason=reason, source=stored.source(prepared.source))
 
 
-def _as_named(files: Files, kind: str, n_tokens: int, bandpass: bool) -> Iterator[Prepared]:
+def _as_named(files: Files, kind: str, n_tokens: int) -> Iterator[Prepared]:
     name_of: dict[str, str] = {}
     for name in files.names():
         try:
@@ -94,7 +94,7 @@ def _as_named(files: Files, kind: str, n_tokens: int, bandpass: bool) -> Iterato
             except Refusal as refusal:
                 yield Prepared(*about, reason=str(refusal))
                 continue
-            stretches = tuple(stretches_of(recording, kind, clean, bandpass, n_tokens))
+            stretches = tuple(stretches_of(recording, kind, clean, files.bandpass, n_tokens))
             reason = "" if stretches else f"no {n_tokens / KINDS[kind].rate_hz:g} s that can be used"
             source = f"{recording.source} sha256:{recording.sha256}"
             yield Prepared(
@@ -179,12 +179,15 @@ def add_recordings(parser: Any) -> None:
     add_paths(parser, group)
     add_hints(group)
     add_persons(group)
+    group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
 
 
 def files_of(given: argparse.Namespace, kind: str, **windows: Any) -> Files:
     """The recordings that a command line names, with options of their windows; tables of labels and persons are none. Refuses none."""
     if not given.data:
         raise Refusal("no recordings are given; name files, folders or patterns after the checkpoint")
-    files = Files(tuple(given.data), kind=kind, persons=given.persons, person=given.person, **hints_of(given), **windows)
+    files = Files(
+        tuple(given.data), kind=kind, bandpass=given.bandpass, persons=given.persons, person=given.person, **hints_of(given), **windows
+    )
     tables = {Path(table).resolve() for table in (given.persons, getattr(given, "labels", None)) if table}
     return files.without(frozenset(name for name, file in files.found.items() if not file.named and file.path.resolve() in tables))

@@ -14,6 +14,7 @@ import heartlens as hl
 from heartlens.__main__ import analyses
 from heartlens.__main__ import main as heartlens_command
 from heartlens.engine.generation import generated
+from heartlens.signals.prepare import bandpass
 from heartlens.signals.simulate import ecg, ppg
 from heartlens.signals.tokens import tokenise
 from heartlens.tasks import attention, beats, classify, generate, similarity, tokenize
@@ -298,3 +299,33 @@ def test_each_command_of_the_family_has_its_help(monkeypatch, capsys, name):
         heartlens_command()
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+def test_the_band_is_filtered_before_anything_is_tokenised(recordings, tmp_path):
+    samples = np.load(recordings / "p0.npy") + 5 * np.sin(np.arange(3000) / 300)
+    np.save(tmp_path / "drift.npy", samples)
+    given = ["ecg", str(tmp_path / "drift.npy"), "--rate", "100", "--last", "--as-is", "--bandpass", "--out", str(tmp_path / "out")]
+    assert tokenize.run_command(given) == 0
+    filtered = bandpass(samples, 100.0, "ecg").astype(np.float32)
+    assert np.load(tmp_path / "out/tokens.npz")["tokens"][0].tolist() == tokenise(filtered).tolist()
+    assert json.loads(hl.read_summary(tmp_path / "out/summary.nc").attrs["data_options"])["bandpass"] is True
+
+
+def test_a_detector_that_is_unsure_names_the_filter(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "pulse.npy", ppg.simulate(np.random.default_rng(0), 20.0)[0])
+    monkeypatch.setattr("heartlens.tasks.beats.detect.probabilities", lambda subject, tokens: np.float32(0.2) * (tokens > 95))
+    given = ["ppg-sim-beat", str(tmp_path / "pulse.npy"), "--rate", "50", "--format", "svg", "--out", str(tmp_path / "o")]
+    assert beats.run_command(given) == 0
+    assert "unsure in 1 of 1 recordings; it learnt from filtered pulses: try --bandpass" in capsys.readouterr().out
+    assert beats.run_command([*given, "--bandpass", "--overwrite"]) == 0
+    assert "try --bandpass" not in capsys.readouterr().out
+
+
+def test_a_recording_without_a_beat_has_no_numbers(tmp_path, monkeypatch):
+    np.save(tmp_path / "pulse.npy", ppg.simulate(np.random.default_rng(0), 20.0)[0])
+    monkeypatch.setattr("heartlens.tasks.beats.detect.probabilities", lambda subject, tokens: np.zeros(tokens.shape, np.float32))
+    given = ["ppg-sim-beat", str(tmp_path / "pulse.npy"), "--rate", "50", "--mat", "--annotations", "--out", str(tmp_path / "o")]
+    assert beats.run_command(given) == 0
+    (row,) = rows_of(tmp_path / "o/records.csv")
+    assert (row["n_beats"], row["mean_confidence"], row["reason"]) == ("0", "", "")
+    assert rows_of(tmp_path / "o/beats.csv") == []

@@ -1,5 +1,6 @@
 """The beats of recordings in a figure and in words, from the stored summary alone."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,10 @@ def findings(summary: xr.Dataset) -> Findings:
     """Each recording in one line."""
     used = summary.isel(record=np.flatnonzero(summary["reason"].values.astype(str) == ""))
     lines = [_in_words(used.isel(record=number)) for number in range(used.sizes["record"])]
+    is_filtered = json.loads(summary.attrs.get("data_options", "{}")).get("bandpass", False)
+    n_unsure = int((used["mean_confidence"].values <= HIGH).sum())
+    hint = f"The detector is unsure in {n_unsure} of {len(lines)} recordings; it learnt from filtered pulses: try --bandpass."
+    hints = (hint,) if n_unsure and not is_filtered else ()
     columns = (
         "record",
         "beats",
@@ -86,7 +91,7 @@ def findings(summary: xr.Dataset) -> Findings:
     return Findings(
         title=f"Beats of {summary.attrs['n_records']} recordings, by {summary.attrs['checkpoint']}",
         question="Where are the beats, and how sure is the detector of each?",
-        verdict=first_lines(lines, "records.csv"),
+        verdict=(*first_lines(lines, "records.csv"), *hints),
         columns=columns,
         rows=tuple(rows),
         cautions=(

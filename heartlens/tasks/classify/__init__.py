@@ -107,14 +107,21 @@ def add_arguments(parser: Any) -> None:
 
 def made(given: Namespace, subject: Any) -> Made:
     """Probabilities of all recordings, one recording after the other."""
+    from heartlens.engine.workers import on_chunks, workers_for
+
     _refuse_contradictions(given)
     kind = subject.kind
     files = files_of(given, kind)
     if given.page and len(files.names()) != 1:
         raise Refusal(f"--page shows one recording; {len(files.names())} are given")
     answers, recordings, one = [], [], None
-    for prepared in recordings_of(files, kind, given.keep_names):
-        answers.append(classified(subject, prepared, given.stride))
+    with_answers = on_chunks(
+        lambda prepared: (prepared, classified(subject, prepared, given.stride)),
+        recordings_of(files, kind, given.keep_names),  # read while those before are classified
+        workers_for(subject.engine),
+    )
+    for prepared, answer in with_answers:
+        answers.append(answer)
         recordings.append(prepared.bare)
         one = prepared
     used = [answer for answer in answers if not answer.reason]
