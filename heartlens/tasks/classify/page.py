@@ -40,6 +40,7 @@ def plot(summary: xr.Dataset) -> Any:
             _signal_panel(figures, panels["signal"], summary)
             axes = panels["windows"]
             figures.over_time(axes, summary["start_s"].values, length_s, probability, threshold)
+            axes.set_xlim(panels["signal"].get_xlim())
             _moved_panels(figures, page, panels, summary)
         else:
             page = figures.page(figures.PAGE_MM, 60)
