@@ -1,6 +1,7 @@
 """The README is true: its commands exist, its Python runs on a real recording, its links lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,14 @@ def test_its_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 
 
-def test_its_modules_run():
-    from importlib.util import find_spec
+@pytest.mark.parametrize("command", re.findall(r"\| `heartlens (.+)` \|", README))
+def test_its_commands_are_legal(command):
+    from heartlens.__main__ import command as command_named
+    from heartlens.parser import parser_behind
 
-    modules = set(re.findall(r"python -m (heartlens[\w.]+)", README))
-    assert len(modules) >= 2
-    assert all(find_spec(module) for module in modules)
+    name, *rest = shlex.split(command)
+    run = command_named(name)
+    parser_behind(lambda: run(rest)).strict(rest)
 
 
 def test_its_python_runs(shared, tmp_path, monkeypatch):
