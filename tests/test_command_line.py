@@ -102,7 +102,8 @@ def test_completion_completes_commands_options_and_choices(capsys, tmp_path):
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash")
-    asked = 'source script; ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_heartlens; echo "${COMPREPLY[@]}"; }; '
+    asked = "source ./script; "
+    asked += 'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_heartlens; echo "${COMPREPLY[@]}"; }; '
     asked += "ask heartlens head; ask heartlens head_scan ecg --land; ask heartlens head_scan ecg --engine f"
     done = subprocess.run([bash, "-c", asked], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True, env=dict(os.environ))
     assert done.stdout.split() == ["head_scan", "--landmarks", "fused"]

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from heartlens import figures
+from heartlens import __version__, figures
 from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.read import State
 from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
 from heartlens.models.load import read
 from heartlens.models.origin import Origin
+from heartlens.options_file import OPTIONS, options_file
 from heartlens.parser import Listed, Parser, add_checkpoint, add_options
 from heartlens.privacy import Names
 from heartlens.refusal import Refusal
@@ -193,6 +194,7 @@ def _write(folder: Path, state: State, card: Card, summary: Any, predictions: st
     for suffix in ("pdf", "png"):
         figures.save(figure, folder / f"finetune.{suffix}")
     write_text(folder / "predictions.csv", predictions)
+    write_text(folder / OPTIONS, options_file(str(summary.attrs["command"]), __version__))
     write_text(folder / "report.html", page_of(findings(summary), inline(figure), summary))
 
 
