@@ -132,9 +132,8 @@ def add_checkpoint(parser: Any, text: str) -> None:
     parser.add_argument("--published-only", action="store_true", help="refuse the embedded model that an alias else falls back to")
 
 
-def add_paths(parser: Any, group: Any) -> None:
+def add_paths(parser: Any, group: Any, text: str = "recordings: files, folders or patterns, any number") -> None:
     """Recordings: the positional arguments, with `--data` as a synonym; both are in `data`, which is None without any."""
-    text = "recordings: files, folders or patterns, any number"
     parser.add_argument("data", nargs="*", default=None, action=_Given, metavar="DATA", help=text)
     group.add_argument("--data", nargs="+", action=_Given, metavar="PATH", help="the same as DATA")
 

@@ -5,7 +5,6 @@ single heads and fine-tuning, writes each figure as PDF and PNG, and a self-cont
 Stopped at any point, it goes on where it was. FOLDER holds the sets in folders of their own: ludb, qtdb, cinc2017, bidmc, cinc2015.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from heartlens.paper.claims import VARIED
 from heartlens.paper.data import VARIANTS, Recordings
 from heartlens.paper.measure import Bench, bar, measure_all
 from heartlens.paper.plan import Job, planned
-from heartlens.parser import Parser, add_offline, path_given
+from heartlens.parser import Parser, add_offline, add_paths, path_given
 from heartlens.refusal import Failure, Refusal
 from heartlens.remake import command_of
 
@@ -30,8 +29,7 @@ def run_command(arguments: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="heartlens paper", description=__doc__, allow_abbrev=False)
-    parser.add_argument("data", nargs="?", type=path_given, metavar="FOLDER", help="folder of the sets of recordings (without: simulated)")
-    parser.add_argument("--data", type=path_given, default=argparse.SUPPRESS, metavar="FOLDER", help="the same as FOLDER")
+    add_paths(parser, parser, "the folder of the sets of recordings (without it: simulated people)")
     parser.add_argument(
         "--examples", type=path_given, metavar="FOLDER", help="the published example inputs (default: beside the checkpoints)"
     )
@@ -47,7 +45,10 @@ def _parser() -> Parser:
 def _run(options: Any) -> int:
     from heartlens.paper.report import write_report
 
-    recordings = Recordings(_folder(options.data), _folder(options.examples) or _examples_found())
+    if len(options.data or ()) > 1:
+        raise Refusal(f"{len(options.data)} folders are given; give the one that holds the sets of recordings")
+    folder_of_sets = Path(options.data[0]).expanduser() if options.data else None
+    recordings = Recordings(_folder(folder_of_sets), _folder(options.examples) or _examples_found())
     bench = Bench(options.out, recordings, options.published_only, command_of(_parser(), options, {}))
     jobs = [job for job in planned(options.quick) if recordings.has(job.source)]
     if not jobs:

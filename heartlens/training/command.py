@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from heartlens import __version__
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.converters.sizes import Sizes
 from heartlens.exits import DONE, exit_code
+from heartlens.options_file import OPTIONS, options_file
 from heartlens.parser import Parser, add_device, add_offline, add_options, add_paths, add_persons, add_quiet, path_given
 from heartlens.privacy import Names, names_beside
 from heartlens.refusal import Refusal
@@ -133,6 +135,7 @@ def _draw(folder: Path, progressed: Progressed, command: str) -> None:
     for suffix in ("pdf", "png"):
         figures.save(page, folder / f"losses.{suffix}")
     write_text(folder / "command.txt", command + "\n")
+    write_text(folder / OPTIONS, options_file(command, __version__))
 
 
 def options_of(given: argparse.Namespace, options: type) -> Any:

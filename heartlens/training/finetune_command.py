@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from heartlens import figures
+from heartlens import __version__, figures
 from heartlens.checkpoints.card import Card, read_card
 from heartlens.checkpoints.head import Head, head_of
 from heartlens.checkpoints.read import State
@@ -18,6 +18,7 @@ from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
 from heartlens.models.load import read
 from heartlens.models.origin import Origin
+from heartlens.options_file import OPTIONS, options_file
 from heartlens.parser import Listed, Parser, add_checkpoint, add_options
 from heartlens.privacy import Names
 from heartlens.refusal import Refusal
@@ -273,6 +274,7 @@ def _write(folder: Path, state: State, card: Card, result: Result, stored: Names
     for suffix in ("pdf", "png"):
         figures.save(figure, folder / f"finetune.{suffix}")
     write_text(folder / "predictions.csv", result.predictions(stored))
+    write_text(folder / OPTIONS, options_file(str(result.summary.attrs["command"]), __version__))
     write_text(folder / "report.html", page_of(result.findings(result.summary), inline(figure), result.summary))
 
 

@@ -202,7 +202,7 @@ def test_fine_tuning_refuses(more, changed, message, folder, tmp_path, capsys):
 def test_labels_need_recordings(folder, capsys):
     given = [str(folder / "base.pth"), "--task", "af", "--out", "run", "--labels", str(folder / "labels.csv")]
     assert run_finetune(given) == 2
-    assert "--labels needs --data" in capsys.readouterr().err
+    assert "--labels needs recordings" in capsys.readouterr().err
 
 
 def test_a_folder_of_another_fine_tuning(folder, tmp_path, capsys):
