@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 PARTS = ("Q", "K", "V", "O")
+TASK_HEAD = ("lm_head.linear1.0.weight", "lm_head.linear1.0.bias")
 N_EXAMPLES = 8  # windows kept whole
 Arrays = dict[str, np.ndarray]
 
@@ -109,6 +110,8 @@ class AttentionShift(Twinned):
             layers.append(of_layer(change, moved[-1], mean_row(before.pattern, asks), asks, keys))
         sums = {name: np.stack([layer[name] for layer in layers], axis=1) for name in layers[0]} | of_windows(keys, asks)
         tensors = tensor_changes(subject.model, base.model)
+        if subject.origin.task:  # a twin has its base's outputs, and is stored beside the model
+            tensors |= {name: float("nan") for name in TASK_HEAD if name not in tensors}
         weights = {"weight_change": head_changes(subject.model, base.model), "tensor_change": np.array(list(tensors.values()))}
         sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
