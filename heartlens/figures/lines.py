@@ -106,4 +106,4 @@ def coverage(axes: Axes, level: Floats, covered: Floats) -> None:
     axes.set_xlabel("promised coverage")
     axes.set_ylabel("true values inside")
     if not np.isfinite(covered).any():
-        axes.text(0.7, 0.5, "too few persons", ha="center", fontsize=7)
+        axes.text(0.7, 0.5, "no intervals", ha="center", fontsize=7)

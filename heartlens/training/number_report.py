@@ -43,7 +43,9 @@ def summary_of(
     data: dict[str, Any] = {
         each: (("source", "number", "figure"), table[..., place]) for place, each in enumerate(("estimate", "low", "high"))
     }
-    data |= {"covered": (("number", "level"), np.stack([covered(of) for of in observed]))}
+    data |= {
+        "covered": (("number", "level"), np.stack([covered(of) if MEAN in by_source else np.full(len(LEVELS), np.nan) for of in observed]))
+    }
     data |= {"drawn_true": (("number", "observation"), drawn[0]), "drawn_estimate": (("number", "observation"), drawn[1])}
     data |= {name: (("step",), steps[:, place]) for place, name in ((2, "train_loss"), (3, "validation_loss"))}
     coordinates = {"source": list(by_source), "number": list(examples.classes), "figure": names, "level": list(LEVELS), "step": steps[:, 0]}

@@ -5,6 +5,7 @@ from originals import tiny_model, tiny_state
 from safetensors.torch import save_file
 
 from heartlens.checkpoints.read import fingerprint
+from heartlens.converters.bridge import converted_model
 from heartlens.models import pairs
 from heartlens.models.origin import Origin, origin_of
 from heartlens.models.pairs import base_of
@@ -77,3 +78,21 @@ def test_a_base_of_another_size_is_refused(monkeypatch):
     monkeypatch.setattr(pairs, "_loaded", lambda name: other)
     with pytest.raises(Refusal, match="they differ in n_layers 2 and 5"):
         base_of(subject_of(tiny_model()), "other")
+
+
+def test_a_model_and_its_twins_name_the_same_tensors(run):
+    """A twin has its base's outputs, the model another one: their sums are stored side by side."""
+    from heartlens.analyses.attention_shift import AttentionShift
+    from heartlens.models.nulls.perturbed import perturbed
+    from heartlens.signals.simulate import simulated
+
+    state = tiny_state(1, vocabulary=101, context=500, task_outputs=1)
+    base = converted_model(tiny_state(0, vocabulary=101, context=500))
+    model = converted_model(state)
+    model.origin, model.card = Origin("mine", "ecg", "a task (last token)", "", "", "", "", "none"), {}
+    save_file(tiny_state(0, vocabulary=101, context=500), "base.safetensors")
+    shift = AttentionShift(base="base.safetensors").for_twins()
+    (_, twin), *_ = perturbed(model, base, 1, 0)
+    windows = simulated("ecg", 1, 1)
+    of_model, of_twin = (shift.measure(subject_of(each, "torch"), windows).sums for each in (model, twin))
+    assert of_model["tensor"].equals(of_twin["tensor"])
