@@ -26,6 +26,7 @@ exclude_patterns = [
 ]
 html_theme, html_title, html_copy_source = "furo", "heartlens", False
 html_static_path: list[str] = []
+highlight_language = "text"
 myst_heading_anchors = 4
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # types in signatures link to nothing; links in pages must lead somewhere

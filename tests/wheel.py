@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
             [program, "classify", "ecg-sim-af", "0.csv", "1.csv", "2.csv", "--out", "af"],
             [program, "head_scan", "ecg-sim", "--data", "0.csv", "1.csv", "2.csv", "--out", "scan", *quick],
             [program, "methods", "scan"],
-            [program, "verify", "ppg-sim"],
+            [sys.executable, "-m", "heartlens.converters", "verify", "ppg-sim"],
         ):
             run(command, place)
         assert (Path(place) / "scan/report.html").is_file()

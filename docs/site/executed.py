@@ -80,16 +80,21 @@ def recordings(made: Path) -> Path:
     folder = made / RECORDINGS
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        page = (made.parent / "start.md").read_text(encoding="utf-8")
         with contextlib.chdir(folder):
-            exec(compile(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], "start.md", "exec"), {})
+            exec(compile(code_of_recordings(), "start.md", "exec"), {})
     return folder
 
 
+def code_of_recordings() -> str:
+    """The Python on the page start.md that writes the recordings."""
+    page = (Path(__file__).parents[1] / "start.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0]
+
+
 def package_hash() -> str:
-    """A hash of the package's source, and of the page that makes the recordings."""
-    files = [*sorted((Path(__file__).parents[2] / "heartlens").rglob("*.py")), Path(__file__).parents[1] / "start.md"]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """A hash of the package's source, and of the code that makes the recordings."""
+    files = sorted((Path(__file__).parents[2] / "heartlens").rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + code_of_recordings().encode()).hexdigest()
 
 
 class Options(SphinxDirective):
