@@ -52,7 +52,8 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
 WHOLE_FLOORS = (0, 6, 10)  # the words, the frame and the doors are one room each
 EXCEPTIONS = {  # importer -> imported: why
     ("models.readouts", "measures.beat_matching"): "a beat detector's outputs are read by the published procedure; arrays only",
-    ("converters.__main__", "models"): "the command `verify` takes a checkpoint by name ...",
+    ("converters.__main__", "checkpoints"): "the command lists, fetches and converts checkpoints ...",
+    ("converters.__main__", "models"): "... takes one by name ...",
     ("converters.__main__", "signals"): "... on simulated windows ...",
     ("converters.__main__", "provenance"): "... with versions ...",
     ("converters.__main__", "store"): "... in a file written whole",

@@ -32,7 +32,7 @@ def _run(arguments: list[str] | None) -> int:
     )
     parser.add_argument("--null-sets", type=int, default=5, metavar="N", help="disjoint sets of twins (default: 5)")
     parser.add_argument("--power-models", type=int, default=60, metavar="N", help="models that each effect is put into (default: 60)")
-    parser.add_argument("--persons", type=int, default=25, metavar="N", help="simulated persons (default: 25)")
+    parser.add_argument("--people", dest="persons", type=int, default=25, metavar="N", help="simulated persons (default: 25)")
     parser.add_argument("--windows", type=int, default=1, metavar="N", help="windows of each person (default: 1)")
     parser.add_argument("--pool", type=Path, metavar="FOLDER", help="where tallies are kept (default: in the user's cache)")
     parser.add_argument("--out", type=Path, default=Path("docs"), metavar="FOLDER", help="where the tables go (default: docs)")
