@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALLER = {  # so that the example takes seconds
-    'lead="MLII"': 'lead="MLII", max_windows=2',
+    "max_windows=20": "max_windows=2",
     "hl.HeadScan()": "hl.HeadScan(n_twins=2, twin_windows=2, n_permutations=99)",
 }
 
