@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import heartlens
-from heartlens.__main__ import FURTHER, TASKS, analyses
+from heartlens.__main__ import TASKS, analyses, names
 from heartlens.__main__ import main as heartlens_command
 from heartlens.checkpoints.card import read_card
 from heartlens.checkpoints.fetch import embedded_path
@@ -119,7 +119,7 @@ def test_commands_and_their_options_exist(page):
         name, arguments = name_in(shlex.split(line, comments=True))
         if name == "converters" or name == "trial":
             continue
-        assert name in {*TASKS, *analyses(), *FURTHER}, line
+        assert name in names(), line
         given = {word.split("=")[0] for word in arguments if word.startswith("--")}
         assert given <= options_of(name), (line, given - options_of(name))
 
