@@ -30,7 +30,7 @@ def _run(arguments: list[str]) -> int:
     only.add_argument("--json", action="store_true", help="print both as JSON")
     given = parser.strict(arguments)
     file = summary_file(given.result)
-    result = Result(file.parent)
+    result = Result(file.parent, file.name)
     summary = result.summary
     if "analysis" not in summary.attrs:
         raise Refusal(f"{file} does not say which analysis made it; give the summary.nc of a result of this version")

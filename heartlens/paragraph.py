@@ -117,8 +117,9 @@ def _model(attrs: Mapping[Any, Any]) -> str:
     processed = attrs.get("checkpoint_processing", "none")
     folded = "" if processed in ("none", "unknown", "") else f", with weights processed ({processed})"
     return (
-        f"The model was {attrs['checkpoint']} ({task}; {'; '.join(hashes)}){whose} [{MODEL}]{folded}, "
-        f"run by the {attrs['engine']} engine on {DEVICES.get(attrs['device'], attrs['device'])}.{edited}"
+        f"The model was {attrs['checkpoint']} ({task}; {'; '.join(hashes)}){whose} [{MODEL}]{folded}"
+        + (f", run by the {attrs['engine']} engine on {DEVICES.get(attrs['device'], attrs['device'])}." if "engine" in attrs else ".")
+        + edited
     )
 
 

@@ -19,7 +19,7 @@ from heartlens.store import read_measured, read_summary
 
 SCAN = "heartlens.analyses.head_scan"
 QUICK = ["--n-twins", "2", "--twin-windows", "1", "--n-rotations", "4", "--n-permutations", "99", "--offline"]
-FILES = {"summary.nc", "tally.nc", "head_scan.pdf", "head_scan.png", "report.html", "heartlens.json"}
+FILES = {"summary.nc", "tally.nc", "head_scan.pdf", "head_scan.png", "report.html", "options.toml", "heartlens.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +117,7 @@ def test_json_is_all_of_stdout_and_quiet_is_quiet(folder, capsys, tmp_path):
         "tally.nc",
         "head_scan.svg",
         "report.html",
+        "options.toml",
         "heartlens.json",
     }
     assert all((tmp_path / file).is_file() for file in told["files"])

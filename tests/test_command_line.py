@@ -64,7 +64,11 @@ def test_what_is_wrong_names_the_option(parser, given, expected):
         parser.strict(given.split())
 
 
-RECORDED = [name for name in names() if name not in ("merge", "calibrate", "completion", "checkpoints", "table", "redraw", "remake", "run")]
+RECORDED = [
+    name
+    for name in names()
+    if name not in ("merge", "calibrate", "completion", "checkpoints", "table", "redraw", "remake", "run", "methods")
+]
 
 
 @pytest.mark.parametrize("name", RECORDED)

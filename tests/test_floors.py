@@ -59,6 +59,7 @@ EXCEPTIONS = {  # importer -> imported: why
     ("converters.__main__", "store"): "... in a file written whole",
     ("cli", ""): "the version that --version prints",
     ("session", ""): "the version that options.toml is for",
+    ("tasks.command", ""): "the version that options.toml is for",
     ("training.command", ""): "likewise",
     ("training.finetune_command", ""): "likewise",
     ("results.run", ""): "the version that options files must be for",

@@ -108,7 +108,7 @@ def test_it_is_one_of_the_commands(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["heartlens"])
     with pytest.raises(SystemExit):
         heartlens_command()
-    assert re.search(r"methods +`heartlens methods FOLDER`", capsys.readouterr().out)
+    assert re.search(r"methods +The methods paragraph", capsys.readouterr().out)
 
 
 def test_what_is_no_result_is_refused_in_one_line(result, summary, tmp_path, capsys):

@@ -168,7 +168,7 @@ def test_a_killed_run_goes_on(folder, whole, tmp_path, capsys, before, n_kept):
     assert run(folder, "--out", "o", "--resume") == 0
     assert f"{n_kept} of 5 recordings were measured before" in capsys.readouterr().err
     xr.testing.assert_identical(read_summary("o/summary.nc"), whole)
-    assert {path.name for path in Path("o").iterdir()} == {"summary.nc", "tally.nc", "head_scan.svg", "report.html", MARKER}
+    assert {path.name for path in Path("o").iterdir()} == {"summary.nc", "tally.nc", "head_scan.svg", "report.html", "options.toml", MARKER}
 
 
 def test_a_stop_while_twins_are_measured_keeps_all_recordings(folder, whole, monkeypatch, capsys):

@@ -22,18 +22,19 @@ SUMMARY, TALLY = "summary.nc", "tally.nc"
 
 @dataclass(frozen=True)
 class Result:
-    """The result in a folder. `opened` makes one."""
+    """The result in a folder, its summary in `file`. `opened` makes one."""
 
     path: Path
+    file: str = SUMMARY
 
     @cached_property
     def summary(self) -> xr.Dataset:
         """The summary. Refuses a folder without one."""
         from heartlens.store import read_summary
 
-        if not (self.path / SUMMARY).is_file():
-            raise Refusal(f"{self.path} holds no {SUMMARY}: {self._holds()}")
-        return read_summary(self.path / SUMMARY)
+        if not (self.path / self.file).is_file():
+            raise Refusal(f"{self.path} holds no {self.file}: {self._holds()}")
+        return read_summary(self.path / self.file)
 
     @property
     def name(self) -> str:

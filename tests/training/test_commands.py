@@ -61,6 +61,7 @@ def test_pretraining_on_recordings_gives_a_checkpoint(folder, tmp_path, capsys):
     assert len(list(csv.DictReader((out / "losses.csv").read_text().splitlines()))) == 1
     assert {path.name for path in out.iterdir()} == {
         "options.json",
+        "options.toml",
         "state.pt",
         "losses.csv",
         "losses.pdf",
