@@ -13,7 +13,7 @@ from heartlens.paragraph import bibtex, paragraph
 
 def report(findings: Findings, svg: Markup, summary: xr.Dataset) -> str:
     """The page, with the figure as `inline` gives it. It loads nothing from elsewhere; text from files is escaped."""
-    methods = paragraph(findings, summary)
+    methods = paragraph(findings, summary) if "analysis" in summary.attrs else ""  # of trainings there is none
     attrs = {name: value for name, value in summary.attrs.items() if value != ""}
     return rendered(
         "report.html.jinja",
@@ -21,7 +21,7 @@ def report(findings: Findings, svg: Markup, summary: xr.Dataset) -> str:
         simulated=bool(attrs.get("data_is_simulated")),
         svg=svg,
         methods=methods,
-        citations=bibtex(methods, attrs),
+        citations=bibtex(methods, attrs) if methods else "",
         provenance=[(name.replace("_", " "), value) for name, value in attrs.items()],
     )
 
