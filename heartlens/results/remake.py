@@ -23,7 +23,7 @@ from heartlens.parser import Parser, path_given
 from heartlens.refusal import Refusal
 from heartlens.remake import places_of
 from heartlens.results import SUMMARY, TALLY, Result, opened
-from heartlens.results.run import add_folders, inside, placed, run_words
+from heartlens.results.run import add_folders, inside, placed, refuse_absent, run_words
 
 NOT_THE_SAME = ("command", "git_commit", "versions")  # attributes that may differ
 
@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> int:
         stored = Result(result.path.absolute())
         with inside(folder), contextlib.redirect_stdout(io.StringIO()):
             for words in commands:
-                _refuse_absent(words, given.result)
+                refuse_absent(words, given.result)
                 code = run_words(words if sys.stderr.isatty() or words[0] == "paper" else [*words, "--quiet"])
                 if code not in (DONE, PARTIAL):
                     return code
@@ -62,13 +62,6 @@ def _with_files(words: list[str], files: dict[str, str], folder: Path) -> list[s
         return name if (folder / name).exists() or not os.path.exists(files.get(name, "")) else files[name]
 
     return [f"{flag}={found(value)}" if mark else found(flag) for flag, mark, value in (word.partition("=") for word in words)]
-
-
-def _refuse_absent(words: list[str], result: Path) -> None:
-    """Refuse where recordings that the command names are not in this folder."""
-    for word in words[2:]:
-        if not word.startswith("-") and not set("*?[") & set(word) and not os.path.exists(word):
-            raise Refusal(f"{word}, which {result} was made of, is not in {Path.cwd()}; --in names the folder that holds its recordings")
 
 
 def _told(stored: Result, made: Result) -> int:

@@ -38,6 +38,7 @@ def _run(arguments: list[str]) -> int:
     commands = [[*placed(words, given.out), *more] for words in commands]
     with inside(given.folder):
         for words in commands:
+            refuse_absent(words, given.file)
             code = run_words(words)
             if code:
                 return code
@@ -74,6 +75,14 @@ def placed(words: list[str], out: Path | None) -> list[str]:
         else:
             result.append(f"{flag}={out.absolute()}{place.removeprefix(REMADE) if place.startswith(REMADE) else ''}")
     return result if out is None or any(word.startswith(f"{OUT}=") for word in words) else [*result, f"{OUT}={out.absolute()}"]
+
+
+def refuse_absent(words: list[str], given: Path) -> None:
+    """Refuse where files that a command of the result or options file `given` names are not in the working folder."""
+    is_file = bool(Path(words[1].split("#")[0]).suffix) if len(words) > 1 else False  # else the name of a checkpoint
+    for word in words[1 if is_file else 2 :]:
+        if not word.startswith("-") and not set("*?[") & set(word) and not os.path.exists(word.split("#")[0]):
+            raise Refusal(f"{word}, which {given} names, is not in {Path.cwd()}; --in names the folder that holds its recordings")
 
 
 @contextmanager

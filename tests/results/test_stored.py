@@ -264,3 +264,8 @@ def test_results_of_different_analyses_are_not_compared(result, folder, tmp_path
     capsys.readouterr()
     assert heartlens("compare", result, "o") == 2
     assert "is of head_scan and o of previous_beat" in capsys.readouterr().err
+
+
+def test_an_options_file_whose_recordings_lie_elsewhere_names_the_option(result, capsys):
+    assert heartlens("run", result / "options.toml", "--out", "o") == 2
+    assert "--in names the folder" in capsys.readouterr().err
