@@ -173,7 +173,7 @@ def plot(summary: xr.Dataset) -> Any:
             if is_over_time:
                 for index in used:
                     rows = summary["record_index"].values == index
-                    figures.trace(axes, summary["time_s"].values[rows], answer["value"].values[rows])
+                    axes.plot(summary["time_s"].values[rows], answer["value"].values[rows], linewidth=0.8)
                 axes.set(xlabel="time (s)", ylabel=str(answer["answer"].item()))
             else:
                 value, low, high = (answer[name].values[used] for name in ("estimate", "estimate_low", "estimate_high"))

@@ -238,7 +238,7 @@ def test_an_overwritten_run_stays_until_the_new_one_is_finished(folder, tmp_path
     after = {path.name: path.read_bytes() for path in run.iterdir()}
     assert after["model.safetensors"] != before["model.safetensors"]
     assert json.loads(after["options.json"])["seed"] == 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
 
 
 def test_a_run_folder_without_its_options_gives_no_old_weights(folder, tmp_path, capsys):
