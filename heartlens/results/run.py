@@ -35,11 +35,11 @@ def _run(arguments: list[str]) -> int:
     commands = commands_in(given.file, __version__)
     if len(commands) > 1 and more:
         raise Refusal(f"{given.file} holds {len(commands)} commands; further options ({more[0]}) are for a file with one")
-    commands = [[*placed(words, given.out), *more] for words in commands]
+    commands = [placed(words, given.out) for words in commands]
     with inside(given.folder):
         for words in commands:
             refuse_absent(words, given.file)
-            code = run_words(words)
+            code = run_words([*words, *more])
             if code:
                 return code
     return 0
