@@ -131,7 +131,7 @@ def made(given: Namespace, subject: Any) -> Made:
     lines = [f"{each.name}: not used: {each.reason}" for each in answers if each.reason]
     summary = _summary(answers, head, card)
     read = inventory_of_recordings(recordings, kind, summary.sizes["row"])
-    return Made(summary, read, tables(answers, head, card), {}, first_lines(lines, "records.csv"), len(lines))
+    return Made(summary, read, tables(answers, head, card), {}, (about(head, card), *first_lines(lines, "records.csv")), len(lines))
 
 
 def _summary(answers: list[Estimated], head: Head, card: Mapping[str, Any]) -> xr.Dataset:
