@@ -30,6 +30,8 @@ def _run(arguments: list[str]) -> int:
 
 def whole_parser() -> argparse.ArgumentParser:
     """One parser with every command, its first line of help and its options. Imports all commands."""
+    import shtab
+
     from heartlens.__main__ import command, names
 
     whole = argparse.ArgumentParser(prog="heartlens", description="the models at work, analyses, training and stored results")
@@ -40,13 +42,7 @@ def whole_parser() -> argparse.ArgumentParser:
         own = parser_behind(lambda run=run: run([]))  # type: ignore[misc]
         for action in own._actions:
             if action.dest in FILES:
-                action.complete = _files()  # type: ignore[attr-defined]
+                action.complete = dict(shtab.FILE)  # type: ignore[attr-defined]
         about = (own.description or "").splitlines()[0].replace("`", "'")
         commands.add_parser(name, parents=[own], add_help=False, help=about, prog=f"heartlens {name}", conflict_handler="resolve")
     return whole
-
-
-def _files() -> dict[str, str]:
-    import shtab
-
-    return dict(shtab.FILE)

@@ -15,7 +15,6 @@ import xarray as xr
 from jaxtyping import Float32, UInt8
 
 from heartlens.axes import CONTEXT, KINDS, head_label
-from heartlens.exits import leave
 from heartlens.findings import Findings
 from heartlens.refusal import Refusal
 from heartlens.tasks import NOT_MEDICAL
@@ -169,12 +168,5 @@ TASK = Task("attention", __doc__, "any model: ecg, ppg, ecg-af, ..., or one's ow
 run_command = TASK.run_command
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    import sys
-
-    leave(lambda: run_command(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    TASK.main()

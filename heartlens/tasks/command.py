@@ -11,12 +11,12 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import xarray as xr
 
 from heartlens import __version__
-from heartlens.exits import DONE, PARTIAL, exit_code
+from heartlens.exits import DONE, PARTIAL, exit_code, leave
 from heartlens.findings import Findings
 from heartlens.folder import Folder
 from heartlens.options_file import OPTIONS, options_file
@@ -67,6 +67,10 @@ class Task:
     plot: Callable[[xr.Dataset], "matplotlib.figure.Figure"]
     findings: Callable[[xr.Dataset], Findings]
     has_model: bool = True
+
+    def main(self) -> NoReturn:
+        """Run the process' command line and leave with its exit code."""
+        leave(lambda: self.run_command(sys.argv[1:]))
 
     def run_command(self, arguments: list[str]) -> int:
         """The exit code of the command with `arguments`."""

@@ -17,7 +17,6 @@ from jaxtyping import Float, Float64
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.head import Head
-from heartlens.exits import leave
 from heartlens.findings import Findings
 from heartlens.refusal import Refusal
 from heartlens.signals.tokens import tokenised
@@ -315,12 +314,5 @@ TASK = Task("estimate", __doc__, "a model that heartlens finetune made (its mode
 run_command = TASK.run_command
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    import sys
-
-    leave(lambda: run_command(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    TASK.main()

@@ -16,7 +16,6 @@ import xarray as xr
 from jaxtyping import UInt8
 
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.exits import leave
 from heartlens.findings import Findings
 from heartlens.refusal import Refusal
 from heartlens.signals.tokens import amplitude
@@ -177,12 +176,5 @@ TASK = Task("generate", __doc__, "a next-token model: ecg, ppg, or one's own fil
 run_command = TASK.run_command
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    import sys
-
-    leave(lambda: run_command(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    TASK.main()

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.exits import leave
 from heartlens.findings import Findings
 from heartlens.measures.homonyms import cosine_to
 from heartlens.refusal import Refusal
@@ -132,12 +131,5 @@ TASK = Task("similarity", __doc__, "any model: ecg, ppg, ecg-af, ..., or one's o
 run_command = TASK.run_command
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    import sys
-
-    leave(lambda: run_command(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    TASK.main()

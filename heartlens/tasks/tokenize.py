@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.exits import leave
 from heartlens.findings import Findings
 from heartlens.privacy import names_of
 from heartlens.provenance import inventory
@@ -148,12 +147,5 @@ TASK = Task(
 run_command = TASK.run_command
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    import sys
-
-    leave(lambda: run_command(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    main()
+    TASK.main()

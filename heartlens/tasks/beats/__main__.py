@@ -1,9 +1,6 @@
 """`python -m heartlens.tasks.beats`."""
 
-import sys
-
-from heartlens.exits import leave
-from heartlens.tasks.beats import run_command
+from heartlens.tasks.beats import TASK
 
 if __name__ == "__main__":
-    leave(lambda: run_command(sys.argv[1:]))
+    TASK.main()
