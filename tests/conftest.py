@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 os.environ["HEARTLENS_NO_LANDMARK_CACHE"] = "1"  # also for the processes that tests start: every test delineates anew
@@ -24,3 +25,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real recordings and golden values are not at {folder}; set HEARTLENS_SHARED")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same numbers in every run, whichever tests ran before it."""
+    torch.manual_seed(0)
