@@ -94,13 +94,13 @@ class Twinned:
         """Twins by name, the model's weights in random order; each only good until the next is asked for."""
         from heartlens.models.nulls.twins import twins
 
-        return ((name, subject.beside(twin)) for name, twin in twins(subject.model, self.n_twins, self.seed))
+        return ((name, subject.beside(twin)) for name, twin in twins(subject.weights, self.n_twins, self.seed))
 
     def initial(self, subject: Any) -> Iterable[tuple[str, Any]]:
         """Freshly initialised models by name; each only good until the next is asked for."""
         from heartlens.models.nulls.twins import initial
 
-        return ((name, subject.beside(model)) for name, model in initial(subject.model, self.n_initial, self.seed))
+        return ((name, subject.beside(model)) for name, model in initial(subject.weights, self.n_initial, self.seed))
 
 
 @dataclass(frozen=True)

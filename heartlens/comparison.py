@@ -172,9 +172,9 @@ def _readouts(subject: Any, windows: Windows) -> Tally:
 def _weights(first: Any, second: Any) -> xr.Dataset:
     from heartlens.models.changes import PARTS, head_changes
 
-    if first.model.W_Q.shape != second.model.W_Q.shape:
+    if first.weights.W_Q.shape != second.weights.W_Q.shape:
         return xr.Dataset()
-    change = head_changes(second.model, first.model)
+    change = head_changes(second.weights, first.weights)
     places = {"layer": np.arange(change.shape[0]), "head": np.arange(change.shape[1]), "weight": list(PARTS)}
     return xr.Dataset({"weights_difference": (("layer", "head", "weight"), change)}, coords=places)
 

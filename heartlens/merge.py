@@ -105,17 +105,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
     """The model that the shards were measured on. Refuses other weights."""
-    from heartlens.models.load import device_named, load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
     given = options.checkpoint or _beside(options.shards, str(attrs["checkpoint_given"]))
     try:
-        model = load(given, device=device_named(options.device))
+        subject = load_subject(given, device=options.device)
     except Refusal as refusal:
         if options.checkpoint:
             raise
         raise Refusal(f"{refusal}; the shards were measured on {attrs['checkpoint']}: name its file with --checkpoint") from refusal
-    subject = subject_of(model)
     if subject.origin.fingerprint != attrs["checkpoint_fingerprint"]:
         raise Refusal(
             f"{subject.origin.checkpoint} has other weights than {attrs['checkpoint']} that the shards were measured on; "

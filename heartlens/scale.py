@@ -108,11 +108,10 @@ def _sum(left: Gathered, right: Gathered) -> Gathered:
 @lru_cache(maxsize=2)
 def _loaded(checkpoint: str, published_only: bool, origin: Origin, engine: str) -> Any:
     """The subject, loaded once in a process. Refuses other weights than the client's."""
-    from heartlens.models.load import load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
     try:
-        subject = subject_of(load(checkpoint, published_only=published_only), engine)
+        subject = load_subject(checkpoint, published_only=published_only, engine=engine)
     except Refusal as why:
         raise Refusal(f"a worker cannot load {checkpoint}: {why}; every worker must find it under this name") from why
     if (subject.origin.fingerprint, subject.origin.sha256) != (origin.fingerprint, origin.sha256):

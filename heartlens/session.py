@@ -252,11 +252,9 @@ def _refuse_contradictions(analysis: Any, options: argparse.Namespace) -> None:
 
 
 def _subject(options: argparse.Namespace) -> Any:
-    from heartlens.models.load import device_named, load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
-    model = load(options.checkpoint, published_only=options.published_only, device=device_named(options.device))
-    return subject_of(model, options.engine)
+    return load_subject(options.checkpoint, published_only=options.published_only, device=options.device, engine=options.engine)
 
 
 def _given(options: argparse.Namespace) -> str:

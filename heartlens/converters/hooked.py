@@ -8,12 +8,12 @@ outputs. Its unembedding is never centred: centring a single column would zero i
 import math
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformer_lens.weight_processing import ProcessWeights
 
-from heartlens.converters.lens import BRIDGED, HookedTransformer, HookedTransformerConfig
+from heartlens.converters.lens import BRIDGED, HookedTransformer
 from heartlens.converters.sizes import Sizes, sizes_of
 from heartlens.refusal import Refusal
 
@@ -56,7 +56,7 @@ def hooked_model(
 
 def prepared(
     state: Mapping[str, Tensor], dtype: torch.dtype, fold_ln: bool, center_writing_weights: bool, name: str
-) -> tuple[HookedTransformerConfig, Tensors]:
+) -> tuple[Any, Tensors]:
     """The configuration of the model with hook points, and its tensors under HookedTransformer's names; both processed as asked."""
     check(state)
     sizes = sizes_of(state)
@@ -66,8 +66,10 @@ def prepared(
     return _config(sizes, name, dtype, "LNPre" if fold_ln else "LN"), hooked
 
 
-def _processed(hooked: Tensors, config: HookedTransformerConfig, fold_ln: bool, center_writing_weights: bool) -> Tensors:
+def _processed(hooked: Tensors, config: Any, fold_ln: bool, center_writing_weights: bool) -> Tensors:
     """TransformerLens' own processing, step by step: its `process_weights` would first take float64 down to float32."""
+    from transformer_lens.weight_processing import ProcessWeights
+
     hooked = {key: tensor.double() for key, tensor in hooked.items()}
     if fold_ln:
         hooked = ProcessWeights.fold_layer_norm(hooked, config, fold_biases=True, center_weights=True)
@@ -110,8 +112,13 @@ def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> Tensors:
     return hooked
 
 
-def _config(sizes: Sizes, name: str, dtype: torch.dtype, norm: str) -> HookedTransformerConfig:
-    return HookedTransformerConfig(
+def _config(sizes: Sizes, name: str, dtype: torch.dtype, norm: str) -> Any:
+    """The configuration, of the class that the installed TransformerLens has."""
+    if BRIDGED:
+        from transformer_lens.config import TransformerBridgeConfig as Config
+    else:
+        from transformer_lens import HookedTransformerConfig as Config
+    return Config(
         n_layers=sizes.layers,
         n_heads=sizes.heads,
         d_model=sizes.d_model,
@@ -131,7 +138,9 @@ def _config(sizes: Sizes, name: str, dtype: torch.dtype, norm: str) -> HookedTra
     )
 
 
-def _empty_model(config: HookedTransformerConfig) -> HookedTransformer:
+def _empty_model(config: Any) -> HookedTransformer:
+    from transformer_lens import HookedTransformer
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="HookedTransformer is deprecated", category=DeprecationWarning)
         return HookedTransformer(config)

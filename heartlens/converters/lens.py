@@ -9,24 +9,31 @@ import copy
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-try:
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer
+else:
+    HookedTransformer = torch.nn.Module
 
-    BRIDGED = False
-except ImportError:  # TransformerLens 4
-    from transformer_lens.config import TransformerBridgeConfig as HookedTransformerConfig
-    from transformer_lens.model_bridge import TransformerBridge as HookedTransformer
 
-    BRIDGED = True
+def _major_version() -> int:
+    """Which TransformerLens is installed: 3, 4 ...; 3 where none is."""
+    try:
+        return int(version("transformer-lens").split(".")[0])
+    except PackageNotFoundError:
+        return 3
 
-__all__ = ["BRIDGED", "HookedTransformer", "HookedTransformerConfig"]
+
+BRIDGED = _major_version() >= 4
+
+__all__ = ["BRIDGED", "HookedTransformer"]
 
 LINEAR, STACKED = "out into -> into out", "(head d_head) d_model -> head d_model d_head"
 BEFORE = {"embed.W_E": ("embed.weight", ""), "pos_embed.W_pos": ("pos_embed.weight", "")}
@@ -63,9 +70,14 @@ UNEDITABLE = {  # the last part of the hook points of a bridge at which an edit 
 UNREADABLE = {"hook_attn_scores": UNEDITABLE["hook_attn_scores"]}
 
 
+def is_bridge(model: Any) -> bool:
+    """Whether a model is one of TransformerLens 4."""
+    return type(model).__name__ == "TransformerBridge"
+
+
 def parameters(model: HookedTransformer) -> dict[str, Tensor]:
     """Every weight by HookedTransformer's name and in its layout, in one order for both versions; of a bridge views, to change in place."""
-    tensors = _views(model) if BRIDGED else dict(model.named_parameters())
+    tensors = _views(model) if is_bridge(model) else dict(model.named_parameters())
     in_blocks = (f"blocks.{layer}.{name}" for layer in range(model.cfg.n_layers) for name in BLOCK)
     return {name: tensors[name] for name in dict.fromkeys([*BEFORE, *in_blocks, *AFTER, *tensors]) if name in tensors}
 
@@ -84,7 +96,7 @@ def embedding(model: HookedTransformer, tokens: Int[Tensor, "window time"]) -> F
 
 def epsilon(model: HookedTransformer) -> float:
     """What a model's norms add to the variance."""
-    return float(model.ln_final.original_component.eps if BRIDGED else model.ln_final.eps)
+    return float(model.ln_final.original_component.eps if is_bridge(model) else model.ln_final.eps)
 
 
 def stream_after(block: Any, stream: Float[Tensor, "window time d_model"]) -> Float[Tensor, "window time d_model"]:
@@ -143,7 +155,7 @@ def acting(hook_point: Any, act: Callable[[Tensor], Tensor | None], *, first: bo
 def copied(model: HookedTransformer) -> HookedTransformer:
     """A copy that shares nothing with the model."""
     twin = copy.deepcopy(model)
-    for block in twin.blocks if BRIDGED else ():
+    for block in twin.blocks if is_bridge(model) else ():
         block._teardown_capture_hooks()  # they still point into the model that was copied; the next forward sets them anew
     return twin
 

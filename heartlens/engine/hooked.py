@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from heartlens.converters.lens import acting, embedding, is_unmasked, parameters, stream_after, unmasked
+from heartlens.converters.weights import Weights, hooked_of
 from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Stream, Tokens, sums_of_pattern
 from heartlens.refusal import Refusal
 
@@ -32,6 +33,7 @@ class HookedEngine(ModelEngine):
     name = "hooked"
 
     def __init__(self, model: Any) -> None:
+        model = hooked_of(model) if isinstance(model, Weights) else model
         _refuse_other_parts(model)
         super().__init__(model)
 

@@ -1,11 +1,12 @@
 """Which models the fused and the torch engine compute exactly: HeartGPT's architecture, of any size, without hooks."""
 
+import sys
 from typing import Any
 
 from torch.nn import functional
 
 from heartlens.converters.hooked import ARCHITECTURE
-from heartlens.converters.lens import BRIDGED, HookedTransformer
+from heartlens.converters.weights import Weights
 from heartlens.refusal import Refusal
 
 FLAGS = ("use_attn_result", "use_split_qkv_input", "use_hook_mlp_in", "use_attn_in", "use_hook_tokens")
@@ -27,7 +28,9 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 def why_not_plain(model: Any) -> str:
     """What of the model these engines do not compute; empty where they compute all of it."""
-    if BRIDGED or not isinstance(model, HookedTransformer):
+    if isinstance(model, Weights):
+        return ""
+    if not _is_hooked_transformer(model):
         return f"it is a {type(model).__name__}, no HookedTransformer of TransformerLens 3"
     cfg = model.cfg
     settings = (ARCHITECTURE | USUAL).items()
@@ -49,6 +52,12 @@ def why_not_plain(model: Any) -> str:
     if changed:
         return f"its {', '.join(changed[:3])} computes in another way than its configuration says"
     return "it is in training mode, where dropout acts" if model.training and getattr(cfg, "dropout", 0) else ""
+
+
+def _is_hooked_transformer(model: Any) -> bool:
+    """Whether it is one of TransformerLens 3, without importing that: who has one has imported it."""
+    lens = sys.modules.get("transformer_lens")
+    return isinstance(model, getattr(lens, "HookedTransformer", ()))
 
 
 def _is_changed(module: Any, cfg: Any) -> bool:

@@ -24,8 +24,7 @@ def base_beside(subject: Subject, name: str) -> Subject:
 def _moved(base: HookedTransformer, dtype: torch.dtype, device: torch.device) -> HookedTransformer:
     if (base.W_E.dtype, base.W_E.device) == (dtype, device):
         return base
-    moved = copied(base).to(dtype)
-    return moved if device.type == "cpu" else moved.to(device, print_details=False)
+    return copied(base).to(dtype).to(device)
 
 
 def head_changes(model: HookedTransformer, base: HookedTransformer) -> Float[np.ndarray, "layer head part"]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 
 from heartlens.converters.lens import BRIDGED, UNREADABLE, HookedTransformer
+from heartlens.converters.weights import Weights, hooked_of
 from heartlens.refusal import Refusal
 
 FLAGS = {  # hook points that never fire by default: the flag that each takes
@@ -95,6 +96,7 @@ def activations(model: HookedTransformer, tokens: torch.Tensor, names: list[str]
     """
     for name in names:
         refuse_on_bridge(name, UNREADABLE, "read")
+    model = hooked_of(model) if isinstance(model, Weights) else model
     with torch.inference_mode():
         _, cache = model.run_with_cache(tokens, return_type=None, names_filter=names)
     return {name: cache[name] for name in names}

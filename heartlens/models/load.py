@@ -7,8 +7,10 @@ one; a line on stderr then says so, once in a process, and `origin` names what w
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
@@ -22,7 +24,9 @@ from heartlens.converters.bridge import converted_model
 from heartlens.converters.hooked import check
 from heartlens.converters.lens import HookedTransformer, unmask
 from heartlens.converters.sizes import sizes_of
+from heartlens.converters.weights import weights_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
+from heartlens.models.subject import Subject, subject_of
 from heartlens.refusal import Refusal, unknown
 
 SAID: set[str] = set()  # the aliases whose substitute was announced in this process
@@ -56,7 +60,31 @@ def load(
     `model.file` the file that it was read from (None for a published checkpoint). A last block that was fine-tuned unmasked stays so.
     Refuses unknown names, files that are not HeartGPT state dicts, and a kind that contradicts the vocabulary or the card.
     """
+    return _model(_loaded(name, kind, published_only), dtype, device, fold_ln, center_writing_weights)
+
+
+def load_subject(
+    name: str | Path, *, kind: str | None = None, published_only: bool = False, device: str = "cpu", engine: str = "auto"
+) -> Subject:
+    """The checkpoint with the engine that runs it, by the rules of `load`; `device`: auto, cpu or cuda.
+
+    TransformerLens is not imported before something asks for the subject's `model`, unless the engine must be the hooked one.
+    """
+    return subject_of(load_weights(name, kind=kind, published_only=published_only, device=device_named(device)), engine)
+
+
+def load_weights(name: str | Path, *, kind: str | None = None, published_only: bool = False, device: str = "cpu") -> nn.Module:
+    """The tensors of a checkpoint without hook points, by the rules of `load`; a HookedTransformer where the last block is unmasked."""
     loaded = _loaded(name, kind, published_only)
+    head = head_of(loaded.card)
+    if head and head.unmasked:
+        return _model(loaded, torch.float32, device, fold_ln=False, center_writing_weights=False)
+    weights: Any = weights_of(loaded.state, name=loaded.origin.checkpoint).to(device)
+    weights.origin, weights.card, weights.file = loaded.origin, loaded.card, loaded.file
+    return weights
+
+
+def _model(loaded: Loaded, dtype: torch.dtype, device: str, fold_ln: bool, center_writing_weights: bool) -> HookedTransformer:
     processing = ", ".join(label for label, on in (("fold_ln", fold_ln), ("center_writing_weights", center_writing_weights)) if on)
     called = loaded.origin.checkpoint
     model = converted_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)

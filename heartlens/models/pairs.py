@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from torch import nn
+
 from heartlens.checkpoints.read import SUFFIXES
 from heartlens.checkpoints.registry import ALIASES, NAMES
-from heartlens.converters.lens import HookedTransformer
-from heartlens.models.load import load, read
+from heartlens.models.load import load_weights, read
 from heartlens.models.origin import origin_of
 from heartlens.models.subject import Subject
 from heartlens.refusal import Refusal
@@ -24,8 +25,8 @@ class UnknownBase(Refusal):
     """Nothing tells what a model was fine-tuned from."""
 
 
-def base_of(subject: Subject, name: str = AUTO) -> HookedTransformer:
-    """The base of a fine-tuned model: the checkpoint `name`, or for AUTO the one that the registry or the model card tells.
+def base_of(subject: Subject, name: str = AUTO) -> nn.Module:
+    """The tensors of the base of a fine-tuned model: the checkpoint `name`, or for AUTO the one that the registry or the model card tells.
 
     Refuses AUTO where neither tells it or its file is not found, a base of another size, and one with another fingerprint than the card's.
     """
@@ -46,7 +47,7 @@ def base_of(subject: Subject, name: str = AUTO) -> HookedTransformer:
 
 def _told(subject: Subject) -> dict[str, str]:
     """Name and fingerprint of the base as the model card tells them; empty where it does not."""
-    base = getattr(subject.model, "card", {}).get("base")
+    base = subject.card.get("base")
     is_told = isinstance(base, dict) and all(isinstance(base.get(key), str) for key in ("checkpoint", "fingerprint"))
     return base if is_told else {}  # type: ignore[return-value]
 
@@ -61,7 +62,7 @@ def _known_base(subject: Subject) -> str:
         raise UnknownBase(f"it is not known what {checkpoint} was fine-tuned from; name its base checkpoint with --base")
     if told["checkpoint"] in NAMES:
         return told["checkpoint"]
-    file = _file_of(told["checkpoint"], told["fingerprint"], getattr(subject.model, "file", None), Path.cwd())
+    file = _file_of(told["checkpoint"], told["fingerprint"], getattr(subject.weights, "file", None), Path.cwd())
     if file is None:
         raise Refusal(
             f"{checkpoint} was fine-tuned from {told['checkpoint']} (fingerprint {told['fingerprint'][:12]}), and no such file is beside "
@@ -98,5 +99,5 @@ def _files_called(name: str, tuned: Path | None, working: Path) -> Iterator[Path
 
 
 @lru_cache(maxsize=4)
-def _loaded(name: str) -> HookedTransformer:
-    return load(name)
+def _loaded(name: str) -> nn.Module:
+    return load_weights(name)

@@ -18,7 +18,7 @@ def level_names(n_layers: int) -> list[str]:
 
 def position_embedding(subject: Subject, n_time: int) -> Float[np.ndarray, "time d_model"]:
     """The embedding of the first positions, without tokens, float32."""
-    return np.asarray(subject.model.W_pos[:n_time].detach().float().cpu().numpy())
+    return np.asarray(subject.weights.W_pos[:n_time].detach().float().cpu().numpy())
 
 
 def residual_by_level(subject: Subject, tokens: UInt8[np.ndarray, "window time"]) -> Float[np.ndarray, "level window time d_model"]:

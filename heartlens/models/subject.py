@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Integer
 
 from heartlens.axes import CONTEXT
+from heartlens.checkpoints.card import Card
 from heartlens.checkpoints.head import Head, head_of
+from heartlens.converters.weights import Weights, hooked_of
 from heartlens.engine import Engine, Sizes, Tokens, engine_of
 from heartlens.models.origin import Origin, origin_of
 from heartlens.refusal import Refusal
@@ -19,12 +21,23 @@ TOKEN, LAST, BEAT = "next token", "last token", "beat"
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is analysed. `kind` is that of the signals the model reads, None where nothing tells it."""
+    """What is analysed: a model, where it comes from, and the engine that runs it."""
 
-    model: Any
     origin: Origin
     engine: Engine
     readouts: tuple[Any, ...] = ()  # further ones, of the caller; see `models.readouts.with_readout`
+
+    @property
+    def weights(self) -> Any:
+        """What the engine runs: a HookedTransformer, or `Weights`, whose tensors have the same names."""
+        return self.engine.model
+
+    @property
+    def model(self) -> Any:
+        """The HookedTransformer; where the engine runs `Weights`, it is made now, and the engine runs it from now on."""
+        if isinstance(self.engine.model, Weights):
+            self.engine.model = hooked_of(self.engine.model)
+        return self.engine.model
 
     @property
     def sizes(self) -> Sizes:
@@ -33,13 +46,18 @@ class Subject:
 
     @property
     def kind(self) -> str | None:
-        """The kind of signal the model reads."""
+        """The kind of signal the model reads; None where nothing tells it."""
         return self.origin.kind
 
     @property
     def head(self) -> Head | None:
         """What the model card says of the task head; None without a card that tells of one."""
-        return head_of(getattr(self.model, "card", {}))
+        return head_of(self.card)
+
+    @property
+    def card(self) -> Card:
+        """The model card; empty without one."""
+        return getattr(self.weights, "card", {})
 
     @cached_property
     def answers(self) -> str:
@@ -71,10 +89,11 @@ class Subject:
     @property
     def edits(self) -> str:
         """What changes the model while it runs, a line each: the edits in force, and hooks that are none of heartlens'."""
-        edits = [label() for label in getattr(self.model, "edits_in_force", ())]
-        n_own = sum(getattr(self.model, "n_hooks_in_force", ()))
-        hooked = [name for name, point in self.model.hook_dict.items() if point.fwd_hooks]
-        n_hooks = sum(len(self.model.hook_dict[name].fwd_hooks) for name in hooked)
+        edits = [label() for label in getattr(self.weights, "edits_in_force", ())]
+        n_own = sum(getattr(self.weights, "n_hooks_in_force", ()))
+        points = getattr(self.weights, "hook_dict", {})
+        hooked = [name for name, point in points.items() if point.fwd_hooks]
+        n_hooks = sum(len(points[name].fwd_hooks) for name in hooked)
         edits += [f"readout of the caller: {readout.name}" for readout in self.readouts]
         return "\n".join([*edits, *([f"hooks of unknown effect at {', '.join(hooked[:8])}"] if n_hooks > n_own else [])])
 
@@ -88,5 +107,5 @@ class Subject:
 
 
 def subject_of(model: Any, engine: str = "auto") -> Subject:
-    """The subject of a model (a HookedTransformer), or of a subject itself. Refuses an engine that does not compute the model exactly."""
-    return model if isinstance(model, Subject) else Subject(model, origin_of(model), engine_of(model, engine))
+    """The subject of a model (a HookedTransformer, or `Weights`); a subject is its own. Refuses an engine that does not compute it."""
+    return model if isinstance(model, Subject) else Subject(origin_of(model), engine_of(model, engine))

@@ -103,7 +103,6 @@ def bar(jobs: list[Job]) -> Iterator[Job]:
 
 @lru_cache
 def _loaded(checkpoint: str, published_only: bool) -> Any:
-    from heartlens.models.load import load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
-    return subject_of(load(checkpoint, published_only=published_only))
+    return load_subject(checkpoint, published_only=published_only)

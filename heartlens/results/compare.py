@@ -123,14 +123,13 @@ def _number(text: str) -> float | None:
 
 def _of_checkpoints(given: Namespace) -> xr.Dataset:
     from heartlens.comparison import compared_checkpoints
-    from heartlens.models.load import device_named, load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
     from heartlens.signals.hints import hints_of
     from heartlens.signals.read import read
     from heartlens.signals.simulate import simulated
 
-    models = [load(name, published_only=given.published_only, device=device_named(given.device)) for name in (given.a, given.b)]
-    first, second = (subject_of(model, given.engine) for model in models)
+    options = {"published_only": given.published_only, "device": given.device, "engine": given.engine}
+    first, second = (load_subject(name, **options) for name in (given.a, given.b))
     if given.data:
         who = {"persons": given.persons, "person": given.person, "max_windows": given.max_windows}
         windows = read(given.data, kind=first.kind, **hints_of(given), **who)

@@ -119,10 +119,9 @@ def _add_output(group: Any) -> None:
 
 
 def _subject(given: Namespace) -> Any:
-    from heartlens.models.load import device_named, load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
-    subject = subject_of(load(given.checkpoint, published_only=given.published_only, device=device_named(given.device)), given.engine)
+    subject = load_subject(given.checkpoint, published_only=given.published_only, device=given.device, engine=given.engine)
     if subject.kind is None:
         raise Refusal(f"nothing tells whether {given.checkpoint} reads ECG or PPG; a model card beside it does (docs/training.md)")
     return subject

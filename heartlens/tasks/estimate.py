@@ -118,7 +118,7 @@ def made(given: Namespace, subject: Any) -> Made:
         raise Refusal(f"--stride is {given.stride}; it must be at least 1")
     if not 0.02 <= given.every <= 3600:
         raise Refusal(f"--every is {given.every:g} s; legal: 0.02 to 3600")
-    head, kind, card = head_of_subject(subject), subject.kind, subject.model.card
+    head, kind, card = head_of_subject(subject), subject.kind, subject.card
     files = files_of(given, kind)
     files = replace(files, bandpass=files.bandpass or head.bandpass)
     answers, recordings = [], []

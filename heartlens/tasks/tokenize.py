@@ -41,9 +41,9 @@ def kind_of(name: str, *, published_only: bool = False) -> str:
     """The kind of signal: the name of one (ecg or ppg), or that of a checkpoint. Refuses a checkpoint of which it is not known."""
     if name in KINDS:
         return name
-    from heartlens.models.load import load
+    from heartlens.models.load import read
 
-    kind = load(name, published_only=published_only).origin.kind
+    kind = read(name, published_only=published_only)[1].kind
     if kind is None:
         raise Refusal(f"nothing tells whether {name} reads ECG or PPG; give ecg or ppg in its place")
     return str(kind)

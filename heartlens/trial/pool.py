@@ -58,7 +58,7 @@ class Pool:
             return
         from heartlens.models.nulls.unlearnt import LEARNT_NOTHING
 
-        for name, model in LEARNT_NOTHING[kind](self.subject.model, n_models, seed):
+        for name, model in LEARNT_NOTHING[kind](self.subject.weights, n_models, seed):
             yield name, self.subject.beside(model)
 
     def as_model(self, kind: str, n_models: int, seed: int, only: range | None = None) -> Iterator[Measured]:

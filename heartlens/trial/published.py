@@ -70,10 +70,9 @@ def analyses() -> dict[str, type]:
 
 def opened(analysis: Any, checkpoint: str, corpus: Corpus, folder: Path) -> Pool:
     """The pool of an analysis' trial."""
-    from heartlens.models.load import load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
-    subject = subject_of(load(checkpoint))
+    subject = load_subject(checkpoint)
     return Pool(analysis, subject, corpus.windows(subject.kind or "ecg"), folder)
 
 

@@ -88,7 +88,7 @@ class AttentionShift(Twinned):
         from heartlens.models.nulls.perturbed import perturbed
 
         base = base_beside(subject, self.base)
-        return ((name, subject.beside(twin)) for name, twin in perturbed(subject.model, base.model, self.n_twins, self.seed))
+        return ((name, subject.beside(twin)) for name, twin in perturbed(subject.weights, base.weights, self.n_twins, self.seed))
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the changes of every head's attention, and how much its weights changed."""
@@ -107,8 +107,8 @@ class AttentionShift(Twinned):
             moved.append(mean_row(change, asks))
             layers.append(of_layer(change, moved[-1], mean_row(before.pattern, asks), asks, keys))
         sums = {name: np.stack([layer[name] for layer in layers], axis=1) for name in layers[0]} | of_windows(keys, asks)
-        tensors = tensor_changes(subject.model, base.model)
-        weights = {"weight_change": head_changes(subject.model, base.model), "tensor_change": np.array(list(tensors.values()))}
+        tensors = tensor_changes(subject.weights, base.weights)
+        weights = {"weight_change": head_changes(subject.weights, base.weights), "tensor_change": np.array(list(tensors.values()))}
         sums |= {name: np.broadcast_to(value, (len(windows), *value.shape)) for name, value in weights.items()}
         named = self._named({name: by_record(value, windows.record) for name, value in sums.items()}, windows, list(tensors))
         named = named.assign_attrs(

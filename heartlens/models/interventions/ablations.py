@@ -23,7 +23,7 @@ Head = tuple[int, int]  # layer and head, from 0
 
 def reference_of(subject: Subject, sample: Windows) -> Reference:
     """The activations on a sample, which `values_of` puts in; all are computed at once, so that threads only read them."""
-    return Reference(subject.model, sample, activations_of_parts(subject.engine, subject.tokens(sample.tokens)))
+    return Reference(subject.weights, sample, activations_of_parts(subject.engine, subject.tokens(sample.tokens)))
 
 
 def reference_batches(windows: Windows, n_batches: int, n_windows: int, seed: int) -> list[Windows]:
@@ -44,7 +44,7 @@ def reference_batches(windows: Windows, n_batches: int, n_windows: int, seed: in
 def values_of(subject: Subject, how: str, reference: Reference | None, windows: Windows) -> dict[str, Value]:
     """What replaces every head's, MLP's and attention's activations on `windows`. Refuses a missing reference, except for zero."""
     if how == "zero":
-        return replacements(subject.model, _names(subject), how)
+        return replacements(subject.weights, _names(subject), how)
     if reference is None:
         raise Refusal(f"how={how!r} takes a sample of all windows first: measure with heartlens.analysis.run, or call `prepared`")
     return {name: reference.value(name, how, windows) for name in _names(subject)}

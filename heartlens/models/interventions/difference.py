@@ -50,7 +50,7 @@ def shares_of(tuned: Engine, base: Engine, tokens: Tokens, asked: Bool[np.ndarra
         for window, row in enumerate(torch.from_numpy(asked).to(x.device)):
             added_at_row = [(heads[window][:, row], bias) for heads, bias in added]
             mixtures[..., window] = _mixtures(tuned, base, x[window][row], added_at_row).reshape(mixtures.shape[:-1])
-        logit = tuned.model(given)[..., 0].double().cpu().numpy()
+        logit = tuned.outputs(tuned.run_blocks(x, tuned.sizes.n_layers - 1))[..., 0].double().cpu().numpy()
     whole = np.array([of_window[row].mean() if row.any() else np.nan for of_window, row in zip(logit, asked, strict=True)])
     shapley = _shapley(mixtures)
     shares = Shares(mixtures[(0,) * shapley.shape[0]], mixtures[(1,) * shapley.shape[0]], shapley[:n_heads].T, shapley[n_heads:].T)

@@ -248,7 +248,7 @@ def _threshold(given: Any, subject: Any, used: list[Classified]) -> Threshold:
             f"specificity {rates.specificity:.2f}, Brier score {detection.brier(score, positive):.3f}, expected calibration error "
             f"{detection.expected_calibration_error(score, positive):.3f}; other recordings fare worse",
         )
-    of_card = getattr(subject.model, "card", {}).get("threshold")
+    of_card = subject.card.get("threshold")
     if of_card is not None:
         return Threshold(float(of_card), f"threshold {of_card:g}, of the checkpoint's card")
     return Threshold(
