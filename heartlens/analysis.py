@@ -3,7 +3,7 @@
 `measure` a chunk of windows -> Tally; `summarize` the total (and its twins') -> Dataset; `plot` the summary -> Figure.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from itertools import chain
@@ -91,13 +91,13 @@ class Twinned:
         return self
 
     def twins(self, subject: Any) -> Iterable[tuple[str, Any]]:
-        """Twins by name, the model's weights in random order; each only good until the next is asked for."""
+        """Twins by name, the model's weights in random order; each a model of its own, for several are measured at a time."""
         from heartlens.models.nulls.twins import twins
 
         return ((name, subject.beside(twin)) for name, twin in twins(subject.weights, self.n_twins, self.seed))
 
     def initial(self, subject: Any) -> Iterable[tuple[str, Any]]:
-        """Freshly initialised models by name; each only good until the next is asked for."""
+        """Freshly initialised models by name; each a model of its own."""
         from heartlens.models.nulls.twins import initial
 
         return ((name, subject.beside(model)) for name, model in initial(subject.weights, self.n_initial, self.seed))
@@ -242,11 +242,34 @@ def finished(
 
 
 def _of_twins(analysis: Twinned, subject: Any, few: Windows, show: Progress) -> dict[str, Tally]:
+    from heartlens.engine.workers import on_chunks, workers_for
+
     if not analysis.n_twins:
         return {}
     measured = analysis.for_twins()
     models = chain([(MODEL, subject)], analysis.initial(subject), show("twins", analysis.twins(subject), analysis.n_twins))
-    return {name: fold(measured, model, few, silent) for name, model in models}
+    tallies: dict[str, list[Tally]] = {}
+    for name, tally in on_chunks(_measured_of, _chunks_of(models, measured, few), workers_for(subject.engine)):
+        tallies.setdefault(name, []).append(tally)
+    return {name: added([Tally(), *parts]) for name, parts in tallies.items()}
+
+
+def _chunks_of(models: Iterable[tuple[str, Any]], analysis: Any, windows: Windows) -> Iterator[tuple[str, Any, Any, Windows]]:
+    """Each model's name, the analysis that is prepared for it, the model, and a chunk of the windows."""
+    last = None
+    for name, subject in models:
+        if subject.engine.model is last:
+            raise Refusal(
+                f"{name} is the same model as the twin before it; several are measured at a time: yield a model of its own for each"
+            )
+        last = subject.engine.model
+        ready = analysis.prepared(subject, windows) if isinstance(analysis, Prepares) else analysis
+        yield from ((name, ready, subject, chunk) for chunk in windows.chunks(at_once(ready)))
+
+
+def _measured_of(chunk: tuple[str, Any, Any, Windows]) -> tuple[str, Tally]:
+    name, analysis, subject, windows = chunk
+    return name, measured_chunk(analysis, subject, windows)
 
 
 def fold(analysis: Analysis, subject: Any, windows: Windows, progress: Progress) -> Tally:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -147,9 +148,11 @@ class Windows:
         return np.array([_hash(f"{start_s:.6f}|".encode() + t.tobytes()) for start_s, t in zip(self.start_s, self.tokens, strict=True)])
 
     def chunks(self, n_windows: int) -> Iterator["Windows"]:
-        """The windows in order, `n_windows` at a time."""
-        for first in range(0, len(self), n_windows):
-            yield self[first : first + n_windows]
+        """The windows in order, at most `n_windows` at a time, in chunks as equal as can be: so that no processor waits for another."""
+        n_chunks = -(-len(self) // n_windows)
+        ends = [len(self) * chunk // n_chunks for chunk in range(n_chunks + 1)] if n_chunks else []
+        for first, last in pairwise(ends):
+            yield self[first:last]
 
     def subset(self, n_windows: int) -> "Windows":
         """`n_windows` windows, those with most kinds of wave first, then evenly over persons, then by identity: in any order the same.

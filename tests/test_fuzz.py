@@ -1,11 +1,11 @@
-"""A few hundred damaged files at every door: each is read or refused in one line. `make fuzz` tries a million."""
+"""Some damaged files at every door: each is read or refused in one line. `make fuzz` tries a million."""
 
 import warnings
 
 import pytest
 from fuzz import DOORS, fault_of, good, input_of
 
-N_INPUTS = 200
+N_INPUTS, N_TABLES = 200, 60  # a damaged table takes a quarter of a second: lines and columns are looked at one by one
 
 
 @pytest.mark.parametrize("door", list(DOORS))
@@ -19,7 +19,7 @@ def test_the_good_file_of_a_door_is_read(tmp_path, door):
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, door):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is damaged
-        faults = {number: fault for number in range(N_INPUTS) if (fault := fault_of(door, tmp_path, input_of(door, number)))}
+        faults = {number: fault for number in range(N_TABLES if door == "csv" else N_INPUTS) if (fault := fault_of(door, tmp_path, input_of(door, number)))}
     assert not faults
 
 

@@ -118,9 +118,8 @@ def is_unmasked(block: Any) -> bool:
 
 def _mask(block: Any) -> tuple[Any, str, Any, Any]:
     """Where a block's mask is set, what unmasks it, and what it is set to."""
-    owner, name, wanted = (
-        (block.attn.original_component, "causal", False) if BRIDGED else (block.attn, "_attention_dir_override", "bidirectional")
-    )
+    bridged = getattr(block.attn, "original_component", None)
+    owner, name, wanted = (bridged, "causal", False) if bridged is not None else (block.attn, "_attention_dir_override", "bidirectional")
     return owner, name, wanted, getattr(owner, name)
 
 

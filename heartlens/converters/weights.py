@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from heartlens.converters.bridge import converted_model
 from heartlens.converters.hooked import ARCHITECTURE, EPSILON, check, hooked_state
-from heartlens.converters.lens import HookedTransformer
+from heartlens.converters.lens import HookedTransformer, is_unmasked, unmask
 from heartlens.converters.original import original_state
 from heartlens.converters.sizes import Sizes, sizes_of
 
@@ -31,6 +31,9 @@ class Weights(nn.Module):
         for name, tensor in tensors.items():
             path, leaf = name.rsplit(".", 1)
             _module_at(self, path).register_parameter(leaf, nn.Parameter(tensor.clone().to(cfg.dtype)))
+        for block in self.blocks:
+            attention: Any = block.attn
+            attention._attention_dir_override = None  # `lens.unmask` sets it
         for norm in (self.ln_final, *(norm for block in self.blocks for norm in (block.ln1, block.ln2))):
             norm.cfg, norm.eps = cfg, cfg.eps
         self.eval()
@@ -54,6 +57,9 @@ def weights_of(state: Mapping[str, Tensor], *, name: str = "heartgpt", dtype: to
 def hooked_of(weights: Weights) -> HookedTransformer:
     """The HookedTransformer of the same tensors (TransformerLens 4: a bridge), on the same device, with the same attributes."""
     model = converted_model(original_state(weights), dtype=weights.W_E.dtype, name=weights.cfg.model_name)
+    for own, block in zip(weights.blocks, model.blocks, strict=True):
+        if is_unmasked(own):
+            unmask(block)
     for name in ("origin", "card", "file"):
         if hasattr(weights, name):
             setattr(model, name, getattr(weights, name))

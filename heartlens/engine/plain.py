@@ -6,6 +6,7 @@ from typing import Any
 from torch.nn import functional
 
 from heartlens.converters.hooked import ARCHITECTURE
+from heartlens.converters.lens import is_unmasked
 from heartlens.converters.weights import Weights
 from heartlens.refusal import Refusal
 
@@ -23,13 +24,14 @@ USUAL = {  # settings that HeartGPT models leave alone, and that change what a m
 }
 BLOCKS = ("Attention", "LayerNorm", "LayerNormPre", "MLP", "TransformerBlock")
 MODULES = (*BLOCKS, "Embed", "HookPoint", "PosEmbed", "TypedModuleList", "Unembed")  # of TransformerLens, as they come
+MASKED = "its attention mask is overridden"
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def why_not_plain(model: Any) -> str:
     """What of the model these engines do not compute; empty where they compute all of it."""
     if isinstance(model, Weights):
-        return ""
+        return MASKED if any(map(is_unmasked, model.blocks)) else ""
     if not _is_hooked_transformer(model):
         return f"it is a {type(model).__name__}, no HookedTransformer of TransformerLens 3"
     cfg = model.cfg
@@ -43,7 +45,7 @@ def why_not_plain(model: Any) -> str:
     if flags:
         return f"its {', '.join(flags)} is set"
     if any(block.attn._attention_dir_override for block in model.blocks):
-        return "its attention mask is overridden"
+        return MASKED
     modules = dict(model.named_modules())
     hooked = [name for name, module in modules.items() if any(getattr(module, hooks) for hooks in HOOKS)]
     if hooked:

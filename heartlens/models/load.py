@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
@@ -24,7 +23,7 @@ from heartlens.converters.bridge import converted_model
 from heartlens.converters.hooked import check
 from heartlens.converters.lens import HookedTransformer, unmask
 from heartlens.converters.sizes import sizes_of
-from heartlens.converters.weights import weights_of
+from heartlens.converters.weights import Weights, weights_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.models.subject import Subject, subject_of
 from heartlens.refusal import Refusal, unknown
@@ -73,26 +72,28 @@ def load_subject(
     return subject_of(load_weights(name, kind=kind, published_only=published_only, device=device_named(device)), engine)
 
 
-def load_weights(name: str | Path, *, kind: str | None = None, published_only: bool = False, device: str = "cpu") -> nn.Module:
-    """The tensors of a checkpoint without hook points, by the rules of `load`; a HookedTransformer where the last block is unmasked."""
+def load_weights(name: str | Path, *, kind: str | None = None, published_only: bool = False, device: str = "cpu") -> Weights:
+    """The tensors of a checkpoint without hook points, by the rules of `load`."""
     loaded = _loaded(name, kind, published_only)
-    head = head_of(loaded.card)
-    if head and head.unmasked:
-        return _model(loaded, torch.float32, device, fold_ln=False, center_writing_weights=False)
-    weights: Any = weights_of(loaded.state, name=loaded.origin.checkpoint).to(device)
-    weights.origin, weights.card, weights.file = loaded.origin, loaded.card, loaded.file
-    return weights
+    weights = weights_of(loaded.state, name=loaded.origin.checkpoint).to(device)
+    return _described(weights, loaded)
 
 
 def _model(loaded: Loaded, dtype: torch.dtype, device: str, fold_ln: bool, center_writing_weights: bool) -> HookedTransformer:
     processing = ", ".join(label for label, on in (("fold_ln", fold_ln), ("center_writing_weights", center_writing_weights)) if on)
     called = loaded.origin.checkpoint
     model = converted_model(loaded.state, dtype=dtype, fold_ln=fold_ln, center_writing_weights=center_writing_weights, name=called)
-    model.origin, model.card, model.file = replace(loaded.origin, processing=processing or "none"), loaded.card, loaded.file
+    model = _described(model, replace(loaded, origin=replace(loaded.origin, processing=processing or "none")))
+    return model if device == "cpu" else model.to(device, print_details=False)
+
+
+def _described(model: Any, loaded: Loaded) -> Any:
+    """The model with its origin, card and file, and unmasked where it was fine-tuned so."""
+    model.origin, model.card, model.file = loaded.origin, loaded.card, loaded.file
     head = head_of(loaded.card)
     if head and head.unmasked:
         unmask(model.blocks[-1])
-    return model if device == "cpu" else model.to(device, print_details=False)
+    return model
 
 
 def device_named(name: str) -> str:

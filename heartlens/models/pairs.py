@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from torch import nn
-
 from heartlens.checkpoints.read import SUFFIXES
 from heartlens.checkpoints.registry import ALIASES, NAMES
+from heartlens.converters.weights import Weights
 from heartlens.models.load import load_weights, read
 from heartlens.models.origin import origin_of
 from heartlens.models.subject import Subject
@@ -25,7 +24,7 @@ class UnknownBase(Refusal):
     """Nothing tells what a model was fine-tuned from."""
 
 
-def base_of(subject: Subject, name: str = AUTO) -> nn.Module:
+def base_of(subject: Subject, name: str = AUTO) -> Weights:
     """The tensors of the base of a fine-tuned model: the checkpoint `name`, or for AUTO the one that the registry or the model card tells.
 
     Refuses AUTO where neither tells it or its file is not found, a base of another size, and one with another fingerprint than the card's.
@@ -99,5 +98,5 @@ def _files_called(name: str, tuned: Path | None, working: Path) -> Iterator[Path
 
 
 @lru_cache(maxsize=4)
-def _loaded(name: str) -> nn.Module:
+def _loaded(name: str) -> Weights:
     return load_weights(name)

@@ -10,18 +10,18 @@ from heartlens.models.origin import origin_of
 
 
 def perturbed(model: HookedTransformer, base: HookedTransformer, n_twins: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
-    """`n_twins` twins by name, each only good until the next is asked for: they share one model.
+    """`n_twins` twins by name, each a model of its own.
 
     To every tensor that differs between model and base a normal change of the same Frobenius norm is added, to every head's slice one of
     that slice's; a tensor that differs in shape (another output) stays the base's. A twin has the model's origin and card, so that it has
     its base.
     """
-    twin = copied(base)
-    twin.origin, twin.card, twin.file = origin_of(model), getattr(model, "card", {}), getattr(model, "file", None)
-    if is_unmasked(model.blocks[-1]):
-        unmask(twin.blocks[-1])
     tuned, originals = parameters(model), parameters(base)
     for index in range(n_twins):
+        twin = copied(base)
+        twin.origin, twin.card, twin.file = origin_of(model), getattr(model, "card", {}), getattr(model, "file", None)
+        if is_unmasked(model.blocks[-1]):
+            unmask(twin.blocks[-1])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         with torch.no_grad():
             for name, changed in parameters(twin).items():

@@ -16,20 +16,21 @@ INITIAL_SD = 0.02
 
 
 def twins(model: HookedTransformer, n_twins: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
-    """`n_twins` twins by name. Each is only good until the next is asked for: they share one model."""
+    """`n_twins` twins by name, each a model of its own."""
     return _models(model, "shuffled", _shuffled, n_twins, seed)
 
 
 def initial(model: HookedTransformer, n_models: int, seed: int) -> Iterator[tuple[str, HookedTransformer]]:
-    """`n_models` freshly initialised models by name. Each is only good until the next is asked for."""
+    """`n_models` freshly initialised models by name, each a model of its own."""
     return _models(model, "random", _drawn, n_models, seed)
 
 
 def _models(
     model: HookedTransformer, kind: str, weights: Callable[..., Tensor], n_models: int, seed: int
 ) -> Iterator[tuple[str, HookedTransformer]]:
-    changed, originals = copied(model), parameters(model)
+    originals = parameters(model)
     for index in range(n_models):
+        changed = copied(model)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         with torch.no_grad():
             for tensor_name, tensor in parameters(changed).items():

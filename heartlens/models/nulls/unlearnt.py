@@ -18,7 +18,7 @@ SCALES = (1, 5, 20)
 
 
 def random_models(model: HookedTransformer, n_models: int, seed: int, scale: float) -> Models:
-    """`n_models` freshly initialised models by name, matrices `scale` times as large. Each is only good until the next is asked for."""
+    """`n_models` freshly initialised models by name, matrices `scale` times as large."""
     for name, drawn in initial(model, n_models, seed):
         with torch.no_grad():
             for tensor_name, tensor in parameters(drawn).items():
@@ -28,12 +28,12 @@ def random_models(model: HookedTransformer, n_models: int, seed: int, scale: flo
 
 
 def rows_permuted(model: HookedTransformer, n_models: int, seed: int) -> Models:
-    """`n_models` models by name, the rows of every matrix (of every head) in random order. Each is only good until the next."""
+    """`n_models` models by name, the rows of every matrix (of every head) in random order."""
     return _rearranged(model, n_models, seed, "rows", _rows_in_random_order)
 
 
 def layers_permuted(model: HookedTransformer, n_models: int, seed: int) -> Models:
-    """`n_models` models by name, the blocks in random order, never the original one. Each is only good until the next is asked for."""
+    """`n_models` models by name, the blocks in random order, never the original one."""
     return _rearranged(model, n_models, seed, "layers", _blocks_in_random_order)
 
 
@@ -44,8 +44,9 @@ def _rearranged(
     kind: str,
     rearrange: Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]],
 ) -> Models:
-    changed, originals = copied(model), parameters(model)
+    originals = parameters(model)
     for index in range(n_models):
+        changed = copied(model)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         rearranged = rearrange(originals, generator)
         with torch.no_grad():
