@@ -150,7 +150,7 @@ class Windows:
     def chunks(self, n_windows: int) -> Iterator["Windows"]:
         """The windows in order, at most `n_windows` at a time, in chunks as equal as can be: so that no processor waits for another."""
         n_chunks = -(-len(self) // n_windows)
-        ends = [len(self) * chunk // n_chunks for chunk in range(n_chunks + 1)] if n_chunks else []
+        ends = [-(-len(self) * chunk // n_chunks) for chunk in range(n_chunks + 1)] if n_chunks else []
         for first, last in pairwise(ends):
             yield self[first:last]
 

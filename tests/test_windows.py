@@ -51,6 +51,8 @@ def test_chunks_are_the_windows_in_order():
     made = windows("a", "b", "c", "d", "e")
     parts = list(made.chunks(2))
     assert [len(part) for part in parts] == [2, 2, 1]
+    assert [len(part) for part in made.chunks(4)] == [3, 2]  # equal, not 4 and 1
+    assert list(made[:0].chunks(4)) == []
     assert (concatenate(parts).tokens == made.tokens).all()
 
 
