@@ -19,7 +19,11 @@ def test_the_good_file_of_a_door_is_read(tmp_path, door):
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, door):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is damaged
-        faults = {number: fault for number in range(N_TABLES if door == "csv" else N_INPUTS) if (fault := fault_of(door, tmp_path, input_of(door, number)))}
+        faults = {
+            number: fault
+            for number in range(N_TABLES if door == "csv" else N_INPUTS)
+            if (fault := fault_of(door, tmp_path, input_of(door, number)))
+        }
     assert not faults
 
 

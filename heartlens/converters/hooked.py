@@ -112,30 +112,32 @@ def hooked_state(state: Mapping[str, Tensor], sizes: Sizes) -> Tensors:
     return hooked
 
 
+def settings(sizes: Sizes, name: str, dtype: torch.dtype, norm: str = "LN") -> dict[str, Any]:
+    """HookedTransformer's configuration of a HeartGPT model, by name."""
+    return ARCHITECTURE | {
+        "n_layers": sizes.layers,
+        "n_heads": sizes.heads,
+        "d_model": sizes.d_model,
+        "d_head": sizes.d_head,
+        "d_mlp": sizes.d_mlp,
+        "n_ctx": sizes.context,
+        "d_vocab": sizes.vocabulary,
+        "d_vocab_out": sizes.outputs,
+        "normalization_type": norm,
+        "eps": EPSILON,
+        "attn_scale": math.sqrt(sizes.d_model),
+        "dtype": dtype,
+        "model_name": name,
+    }
+
+
 def _config(sizes: Sizes, name: str, dtype: torch.dtype, norm: str) -> Any:
     """The configuration, of the class that the installed TransformerLens has."""
     if BRIDGED:
         from transformer_lens.config import TransformerBridgeConfig as Config
     else:
         from transformer_lens import HookedTransformerConfig as Config
-    return Config(
-        n_layers=sizes.layers,
-        n_heads=sizes.heads,
-        d_model=sizes.d_model,
-        d_head=sizes.d_head,
-        d_mlp=sizes.d_mlp,
-        n_ctx=sizes.context,
-        d_vocab=sizes.vocabulary,
-        d_vocab_out=sizes.outputs,
-        normalization_type=norm,
-        eps=EPSILON,
-        attn_scale=math.sqrt(sizes.d_model),
-        init_weights=False,
-        dtype=dtype,
-        device="cpu",
-        model_name=name,
-        **ARCHITECTURE,
-    )
+    return Config(**settings(sizes, name, dtype, norm), init_weights=False, device="cpu")
 
 
 def _empty_model(config: Any) -> HookedTransformer:

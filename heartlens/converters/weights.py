@@ -3,7 +3,6 @@
 Commands load these: importing TransformerLens takes seconds, and only what sets hooks needs it. `hooked_of` makes the model that has them.
 """
 
-import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from heartlens.converters.bridge import converted_model
-from heartlens.converters.hooked import ARCHITECTURE, EPSILON, check, hooked_state
+from heartlens.converters.hooked import check, hooked_state, settings
 from heartlens.converters.lens import HookedTransformer, is_unmasked, unmask
 from heartlens.converters.original import original_state
-from heartlens.converters.sizes import Sizes, sizes_of
+from heartlens.converters.sizes import sizes_of
 
 ENDS = {"W_E": "embed", "W_pos": "pos_embed", "W_U": "unembed", "b_U": "unembed"}
 STACKED = ("W_Q", "W_K", "W_V", "W_O")
@@ -51,7 +50,7 @@ def weights_of(state: Mapping[str, Tensor], *, name: str = "heartgpt", dtype: to
     """The tensors of an original state dict. Refuses what is not exactly one HeartGPT model."""
     check(state)
     sizes = sizes_of(state)
-    return Weights(hooked_state(state, sizes), _config(sizes, name, dtype))
+    return Weights(hooked_state(state, sizes), SimpleNamespace(**settings(sizes, name, dtype)))
 
 
 def hooked_of(weights: Weights) -> HookedTransformer:
@@ -74,23 +73,3 @@ def _module_at(root: nn.Module, path: str) -> nn.Module:
             root.add_module(name, nn.Module())
         root = root.get_submodule(name)
     return root
-
-
-def _config(sizes: Sizes, name: str, dtype: torch.dtype) -> SimpleNamespace:
-    """What the engines and the export read of HookedTransformer's configuration."""
-    return SimpleNamespace(
-        n_layers=sizes.layers,
-        n_heads=sizes.heads,
-        d_model=sizes.d_model,
-        d_head=sizes.d_head,
-        d_mlp=sizes.d_mlp,
-        n_ctx=sizes.context,
-        d_vocab=sizes.vocabulary,
-        d_vocab_out=sizes.outputs,
-        normalization_type="LN",
-        eps=EPSILON,
-        attn_scale=math.sqrt(sizes.d_model),
-        dtype=dtype,
-        model_name=name,
-        **ARCHITECTURE,
-    )
