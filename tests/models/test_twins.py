@@ -1,11 +1,20 @@
 """Twins: the architecture with weights that learnt nothing, remade from a seed, the original left as it was."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from originals import tiny_model
+from planted import random_state
 
+from heartlens.analyses.previous_beat import PreviousBeat
+from heartlens.analysis import measure
 from heartlens.converters.lens import parameters
+from heartlens.converters.weights import weights_of
 from heartlens.models.nulls.twins import initial, twins
+from heartlens.models.subject import subject_of
+from heartlens.refusal import Refusal
+from heartlens.signals.simulate import simulated
 
 LATE = ("blocks.0.attn.W_O", "blocks.1.attn.W_K", "blocks.1.mlp.W_out", "unembed.W_U")
 TWINS_OF_3_9 = {  # the second number of each of these, from TransformerLens 3.9
@@ -19,7 +28,7 @@ def weights(model):
 
 
 def drawn(seed, n_twins=4, model=None):
-    """Each twin's weights by its name; taken while the twin is the current one."""
+    """Each twin's weights by its name."""
     return {name: weights(twin) for name, twin in twins(model or tiny_model(dtype=torch.float32), n_twins, seed)}
 
 
@@ -36,6 +45,27 @@ def test_twins_are_shuffled_and_initial_models_random():
     assert list(drawn(0, 3)) == ["shuffled 0", "shuffled 1", "shuffled 2"]
     assert list(drawn_anew(0, 2)) == ["random 0", "random 1"]
     assert drawn(0, 0) == {}
+
+
+def test_every_twin_is_a_model_of_its_own():
+    """Several are measured at a time: a twin is not changed when the next one is made."""
+    made = dict(twins(tiny_model(dtype=torch.float32), 3, 0))
+    for name, expected in drawn(0, 3).items():
+        assert not differ(weights(made[name]), expected)
+
+
+def test_twins_that_share_one_model_are_refused():
+    analysis, subject = OneTwin(n_twins=2, twin_windows=1), subject_of(weights_of(random_state()))
+    with pytest.raises(Refusal, match="b is the same model as the twin before it"):
+        measure(analysis, subject, simulated("ecg", 1, 1))
+
+
+@dataclass(frozen=True)
+class OneTwin(PreviousBeat):
+    """An analysis whose twins are one model."""
+
+    def twins(self, subject):
+        return ((name, subject) for name in ("a", "b"))
 
 
 def test_one_seed_gives_one_set_and_another_seed_another():
