@@ -288,11 +288,12 @@ def _table(examples: Examples, probability: Estimate, stored: Names) -> str:
     """A line for each window: record, start, class or labels, probabilities (of its last token where every token has one)."""
     columns = examples.classes if probability.shape[-1] > 1 else examples.classes[1:]
     is_one = examples.answers == "classes"
-    header = ["record", "start_s", *(["label"] if is_one else [f"label {name}" for name in examples.classes])]
+    header = ["record", "person", "start_s", *(["label"] if is_one else [f"label {name}" for name in examples.classes])]
     rows = [[*header, *(f"probability {name}" for name in columns)]]
     for record, start_s, target, of_window in zip(
         examples.record, examples.start_s, examples.target[:, -1], probability[:, -1], strict=True
     ):
         labels = [examples.classes[target]] if is_one else ["yes" if each else "no" for each in target]
-        rows.append([stored.record(str(record)), f"{start_s:.3f}", *labels, *(f"{value:.6f}" for value in of_window)])
+        person = stored.person(examples.person_of.get(str(record), ""))
+        rows.append([stored.record(str(record)), person, f"{start_s:.3f}", *labels, *(f"{value:.6f}" for value in of_window)])
     return table_text(rows)
