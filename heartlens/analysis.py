@@ -15,7 +15,7 @@ import xarray as xr
 
 from heartlens.findings import Findings
 from heartlens.gather import N_PENDING, Gathered, Gathering, Total, at_once, measured_chunk, refusals, refuse_mismatch
-from heartlens.privacy import AS_THEY_ARE, KEPT, Names
+from heartlens.privacy import AS_THEY_ARE, Names, names_in, names_of
 from heartlens.progress import Progress as Progress
 from heartlens.progress import shown
 from heartlens.progress import silent as silent
@@ -151,39 +151,57 @@ class Measured:
 
 
 def run(
-    analysis: Analysis, model: Any, data: Windows | Source, *, force: bool = False, strict: bool = False, quiet: bool = False
+    analysis: Analysis,
+    model: Any,
+    data: Windows | Source,
+    *,
+    force: bool = False,
+    strict: bool = False,
+    quiet: bool = False,
+    keep_names: bool = False,
 ) -> xr.Dataset:
     """The summary of `analysis` of a model (a HookedTransformer or a Subject) over windows, or a source's recordings one by one.
 
-    Its provenance is in `attrs`. On a terminal a bar shows the progress, unless `quiet`.
+    Its provenance is in `attrs`. On a terminal a bar shows the progress, unless `quiet`. Persons, folders and dates are coded, as in stored
+    results, unless `keep_names` (docs/results.md).
 
     Refuses windows of another kind of signal than the model's unless `force`; with `strict` a recording without a usable window too.
     """
-    return summarize(analysis, measure(analysis, model, data, force=force, strict=strict, progress=shown(quiet)))
+    return summarize(analysis, measure(analysis, model, data, force=force, strict=strict, progress=shown(quiet), keep_names=keep_names))
 
 
 def measure(
-    analysis: Analysis, model: Any, data: Windows | Source, *, force: bool = False, strict: bool = False, progress: Progress | None = None
+    analysis: Analysis,
+    model: Any,
+    data: Windows | Source,
+    *,
+    force: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+    keep_names: bool = False,
 ) -> Measured:
     """The tallies of the model and of its twins, where there are any, these on the `twin_windows` windows that `Windows.subset` chooses.
 
-    Of a source's recordings no more is kept than fits into memory however many they are, unless the analysis `Prepares`.
+    Names are coded unless `keep_names`. Of a source's recordings no more is kept than fits into memory however many they are, unless the
+    analysis `Prepares`.
     """
     from heartlens.models.subject import subject_of
 
     refuse_unfinished(analysis)
     subject, show = subject_of(model), progress or silent
-    about = {"data_options": data_options(Given(data) if isinstance(data, Windows) else data), "names": KEPT, "command": ""}
+    stored = names_in(data, keep_names) if isinstance(data, Windows) else names_of(data, keep_names)
+    about = {"data_options": data_options(Given(data) if isinstance(data, Windows) else data), "names": stored.kind, "command": ""}
     if not isinstance(data, Windows):
         recordings = distinct(data)
         names = recordings.names
-        gathering, parts = started(analysis, subject, recordings.source, names, force=force, strict=strict)
-        total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
+        gathering, parts = started(analysis, subject, recordings.source, names, force=force, strict=strict, stored=stored)
+        total = Total(Gathered(read=Inventory(notes=frozenset(stored.notes(recordings.notes, data.names())))))
         for recording in show("recordings", gathering.recordings(parts), len(names)):
             total.add(recording)
         return finished(analysis, subject, total.value, show, about)
     recordings = distinct(Given(data))
-    windows = replace(data[np.isin(data.record, recordings.names)], notes=data.notes + recordings.notes)
+    notes = data.notes + stored.notes(recordings.notes, data.records)
+    windows = stored.windows(replace(data[np.isin(data.record, recordings.names)], notes=notes))
     refuse_mismatch(subject, windows, force)
     tally = fold(analysis, subject, windows, show)
     twins = _of_twins(analysis, subject, windows.subset(analysis.twin_windows), show) if isinstance(analysis, Twinned) else {}

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.exits import DONE, NOTHING, PARTIAL, exit_code, keeping, leave
+from heartlens.findings import as_json, with_edits
 from heartlens.folder import Folder
 from heartlens.options import options_of
 from heartlens.parser import (
     Listed,
     Parser,
+    add_ablate,
     add_checkpoint,
     add_device,
     add_engine,
     add_format,
+    add_json,
     add_offline,
     add_options,
     add_paths,
@@ -91,9 +94,10 @@ def _add_output(group: Any) -> None:
     add_format(group)
     group.add_argument("--add", type=path_given, metavar="TALLY", help="a stored tally.nc that the new recordings are added to")
     group.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
-    group.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json(group)
     add_device(group)
     add_engine(group)
+    add_ablate(group)
     add_offline(group)
     add_quiet(group)
 
@@ -134,10 +138,8 @@ def _kept(folder: Folder) -> str:
 
 def told(analysis: Any, made: Any, written: list[Path], options: argparse.Namespace) -> int:
     """Print the findings, and what was written; the exit code."""
-    from heartlens import session
-
-    findings = analysis.findings(made.summary)
-    print(json.dumps(session.as_json(findings, made.summary, written), indent=1) if options.json else "\n".join(findings.verdict))
+    findings = with_edits(analysis.findings(made.summary), made.summary.attrs)
+    print(json.dumps(as_json(findings, made.summary.attrs, written), indent=1) if options.json else "\n".join(findings.verdict))
     if not options.quiet:
         print("written: " + ", ".join(map(str, written)), file=sys.stderr)
     return PARTIAL if made.lost_records else DONE

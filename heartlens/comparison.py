@@ -110,8 +110,15 @@ def compared_records(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
     names = [str(name) for name in a if name in b]
     if not names:
         raise Refusal("these results have no column of numbers in common; give two results of the same task")
-    sides = [Measured(Tally(side[names]), {}, {"analysis": "records"}) for side in (a, b)]
+    each = [side[names].assign(n_records=("record", np.ones(side.sizes["record"]))) for side in (a, b)]
+    sides = [Measured(Tally(side), {}, {"analysis": "records"}) for side in each]
     return compared(_Means(), sides[0], sides[1])
+
+
+def compared_ratios(a: xr.Dataset, b: xr.Dataset) -> xr.Dataset:
+    """The same of sums: `top` over `bottom`, both by (record, readout), with a coordinate `person`. Effects are ratios of both sums."""
+    sides = [Measured(Tally(side), {}, {"analysis": "readouts"}) for side in (a, b)]
+    return compared(_Ratios(), sides[0], sides[1])
 
 
 def compared_checkpoints(a: Any, b: Any, windows: Windows) -> xr.Dataset:
@@ -149,11 +156,12 @@ class _Ratios:
 
 @dataclass(frozen=True)
 class _Means:
-    """Means over units as an analysis."""
+    """Means over units as an analysis: of every number the sum over a unit's records, and `n_records`."""
 
     def summarize(self, tally: Tally, twins: Any) -> xr.Dataset:
-        """The mean of every number over the units."""
-        return tally.sums.mean("record")
+        """The mean of every number over the units; of a unit of several records it is their mean."""
+        sums = tally.sums
+        return (sums.drop_vars("n_records") / sums["n_records"]).mean("record")
 
 
 def without_draws(analysis: Any) -> Any:

@@ -1,7 +1,8 @@
 """What an analysis says of its summary, for the report and the terminal: the verdict in words, a table, and what a reader must know."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 LEAST_UNITS = 8  # persons (or records): with fewer, no interval was shown to cover (docs/calibration.md)
@@ -24,6 +25,23 @@ class Findings:
         """The verdict and the cautions in a few lines; the rows are counted."""
         rows = f"  {len(self.rows)} rows of {', '.join(self.columns)}"
         return "\n".join([self.title, *(f"  {line}" for line in self.verdict), rows, *(f"  caution: {line}" for line in self.cautions)])
+
+
+def with_edits(findings: Findings, attrs: Mapping[Any, Any]) -> Findings:
+    """The findings, saying which edits of the model were in force."""
+    if not attrs.get("edits"):
+        return findings
+    sentence = f"The model was edited: {'; '.join(str(attrs['edits']).splitlines())}."
+    return replace(findings, title=f"{findings.title}, edited", verdict=(*findings.verdict, sentence))
+
+
+def as_json(findings: Findings, attrs: Mapping[Any, Any], written: Iterable[Path]) -> dict[str, Any]:
+    """The findings as plain data, with what the result is of and the files that hold it."""
+    named = {name: attrs[name] for name in ("checkpoint", "checkpoint_sha256", "checkpoint_fingerprint") if name in attrs}
+    counts = {name: int(attrs[name]) for name in ("n_records", "n_windows", "data_is_simulated") if name in attrs}
+    rows = [dict(zip(findings.columns, row, strict=True)) for row in findings.rows]
+    said = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
+    return {"title": findings.title, **named, **counts, **said, "files": [str(path) for path in written]}
 
 
 def n_units(attrs: Mapping[Any, Any]) -> int:

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -180,6 +181,20 @@ class Folder:
             given = one_line(str(marker.get("format")))[:20]
             raise Refusal(f"{self.path} was written in format {given}, this version writes {FORMAT}; give another --out")
         return marker
+
+
+def linked(folder: Path, into: Path, but: tuple[str, ...] = ()) -> None:
+    """Have the files of a folder in another one too, by links, or copies where there are none: files are only ever replaced.
+
+    The marker, and names in `but`, are left out.
+    """
+    for name in Folder(folder).files():
+        if name not in (MARKER, *but):
+            (into / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(folder / name, into / name, follow_symlinks=False)
+            except (OSError, NotImplementedError):
+                shutil.copy2(folder / name, into / name, follow_symlinks=False)
 
 
 def _marker_of(files: list[str], *, is_result: bool) -> bytes:

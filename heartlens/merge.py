@@ -16,8 +16,9 @@ from heartlens.cli import refuse_existing, told
 from heartlens.exits import exit_code, leave
 from heartlens.folder import Folder
 from heartlens.gather import Gathered
-from heartlens.parser import Parser, add_device, add_format, add_offline, add_quiet, path_given
+from heartlens.parser import Parser, add_device, add_format, add_json, add_offline, add_quiet, path_given
 from heartlens.partial import OF_ONE_RUN, Shard, shard_named
+from heartlens.parts import part_named
 from heartlens.refusal import Refusal
 from heartlens.results import analysis_of
 from heartlens.store import read_gathered, refuse_other_meaning, refuse_twice
@@ -81,7 +82,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--checkpoint", metavar="FILE", help="where the checkpoint lies, if not where the shards found it")
     add_format(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json(parser)
     add_device(parser)
     add_offline(parser)
     add_quiet(parser)
@@ -109,7 +110,8 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
 
     given = options.checkpoint or _beside(options.shards, str(attrs["checkpoint_given"]))
     try:
-        subject = load_subject(given, device=options.device)
+        ablate = [part_named(name) for name in str(attrs.get("ablate", "")).split(",") if name]
+        subject = load_subject(given, device=options.device, ablate=ablate)
     except Refusal as refusal:
         if options.checkpoint:
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from heartlens.options import ENGINES, FORMATS, options_of
+from heartlens.parts import part_named
 from heartlens.refusal import Refusal, unknown
 
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes
@@ -153,6 +154,11 @@ def add_format(group: Any) -> None:
     group.add_argument("--format", type=Listed(choices=FORMATS), default=["pdf", "png"], metavar="FORMAT,...", help=text)
 
 
+def add_json(group: Any) -> None:
+    """Data in the place of sentences."""
+    group.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
 def add_device(group: Any) -> None:
     """Where the model runs."""
     group.add_argument("--device", default="auto", choices=DEVICES, help="auto takes a CUDA device where there is one")
@@ -161,6 +167,12 @@ def add_device(group: Any) -> None:
 def add_engine(group: Any) -> None:
     """What runs the model."""
     group.add_argument("--engine", default="auto", choices=ENGINES, help="what runs the model: auto takes the fastest that is exact for it")
+
+
+def add_ablate(group: Any) -> None:
+    """What of the model is taken away."""
+    text = "parts of the model set to zero, with commas between: heads as L4H5, MLPs as MLP8, layers as L3 (counted from 1)"
+    group.add_argument("--ablate", type=Listed(part_named), metavar="PART,...", help=text)
 
 
 def add_offline(group: Any) -> None:
@@ -176,7 +188,7 @@ def add_quiet(group: Any) -> None:
 def _is(kind: Callable[[str], Any], word: str) -> bool:
     try:
         kind(word)
-    except ValueError:
+    except (ValueError, argparse.ArgumentTypeError):
         return False
     return True
 

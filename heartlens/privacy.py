@@ -129,5 +129,12 @@ def names_of(source: Any, keep: bool) -> Names:
     return Names(keep, tuple(sorted(folders - {".", "/"}, key=len, reverse=True)))
 
 
+def names_in(windows: Windows, keep: bool) -> Names:
+    """How the names of windows in memory are stored: their folders are those of their sources and of their records' names."""
+    paths = [PurePath(line.rpartition(" sha256:")[0]) for line in windows.sources if " sha256:" in line]
+    folders = {str(path.parent) for path in paths} | {name.rpartition("/")[0] for name in windows.records}
+    return Names(keep, tuple(sorted(folders - {"", ".", "/"}, key=len, reverse=True)))
+
+
 def _hash(name: str, n_digits: int) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:n_digits]

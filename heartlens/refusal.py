@@ -27,6 +27,16 @@ def unknown(what: str, given: object, legal: Iterable[str]) -> Refusal:
     return Refusal(f"unknown {what} {str(given)[:MOST_LETTERS]!r}{hint} legal: {', '.join(legal[:MOST_LISTED])}{more}")
 
 
+def reason_of(error: BaseException) -> str:
+    """What a library says of a damaged file, in one short line: some say all that they read.
+
+    >>> reason_of(ValueError("header" + 5000 * "x"))[:20], len(reason_of(ValueError(5000 * "x")))
+    ('headerxxxxxxxxxxxxxx', 203)
+    """
+    text = one_line(str(error)) or type(error).__name__
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
+
+
 def one_line(text: str) -> str:
     r"""The text in one line: line breaks are spaces, and what cannot be printed (control characters, broken encodings) is written out.
 

@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 from markupsafe import Markup
 
-from heartlens.findings import Findings
+from heartlens.findings import Findings, with_edits
 from heartlens.paragraph import bibtex, paragraph
 
 
@@ -17,7 +17,7 @@ def report(findings: Findings, svg: Markup, summary: xr.Dataset) -> str:
     attrs = {name: value for name, value in summary.attrs.items() if value != ""}
     return rendered(
         "report.html.jinja",
-        findings=findings,
+        findings=with_edits(findings, summary.attrs),
         simulated=bool(attrs.get("data_is_simulated")),
         svg=svg,
         methods=methods,

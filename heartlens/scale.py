@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from heartlens.gather import Gathered, Gathering, Total
 from heartlens.models.origin import Origin
+from heartlens.parts import Part
 from heartlens.privacy import AS_THEY_ARE, Names
 from heartlens.provenance import versions
 from heartlens.refusal import Refusal
@@ -44,6 +45,7 @@ class Work:
     n_sample: int
     engine: str
     stored: Names = AS_THEY_ARE
+    ablate: tuple[Part, ...] = ()
 
 
 def recordings(work: Work, names: list[str], *, n_workers: int = 0, address: str | None = None) -> Iterator[Gathered]:
@@ -92,7 +94,7 @@ def _result(future: Any) -> Gathered:
 def _measured(work: Work, names: list[str], expected: dict[str, str]) -> Gathered:
     """On a worker: what is gathered of some recordings."""
     _refuse_difference(expected, versions(), "this worker")
-    subject = _loaded(work.checkpoint, work.published_only, work.origin, work.engine)
+    subject = _loaded(work.checkpoint, work.published_only, work.origin, work.engine, work.ablate)
     gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map, work.stored)
     total = Total(Gathered())
     with threadpool_limits(1):
@@ -106,12 +108,12 @@ def _sum(left: Gathered, right: Gathered) -> Gathered:
 
 
 @lru_cache(maxsize=2)
-def _loaded(checkpoint: str, published_only: bool, origin: Origin, engine: str) -> Any:
+def _loaded(checkpoint: str, published_only: bool, origin: Origin, engine: str, ablate: tuple[Part, ...] = ()) -> Any:
     """The subject, loaded once in a process. Refuses other weights than the client's."""
     from heartlens.models.load import load_subject
 
     try:
-        subject = load_subject(checkpoint, published_only=published_only, engine=engine)
+        subject = load_subject(checkpoint, published_only=published_only, engine=engine, ablate=ablate)
     except Refusal as why:
         raise Refusal(f"a worker cannot load {checkpoint}: {why}; every worker must find it under this name") from why
     if (subject.origin.fingerprint, subject.origin.sha256) != (origin.fingerprint, origin.sha256):

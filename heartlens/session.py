@@ -13,11 +13,11 @@ import xarray as xr
 
 from heartlens import __version__, store
 from heartlens import analysis as frame
-from heartlens.findings import Findings
 from heartlens.folder import Folder
 from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.options_file import OPTIONS, options_file
 from heartlens.partial import Partial, attrs_of_run, shard_named
+from heartlens.parts import STREAM, listed, refuse_idle
 from heartlens.privacy import Names, names_of
 from heartlens.progress import shown
 from heartlens.provenance import Inventory, data_options
@@ -82,6 +82,7 @@ def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made 
     earlier = store.read_measured(options.add) if options.add else None
     say = _silent if options.quiet else _to_stderr
     subject = _subject(options)
+    refuse_idle(options.ablate, getattr(analysis, "reads", STREAM), subject.sizes.n_layers)
     source = _source(options, subject.kind, analysis.seed)
     stored = names_of(source, options.keep_names)
     counted = set(map(int, earlier.tally.hashes)) if earlier is not None else set[int]()
@@ -104,7 +105,7 @@ def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made 
         _gather(run, total)
         _describe(total.value, say)
         if shard is not None:
-            return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options)})
+            return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options), "ablate": listed(options.ablate or ())})
         return _finished(run, total, earlier)
     except BaseException as end:
         raise _with_place(end, run.partial, total) from end
@@ -143,15 +144,6 @@ def write_shard(made: MadeShard, folder: Folder) -> list[Path]:
     with _writing(folder.path):
         folder.give(lambda beside: store.write_gathered(made.total, Open(), made.attrs, beside / "tally.nc"))
     return [folder.path / "tally.nc"]
-
-
-def as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dict[str, Any]:
-    """The findings as plain data."""
-    rows = [dict(zip(findings.columns, row, strict=True)) for row in findings.rows]
-    checkpoint = {name: summary.attrs[name] for name in ("checkpoint", "checkpoint_sha256", "checkpoint_fingerprint")}
-    counts = {name: int(summary.attrs[name]) for name in ("n_records", "n_windows", "data_is_simulated")}
-    said = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
-    return {"title": findings.title, **checkpoint, **counts, **said, "files": [str(path) for path in written]}
 
 
 def _finished(run: _Run, total: Total, earlier: frame.Measured | None) -> Made:
@@ -215,6 +207,7 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
         frame.n_sample(run.analysis),
         run.subject.engine.name,
         run.stored,
+        tuple(options.ablate or ()),
     )
     return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
 
@@ -254,7 +247,8 @@ def _refuse_contradictions(analysis: Any, options: argparse.Namespace) -> None:
 def _subject(options: argparse.Namespace) -> Any:
     from heartlens.models.load import load_subject
 
-    return load_subject(options.checkpoint, published_only=options.published_only, device=options.device, engine=options.engine)
+    chosen = {name: getattr(options, name) for name in ("published_only", "device", "engine", "ablate")}
+    return load_subject(options.checkpoint, **chosen)
 
 
 def _given(options: argparse.Namespace) -> str:

@@ -34,6 +34,7 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
         "privacy",
         "progress",
         "options_file",
+        "parts",
     ),
     ("signals", "checkpoints", "converters", "provenance"),
     ("engine",),

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from heartlens import folder as folders
@@ -170,3 +172,45 @@ def test_a_folder_that_is_a_link_keeps_its_link(tmp_path):
     given(tmp_path / "o", a="1")
     assert (tmp_path / "o").is_symlink()
     assert content(tmp_path / "real") == {"a": "1"}
+
+
+COMMAND = "from heartlens.__main__ import main; main()"
+SLOW = """
+import sys, time
+from pathlib import Path
+from heartlens.folder import Folder
+give, go = Folder.give, Path(sys.argv.pop())
+def late(self, fill):
+    (go.parent / "measured").touch()
+    while not go.exists():
+        time.sleep(0.05)
+    give(self, fill)
+Folder.give = late
+"""
+
+
+def test_of_two_commands_with_one_folder_one_wins_and_one_says_so(tmp_path):
+    """The first is held before its last step, so that the second meets it whatever the machine does."""
+    from heartlens.signals.simulate import ecg
+
+    np.save(tmp_path / "in.npy", ecg.simulate(np.random.default_rng(0), 12.0)[0])
+    given = ["tokenize", "ecg", "in.npy", "--rate", "100", "--format", "svg", "--out", "o"]
+    held = [sys.executable, "-c", SLOW + COMMAND, *given, str(tmp_path / "go")]
+    first = subprocess.Popen(held, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (tmp_path / "measured").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        second = subprocess.run([sys.executable, "-c", COMMAND, *given, "--last"], cwd=tmp_path, capture_output=True, text=True)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr == "heartlens: another run is writing into o; wait for it, or give another --out\n"
+        (tmp_path / "go").touch()
+        assert "written: o/summary.nc" in first.communicate()[1]
+        assert first.returncode == 0
+    finally:
+        first.kill()
+    assert Folder(tmp_path / "o").is_result
+    assert json.loads((tmp_path / "o" / MARKER).read_text())["files"] == sorted(
+        path.name for path in (tmp_path / "o").iterdir() if path.name != MARKER
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["go", "in.npy", "measured", "o"]

@@ -27,5 +27,12 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, door):
     assert not faults
 
 
+def test_what_a_library_quotes_of_a_damaged_file_is_cut(tmp_path):
+    """zipfile tells the whole name that a local header holds: 65,535 bytes of it, where its length was damaged."""
+    content = bytearray(good("zip")["own.zip"])
+    content[26:28] = (5000).to_bytes(2, "little")
+    assert fault_of("zip", tmp_path, {"own.zip": bytes(content)}) == ""
+
+
 def test_an_input_follows_from_its_number():
     assert input_of("edf", 7) == input_of("edf", 7) != input_of("edf", 8)

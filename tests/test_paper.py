@@ -11,6 +11,7 @@ from heartlens.analyses.attention_cycles import AttentionCycles
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import MODEL, fold, silent, summarize
 from heartlens.analysis import measure as measured
+from heartlens.folder import Folder
 from heartlens.models.planted import SamePhase, Wave, planted
 from heartlens.models.subject import subject_of
 from heartlens.paper import __main__ as command
@@ -147,6 +148,41 @@ def test_the_command_writes_a_report_of_what_is_stored(small, capsys):
     lift = store.read_summary(out / "cycles-ecg" / "summary.nc")["layer_same_phase_lift"].values[-1]
     assert rows[0]["effect"].startswith(f"same-phase lift {lift:.2f}")
     assert capsys.readouterr().out.startswith("A ECG: ")
+
+
+def test_the_claims_are_printed_as_json(small, capsys):
+    out, _ = small
+    assert command.run_command(["--out", str(out), "--quick", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["claims"] == json.loads((out / "claims.json").read_text(encoding="utf-8"))
+    assert printed["files"] == [str(out / "report.html"), str(out / "claims.json")]
+
+
+def test_page_and_claims_appear_together_or_not_at_all(small, capsys, monkeypatch):
+    """Whatever stops the second file, the page and the claims of before stay, with the jobs that were measured since."""
+    out, measured = small
+    assert command.run_command(["--out", str(out), "--quick"]) == 0
+    before = {name: (out / name).read_bytes() for name in report.WRITTEN}
+    (out / "mine.txt").write_text("mine")
+    (out / "cycles-ecg" / "job.json").unlink()
+    own = store.write_text
+
+    def full(path, text):
+        if path.name == "claims.json":
+            raise OSError(28, "No space left on device")
+        own(path, text.replace("<body", "<body class=new"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_text", full)
+        assert command.run_command(["--out", str(out), "--quick"]) == 1
+    assert "No space left" in capsys.readouterr().err
+    assert {name: (out / name).read_bytes() for name in report.WRITTEN} == before
+    measured.clear()
+    assert command.run_command(["--out", str(out), "--quick"]) == 0
+    assert measured == []
+    assert (out / "mine.txt").read_text() == "mine"
+    assert [path.name for path in out.parent.iterdir()] == ["paper"]
+    assert not Folder(out / "cycles-ecg").is_result or (out / "cycles-ecg" / "summary.nc").is_file()
 
 
 def test_what_is_stored_is_not_measured_again_and_what_was_lost_is(small):

@@ -95,14 +95,14 @@ def test_the_summary_of_persons_is_that_of_their_windows_as_one_record():
     windows = simulated("ecg", n_records=6, windows_per_record=1)
     person = np.array([f"p{number % 3}" for number in range(6)])
     model, scan = model_of(random_state(layers=1)), HeadScan(n_rotations=2, n_permutations=99, n_lags=2, n_twins=2, twin_windows=3)
-    by_person = run(scan, model, replace(windows, person=person))
+    by_person = run(scan, model, replace(windows, person=person), keep_names=True)
     as_records = run(scan, model, replace(windows, record=person, person=np.full(6, "")))
     assert (by_person.attrs["unit"], by_person.attrs["n_units"], by_person.attrs["n_records"]) == ("person", 3, 6)
     assert (as_records.attrs["unit"], as_records.attrs["n_units"], as_records.attrs["n_records"]) == ("record", 3, 3)
     assert any("3 persons (6 records)" in caution for caution in scan.findings(by_person).cautions)
     for name in set(as_records.data_vars) - {"example_record"}:  # the name that is drawn beside the example
         xr.testing.assert_allclose(by_person[name].drop_vars("records_of_unit", errors="ignore"), as_records[name], rtol=1e-5)
-    streamed = run(scan, model, Given(replace(windows, person=person)))
+    streamed = run(scan, model, Given(replace(windows, person=person)), keep_names=True)
     xr.testing.assert_allclose(streamed, by_person, rtol=1e-5)
     assert streamed.attrs == by_person.attrs
 

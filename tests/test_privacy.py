@@ -7,8 +7,11 @@ import pytest
 import torch
 from planted import random_state
 
+import heartlens as hl
+from heartlens.analysis import measure
 from heartlens.cli import run_command
 from heartlens.privacy import CODED_NAMES, Names, names_beside, person_code, record_code
+from heartlens.signals.files import Files
 from heartlens.signals.simulate import ecg, simulated
 from heartlens.store import read_measured, read_summary
 
@@ -108,3 +111,18 @@ def test_names_are_kept_where_that_is_asked_for_and_the_two_do_not_mix(folder, t
     more = ["--data", str(tmp_path / "more"), "--add", str(tmp_path / "o" / "tally.nc"), "--out", str(tmp_path / "p"), *SCAN, "--quiet"]
     assert run_command("heartlens.analyses.head_scan", [str(folder / "own.pth"), *more]) == 2
     assert "differ in names (kept and coded)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_what_python_measures_names_nobody_either(folder, keeps):
+    """As `--keep-names` decides for commands: of windows in memory, and of a source of recordings."""
+    given = {"rate_hz": 100.0, "kind": "ecg", "persons": folder / "persons.csv"}
+    model, scan = hl.load(folder / "own.pth"), hl.HeadScan(n_twins=0, n_rotations=1)
+    source = Files((str(folder),), kind="ecg", rate_hz=100.0, persons=str(folder / "persons.csv"))
+    for data in (hl.read(folder, **given), source):
+        measured = measure(scan, model, data, keep_names=keeps)
+        summary = hl.run(scan, model, data, quiet=True, keep_names=keeps)
+        text = str([measured.attrs, measured.tally.records, measured.tally.persons, summary.attrs, summary.coords])
+        assert all((name in text) == keeps for name in ("Ottoline", "Zork", "Wilhelmina", "Quux", "1961-02-03"))
+        assert measured.attrs["names"] == ("kept" if keeps else "coded")
+        assert len(set(measured.tally.persons)) == 2

@@ -113,7 +113,7 @@ def test_edits_in_force_are_recorded_and_do_not_add_up():
     intact = measure(SCAN, model, windows[:2])
     with hl.ablated(model, heads=[(0, 1)]):
         edited = measure(SCAN, model, windows[2:])
-    assert edited.attrs["edits"] == "ablated heads [(0, 1)] (from 0), zero"
+    assert edited.attrs["edits"] == "ablated L1H2, zero"
     with pytest.raises(Refusal, match="differ in edits"):
         store.add(intact, edited)
     assert measure(SCAN, model, windows[:1]).attrs["edits"] == ""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.read import write_state
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import Refusal, reason_of, unknown
 
 Card = dict[str, Any]
 KEYS: dict[str, tuple[type, ...]] = {
@@ -34,7 +34,7 @@ def read_card(path: Path) -> Card:
     try:
         card = json.loads(text)
     except ValueError as error:
-        raise Refusal(f"{path}: its model card is damaged ({error}); write it with write_with_card") from error
+        raise Refusal(f"{path}: its model card is damaged ({reason_of(error)}); write it with write_with_card") from error
     return checked(card, path)
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from heartlens.checkpoints.keys import weights_in
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, reason_of
 from heartlens.whole import write_whole
 
 MAX_BYTES = 1 << 28  # 1 << 26 are in the published ones
@@ -66,7 +66,7 @@ def _read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise Refusal(f"{path} is not a readable safetensors file ({error})") from error
+        raise Refusal(f"{path} is not a readable safetensors file ({reason_of(error)})") from error
 
 
 def _single_member(path: Path) -> bytes:
@@ -78,7 +78,7 @@ def _single_member(path: Path) -> bytes:
     except Refusal:
         raise
     except Exception as error:  # zipfile lets a damaged file raise what it likes: BadZipFile, zlib.error, struct.error, EOFError, ...
-        raise Refusal(f"{path} is not a readable zip ({error}); it may be truncated: fetch it again") from error
+        raise Refusal(f"{path} is not a readable zip ({reason_of(error)}); it may be truncated: fetch it again") from error
     if len(content) > MAX_BYTES:
         raise Refusal(f"{path} unpacks to more than {MAX_BYTES >> 20} MiB; that is no HeartGPT checkpoint")
     return content
@@ -87,11 +87,11 @@ def _single_member(path: Path) -> bytes:
 def _the_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     members = archive.infolist()
     if len(members) != 1:
-        names = ", ".join(member.filename for member in members[:4])
+        names = ", ".join(member.filename[:40] for member in members[:4])
         raise Refusal(f"{path} holds {len(members)} members ({names}); a checkpoint zip holds exactly one .pth")
     name = members[0].filename
     if ".." in Path(name).parts or Path(name).is_absolute() or not name.endswith((".pth", ".pt")):
-        raise Refusal(f"{path} holds {name!r}; a checkpoint zip holds exactly one .pth, by its plain name")
+        raise Refusal(f"{path} holds {name[:80]!r}; a checkpoint zip holds exactly one .pth, by its plain name")
     if members[0].file_size > MAX_BYTES:
         raise Refusal(f"{path} unpacks to {members[0].file_size >> 20} MiB; that is no HeartGPT checkpoint (at most {MAX_BYTES >> 20} MiB)")
     return members[0]

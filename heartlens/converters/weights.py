@@ -59,7 +59,7 @@ def hooked_of(weights: Weights) -> HookedTransformer:
     for own, block in zip(weights.blocks, model.blocks, strict=True):
         if is_unmasked(own):
             unmask(block)
-    for name in ("origin", "card", "file"):
+    for name in ("origin", "card", "file", "silenced", "edits_in_force"):
         if hasattr(weights, name):
             setattr(model, name, getattr(weights, name))
     device = weights.W_E.device

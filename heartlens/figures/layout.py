@@ -20,6 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from heartlens.findings import counted
 from heartlens.options import FORMATS as FORMATS
+from heartlens.parts import edited
 from heartlens.refusal import Refusal, one_line, unknown
 from heartlens.whole import write_whole
 
@@ -177,7 +178,7 @@ def caption(page: Page, attrs: Mapping[Any, Any], mark: str) -> None:
     """One line above a page that says what was measured on what, and what a marked place means."""
     data = "SIMULATED signals" if attrs.get("data_is_simulated") else "recordings"
     about = f"{counted(attrs)}, {attrs['n_windows']} windows of {data}"
-    model = f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]})"
+    model = f"{attrs.get('checkpoint', 'model')} ({attrs.get('checkpoint_fingerprint', '')[:8]}){edited(attrs)}"
     lines = wrap(f"{model} · {about} · {mark}", int(page.get_figwidth() * SIGNS_PER_INCH))
     page.suptitle("\n".join(lines), fontsize=7 * page.look.scale, x=0.01, ha="left")
 

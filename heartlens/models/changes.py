@@ -11,17 +11,23 @@ from heartlens.converters.lens import HookedTransformer, copied
 from heartlens.converters.original import original_state
 from heartlens.models.pairs import base_of
 from heartlens.models.subject import Subject
+from heartlens.models.without import silenced, without
+from heartlens.parts import Part
 
 PARTS = ("Q", "K", "V", "O")
 
 
 def base_beside(subject: Subject, name: str) -> Subject:
-    """The model's base in the model's own precision and on its device, so that equal weights give equal numbers to the last bit."""
-    return subject.beside(_moved(base_of(subject, name), subject.engine.dtype, subject.engine.device))
+    """The model's base in the model's own precision and on its device, so that equal weights give equal numbers to the last bit.
+
+    It is without the parts that the model is without.
+    """
+    return subject.beside(_moved(base_of(subject, name), subject.engine.dtype, subject.engine.device, silenced(subject.model).parts))
 
 
 @lru_cache(maxsize=4)
-def _moved(base: HookedTransformer, dtype: torch.dtype, device: torch.device) -> HookedTransformer:
+def _moved(base: HookedTransformer, dtype: torch.dtype, device: torch.device, parts: tuple[Part, ...]) -> HookedTransformer:
+    base = without(base, parts)
     if (base.W_E.dtype, base.W_E.device) == (dtype, device):
         return base
     return copied(base).to(dtype).to(device)

@@ -17,6 +17,7 @@ from torch import Tensor
 from heartlens.converters.lens import BRIDGED, UNEDITABLE, HookedTransformer, acting
 from heartlens.models import hooks
 from heartlens.models.interventions.replacement import HOWS, Reference, Value, replacements
+from heartlens.parts import Part, listed
 from heartlens.refusal import Refusal, unknown
 from heartlens.windows import Windows
 
@@ -50,8 +51,8 @@ def ablated(
     names = {hooks.z(layer) for layer, _ in heads} | {hooks.mlp_out(layer) for layer in (*mlps, *layers)}
     names |= {hooks.attn_out(layer) for layer in layers}
     values = replacements(model, sorted(names), how, reference, windows)
-    parts = {"heads": sorted(heads), "MLPs": sorted(mlps), "layers": sorted(layers)}
-    label = f"ablated {', '.join(f'{name} {which}' for name, which in parts.items() if which)} (from 0), {how}{_tokens_named(at)}"
+    parts = [*(Part(*head) for head in heads), *(Part(layer, is_mlp=True) for layer in mlps), *map(Part, layers)]
+    label = f"ablated {listed(parts)}, {how}{_tokens_named(at)}"
     with patched(model, values, heads=heads or None, at=at, may_equal=may_equal, label=label):
         yield model
 

@@ -5,6 +5,7 @@ one; a line on stderr then says so, once in a process, and `origin` names what w
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from heartlens.converters.sizes import sizes_of
 from heartlens.converters.weights import Weights, weights_of
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.models.subject import Subject, subject_of
+from heartlens.models.without import without
+from heartlens.parts import Part
 from heartlens.refusal import Refusal, unknown
 
 SAID: set[str] = set()  # the aliases whose substitute was announced in this process
@@ -63,13 +66,20 @@ def load(
 
 
 def load_subject(
-    name: str | Path, *, kind: str | None = None, published_only: bool = False, device: str = "cpu", engine: str = "auto"
+    name: str | Path,
+    *,
+    kind: str | None = None,
+    published_only: bool = False,
+    device: str = "cpu",
+    engine: str = "auto",
+    ablate: Sequence[Part] | None = None,
 ) -> Subject:
-    """The checkpoint with the engine that runs it, by the rules of `load`; `device`: auto, cpu or cuda.
+    """The checkpoint without the parts `ablate`, with the engine that runs it, by the rules of `load`; `device`: auto, cpu or cuda.
 
     TransformerLens is not imported before something asks for the subject's `model`, unless the engine must be the hooked one.
     """
-    return subject_of(load_weights(name, kind=kind, published_only=published_only, device=device_named(device)), engine)
+    weights = load_weights(name, kind=kind, published_only=published_only, device=device_named(device))
+    return subject_of(without(weights, ablate), engine)
 
 
 def load_weights(name: str | Path, *, kind: str | None = None, published_only: bool = False, device: str = "cpu") -> Weights:

@@ -5,6 +5,7 @@ single heads and fine-tuning, writes each figure as PDF and PNG, and a self-cont
 Stopped at any point, it goes on where it was. FOLDER holds the sets in folders of their own: ludb, qtdb, cinc2017, bidmc, cinc2015.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from heartlens.paper.claims import VARIED
 from heartlens.paper.data import VARIANTS, Recordings
 from heartlens.paper.measure import Bench, bar, measure_all
 from heartlens.paper.plan import Job, planned
-from heartlens.parser import Parser, add_offline, add_paths, path_given
+from heartlens.parser import Parser, add_json, add_offline, add_paths, path_given
 from heartlens.refusal import Failure, Refusal
 from heartlens.remake import command_of
 
@@ -38,12 +39,13 @@ def _parser() -> Parser:
     )
     parser.add_argument("--quick", action="store_true", help="few windows and twins, no variants: a look in three minutes, no result")
     parser.add_argument("--published-only", action="store_true", help="refuse the embedded models that aliases else fall back to")
+    add_json(parser)
     add_offline(parser)
     return parser
 
 
 def _run(options: Any) -> int:
-    from heartlens.paper.report import write_report
+    from heartlens.paper.report import WRITTEN, plain, sentence, write_report
 
     if len(options.data or ()) > 1:
         raise Refusal(f"{len(options.data)} folders are given; give the one that holds the sets of recordings")
@@ -58,11 +60,15 @@ def _run(options: Any) -> int:
         folder.claim()
         try:
             seconds = dict(measure_all(bench, [*jobs, *([] if options.quick else _varied(jobs))], bar))
-            written, verdicts = write_report(bench, jobs, is_quick=options.quick)
+            rows = write_report(bench, jobs, folder, is_quick=options.quick)
         except OSError as error:
             raise Failure(f"{options.out} cannot be written ({error.strerror or error}); {kept}") from error
-    print("\n".join(verdicts))
-    print(f"written: {written}; measured in {sum(seconds.values()) / 60:.1f} minutes", file=sys.stderr)
+    written = [options.out / name for name in WRITTEN]
+    if options.json:
+        print(json.dumps({"title": "The paper's claims", "claims": list(map(plain, rows)), "files": list(map(str, written))}, indent=1))
+    else:
+        print("\n".join(map(sentence, rows)))
+    print(f"written: {', '.join(map(str, written))}; measured in {sum(seconds.values()) / 60:.1f} minutes", file=sys.stderr)
     return DONE
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from heartlens import store
 from heartlens.findings import Findings
+from heartlens.folder import Folder, linked
 from heartlens.inference.verdict import NOT_TESTED
 from heartlens.paper.claims import CLAIMS, Claim, Judged
 from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS
@@ -17,6 +18,7 @@ from heartlens.paper.measure import SUMMARY, Bench
 from heartlens.paper.plan import Job
 from heartlens.report import rendered, stored
 
+WRITTEN = ("report.html", "claims.json")
 PUBLISHED = ("ecgpt", "ppgpt")
 STABLE, UNSTABLE = "stable", "UNSTABLE"
 
@@ -49,14 +51,24 @@ class Section:
     checkpoint: str
 
 
-def write_report(bench: Bench, jobs: list[Job], *, is_quick: bool) -> tuple[Path, list[str]]:
-    """Write report.html and claims.json from the stored summaries; the page's path, and a line for each claim."""
+def write_report(bench: Bench, jobs: list[Job], folder: Folder, *, is_quick: bool) -> list[Row]:
+    """Put WRITTEN, made from the stored summaries, into the folder beside the jobs' results, all at once; a row for each claim."""
     summaries = {job.name: store.read_summary(bench.out / job.folder / SUMMARY) for job in jobs}
     rows = [row for claim in CLAIMS if (row := _row(bench, claim, jobs, summaries, is_quick))]
-    page = bench.out / "report.html"
-    store.write_text(page, _page(bench, jobs, summaries, rows, is_quick))
-    store.write_text(bench.out / "claims.json", json.dumps([_plain(row) for row in rows], indent=1))
-    return page, [f"{row.claim.name}: {row.judged.verdict}. {row.judged.effect} [{row.n_records} records] {row.stability}" for row in rows]
+    texts = (_page(bench, jobs, summaries, rows, is_quick), json.dumps([plain(row) for row in rows], indent=1))
+
+    def fill(beside: Path) -> None:
+        linked(bench.out, beside, but=WRITTEN)
+        for name, text in zip(WRITTEN, texts, strict=True):
+            store.write_text(beside / name, text)
+
+    folder.give(fill)
+    return rows
+
+
+def sentence(row: Row) -> str:
+    """A claim's verdict in a line."""
+    return f"{row.claim.name}: {row.judged.verdict}. {row.judged.effect} [{row.n_records} records] {row.stability}"
 
 
 def _row(bench: Bench, claim: Claim, jobs: list[Job], summaries: dict[str, xr.Dataset], is_quick: bool) -> Row | None:
@@ -114,7 +126,8 @@ def _counted(attrs: dict[str, Any]) -> dict[str, Any]:
     return counts | {"marks": "; ".join(marks), "skipped": "; ".join(str(attrs["data_skipped"]).splitlines())}
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def plain(row: Row) -> dict[str, Any]:
+    """A claim as plain data."""
     judged = {name: getattr(row.judged, name) for name in ("verdict", "effect", "null", "why")}
     named = {"claim": row.claim.name, "text": row.claim.text, "n_records": row.n_records, "summaries": row.claim.jobs}
     return {**named, **judged, "varied": row.varied, "stability": row.stability, "tested": row.judged.verdict != NOT_TESTED}

@@ -15,7 +15,7 @@ from typing import Any
 import xarray as xr
 
 from heartlens.folder import Folder
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, reason_of
 
 SUMMARY, TALLY = "summary.nc", "tally.nc"
 
@@ -94,4 +94,4 @@ def analysis_of(attrs: Any, whose: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)(**json.loads(attrs["options"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Refusal(f"the options of {whose} ({name}) are not those of this version ({error})") from error
+        raise Refusal(f"the options of {whose} ({name}) are not those of this version ({reason_of(error)})") from error

@@ -1,6 +1,7 @@
 """Two results of one analysis, or two checkpoints, side by side: the difference of every effect with its 95 % interval, as CSV.
 
 `heartlens compare out/A out/B` compares stored results, by persons where these are stored, paired where both have the same ones.
+Of two fine-tunings the scores of their predictions on persons that they did not learn from are compared.
 `heartlens compare ecg mine.pth recordings/` compares what two checkpoints make of the same recordings (simulated ones where none are
 given), and how far their weights differ. The difference is that of the second less the first. Nothing here is a verdict: of many
 intervals one in twenty leaves out 0 where nothing differs.
@@ -20,7 +21,7 @@ from heartlens.exits import DONE, exit_code
 from heartlens.findings import LEAST_UNITS
 from heartlens.parser import Parser, add_device, add_engine, add_offline, add_paths, add_persons, add_quiet
 from heartlens.refusal import Refusal, unknown
-from heartlens.results import TALLY, Result, analysis_of, opened
+from heartlens.results import TALLY, Result, analysis_of, finetunings, opened
 from heartlens.results.table import Table
 from heartlens.signals.hints import add_hints
 
@@ -90,13 +91,15 @@ def _of_results(given: Namespace) -> xr.Dataset:
     names = [result.name for result in results]
     if names[0] != names[1]:
         raise Refusal(f"{results[0].path} is of {names[0]} and {results[1].path} of {names[1]}; give two results of the same analysis")
+    if not given.quiet:
+        for line in _unlike(*(result.summary.attrs for result in results)):
+            print(line, file=sys.stderr)
+    if names[0] == "finetune":
+        return finetunings.compared(*results)
     if not all((result.path / TALLY).is_file() for result in results):
         return comparison.compared_records(*(_records(result) for result in results))
     measured = [read_measured(result.path / TALLY) for result in results]
     analyses = [analysis_of(each.attrs, str(result.path)) for each, result in zip(measured, results, strict=True)]
-    if not given.quiet:
-        for line in _unlike(*(result.summary.attrs for result in results)):
-            print(line, file=sys.stderr)
     return comparison.compared(analyses[0], measured[0], measured[1], shown(given.quiet), analyses[1])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heartlens.refusal import Refusal, unknown
-from heartlens.signals.column_names import COLOURS, KINDS, Column, shown
+from heartlens.signals.column_names import COLOURS, KINDS, Column, column_called, shown
 
 PREFERRED_LEADS = ("i", "ii", "mlii")  # the lead the models were trained on, and what comes near it
 BESIDE = ("time", "counter", "constant")  # columns beside which one more is the only signal
@@ -25,7 +25,7 @@ def kind_of_lead(lead: str, unit: str = "") -> str | None:
     >>> kind_of_lead("MLII"), kind_of_lead("PLETH"), kind_of_lead("column 1"), kind_of_lead("ECG", "mmHg")
     ('ecg', 'ppg', None, None)
     """
-    kind = Column(lead, unit).kind
+    kind = column_called(lead, unit).kind
     return kind if kind in KINDS else None
 
 
@@ -42,12 +42,12 @@ def columns_of(leads: Sequence[str], units: Sequence[str] | None = None, seen: M
     of_colour = [index for index, words in enumerate(ends) if {words[0], words[-1]} & {"r", "g", "b"}]
     if {letter for index in of_colour for letter in ends[index]} >= {"r", "g", "b"}:
         seen = dict.fromkeys(of_colour, "ppg") | seen
-    if any(Column(lead).kind == "number" for lead in leads):  # beside a heart rate or SpO2, a pulse is a rate
+    if any(column_called(lead).kind == "number" for lead in leads):  # beside a heart rate or SpO2, a pulse is a rate
         seen = {index: "number" for index, lead in enumerate(leads) if lead.strip().lower() in ("pulse", "puls")} | seen
     others = [letter for letter in letters if len(letter) == 1 and letter.isalpha() and letter not in "ivrgbt"]
     if len(others) > 1:  # i and v among other letters are no leads
         seen = {letters[letter]: "other" for letter in ("i", "v") if letter in letters} | seen
-    return [Column(lead, (units or [""] * len(leads))[index], seen.get(index, "")) for index, lead in enumerate(leads)]
+    return [column_called(lead, (units or [""] * len(leads))[index], seen.get(index, "")) for index, lead in enumerate(leads)]
 
 
 def choose_lead(
@@ -118,7 +118,7 @@ def _asked_for(columns: list[Column], lead: str, path: Path) -> tuple[int, tuple
     if not same and wanted.isascii() and wanted.isdigit() and int(wanted[:9]) < len(columns):
         same = [int(wanted)]
     if not same:
-        meant = Column(lead)
+        meant = column_called(lead)
         same = [index for index, column in enumerate(columns) if meant.words and column.words == meant.words]
         same = same or [index for index, each in enumerate(columns) if meant.lead and each.kind == meant.kind and each.lead == meant.lead]
     if len(same) > 1:

@@ -7,7 +7,7 @@ something else than a heart signal come first: `ECG quality` is a quality, `SpO2
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 KINDS = ("ecg", "ppg")
 LONGEST = 60  # characters of a name that are shown
@@ -165,6 +165,12 @@ class Column:
         return bool(FILTERED.intersection(self.words))
 
 
+@lru_cache(maxsize=4096)
+def column_called(name: str, given_unit: str = "", seen: str = "") -> Column:
+    """The column of this name, judged once: a folder's recordings mostly have the same ones."""
+    return Column(name, given_unit, seen)
+
+
 def canonical_unit(text: str) -> str:
     """A unit under one name: `millivolts` is mV, µV is uV; another text is given back as it is.
 
@@ -182,7 +188,7 @@ def unit_in(name: str) -> str:
     ['uV', 'ms', 's', '', '', 'mV']
     """
     for inside in reversed(BRACKETS.findall(name)):
-        if (unit := canonical_unit(inside)) in UNITS or unit == "uS":
+        if (unit := canonical_unit(inside)) in UNITS or unit in ("uS", "%"):
             return unit
     words = re.split(r"[\s_,./:-]+", unicodedata.normalize("NFKC", name).replace("μ", "u").strip().lower())
     if len(words) > 1 and words[-1] in BARE_UNITS:

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from heartlens.signals.traits import Traits
+from heartlens.signals.traits import Traits, median
 
 LIKE_AT_LEAST = 0.4
 SLOW = 0.09  # breathing has more of its slope below 0.5 Hz
@@ -47,7 +47,7 @@ def reversed_lead(traits: Traits, lead: str) -> str:
     """A note where an ECG lead whose waves usually point up has QRS, P and T down; empty for others, of which many do so by nature."""
     if lead.strip().lower() not in POSITIVE_LEADS or not len(traits.upward):
         return ""
-    if np.median(traits.upward) > DOWN or np.median(traits.rounded) > 0:
+    if median(traits.upward) > DOWN or median(traits.rounded) > 0:
         return ""
     return f"lead {lead} looks upside down (QRS, P and T point down): if electrodes or wires were swapped, turn it with --invert"
 

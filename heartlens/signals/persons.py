@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, reason_of
 from heartlens.signals.tables import named_in, rows_of, some
 
 PARENT = "path"  # instead of a pattern: the parent folder names the person
@@ -113,7 +113,9 @@ def _by_pattern(paths: Mapping[str, Path], pattern: str) -> dict[str, str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise Refusal(f"--person {pattern!r} is no regular expression ({error}); for instance '(p[0-9]+)_', or {PARENT}") from error
+        raise Refusal(
+            f"--person {pattern!r} is no regular expression ({reason_of(error)}); for instance '(p[0-9]+)_', or {PARENT}"
+        ) from error
     if compiled.groups != 1:
         raise Refusal(f"--person {pattern!r} has {compiled.groups} groups; put the part that names the person in one ( ), or give {PARENT}")
     matches = {name: compiled.search(name) for name in paths}

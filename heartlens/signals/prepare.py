@@ -1,6 +1,7 @@
 """From a recording's own samples to the model's: the gaps, the paper's band (arXiv 2407.20775), the model's rate."""
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Real
@@ -51,7 +52,19 @@ def resample(signal: Signal, rate_hz: float, kind: str) -> Float[np.ndarray, " t
     ratio = tokens_per_sample(rate_hz, kind)
     if ratio == 1:
         return signal
-    return np.asarray(resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line"))
+    up, down = ratio.numerator, ratio.denominator
+    if signal.dtype != np.float64:
+        return np.asarray(resample_poly(signal, up, down, padtype="line"))
+    return np.asarray(resample_poly(signal, up, down, padtype="line", window=_filter(up, down)))
+
+
+@lru_cache(maxsize=16)
+def _filter(up: int, down: int) -> Float[np.ndarray, " tap"]:
+    """The filter that `resample_poly` makes anew for every signal of double precision."""
+    from scipy.signal import firwin
+
+    largest = max(up, down)
+    return np.asarray(firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0)))
 
 
 def tokens_per_sample(rate_hz: float, kind: str) -> Fraction:

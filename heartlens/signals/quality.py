@@ -15,7 +15,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals import prepare
 from heartlens.signals.heart_signal import PEAKED_QRS, PEAKED_SLOPE, SHARP, like_ecg, not_of_kind, points_down, reversed_lead
 from heartlens.signals.recording import Recording
-from heartlens.signals.traits import Traits, traits
+from heartlens.signals.traits import Traits, median, traits
 
 AT_ONCE = 256  # windows judged together
 GLIMPSE = 5000  # samples in which the converter's steps are looked for
@@ -136,7 +136,7 @@ def _faults(judged: _Judged, kind: str, rate_hz: float) -> Shaped[np.ndarray, " 
     usual = np.sort(judged.second, axis=None)[3 * judged.second.size // 4]  # most seconds have a beat
     off = judged.second <= max(OFF * usual, OFF_STEPS * judged.least_step if np.isfinite(judged.least_step) else 0.0)
     is_noise = its.sharp > PULSE_NOISE if kind == "ppg" else (its.peaked_qrs < PEAKED_QRS) & (its.peaked_slope < PEAKED_SLOPE)
-    is_burst = (its.rough > BURST_ROUGH[kind]) & (its.rough > BURST * np.median(its.rough))
+    is_burst = (its.rough > BURST_ROUGH[kind]) & (its.rough > BURST * median(its.rough))
     is_rough = (its.rough > ROUGH) | is_burst
     is_moved = its.one_way > SWINGS
     if kind == "ppg":

@@ -75,17 +75,20 @@ def content_of(signal: Real[np.ndarray, " sample"], rate_hz: float) -> str:
     return hashed.hexdigest()[:16]
 
 
-def agreed_rate(found_hz: float | None, given_hz: float | None, path: Path) -> float:
-    """The rate in Hz: the file's own, or the one given. Refuses their absence, a disagreement of more than 1 %, and an impossible rate."""
+def agreed_rate(found_hz: float | None, given_hz: float | None, path: Path) -> tuple[float, tuple[str, ...]]:
+    """The rate in Hz: the file's own; where another one is given, that, with a note. Refuses an impossible one, and none at all.
+
+    A given one that differs by at most 1 % is taken for the file's own, rounded.
+    """
     for rate_hz in (found_hz, given_hz):
         if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
             raise Refusal(f"{path}: the rate is {rate_hz:g} Hz; it must be a positive number")
     if found_hz is not None and given_hz is not None and abs(found_hz / given_hz - 1) > 0.01:
-        raise Refusal(f"{path}: the file says {found_hz:.6g} Hz, but {given_hz:.6g} Hz was given; leave the rate out, or correct it")
+        return float(given_hz), (f"{given_hz:.6g} Hz was given and taken, not the {found_hz:.6g} Hz that the file says",)
     rate_hz = given_hz if found_hz is None else found_hz
     if rate_hz is None:
         raise Refusal(f"{path}: missing rate; the file has no time column that tells it, give the rate in Hz")
-    return float(rate_hz)
+    return float(rate_hz), ()
 
 
 def record_name(path: Path) -> str:

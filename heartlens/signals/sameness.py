@@ -147,7 +147,7 @@ def _places(integral: _Integral) -> Times:
         return np.empty(0)
     around = np.lib.stride_tricks.sliding_window_view(steepness, 2 * reach + 1)
     at = np.flatnonzero(around.max(axis=1) == around[:, reach])
-    at = at[around[at, reach] > PROMINENT * np.median(around[at], axis=1)] + reach
+    at = at[around[at, reach] > PROMINENT * np.partition(around[at], reach, axis=1)[:, reach]] + reach
     before, middle, after = (steepness[at + shift] for shift in (-1, 0, 1))
     bend = before - 2 * middle + after
     place_s = grid_s[at] + np.where(bend < 0, (before - after) / np.where(bend < 0, 2 * bend, 1), 0) / GRID_HZ

@@ -109,7 +109,7 @@ def _bands(length: int, rate_hz: float) -> tuple[Float[np.ndarray, " sample"], _
     def within(low: float, high: float) -> Float[np.ndarray, " frequency"]:
         return ((frequency >= low) & (frequency <= high)).astype(float)
 
-    return np.linspace(0, 1, length), _Bands(
+    return _rise(length), _Bands(
         seen_in=np.stack([within(*QRS_HZ), within(*PULSE_HZ), within(*SMOOTH_HZ)]),
         summed=np.stack([within(QRS_HZ[0], LIVE_HZ[1]), within(*LIVE_HZ)], axis=1),
         slow=np.stack([frequency < BREATH_HZ, frequency < PULSE_HZ[1]], axis=1).astype(float),
@@ -168,13 +168,25 @@ def _beats(level: Stretches) -> Trait:
     cells = level[:, : N_CELLS * size].reshape(len(level), N_CELLS, size)
     edge = max(size // 10, 1)
     begin, end = cells[..., :edge].mean(axis=2, keepdims=True), cells[..., -edge:].mean(axis=2, keepdims=True)
-    own = np.ptp(cells - begin - (end - begin) * np.linspace(0, 1, size), axis=2)
+    own = np.ptp(cells - begin - (end - begin) * _rise(size), axis=2)
     return _middle(own) / (np.ptp(level, axis=1) + TINY)
+
+
+@lru_cache(maxsize=64)
+def _rise(size: int) -> Float[np.ndarray, " sample"]:
+    """From 0 to 1 in so many steps."""
+    return np.linspace(0, 1, size)
 
 
 def _core(ordered: Stretches) -> Trait:
     n_out = max(round(TRIMMED * ordered.shape[1]), 1)
     return np.asarray((ordered[:, -1 - n_out] - ordered[:, n_out]) / (ordered[:, -1] - ordered[:, 0] + TINY))
+
+
+def median(values: Float[np.ndarray, " value"]) -> float:
+    """The median of finite numbers, as `np.median` gives it, in a quarter of its time where there are few."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
 
 def _middle(values: Float[np.ndarray, "*rest value"]) -> Float[np.ndarray, "*rest"]:

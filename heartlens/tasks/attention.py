@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 
 from heartlens.axes import CONTEXT, KINDS, head_label
 from heartlens.findings import Findings
+from heartlens.parts import ATTENTION, edited, refuse_idle
 from heartlens.refusal import Refusal
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task, mat, npz
@@ -70,6 +71,7 @@ def made(given: Namespace, subject: Any) -> Made:
     """The attention of the window that was asked for."""
     if not 1 <= given.token <= CONTEXT:
         raise Refusal(f"--token is {given.token}; tokens count from 1 to {CONTEXT}")
+    refuse_idle(given.ablate, ATTENTION, subject.sizes.n_layers)
     level, heads = chosen_heads(given, subject.sizes.n_layers, subject.sizes.n_heads)
     prepared = one_recording(given, subject.kind)
     window = window_of(prepared, subject.kind, given)
@@ -77,9 +79,9 @@ def made(given: Namespace, subject: Any) -> Made:
     stored = whole.reshape(-1, CONTEXT, CONTEXT)
     shown = whole
     if given.change:
-        from heartlens.models.pairs import base_of
+        from heartlens.models.changes import base_beside
 
-        base = attention_of(subject.beside(base_of(subject)), window.tokens)
+        base = attention_of(base_beside(subject, "auto"), window.tokens)
         shown, stored = whole - base, np.concatenate([base.reshape(stored.shape), stored])
     chosen = np.sum([shown[head] for head in heads], axis=0)
     time_s = window.start_s + np.arange(CONTEXT) / KINDS[subject.kind].rate_hz
@@ -130,7 +132,9 @@ def plot(summary: xr.Dataset) -> Any:
         page.colorbar(image, ax=left, shrink=0.6, extend="both" if attrs["is_change"] else "max")
         weights = figures.asked_signal(right, time_s, summary["token"].values, summary["row"].values, attrs["asking_token"] - 1)
         weights.set_ylabel("change of attention" if attrs["is_change"] else "attention")
-        page.suptitle(f"{attrs['checkpoint']} · {attrs['level']} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
+        page.suptitle(
+            f"{attrs['checkpoint']}{edited(attrs)} · {attrs['level']} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left"
+        )
     return page
 
 

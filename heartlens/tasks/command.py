@@ -17,10 +17,21 @@ import xarray as xr
 
 from heartlens import __version__
 from heartlens.exits import DONE, PARTIAL, exit_code, leave
-from heartlens.findings import Findings
+from heartlens.findings import Findings, as_json, with_edits
 from heartlens.folder import Folder
 from heartlens.options_file import OPTIONS, options_file
-from heartlens.parser import Parser, add_checkpoint, add_device, add_engine, add_format, add_offline, add_quiet, path_given
+from heartlens.parser import (
+    Parser,
+    add_ablate,
+    add_checkpoint,
+    add_device,
+    add_engine,
+    add_format,
+    add_json,
+    add_offline,
+    add_quiet,
+    path_given,
+)
 from heartlens.provenance import Inventory, data_options, of_program, of_subject
 from heartlens.refusal import Refusal
 from heartlens.remake import command_of
@@ -82,7 +93,10 @@ class Task:
         add_checkpoint(parser, self.checkpoint)
         add_recordings(parser)
         self.add_arguments(parser)
-        _add_output(parser.add_argument_group("output and machine"))
+        output = parser.add_argument_group("output and machine")
+        _add_output(output)
+        if self.has_model:
+            add_ablate(output)
         return parser
 
     def _run(self, arguments: list[str]) -> int:
@@ -97,8 +111,8 @@ class Task:
             made = self.made(given, subject)
             summary = made.summary.assign_attrs(made.summary.attrs | _provenance(self, parser, given, subject, made.read))
             written = _write(self, summary, made, folder, given.format)
-        findings = self.findings(summary)
-        print(json.dumps(_as_json(findings, summary, written), indent=1) if given.json else "\n".join(findings.verdict))
+        findings = with_edits(self.findings(summary), summary.attrs)
+        print(json.dumps(as_json(findings, summary.attrs, written), indent=1) if given.json else "\n".join(findings.verdict))
         if not given.quiet:
             for line in made.lines:
                 print(line, file=sys.stderr)
@@ -111,7 +125,7 @@ def _add_output(group: Any) -> None:
     group.add_argument("--out", type=path_given, metavar="FOLDER", help="where the results go (default: out/TASK-CHECKPOINT)")
     group.add_argument("--overwrite", action="store_true", help="replace the result in the output folder")
     add_format(group)
-    group.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json(group)
     add_quiet(group)
     add_offline(group)
     add_device(group)
@@ -121,7 +135,8 @@ def _add_output(group: Any) -> None:
 def _subject(given: Namespace) -> Any:
     from heartlens.models.load import load_subject
 
-    subject = load_subject(given.checkpoint, published_only=given.published_only, device=given.device, engine=given.engine)
+    chosen = {name: getattr(given, name) for name in ("published_only", "device", "engine", "ablate")}
+    subject = load_subject(given.checkpoint, **chosen)
     if subject.kind is None:
         raise Refusal(f"nothing tells whether {given.checkpoint} reads ECG or PPG; a model card beside it does (docs/training.md)")
     return subject
@@ -185,15 +200,6 @@ def _csv(table: Table) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _as_json(findings: Findings, summary: xr.Dataset, written: list[Path]) -> dict[str, Any]:
-    checkpoint = {
-        name: summary.attrs[name] for name in ("checkpoint", "checkpoint_sha256", "checkpoint_fingerprint") if name in summary.attrs
-    }
-    rows = [dict(zip(findings.columns, row, strict=True)) for row in findings.rows]
-    said = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
-    return {"title": findings.title, **checkpoint, **said, "files": [str(path) for path in written]}
 
 
 def mat(**arrays: Any) -> bytes:

@@ -18,6 +18,7 @@ from jaxtyping import Float, Float64
 from heartlens.axes import KINDS
 from heartlens.checkpoints.head import Head
 from heartlens.findings import Findings
+from heartlens.parts import edited
 from heartlens.refusal import Refusal
 from heartlens.signals.tokens import tokenised
 from heartlens.tasks import NOT_MEDICAL
@@ -178,7 +179,7 @@ def plot(summary: xr.Dataset) -> Any:
                 value, low, high = (answer[name].values[used] for name in ("estimate", "estimate_low", "estimate_high"))
                 figures.by_recording(axes, list(map(str, summary["record"].values[used])), value, low, high)
                 axes.set_xlabel(f"{answer['answer'].item()} (mean of the recording)")
-        page.suptitle(f"{summary.attrs['checkpoint']} · {NOT_MEDICAL}", fontsize=7, x=0.01, ha="left")
+        page.suptitle(f"{summary.attrs['checkpoint']}{edited(summary.attrs)} · {NOT_MEDICAL}", fontsize=7, x=0.01, ha="left")
     return page
 
 

@@ -6,9 +6,7 @@ plausible, not a prediction of this person's heart.
 """
 
 import json
-import re
 from argparse import Namespace
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,13 @@ from jaxtyping import UInt8
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.findings import Findings
+from heartlens.parts import edited
 from heartlens.refusal import Refusal
 from heartlens.signals.tokens import amplitude
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task
 from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
 
-PART = re.compile(r"L([1-9][0-9]*)(?:H([1-9][0-9]*))?|MLP([1-9][0-9]*)", re.IGNORECASE)
 COLUMNS = ("sample", "time_s", "token", "height")
 MOST_NEW, MOST_SAMPLES = 100_000, 1000
 TOKENS, HEIGHTS = "tokens", "heights"
@@ -40,7 +38,6 @@ def add_arguments(parser: Any) -> None:
     group.add_argument("--seed", type=int, default=0, help="seed of the first continuation (default: 0)")
     group.add_argument("--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token (default: 1)")
     group.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest tokens alone")
-    group.add_argument("--ablate", metavar="PARTS", help="parts set to zero, say L4H5,MLP8 (counted from 1)")
     group.add_argument("--show", choices=(HEIGHTS, TOKENS), default=HEIGHTS, help="what is drawn; the table has both (default: heights)")
     add_window(parser)
 
@@ -69,7 +66,6 @@ def made(given: Namespace, subject: Any) -> Made:
             "window": window.chosen,
             "end_s": end_s,
             "unit": prepared.unit,
-            "ablated": given.ablate or "",
             "show": given.show,
             "n_records": 1,
             "n_windows": 1,
@@ -86,43 +82,11 @@ def made(given: Namespace, subject: Any) -> Made:
 
 
 def continued(subject: Any, context: UInt8[np.ndarray, " time"], given: Namespace) -> UInt8[np.ndarray, "draw step"]:
-    """The new tokens after a context, with the parts of `given.ablate` set to zero."""
+    """The new tokens after a context."""
     from heartlens.engine.generation import generated
-    from heartlens.models.edit import ablated
 
     options = {"seed": given.seed, "n_samples": given.samples, "temperature": given.temperature, "top_k": given.top_k}
-    parts: dict[str, Any] = parts_named(given.ablate) if given.ablate else {}
-    sizes = subject.sizes
-    for layer, head in [*parts.get("heads", ()), *((layer, 0) for layer in (*parts.get("mlps", ()), *parts.get("layers", ())))]:
-        if layer >= sizes.n_layers or head >= sizes.n_heads:
-            raise Refusal(
-                f"--ablate {given.ablate!r}: {subject.origin.checkpoint} has layers 1 to {sizes.n_layers}, heads 1 to {sizes.n_heads}"
-            )
-    with ablated(subject.model, **parts) if parts else nullcontext(subject.engine) as running:
-        return generated(running, context[None], given.n, **options)[0]
-
-
-def parts_named(text: str) -> dict[str, list[Any]]:
-    """The heads, MLPs and layers of a list like L4H5,MLP8,L3 (counted from 1), as `ablated` takes them. Refuses other names.
-
-    >>> parts_named("L4H5,MLP8,L3")
-    {'heads': [(3, 4)], 'mlps': [7], 'layers': [2]}
-    """
-    parts: dict[str, list[Any]] = {"heads": [], "mlps": [], "layers": []}
-    for name in text.split(","):
-        match = PART.fullmatch(name.strip())
-        if match is None:
-            raise Refusal(
-                f"--ablate {text!r}: {name.strip()!r} names no part; legal: heads as L4H5, MLPs as MLP8, layers as L3, with commas"
-            )
-        layer, head, mlp = match.groups()
-        if mlp is not None:
-            parts["mlps"].append(int(mlp) - 1)
-        elif head is not None:
-            parts["heads"].append((int(layer) - 1, int(head) - 1))
-        else:
-            parts["layers"].append(int(layer) - 1)
-    return parts
+    return generated(subject.engine, context[None], given.n, **options)[0]
 
 
 def plot(summary: xr.Dataset) -> Any:
@@ -139,8 +103,7 @@ def plot(summary: xr.Dataset) -> Any:
         seen = {"time_s": seen_s, "height": summary[f"context_{shown}"].values.astype(float)}
         figures.going_on(axes, seen, summary[shown].values.astype(float), np.arange(summary.sizes["step"]) / rate_hz)
         axes.set_ylabel("token" if shown == "token" else f"signal ({attrs['unit'] or 'own unit'})")
-        ablated = f" · without {attrs['ablated']}" if attrs["ablated"] else ""
-        page.suptitle(f"{attrs['checkpoint']}{ablated} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
+        page.suptitle(f"{attrs['checkpoint']}{edited(attrs)} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
     return page
 
 
@@ -149,17 +112,16 @@ def findings(summary: xr.Dataset) -> Findings:
     attrs = summary.attrs
     options = json.loads(attrs["options"])
     n_draws, n_steps = summary["token"].shape
-    ablated = f", without {attrs['ablated']}" if attrs["ablated"] else ""
     rows = [
         (str(draw), str(options["seed"] + draw), str(tokens.min()), str(tokens.max()), f"{tokens.mean():.1f}")
         for draw, tokens in enumerate(summary["token"].values[:100])
     ]
     return Findings(
-        title=f"{attrs['record']} continued by {attrs['checkpoint']}{ablated}",
+        title=f"{attrs['record']} continued by {attrs['checkpoint']}{edited(attrs)}",
         question="How does the signal go on?",
         verdict=(
             f"{n_draws} x {n_steps} tokens after {summary.sizes['time']} of {attrs['record']}, {attrs['window']}, by "
-            f"{attrs['checkpoint']}{ablated}: seed {options['seed']}, temperature {options['temperature']:g}.",
+            f"{attrs['checkpoint']}{edited(attrs)}: seed {options['seed']}, temperature {options['temperature']:g}.",
         ),
         columns=("sample", "seed", "least token", "largest token", "mean token"),
         rows=tuple(rows),

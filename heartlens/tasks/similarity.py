@@ -13,6 +13,7 @@ import xarray as xr
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.findings import Findings
 from heartlens.measures.homonyms import cosine_to
+from heartlens.parts import edited
 from heartlens.refusal import Refusal
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task, mat, npz
@@ -101,7 +102,7 @@ def plot(summary: xr.Dataset) -> Any:
         figures.by_level(panels["lines"], lines, (*figures.PALETTE[1 : 1 + len(others)], "0.6"), ["-"] * len(others) + [":"])
         panels["lines"].set(ylabel="cosine to the reference")
         panels["lines"].legend(frameon=False)
-        page.suptitle(f"{attrs['checkpoint']} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
+        page.suptitle(f"{attrs['checkpoint']}{edited(attrs)} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
     return page
 
 

@@ -19,7 +19,7 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.converters.sizes import Sizes
 from heartlens.exits import DONE, exit_code
 from heartlens.options_file import OPTIONS, options_file
-from heartlens.parser import Parser, add_device, add_offline, add_options, add_paths, add_persons, add_quiet, path_given
+from heartlens.parser import Parser, add_device, add_json, add_offline, add_options, add_paths, add_persons, add_quiet, path_given
 from heartlens.privacy import Names, names_beside
 from heartlens.refusal import Refusal
 from heartlens.remake import command_of
@@ -27,6 +27,8 @@ from heartlens.signals.hints import add_hints, hints_of
 from heartlens.store import write_text
 from heartlens.training.loop import Report, Schedule
 from heartlens.training.run_folder import Progressed, RunFolder, opened
+
+WRITTEN = ("model.safetensors", "losses.csv", "losses.pdf", "losses.png", "command.txt", OPTIONS)  # by a pre-training
 
 
 def run_pretrain(arguments: list[str]) -> int:
@@ -69,7 +71,13 @@ def _pretrain(given: argparse.Namespace) -> int:
         if device.is_main_process:
             command = command_of(_pretrain_parser(), given, {"device": device.device.type}, keep_names=given.keep_names)
             place = folder.finish(lambda beside: _draw(beside, progressed, command))
-            print(f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {place / folder.checkpoint.name}")
+            best = {"validation_loss": progressed.best, "n_steps": progressed.step}
+            title = f"Pre-training on {corpus.source}"
+            print(
+                json.dumps({"title": title, **best, "files": [str(place / name) for name in WRITTEN]}, indent=1)
+                if given.json
+                else f"best validation loss {progressed.best:.4f} after {progressed.step} steps: {place / folder.checkpoint.name}"
+            )
     device.end_training()
     return DONE
 
@@ -158,6 +166,7 @@ def add_run(parser: Any) -> None:
     group.add_argument("--out", type=path_given, required=True, metavar="FOLDER", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     group.add_argument("--overwrite", action="store_true", help="replace the run in the folder, once the new one is finished")
+    add_json(group)
     add_device(group)
     add_offline(group)
     add_quiet(group)

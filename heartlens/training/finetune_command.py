@@ -16,6 +16,7 @@ from heartlens.checkpoints.head import Head, head_of
 from heartlens.checkpoints.read import State
 from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
+from heartlens.findings import as_json
 from heartlens.models.load import read
 from heartlens.models.origin import Origin
 from heartlens.options_file import OPTIONS, options_file
@@ -145,9 +146,14 @@ def _finetune(given: argparse.Namespace) -> int:
         result.summary.attrs |= command
         card = tuned_card(task, head, origin, options, examples, tuned, result.threshold, result.figures, folder.stored) | dict(result.card)
         place = folder.finish(lambda beside: _write(beside, tuned.state, card, result, folder.stored))
-    print("written: " + ", ".join(str(place / name) for name in WRITTEN), file=sys.stderr)
-    print("\n".join(result.findings(result.summary).verdict))
-    print(f"{result.last_line}: {place / folder.checkpoint.name}")
+    written, findings = [place / name for name in (folder.checkpoint.name, *WRITTEN)], result.findings(result.summary)
+    if given.json:
+        print(json.dumps(as_json(findings, result.summary.attrs, written), indent=1))
+    else:
+        print("\n".join(findings.verdict))
+        print(f"{result.last_line}: {written[0]}")
+    if not given.quiet:
+        print(f"written: {', '.join(map(str, written[1:]))}", file=sys.stderr)
     return DONE
 
 
@@ -282,11 +288,12 @@ def _table(examples: Examples, probability: Estimate, stored: Names) -> str:
     """A line for each window: record, start, class or labels, probabilities (of its last token where every token has one)."""
     columns = examples.classes if probability.shape[-1] > 1 else examples.classes[1:]
     is_one = examples.answers == "classes"
-    header = ["record", "start_s", *(["label"] if is_one else [f"label {name}" for name in examples.classes])]
+    header = ["record", "person", "start_s", *(["label"] if is_one else [f"label {name}" for name in examples.classes])]
     rows = [[*header, *(f"probability {name}" for name in columns)]]
     for record, start_s, target, of_window in zip(
         examples.record, examples.start_s, examples.target[:, -1], probability[:, -1], strict=True
     ):
         labels = [examples.classes[target]] if is_one else ["yes" if each else "no" for each in target]
-        rows.append([stored.record(str(record)), f"{start_s:.3f}", *labels, *(f"{value:.6f}" for value in of_window)])
+        person = stored.person(examples.person_of.get(str(record), ""))
+        rows.append([stored.record(str(record)), person, f"{start_s:.3f}", *labels, *(f"{value:.6f}" for value in of_window)])
     return table_text(rows)

@@ -15,6 +15,7 @@ from heartlens.refusal import Refusal, unknown
 from heartlens.signals.tables import named_in, rows_of, some, table_of
 
 NO_COPIES: Mapping[str, str] = {}
+MOST_NAMED = 12  # labels in a message
 YES_NO = {"yes": True, "no": False, "1": True, "0": False, "true": True, "false": False}
 Events = dict[str, Float[np.ndarray, " event"]]
 
@@ -42,11 +43,15 @@ def read_record_labels(
     outside `classes`, a record that is labelled twice, and a single class.
     """
     label_of: dict[str, str] = {}
-    for line, (name, label) in rows_of(path, "label"):
+    rows = list(rows_of(path, "label"))
+    others = ",".join(list(dict.fromkeys(label for _, (_, label) in rows if label not in (*classes, *left_out)))[:MOST_NAMED])
+    for line, (name, label) in rows:
         if label_of.setdefault(name, label) != label:
             raise Refusal(f"{path}, line {line}: {name} is labelled {label} here and {label_of[name]} before; a record has one label")
         if label not in (*classes, *left_out):
-            raise Refusal(f"{path}, line {line}: {name}: {unknown('label', label, classes)}; --leave-out {label} leaves such records out")
+            raise Refusal(
+                f"{path}, line {line}: {name}: {unknown('label', label, classes)}; --leave-out '{others}' leaves such records out"
+            )
     matched, notes = matched_in(path, list(label_of), records, partial, copies)
     for copy, name in named_in(path, list(label_of), list(copies))[0].items():
         own = label_of[matched[copies[copy]]]

@@ -60,12 +60,15 @@ def _table(examples: Examples, estimate: Estimate, reach: list[Intervals], store
     """A line for each window, or each token that has a number: record, time, and of each number truth, estimate and interval."""
     columns = examples.head().columns
     time = "start_s" if examples.last_only else "time_s"
-    rows: list[list[str]] = [["record", time, *(f"{column}{end}" for column in columns for end in ("_true", "", "_low", "_high"))]]
+    rows: list[list[str]] = [
+        ["record", "person", time, *(f"{column}{end}" for column in columns for end in ("_true", "", "_low", "_high"))]
+    ]
     from heartlens.axes import KINDS
 
     for window, token in zip(*np.nonzero(np.isfinite(examples.target).any(axis=2)), strict=True):
         time_s = examples.start_s[window] + (0 if examples.last_only else token / KINDS[examples.kind].rate_hz)
-        cells = [stored.record(str(examples.record[window])), f"{time_s:.3f}"]
+        record = str(examples.record[window])
+        cells = [stored.record(record), stored.person(examples.person_of.get(record, "")), f"{time_s:.3f}"]
         for place, width in enumerate(reach):
             true, value = float(examples.target[window, token, place]), float(estimate[window, token, place])
             cells += [number_text(each) for each in (true, value, value - width.window, value + width.window)]

@@ -87,7 +87,7 @@ def _recordings(path: Path, name: str, kind: str, hints: Hints) -> Iterator[Reco
             raise Refusal(f"{path}: {recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
         yield replace(recording, name=name)
         return
-    rate_hz, sha256 = agreed_rate(None, hints.rate_hz, path), digest(path)
+    (rate_hz, _), sha256 = agreed_rate(None, hints.rate_hz, path), digest(path)
     for number, row in enumerate(rows.astype(np.float64)):
         recording = Recording(f"{name}/{number:06d}", kind, str(number), rate_hz, row, "", None, str(path), sha256)
         yield bridged(hinted(recording, hints))

@@ -7,7 +7,6 @@ it wrote takes its place at once (`RunFolder.finish`).
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import torch
 from heartlens.checkpoints.card import write_with_card
 from heartlens.checkpoints.read import State, read_state, write_state
 from heartlens.exits import keeping
-from heartlens.folder import MARKER, Folder
+from heartlens.folder import MARKER, Folder, linked
 from heartlens.privacy import CODED_NAMES, Names
 from heartlens.refusal import Failure, Refusal
 from heartlens.store import write_text
@@ -75,10 +74,7 @@ class RunFolder:
         assert self.place is not None
 
         def gather(beside: Path) -> None:
-            for name in Folder(self.path).files():
-                if name not in (MARKER, FROZEN):
-                    (beside / name).parent.mkdir(parents=True, exist_ok=True)
-                    _linked(self.path / name, beside / name)
+            linked(self.path, beside, but=(FROZEN,))
             fill(beside)
 
         with self._writing():
@@ -171,14 +167,6 @@ def _refuse_others(path: Path, before: dict[str, Any], now: dict[str, Any]) -> N
 def _holds(place: Folder) -> str:
     names = [name for name in place.files() if name != MARKER]
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-
-
-def _linked(file: Path, name: Path) -> None:
-    """The same file under another name, or a copy of it: files are only ever replaced."""
-    try:
-        name.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, name)
 
 
 def _table(losses: list[Row]) -> str:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.signal import resample_poly
 
 from heartlens.refusal import Refusal
-from heartlens.signals.prepare import bandpass, finite_stretches, live_stretches, resample
+from heartlens.signals.prepare import bandpass, finite_stretches, live_stretches, resample, tokens_per_sample
 
 
 def tone(hz, rate_hz, seconds=20):
@@ -15,6 +16,13 @@ def level(signal):
     """The amplitude of a tone, away from the ends."""
     quarter = len(signal) // 4
     return float(np.sqrt(2) * np.std(signal[quarter:-quarter]))
+
+
+@pytest.mark.parametrize("rate_hz", [500.0, 360.0, 250.0, 64.0, 512.407, 130.0])
+def test_the_filter_that_is_kept_gives_the_bits_of_a_new_one(rate_hz):
+    signal, ratio = np.random.default_rng(0).normal(size=2000), tokens_per_sample(rate_hz, "ecg")
+    expected = resample_poly(signal, ratio.numerator, ratio.denominator, padtype="line")
+    assert np.array_equal(resample(signal, rate_hz, "ecg"), expected)
 
 
 @pytest.mark.parametrize("rate_hz", [125, 128, 250, 257.3, 360, 500, 1000, 2000])

@@ -61,12 +61,44 @@ def test_wfdb_without_checksum_is_noted(tmp_path):
     assert read_recording(tmp_path / "r.hea").notes == ("no checksum in the header: the samples could not be verified",)
 
 
+def test_a_rate_that_is_given_overrides_the_headers_with_a_note(tmp_path):
+    """Marks count in the header's frames, so they move with the samples: the fifth stays on the fifth marked sample."""
+    record(tmp_path, leads=("i",))
+    marked = np.arange(200, 2400, 220)
+    wfdb.wrann("r", "i", marked, ["N"] * len(marked), write_dir=str(tmp_path))
+    for given, expected, notes in ((None, 250.0, ()), (251.0, 250.0, ()), (360.0, 360.0, ("360 Hz was given and taken, not the 250",))):
+        recording = read_recording(tmp_path / "r.hea", rate_hz=given)
+        assert recording.rate_hz == expected
+        assert [note for note in recording.notes if "was given" in note] == [f"{note} Hz that the file says" for note in notes]
+        assert recording.landmarks is not None
+        assert recording.landmarks.beat_s * expected == pytest.approx(marked)
+    with pytest.raises(Refusal, match="must be a positive number"):
+        read_recording(tmp_path / "r.hea", rate_hz=-1)
+
+
+@pytest.mark.parametrize("name", ["signal 0", "PLETH", "CH1"])
+def test_a_unit_tells_that_a_channel_is_no_heart_signal(tmp_path, name):
+    wfdb.wrsamp("r", 250, ["mmHg"], [name], SAMPLES[:, None], fmt=["16"], write_dir=str(tmp_path))
+    with pytest.raises(Refusal, match="is a pressure by its name or values; to read it all the same give --lead 0"):
+        read_recording(tmp_path / "r.hea")
+    recording = read_recording(tmp_path / "r.hea", "0")
+    assert (recording.kind, recording.unit) == (None, "mmHg")
+    wfdb.wrsamp("b", 250, ["mmHg", "mV"], [name, "ii"], np.stack([SAMPLES, SAMPLES / 2], axis=1), fmt=["16"] * 2, write_dir=str(tmp_path))
+    assert read_recording(tmp_path / "b.hea").lead == "ii"
+
+
+def test_a_unit_tells_in_segments_too(tmp_path):
+    for number in (1, 2):
+        wfdb.wrsamp(f"s{number}", 250, ["mmHg"], ["CH1"], SAMPLES[:, None], fmt=["16"], write_dir=str(tmp_path))
+    (tmp_path / "m.hea").write_text(f"m/2 1 250 {2 * len(SAMPLES)}\ns1 {len(SAMPLES)}\ns2 {len(SAMPLES)}\n")
+    with pytest.raises(Refusal, match="CH1 is a pressure"):
+        read_recording(tmp_path / "m.hea")
+
+
 def test_wfdb_refusals(tmp_path):
     record(tmp_path)
     with pytest.raises(Refusal, match="unknown lead 'iv'; did you mean"):
         read_recording(tmp_path / "r.hea", "iv")
-    with pytest.raises(Refusal, match="the file says 250 Hz, but 360 Hz was given"):
-        read_recording(tmp_path / "r.hea", rate_hz=360)
     content = (tmp_path / "r.dat").read_bytes()
     (tmp_path / "r.dat").write_bytes(content[:5000])
     with pytest.raises(Refusal, match=r"r\.hea: announces 2500 samples, but its files hold 1250"):

@@ -18,7 +18,6 @@ from heartlens.signals.prepare import bandpass
 from heartlens.signals.simulate import ecg, ppg
 from heartlens.signals.tokens import tokenise
 from heartlens.tasks import attention, beats, classify, generate, similarity, tokenize
-from heartlens.tasks.generate import parts_named
 
 
 def rows_of(path):
@@ -244,10 +243,6 @@ def test_a_signal_goes_on_as_the_published_loop_draws(recordings, tmp_path, abla
     assert float(rows[0]["height"]) == pytest.approx(low + tokens[0, 0] / 100 * (high - low), rel=1e-4)
     assert float(rows[0]["time_s"]) == pytest.approx(30.0)
     assert (tmp_path / "out/generate.png").stat().st_size > 1000
-
-
-def test_parts_are_named_from_one():
-    assert parts_named("l1h8, mlp2,L3") == {"heads": [(0, 7)], "mlps": [1], "layers": [2]}
 
 
 def test_beats_of_a_simulated_pulse_after_a_gap(tmp_path, capsys):

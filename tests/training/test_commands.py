@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,24 @@ def test_pretraining_on_recordings_gives_a_checkpoint(folder, tmp_path, capsys):
         "command.txt",
         "heartlens.json",
     }
+
+
+def test_results_are_printed_as_json(folder, tmp_path, capsys):
+    assert (
+        run_pretrain(["ecg", "--data", str(folder / "hearts"), "--out", str(tmp_path / "p"), "--device", "cpu", *PRETRAIN, "--json"]) == 0
+    )
+    printed = json.loads(capsys.readouterr().out)
+    (last,) = csv.DictReader((tmp_path / "p/losses.csv").read_text().splitlines())
+    assert printed["validation_loss"] == pytest.approx(float(last["validation_loss"]), rel=1e-4)
+    assert printed["n_steps"] == 2
+    assert tune(folder, tmp_path / "t", "--json", "--quiet") == 0
+    out, err = capsys.readouterr()
+    tuned = json.loads(out)
+    assert any("cross-validated" in line for line in tuned["verdict"])
+    assert err == ""
+    for result in (printed, tuned):
+        assert result["files"][0].endswith("model.safetensors")
+        assert all(Path(path).is_file() for path in result["files"])
 
 
 def test_pretraining_on_an_array_of_records(tmp_path):

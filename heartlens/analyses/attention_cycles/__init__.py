@@ -22,6 +22,7 @@ from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.measures import cycles
 from heartlens.options import check
+from heartlens.parts import ATTENTION, MOVED
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
@@ -59,6 +60,11 @@ class AttentionCycles(Twinned):
         legal: dict[str, tuple[float, float]] = {"sink_tokens": (1, 100), "n_lags": (2, 50), "phase_width": (0.04, 0.92)}
         legal |= {"asking_token": (1, CONTEXT), "n_permutations": (99, 999_999)}
         check(self, legal | {"n_twins": (0, 10_000), "twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
+
+    @property
+    def reads(self) -> str:
+        """What is read of the model: attention alone, or times what values move."""
+        return MOVED if self.weights == "value" else ATTENTION
 
     @property
     def half_width(self) -> int:

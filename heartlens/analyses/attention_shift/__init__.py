@@ -19,6 +19,7 @@ from heartlens.analyses.attention_shift.sums import EDGES, FEATURES, asked, keys
 from heartlens.analysis import Twinned, beside
 from heartlens.findings import Findings
 from heartlens.options import check
+from heartlens.parts import ATTENTION
 from heartlens.tally import Tally, by_record, examples
 from heartlens.windows import Windows
 
@@ -73,6 +74,7 @@ class AttentionShift(Twinned):
     seed: Annotated[int, "seed of twins and p-values"] = 0
 
     n_initial: ClassVar[int] = 0
+    reads: ClassVar[str] = ATTENTION
 
     def __post_init__(self) -> None:
         legal = {"n_lags": (2, 50), "n_rotations": (1, 200), "n_shuffles": (1, 1000), "n_permutations": (99, 999_999)}

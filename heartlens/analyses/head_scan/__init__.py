@@ -25,6 +25,7 @@ from heartlens.inference.verdict import Among, Claim, decide
 from heartlens.measures import attention as measures
 from heartlens.measures.resample import q_values, rotation_p_values
 from heartlens.options import check
+from heartlens.parts import ATTENTION
 from heartlens.signals.fine import fine_waves
 from heartlens.tally import Tally, by_record, examples, rounded
 from heartlens.windows import Windows
@@ -80,6 +81,7 @@ class HeadScan(Twinned):
     n_twins: Annotated[int, "twins: models with the same weights in random order"] = 119
     twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
     seed: Annotated[int, "seed of twins, intervals and p-values"] = 0
+    reads: ClassVar[str] = ATTENTION
     is_twin: bool = field(default=False, repr=False)
     at_once: ClassVar[int] = 16  # windows: no attention is stored, and with more the bookkeeping of the sums costs less
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import xarray as xr
 
 from heartlens.inference.verdict import Claim
+from heartlens.parts import ATTENTION
 from heartlens.standard import Standard, lift_among_twins
 from heartlens.tally import Tally, tallied
 from heartlens.windows import Windows
@@ -18,6 +19,7 @@ CLAIM = Claim("looks_back", "the head looks one beat back more than models that 
 class PreviousBeat(Standard):
     """The options of a look at the previous beat."""
 
+    reads: ClassVar[str] = ATTENTION
     width: Annotated[float, "cycles to both sides of one cycle back that count"] = 0.1
 
     def measure(self, model: Any, windows: Windows) -> Tally:

@@ -2,7 +2,8 @@
 
 *Twins*: each tensor's own entries in random order; every tensor keeps its distribution of values but not its structure. Twins decide.
 *Initial* models are drawn anew as the original was initialised (normal with SD 0.02, biases 0, LayerNorm 1 and 0): their attention is
-almost even, so they decide nothing and are shown for comparison. Reading: Adebayo et al. 2018, "Sanity checks for saliency maps".
+almost even, so they decide nothing and are shown for comparison. Both are without the parts that
+the model is without (`without`). Reading: Adebayo et al. 2018, "Sanity checks for saliency maps".
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from heartlens.converters.lens import HookedTransformer, copied, parameters
+from heartlens.models.without import silence, silenced
 
 INITIAL_SD = 0.02
 
@@ -28,13 +30,15 @@ def initial(model: HookedTransformer, n_models: int, seed: int) -> Iterator[tupl
 def _models(
     model: HookedTransformer, kind: str, weights: Callable[..., Tensor], n_models: int, seed: int
 ) -> Iterator[tuple[str, HookedTransformer]]:
-    originals = parameters(model)
+    without = silenced(model)
+    originals = parameters(model) | without.before
     for index in range(n_models):
         changed = copied(model)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         with torch.no_grad():
             for tensor_name, tensor in parameters(changed).items():
                 tensor.copy_(weights(tensor_name, originals[tensor_name], generator))
+        silence(changed, without.parts)
         yield f"{kind} {index}", changed
 
 

@@ -101,7 +101,7 @@ def _checked(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def _recording(path: Path, content: Shaped[np.ndarray, "..."], lead: str, rate_hz: float | None, notes: tuple[str, ...]) -> Recording:
-    signal, rate_hz = _signal(path, content), agreed_rate(None, rate_hz, path)
+    signal, (rate_hz, _) = _signal(path, content), agreed_rate(None, rate_hz, path)
     column = Column(shown(lead))
     return Recording(record_name(path), kind_of_lead(lead), column.name, rate_hz, signal, column.unit, None, str(path), digest(path), notes)
 

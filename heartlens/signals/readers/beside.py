@@ -1,5 +1,7 @@
 """The files that a recording's file names or that belong to it: plain files of the same folder, and nothing else."""
 
+import os
+import stat
 from pathlib import Path
 
 from heartlens.refusal import Refusal
@@ -14,6 +16,11 @@ def beside(path: Path, name: str) -> Path:
         raise Refusal(f"{path}: names the file {name[:80]!r}; only files of the same folder are opened, by their plain names")
     file = path.parent / name
     try:
+        if stat.S_ISREG(file.lstat().st_mode):  # no link, so nothing can lead out of the folder
+            return file
+    except OSError:
+        pass
+    try:
         target = file.resolve(strict=True)
     except (OSError, RuntimeError) as error:
         raise Refusal(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'a link to itself'}); {path.name} names it") from error
@@ -27,6 +34,6 @@ def beside(path: Path, name: str) -> Path:
 def is_beside(path: Path, name: str) -> bool:
     """Whether `beside` gives a file."""
     try:
-        return beside(path, name).is_file()
-    except (Refusal, OSError):
+        return os.path.lexists(path.parent / name) and beside(path, name).is_file()
+    except (Refusal, OSError, ValueError):
         return False

@@ -29,12 +29,13 @@ def recording_of(path: Path, hints: Hints, channels: Sequence[Channel], person: 
     """The recording of the channel that `choose_lead` takes; the others are not read. Refuses what is no row of numbers."""
     if not channels:
         raise Refusal(f"{path}: the file holds no signal")
-    index, lead_notes = choose_lead([channel.name for channel in channels], hints.lead, hints.kind, path)
+    units = [channel.unit for channel in channels]
+    index, lead_notes = choose_lead([channel.name for channel in channels], hints.lead, hints.kind, path, units)
     channel = channels[index]
-    rate_hz = agreed_rate(channel.rate_hz, hints.rate_hz, path)
+    rate_hz, rate_notes = agreed_rate(channel.rate_hz, hints.rate_hz, path)
     signal = one_signal(channel.samples(), channel.name, path)
-    name, kind = channel.name, kind_of_lead(channel.name)
-    all_notes = (*lead_notes, *notes)
+    name, kind = channel.name, kind_of_lead(channel.name, channel.unit)
+    all_notes = (*lead_notes, *rate_notes, *notes)
     return Recording(record_name(path), kind, name, rate_hz, signal, channel.unit, None, str(path), digest(path), all_notes, person)
 
 

@@ -28,12 +28,12 @@ Place = tuple[Header, int | None, slice]  # a segment, the number of the lead in
 def read(path: Path, hints: Hints) -> Recording:
     """The recording of a WFDB header, in its physical unit, missing samples NaN.
 
-    Refuses damaged records, an unknown lead, a rate that the header contradicts, and files that are not in the header's folder.
+    Refuses damaged records, an unknown lead, and files that are not in the header's folder.
     """
     header = header_of(path)
     if header.segments:
         return _of_segments(header, hints)
-    index, notes = choose_lead(header.names, hints.lead, hints.kind, path)
+    index, notes = choose_lead(header.names, hints.lead, hints.kind, path, header.units)
     signal, sample_notes = physical(header, index)
     lead = header.signals[index]
     return _recording(header, hints, lead.name, lead.per_frame, lead.unit, signal, [path.parent / lead.file], notes + sample_notes)
@@ -42,23 +42,24 @@ def read(path: Path, hints: Hints) -> Recording:
 def _recording(
     header: Header, hints: Hints, lead: str, per_frame: int, unit: str, signal: Values, files: list[Path], notes: tuple[str, ...]
 ) -> Recording:
-    path, length_s = header.path, len(signal) / per_frame / header.rate_hz
-    landmarks, mark_notes = expert_landmarks(path, lead, header.rate_hz, length_s)
-    rate_hz = agreed_rate(header.rate_hz * per_frame, hints.rate_hz, path)
+    path = header.path
+    rate_hz, rate_notes = agreed_rate(header.rate_hz * per_frame, hints.rate_hz, path)
+    landmarks, mark_notes = expert_landmarks(path, lead, rate_hz / per_frame, len(signal) / rate_hz)
     digests = [digest(file) for file in files]
     sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     person = in_comments(list(header.comments))
-    kind = kind_of_lead(lead)
-    return Recording(record_name(path), kind, lead, rate_hz, signal, unit, landmarks, str(path), sha256, notes + mark_notes, person)
+    kind, notes = kind_of_lead(lead, unit), notes + rate_notes + mark_notes
+    return Recording(record_name(path), kind, lead, rate_hz, signal, unit, landmarks, str(path), sha256, notes, person)
 
 
 def _of_segments(master: Header, hints: Hints) -> Recording:
     segments = list(_segments(master))
     n_frames = sum(n for _, n in master.segments)
+    units = {name: unit for header, _ in reversed(segments) for name, unit in zip(header.names, header.units, strict=True)}
     names = list(dict.fromkeys(name for header, _ in segments for name in header.names))
     if not names:
         raise Refusal(f"{master.path}: all its segments are gaps")
-    chosen, notes = choose_lead(names, hints.lead, hints.kind, master.path)
+    chosen, notes = choose_lead(names, hints.lead, hints.kind, master.path, [units[name] for name in names])
     name = names[chosen]
     places: list[Place] = [(header, header.names.index(name) if name in header.names else None, frames) for header, frames in segments]
     leads = [header.signals[index] for header, index, frames in places if index is not None and frames.stop > frames.start]

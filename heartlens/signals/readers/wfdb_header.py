@@ -5,10 +5,8 @@ The format: header(5) of the WFDB Applications Guide (https://physionet.org/phys
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from heartlens.refusal import Refusal
 from heartlens.signals.recording import MOST_SAMPLES
@@ -23,8 +21,7 @@ INTEGER = re.compile(r"[+-]?[0-9]+")
 NAME = re.compile(r"[\w.-]+")
 GAP = "~"
 USUAL_GAIN = 200.0  # units per mV, where the header gives none
-
-Field = TypeVar("Field")
+LONGEST_NUMBER = 20  # letters
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,11 @@ class Header:
     @property
     def names(self) -> list[str]:
         return [signal.name for signal in self.signals]
+
+    @property
+    def units(self) -> list[str]:
+        """Each signal's unit as the header tells it; mV where it tells none."""
+        return [signal.unit for signal in self.signals]
 
 
 def header_of(path: Path) -> Header:
@@ -126,7 +128,11 @@ def _signal(path: Path, number: int, line: list[str]) -> Signal:
     gain = GAIN.fullmatch(line[2]) if len(line) > 2 else None
     if len(line) > 2 and not (gain and math.isfinite(float(gain[1]))):
         raise Refusal(f"{path}: the gain of {name} is {line[2][:40]!r}; legal: a number, (baseline) and /unit may follow")
-    zero, first_value, checksum = (_optional(path, what, line, place) for what, place in (("zero", 4), ("first value", 5), ("checksum", 6)))
+    zero, first_value, checksum = (
+        _optional(path, "zero", line, 4),
+        _optional(path, "first value", line, 5),
+        _optional(path, "checksum", line, 6),
+    )
     per_frame = int(storage[2] or 1)
     if per_frame < 1:
         raise Refusal(f"{path}: {name} has {per_frame} samples a frame")
@@ -148,17 +154,16 @@ def _signal(path: Path, number: int, line: list[str]) -> Signal:
 
 
 def _whole(path: Path, what: str, text: str) -> int:
-    return _checked(path, what, text, lambda field: int(field) if field.isascii() and field.isdigit() else None)
+    if not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER):
+        raise Refusal(f"{path}: the {what} is {text[:40]!r}, not a whole number")
+    return int(text)
 
 
 def _optional(path: Path, what: str, line: list[str], place: int) -> int | None:
+    """The whole number at a place of a line, None where the line ends before."""
     if len(line) <= place:
         return None
-    return _checked(path, what, line[place], lambda field: int(field) if INTEGER.fullmatch(field) else None)
-
-
-def _checked(path: Path, what: str, text: str, number: Callable[[str], Field | None]) -> Field:
-    parsed = number(text) if len(text) < 20 else None
-    if parsed is None:
+    text = line[place]
+    if len(text) >= LONGEST_NUMBER or not INTEGER.fullmatch(text):
         raise Refusal(f"{path}: the {what} is {text[:40]!r}, not a whole number")
-    return parsed
+    return int(text)

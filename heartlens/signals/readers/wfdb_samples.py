@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, reason_of
 from heartlens.signals.readers.beside import beside
 from heartlens.signals.readers.wfdb_header import Header, Signal
 from heartlens.signals.recording import samples_for
@@ -49,6 +49,8 @@ def physical(header: Header, index: int) -> tuple[Float[np.ndarray, " sample"], 
 
     Refuses files that are shorter than the header announces, and any signal that does not add up to its checksum.
     """
+    from wfdb.io._signal import INVALID_SAMPLE_VALUE
+
     groups = groups_of(header)
     n_frames = n_frames_of(header, groups)
     wanted = header.signals[index]
@@ -58,13 +60,15 @@ def physical(header: Header, index: int) -> tuple[Float[np.ndarray, " sample"], 
         first = 0
         for samples in _blocks(group, n_frames):
             for number, own in enumerate(samples):
-                missing = _missing(own, group.signals[number])
+                code = INVALID_SAMPLE_VALUE[group.signals[number].storage]  # None where the format has none
+                n_missing = 0 if code is None else int(np.count_nonzero(own == code))
                 total = int(own.sum(dtype=np.int64))
                 sums[0, number] += total
-                sums[1, number] += total + int(missing.sum()) * (MISSING - int(own[missing][0]) if missing.any() else 0)
+                sums[1, number] += total + (n_missing * (MISSING - int(code)) if n_missing else 0)
                 if group.first + number == index:
                     values[first : first + len(own)] = (own - np.float64(wanted.baseline)) / wanted.gain
-                    values[first : first + len(own)][missing] = np.nan
+                    if n_missing:
+                        values[first : first + len(own)][own == code] = np.nan
                     first += len(own)
         _verify(header, group, sums)
     notes: tuple[str, ...] = (
@@ -180,7 +184,7 @@ def _flac(group: Group) -> Iterator[Any]:
                     raise Refusal(f"{group.file}: holds {flac.channels} channels of {flac.subtype}, not the signals that the header lists")
                 yield flac
         except soundfile.LibsndfileError as error:
-            raise Refusal(f"{group.file}: a damaged FLAC file ({error})") from error
+            raise Refusal(f"{group.file}: a damaged FLAC file ({reason_of(error)})") from error
 
 
 def _uncompressed(group: Group, n_frames: int, step: int) -> Iterator[list[Int[np.ndarray, " sample"]]]:
@@ -193,12 +197,6 @@ def _uncompressed(group: Group, n_frames: int, step: int) -> Iterator[list[Int[n
             if len(samples) != min(step, n_frames - first) * per_frame:
                 raise Refusal(f"{group.file}: holds fewer samples than it announces")
             yield list(samples.T)
-
-
-def _missing(samples: Int[np.ndarray, " sample"], signal: Signal) -> Bool[np.ndarray, " sample"]:
-    from wfdb.io._signal import INVALID_SAMPLE_VALUE
-
-    return np.asarray(samples == INVALID_SAMPLE_VALUE[signal.storage]) & np.ones(len(samples), bool)
 
 
 def _verify(header: Header, group: Group, sums: Int[np.ndarray, "2 signal"]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from heartlens.refusal import Refusal
+from heartlens.refusal import Refusal, reason_of
 from heartlens.signals.hints import Hints
 from heartlens.signals.readers.channels import Channel, library, positive, recording_of
 from heartlens.signals.recording import Recording
@@ -116,7 +116,7 @@ def _packed(lead: Element, path: Path) -> Float[np.ndarray, " sample"]:
     try:
         content = base64.b64decode("".join((lead.findtext("WaveFormData") or "").split()), validate=True)
     except binascii.Error as error:
-        raise Refusal(f"{path}: a lead's samples are damaged ({error})") from error
+        raise Refusal(f"{path}: a lead's samples are damaged ({reason_of(error)})") from error
     announced = (lead.findtext("LeadSampleCountTotal") or "").strip()
     if len(content) % int(n_bytes) or (announced and announced != str(len(content) // int(n_bytes))):
         raise Refusal(f"{path}: announces {announced[:20]!r} samples of a lead, but holds {len(content) / int(n_bytes):g}")

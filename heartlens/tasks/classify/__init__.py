@@ -26,7 +26,7 @@ from heartlens.signals.tokens import tokenised
 from heartlens.tasks.classify.page import class_of, findings, plot
 from heartlens.tasks.command import Made, Task, first_lines
 from heartlens.tasks.recordings import Prepared, files_of, inventory_of_recordings, recordings_of
-from heartlens.training.labels import read_record_labels
+from heartlens.training.labels import RecordLabels, read_record_labels
 
 AT_ONCE = 64  # windows
 WINDOW_COLUMNS = ("record", "person", "start_s", "logit", "probability")
@@ -114,6 +114,8 @@ def made(given: Namespace, subject: Any) -> Made:
     files = files_of(given, kind)
     if given.page and len(files.names()) != 1:
         raise Refusal(f"--page shows one recording; {len(files.names())} are given")
+    if given.labels:  # what cannot be used is refused before anything is classified
+        _labels(given, [names_of(files, given.keep_names).record(name) for name in files.names()])
     answers, recordings, one = [], [], None
     with_answers = on_chunks(
         lambda prepared: (prepared, classified(subject, prepared, given.stride)),
@@ -227,13 +229,17 @@ def _row(probability: Float64[np.ndarray, " window"], threshold: float | None, r
     return len(probability), f"{mean:.6f}", low, high, class_of(mean, threshold), ""
 
 
+def _labels(given: Any, names: list[str]) -> RecordLabels:
+    return read_record_labels(given.labels, names, tuple(given.classes), tuple(given.leave_out), partial=True)
+
+
 def _threshold(given: Any, subject: Any, used: list[Classified]) -> Threshold:
     """The threshold, where it comes from, and how well it does on the recordings that chose it."""
     if given.threshold is not None:
         return Threshold(given.threshold, f"threshold {given.threshold:g}, as given")
     if given.labels:
         names = [answer.name for answer in used]
-        labels = read_record_labels(given.labels, names, tuple(given.classes), tuple(given.leave_out), partial=True)
+        labels = _labels(given, names)
         chosen = [answer for answer in used if answer.name in labels.of]
         score = np.array([answer.probability.mean() for answer in chosen])
         positive = np.array([labels.of[answer.name] == 1 for answer in chosen])

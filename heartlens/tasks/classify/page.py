@@ -7,6 +7,7 @@ import xarray as xr
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.findings import Findings
+from heartlens.parts import edited
 from heartlens.tasks import NOT_MEDICAL
 
 MOST_ROWS = 500  # of a report
@@ -50,7 +51,12 @@ def plot(summary: xr.Dataset) -> Any:
             axes.set(xlabel="time (s)", ylabel="probability")
         if threshold is not None:
             axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
-        page.suptitle(f"{summary.attrs['checkpoint']} · {summary.attrs['question']} · {NOT_MEDICAL}", fontsize=7, x=0.01, ha="left")
+        page.suptitle(
+            f"{summary.attrs['checkpoint']}{edited(summary.attrs)} · {summary.attrs['question']} · {NOT_MEDICAL}",
+            fontsize=7,
+            x=0.01,
+            ha="left",
+        )
     return page
 
 

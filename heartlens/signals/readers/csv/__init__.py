@@ -195,7 +195,7 @@ def _counted(signal: Signal, counter: Any, name: str) -> tuple[Even, tuple[str, 
 def _of_rows(path: Path, layout: Layout, hints: Hints) -> Recording:
     """Every row a stretch, missing samples between."""
     rows = rows_in(path, layout)
-    rate_hz = agreed_rate(None, layout.facts.rate_hz if hints.rate_hz is None else hints.rate_hz, path)
+    rate_hz, _ = agreed_rate(None, layout.facts.rate_hz if hints.rate_hz is None else hints.rate_hz, path)
     apart = np.full(round(APART_S * rate_hz), np.nan)
     signal = np.concatenate([part for row in rows for part in (row, apart)][:-1])
     name = Column(path.stem if kind_of_lead(path.stem) else ROWS, layout.facts.unit)
@@ -221,7 +221,7 @@ def _recording(
     by_stem = kind_of_lead(path.stem) if any(kind in path.stem.lower() for kind in ("ecg", "ekg", "ppg", "pleth", "bvp")) else None
     kind = column.kind if column.kind in KINDS else None if layout.has_names else by_stem
     notes += tuple(f"unit {unit}" for _ in [0] if unit) + tuple(text for text in (layout.header, _marks(layout)) if text)
-    rate_hz = agreed_rate(None, next((rate for rate in (hints.rate_hz, rate_hz, stated_hz) if rate is not None), None), path)
+    rate_hz, _ = agreed_rate(None, next((rate for rate in (hints.rate_hz, rate_hz, stated_hz) if rate is not None), None), path)
     note = ("; ".join(notes),) if notes and notes != (layout.header,) else ()
     return Recording(record_name(path), kind, shown(column.name), rate_hz, signal, unit, None, str(path), digest(path), note)
 

@@ -26,10 +26,11 @@ HEAD = 2**18  # bytes that are looked at
 LONGEST_LINE = 2**26  # bytes of a table that is one line
 MOST_COLUMNS = 4096
 EXAMPLES = 200  # rows by which the delimiter is judged
-COMMENT = re.compile(r"\s*(#|%|//)+")
+COMMENT = re.compile(r"^\s*(#(?!N/A)|%|//)+")  # #N/A is a missing sample
 SEP_LINE = re.compile(r"\s*[\"']?sep=(.)[\"']?\s*", re.IGNORECASE)
 LINE_END = re.compile(r"\r\n|\n|\r")
 NOT_NAMES = frozenset(["cal", "raw", "uncal", "calibrated", "uncalibrated", ""])
+NO_SAMPLE = 2.0**31 - 1  # what recorders write for a missing sample, and no start time
 EPOCH_S = (8e8, 3e9)  # between 1995 and 2065: a start time in a file of a wrist band
 
 
@@ -377,8 +378,11 @@ def _start_and_rate(rows: list[list[str]], names: list[str], facts: Facts, decim
     starts, rates, samples = ([number(cell, decimal) for cell in rows[place]] for place in (0, 1, 2))
     rate_hz = rates[0]
     are_rates = all(rate == rate_hz for rate in rates) and 0 < rate_hz <= 20000
-    is_start = all(EPOCH_S[0] < start < EPOCH_S[1] for start in starts)
+    is_start = all(EPOCH_S[0] < start < EPOCH_S[1] and start != NO_SAMPLE for start in starts)
     if is_start and are_rates and all(abs(value) < starts[0] / 100 for value in samples if value == value):
+        return Facts((rate_hz,), facts.unit, facts.lead), 2
+    is_dated = not names and all(is_clock(cell) for cell in rows[0]) and all(value == value for value in samples)
+    if is_dated and are_rates and rate_hz == round(rate_hz):
         return Facts((rate_hz,), facts.unit, facts.lead), 2
     text_start = len(names) in (0, len(rows[0])) and bool(names) and all(is_clock(name) for name in names)
     if text_start and all(rate == starts[0] for rate in starts) and 0 < starts[0] <= 20000 and starts[0] == round(starts[0]):
@@ -390,5 +394,5 @@ def _refuse_odd_first(rows: list[list[str]], decimal: str, path: Path) -> None:
     """A first number far from all others is no sample: a rate, perhaps, or a count."""
     values = [number(row[0], decimal) for row in rows]
     rest = [abs(value) for value in values[1:] if value == value]
-    if len(rest) >= 100 and values[0] == round(values[0]) and abs(values[0]) > 20 * max(rest):
+    if len(rest) >= 100 and values[0] == values[0] and values[0] == round(values[0]) and abs(values[0]) > 20 * max(rest):
         raise Refusal(f"{path}: the first number, {values[0]:g}, is far from all others; if it is the rate, take it out and give --rate")
