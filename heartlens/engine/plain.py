@@ -6,7 +6,7 @@ from typing import Any
 from torch.nn import functional
 
 from heartlens.converters.hooked import ARCHITECTURE
-from heartlens.converters.lens import is_unmasked
+from heartlens.converters.lens import BRIDGED, is_unmasked
 from heartlens.converters.weights import Weights
 from heartlens.refusal import Refusal
 
@@ -58,8 +58,7 @@ def why_not_plain(model: Any) -> str:
 
 def _is_hooked_transformer(model: Any) -> bool:
     """Whether it is one of TransformerLens 3, without importing that: who has one has imported it."""
-    lens = sys.modules.get("transformer_lens")
-    return isinstance(model, getattr(lens, "HookedTransformer", ()))
+    return not BRIDGED and isinstance(model, getattr(sys.modules.get("transformer_lens"), "HookedTransformer", ()))
 
 
 def _is_changed(module: Any, cfg: Any) -> bool:

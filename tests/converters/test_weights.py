@@ -7,7 +7,7 @@ import pytest
 import torch
 from planted import model_of, random_state
 
-from heartlens.converters.lens import is_unmasked, parameters, unmask
+from heartlens.converters.lens import BRIDGED, is_unmasked, parameters, unmask
 from heartlens.converters.weights import hooked_of, weights_of
 from heartlens.engine import engine_of
 from heartlens.models.subject import subject_of
@@ -38,10 +38,10 @@ def outputs(engine, tokens):
 @pytest.mark.parametrize("engine", ["fused", "torch", "hooked"])
 def test_every_engine_computes_the_same_with_them(state, engine):
     tokens = torch.randint(101, (2, 60), generator=torch.Generator().manual_seed(1))
-    ours, theirs = (engine_of(model, engine) for model in (weights_of(state), model_of(state)))
-    assert torch.equal(outputs(ours, tokens), outputs(theirs, tokens))
+    ours, theirs = engine_of(weights_of(state), engine), engine_of(model_of(state), "hooked" if BRIDGED else engine)
+    torch.testing.assert_close(outputs(ours, tokens), outputs(theirs, tokens), rtol=0, atol=1e-5 if BRIDGED else 0)
     ours.model.blocks[0].mlp.b_in.data += 1  # weights that were changed in place answer
-    assert not torch.equal(outputs(ours, tokens), outputs(theirs, tokens))
+    assert (outputs(ours, tokens) - outputs(theirs, tokens)).abs().max() > 0.01
 
 
 def test_who_asks_for_the_model_gets_one_whose_hooks_act(state):
@@ -50,7 +50,7 @@ def test_who_asks_for_the_model_gets_one_whose_hooks_act(state):
     tokens = torch.randint(101, (1, 60))
     assert subject.engine.name == "fused"
     subject.model.add_hook("blocks.0.hook_mlp_out", lambda value, hook: value * 0)
-    with pytest.raises(Refusal, match="hooks"):
+    with pytest.raises(Refusal, match="do not run this model"):
         subject.engine.embed(tokens)
     assert subject.model is subject.weights
 
