@@ -1,8 +1,8 @@
 """Who was recorded. Statistics are over persons, so that several recordings of one person do not count as several people.
 
 In this order: a table (`--persons`), a pattern on the record's name or the parent folder (`--person`), what the file's header plainly says,
-the folders and file names of archives that are laid out by patient (PTB, MIMIC, CinC 2023), the table that comes with an archive (PTB-XL).
-Where none of these tells, the person is not known.
+the folders and file names of archives that are laid out by patient (PTB, MIMIC, CinC 2023, BIDS, WESAD), the table that comes with an
+archive (PTB-XL). Where none of these tells, the person is not known.
 """
 
 import csv
@@ -22,6 +22,8 @@ LAYOUTS = (
     re.compile(r"(?:^|/)(p\d{2,4})/(\1\d{2,8})/"),  # MIMIC III and IV: p10/p100014/..., p1000/p10000032/...
     re.compile(r"(?:^|/)(s\d{5})/\1-\d{4}-\d{2}-\d{2}[^/]*$"),  # MIMIC II: s00020/s00020-2567-03-30-17-47
     re.compile(r"(?:^|/)(\d{4})/\1_\d{3}_\d{3}(?:_[A-Z]+)?\.\w+$"),  # CinC 2023: 0284/0284_001_004_ECG
+    re.compile(r"(?:^|/)(sub-[A-Za-z0-9]+)/(?:ses-[A-Za-z0-9]+/)?(?:[a-z]+/)?[^/]*$"),  # BIDS: sub-01/ses-02/ecg/sub-01_ses-02_ecg
+    re.compile(r"(?:^|/)(S\d{1,3})/\1_E4_Data/[^/]*$"),  # WESAD: S2/S2_E4_Data/BVP
 )
 PTB_XL = re.compile(r"(records(?:100|500)/\d{5}/\d{5}_[lh]r)\.\w+$")
 PTB_XL_TABLE, PTB_XL_FILES, PTB_XL_PERSON = "ptbxl_database.csv", ("filename_lr", "filename_hr"), "patient_id"

@@ -178,6 +178,11 @@ def test_windows_carry_the_person(tmp_path):
         ("p10/p20/x.hea", ""),
         ("records100/00000/00001_lr.hea", ""),
         ("2023/2024_001_004_ECG.hea", ""),
+        ("study/sub-01/ses-02/sub-01_ses-02_ecg.edf", "sub-01"),
+        ("study/sub-A7/ecg/x.edf", "sub-A7"),
+        ("study/sub-01/notes/of/x.edf", ""),
+        ("WESAD/S2/S2_E4_Data/BVP.csv", "S2"),
+        ("WESAD/S2/S3_E4_Data/BVP.csv", ""),
     ],
 )
 def test_the_layouts_of_archives_tell_the_person(path, person):
