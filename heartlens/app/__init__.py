@@ -1,0 +1,1 @@
+"""The browser app: pages that call the package and hold no analysis of their own."""
