@@ -24,6 +24,7 @@ RESULTS = {name: f"heartlens.results.{name}:run_command" for name in ("table", "
     "merge": "heartlens.merge:run_command",
 }
 FURTHER = {
+    "app": "heartlens.app:run_command",
     "checkpoints": "heartlens.converters.__main__:main",
     "paper": "heartlens.paper.__main__:run_command",
     "calibrate": "heartlens.trial.__main__:main",

@@ -1,0 +1,5 @@
+"""The view attention."""
+
+from heartlens.app.views import View
+
+VIEW = View("Attention", "To come.", {})
