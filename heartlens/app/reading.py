@@ -30,7 +30,7 @@ class Refused:
 
 
 def answered(source: None, order: Order) -> Iterator[Any]:
-    """In the reading process: the names of the recordings and the strip of one; or why not. Damage of any kind is a reason."""
+    """In the reading process: the names of the recordings, the path and the strip of one; or why not. Damage of any kind is a reason."""
     _limit_memory()
     try:
         yield _read(order)
@@ -64,7 +64,7 @@ def _read(order: Order) -> Any:
     if kind not in KINDS:
         raise Refusal(f"{recording.source}: nothing tells whether this is ECG or PPG; choose the kind")
     choice = Choice(hints.get("landmarks", "auto"), polarity=hints.get("polarity", "check"))
-    return names, strip_of(recording, kind, choice)
+    return names, str(files.found[name].path), strip_of(recording, kind, choice)
 
 
 class Reader:
@@ -83,8 +83,10 @@ class Reader:
                 self._process = ReadingProcess(answered, None)  # type: ignore[assignment]
 
     def read(self, order: Order, most_s: float = MOST_S) -> Any:
-        """The names of the recordings in the files, and the strip of the first (or named) one. Refuses what cannot be read, and what takes
-        longer than `most_s`."""
+        """The names of the recordings in the files, the path and the strip of the first (or named) one.
+
+        Refuses what cannot be read, and what takes longer than `most_s`.
+        """
         from heartlens.signals.reading_process import Ended
 
         self.warm()

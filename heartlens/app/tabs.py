@@ -31,6 +31,7 @@ class Tab:
     house: "House"
     order: Order | None = None
     example: str = ""
+    path: str = ""
     strip: Any = None
     names: list[str] = field(default_factory=list)
     uploads: set[str] = field(default_factory=set)
@@ -73,7 +74,7 @@ class Tab:
     def open(self, order: Order, example: str = "") -> None:
         """Read a recording, and look at it from now on; where it is refused, all stays as it was."""
         try:
-            self.names, self.strip = self.house.reader.read(order)
+            self.names, self.path, self.strip = self.house.reader.read(order)
         except Refusal as refusal:
             text = re.sub(rf"{re.escape(str(self.folder))}/(?:[0-9a-f]+/)?", "", str(refusal))  # the page need not know where uploads lie
             raise type(refusal)(text) from refusal

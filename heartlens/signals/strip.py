@@ -71,13 +71,22 @@ class Strip:
 
     def window_at(self, start_s: float) -> Windows:
         """The window that begins there, to the nearest sample. Refuses one that does not lie in what can be used, and a flat one."""
+        return self._window(*self._place(start_s))
+
+    def _place(self, start_s: float) -> tuple[Stretch, int]:
+        """The stretch and the sample at which a window begins."""
         rate_hz = KINDS[self.kind].rate_hz
         for stretch in self.stretches:
             first = round((start_s - stretch.start_s) * rate_hz) if np.isfinite(start_s) else -1
             if 0 <= first <= len(stretch.signal) - CONTEXT:
-                return self._window(stretch, first)
+                return stretch, first
         legal = ", ".join(f"{first:g} to {last:g} s" for first, last in self.starts_s()[:4])
         raise Refusal(f"a window cannot begin at {start_s:g} s of {self.name}; legal: {legal}")
+
+    def samples_at(self, start_s: float) -> Float32[np.ndarray, " time"]:
+        """The samples of the window that begins there, at the model's rate. Refuses as `window_at` does."""
+        stretch, first = self._place(start_s)
+        return stretch.signal[first : first + CONTEXT]
 
     def beats_s(self) -> Float64[np.ndarray, " beat"]:
         """When the beats are, over the whole recording, in seconds."""

@@ -212,10 +212,10 @@ class App {
     const { recording } = this.state;
     if (!recording) { id('facts').textContent = 'No recording is open.'; return; }
     const rate = recording.rate_hz === recording.model_rate_hz ? `${recording.rate_hz} Hz` : `${Number(recording.rate_hz.toPrecision(6))} → ${recording.model_rate_hz} Hz`;
-    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, `${recording.duration_s.toFixed(1)} s`, recording.person ? `person ${recording.person}` : 'person not known'].join(' · ');
+    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? 'nobody was recorded' : recording.person ? `person ${recording.person}` : 'person not known'].join(' · ');
     id('facts').title = recording.notes.join('\n');
     id('ribbon').hidden = !recording.is_simulated;
-    id('ribbon').textContent = 'Simulated data: no person was recorded.';
+    id('ribbon').textContent = 'simulated';
     id('legend').replaceChildren(
       element('span', { className: 'dim', textContent: recording.marked_by ? `marked by ${recording.marked_by}` : 'no waves marked' }),
       ...recording.waves.map((wave, number) => element('button', {
