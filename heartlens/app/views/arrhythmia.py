@@ -1,0 +1,5 @@
+"""The view arrhythmia."""
+
+from heartlens.app.views import View
+
+VIEW = View("Arrhythmia", "To come.", {})
