@@ -24,11 +24,8 @@ RESULTS = {name: f"heartlens.results.{name}:run_command" for name in ("table", "
     "merge": "heartlens.merge:run_command",
 }
 FURTHER = {
-<<<<<<< HEAD
     "live": "heartlens.app.live.command:run_command",
-=======
     "app": "heartlens.app:run_command",
->>>>>>> app
     "checkpoints": "heartlens.converters.__main__:main",
     "paper": "heartlens.paper.__main__:run_command",
     "calibrate": "heartlens.trial.__main__:main",

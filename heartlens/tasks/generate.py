@@ -21,7 +21,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.tokens import amplitude
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task
-from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
+from heartlens.tasks.recordings import Window, add_window, inventory_of_recordings, one_recording, window_of
 
 PART = re.compile(r"L([1-9][0-9]*)(?:H([1-9][0-9]*))?|MLP([1-9][0-9]*)", re.IGNORECASE)
 COLUMNS = ("sample", "time_s", "token", "height")
@@ -54,35 +54,52 @@ def made(given: Namespace, subject: Any) -> Made:
     window = window_of(prepared, subject.kind, given)
     context = window.tokens[-given.context :]
     new = continued(subject, context, given)
-    rate_hz, end_s = KINDS[subject.kind].rate_hz, window.start_s + CONTEXT / KINDS[subject.kind].rate_hz
-    low, high = float(window.samples.min()), float(window.samples.max())
-    heights = amplitude(new, low, high)
-    summary = xr.Dataset(
+    summary = summary_of(new, context, window, prepared.name, prepared.unit, subject.kind, given.ablate, given.show)
+    saved = "".join(f"{token:.18e}\n" for token in [*context.tolist(), *new[0].tolist()])
+    read = inventory_of_recordings([prepared], subject.kind, 1)
+    return Made(summary, read, {"generated.csv": (COLUMNS, rows_of(summary, KINDS[subject.kind].rate_hz))}, {"outputs.csv": saved.encode()})
+
+
+def summary_of(
+    new: UInt8[np.ndarray, "draw step"],
+    context: UInt8[np.ndarray, " time"],
+    window: Window,
+    record: str,
+    unit: str,
+    kind: str,
+    ablate: str | None = None,
+    show: str = HEIGHTS,
+) -> xr.Dataset:
+    """What is stored of continuations of a context, the last tokens of a window."""
+    heights = amplitude(new, float(window.samples.min()), float(window.samples.max()))
+    return xr.Dataset(
         {
             "token": (("draw", "step"), new),
             "height": (("draw", "step"), heights),
             "context_token": (("time",), context),
-            "context_height": (("time",), window.samples[-given.context :].astype(float)),
+            "context_height": (("time",), window.samples[-len(context) :].astype(float)),
         },
         attrs={
-            "record": prepared.name,
+            "record": record,
             "window": window.chosen,
-            "end_s": end_s,
-            "unit": prepared.unit,
-            "ablated": given.ablate or "",
-            "show": given.show,
+            "end_s": window.start_s + CONTEXT / KINDS[kind].rate_hz,
+            "unit": unit,
+            "ablated": ablate or "",
+            "show": show,
             "n_records": 1,
             "n_windows": 1,
         },
     )
-    rows = [
+
+
+def rows_of(summary: xr.Dataset, rate_hz: float) -> list[tuple[Any, ...]]:
+    """A row for each generated token."""
+    end_s = summary.attrs["end_s"]
+    return [
         (sample, f"{end_s + place / rate_hz:.3f}", int(token), f"{height:.6g}")
-        for sample, (tokens, own) in enumerate(zip(new, heights, strict=True))
+        for sample, (tokens, own) in enumerate(zip(summary["token"].values, summary["height"].values, strict=True))
         for place, (token, height) in enumerate(zip(tokens, own, strict=True))
     ]
-    saved = "".join(f"{token:.18e}\n" for token in [*context.tolist(), *new[0].tolist()])
-    read = inventory_of_recordings([prepared], subject.kind, 1)
-    return Made(summary, read, {"generated.csv": (COLUMNS, rows)}, {"outputs.csv": saved.encode()})
 
 
 def continued(subject: Any, context: UInt8[np.ndarray, " time"], given: Namespace) -> UInt8[np.ndarray, "draw step"]:
@@ -91,15 +108,19 @@ def continued(subject: Any, context: UInt8[np.ndarray, " time"], given: Namespac
     from heartlens.models.edit import ablated
 
     options = {"seed": given.seed, "n_samples": given.samples, "temperature": given.temperature, "top_k": given.top_k}
-    parts: dict[str, Any] = parts_named(given.ablate) if given.ablate else {}
-    sizes = subject.sizes
-    for layer, head in [*parts.get("heads", ()), *((layer, 0) for layer in (*parts.get("mlps", ()), *parts.get("layers", ())))]:
-        if layer >= sizes.n_layers or head >= sizes.n_heads:
-            raise Refusal(
-                f"--ablate {given.ablate!r}: {subject.origin.checkpoint} has layers 1 to {sizes.n_layers}, heads 1 to {sizes.n_heads}"
-            )
+    parts = parts_of(subject, given.ablate)
     with ablated(subject.model, **parts) if parts else nullcontext(subject.engine) as running:
         return generated(running, context[None], given.n, **options)[0]
+
+
+def parts_of(subject: Any, ablate: str | None) -> dict[str, Any]:
+    """The parts of a model that a list names, as `ablated` takes them. Refuses those that it does not have."""
+    parts: dict[str, Any] = parts_named(ablate) if ablate else {}
+    sizes = subject.sizes
+    for layer, head in [*parts.get("heads", ()), *((layer, 0) for layer in (*parts.get("mlps", ()), *parts.get("layers", ())))]:
+        if not (0 <= layer < sizes.n_layers and 0 <= head < sizes.n_heads):
+            raise Refusal(f"--ablate {ablate!r}: {subject.origin.checkpoint} has layers 1 to {sizes.n_layers}, heads 1 to {sizes.n_heads}")
+    return parts
 
 
 def parts_named(text: str) -> dict[str, list[Any]]:

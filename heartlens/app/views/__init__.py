@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NAMES = ("signal", "attention", "arrhythmia")  # in the order of the page; `signal` is always there
+NAMES = (
+    "signal",
+    "attention",
+    "similarity",
+    "arrhythmia",
+    "beats",
+    "generate",
+    "results",
+)  # in the order of the page; `signal` is always there
 
 Answer = Callable[[Any, dict[str, Any]], Any]  # (tab, question) -> what JSON can hold, or bytes
 
