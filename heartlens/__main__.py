@@ -13,7 +13,7 @@ from heartlens.refusal import unknown
 FOLDER = Path(__file__).parent
 TASKS = {
     name: f"heartlens.tasks.{name}:run_command"
-    for name in ("classify", "estimate", "beats", "generate", "attention", "similarity", "tokenize")
+    for name in ("classify", "estimate", "beats", "generate", "attention", "similarity", "tokenize", "what_if")
 }
 TRAINING = {
     "finetune": "heartlens.training.finetune_command:run_finetune",

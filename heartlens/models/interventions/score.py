@@ -3,7 +3,8 @@
 score(i, j) = q_i . k_j / attn_scale, where q and k are linear in LN1 of the stream before the block. With the LayerNorm's scale of each
 token as it is, the stream is a sum: the token's embedding, its position's, what each head and MLP upstream added, the attention's
 biases; the LayerNorm's and the head's own biases are the rest. So the score is a sum over the parts of the key (each times the whole
-query), as well as over those of the query (each times the whole key), and over pairs of them (as in Elhage 2021, "A mathematical framework").
+query), as well as over those of the query (each times the whole key), and over pairs of them (as in Elhage 2021, "A mathematical
+framework").
 A softmax takes no notice of what all keys share: `above` is each part less its mean over the keys that the asking token may attend to.
 """
 
