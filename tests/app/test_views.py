@@ -173,6 +173,18 @@ def test_results_are_told_and_compared_as_stored(client, out):
     assert "unknown result" in tab.refusal("results", "result", name="../elsewhere")
 
 
+def test_a_live_page_is_saved_from_the_app(client):
+    tab = Asker(client, "ecg-sim-af")
+    tab.ask("signal", "open", example="simulated ECG, atrial fibrillation")
+    tab.start_s = 12.0
+    response = tab.post("results", "live")
+    assert response.headers["content-disposition"].endswith('-live.html"')
+    assert "simulated signal" in response.text
+    assert '"startS":12.0' in response.text
+    tab.model = "ecg-sim"
+    assert "no head for a question" in tab.refusal("results", "live")
+
+
 @pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright

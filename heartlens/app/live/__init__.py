@@ -30,12 +30,22 @@ NOISE_DB = (30, 20, 15, 10, 5, 0)  # signal over noise that the page offers
 SEED = 0  # of the page's edits
 
 
-def live_page(subject: Any, windows: Windows, *, unit: str = "", command: str = "", reading: str = "", names: Names = AS_THEY_ARE) -> str:
+def live_page(
+    subject: Any,
+    windows: Windows,
+    *,
+    unit: str = "",
+    command: str = "",
+    reading: str = "",
+    names: Names = AS_THEY_ARE,
+    simulated: bool = False,
+) -> str:
     """The HTML page of a model and windows of one recording (at most MOST_WINDOWS, unlabelled ones too).
 
-    `unit` is that of the recording, `command` what makes the page again, `reading` the Python expression that reads the windows;
-    `names` says how the recording is called. Refuses a model that answers anything else than one probability of a window, one that is
-    edited or is not computed by the fused or torch engine, and windows of another kind or of several recordings.
+    `unit` is that of the recording, `command` what makes the page again, `reading` the Python that makes `windows`; `names` says how the
+    recording is called, `simulated` that nobody was recorded, where the windows' sources do not tell. Refuses a model that answers anything
+    else than one probability of a window, one that is edited or that neither the fused nor the torch engine computes, and windows of another
+    kind or of several recordings.
     """
     from heartlens.models.interventions.ablations import intact_readings, single_readings, values_of
     from heartlens.report import inline, rendered
@@ -69,12 +79,12 @@ def live_page(subject: Any, windows: Windows, *, unit: str = "", command: str = 
         "question": str(subject.origin.task or "task head").removesuffix(" (last token)"),
         "unit": unit or "own unit",
         "command": command,
-        "reading": reading or "...  # the windows of this recording",
+        "reading": reading or "windows = ...  # the windows of this recording",
     }
     return rendered(
         "app/live/page.html.jinja",
         **{name: data[name] for name in ("record", "checkpoint", "question", "command")},
-        is_simulated=inventory(windows).is_simulated,
+        is_simulated=simulated or inventory(windows).is_simulated,
         is_embedded="sim" in subject.origin.checkpoint.split("-"),
         not_medical=NOT_MEDICAL,
         style=Markup(_text("page.css")),

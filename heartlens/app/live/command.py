@@ -89,7 +89,7 @@ def _bare(arguments: list[str]) -> list[str]:
 
 def _simulated(given: Namespace, kind: str) -> tuple[Windows, dict[str, Any]]:
     """One simulated window, and what the page says of it."""
-    reading = f'hl.simulated("{kind}", 1, 1, "{given.simulate}", seed={given.seed})'
+    reading = f'windows = hl.simulated("{kind}", 1, 1, "{given.simulate}", seed={given.seed})'
     return simulated(kind, 1, 1, given.simulate, seed=given.seed), {"unit": KINDS[kind].unit, "reading": reading}
 
 
@@ -110,7 +110,7 @@ def _recorded(given: Namespace, kind: str) -> tuple[Windows, dict[str, Any]]:
         name: value for name, value in (*hints_of(given).items(), ("bandpass", given.bandpass)) if value not in (None, (), False, "check")
     }
     options = "".join(f", {name}={value!r}" for name, value in ({"kind": kind} | hints | {"max_windows": given.windows}).items())
-    return windows, about | {"reading": f"hl.read({files.found[files.names()[0]].path.name!r}{options})"}
+    return windows, about | {"reading": f"windows = hl.read({files.found[files.names()[0]].path.name!r}{options})"}
 
 
 def _unlabelled(prepared: Prepared, kind: str, n_windows: int, reason: str) -> Windows:

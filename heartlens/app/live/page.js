@@ -381,7 +381,7 @@
       "import heartlens as hl, torch",
       "from heartlens.signals import counterfactuals as cf",
       `model = hl.load("${data.checkpoint}")`,
-      `windows = ${data.reading}`,
+      data.reading,
       `window = windows[${data.windows[chosen].index}:${data.windows[chosen].index + 1}]  # starts at ${data.windows[chosen].startS.toFixed(2)} s`,
       ...calls,
       ...(parts.length ? [`with hl.ablated(model, ${parts.join(", ")}), torch.inference_mode():`, `    ${logit}`] : [logit]),

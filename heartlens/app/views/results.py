@@ -9,6 +9,7 @@ from heartlens.app.views.attention import TYPES, drawn, table
 from heartlens.refusal import Refusal, unknown
 
 MOST_LISTED, MOST_DEEP, MOST_ROWS = 500, 3, 2000
+LIVE_WINDOWS = 6
 
 
 def folders(tab: Tab) -> dict[str, Path]:
@@ -99,8 +100,50 @@ def compared(tab: Tab, asked: dict[str, Any]) -> Any:
     return {"columns": columns, "rows": rows[:MOST_ROWS], "n_rows": len(rows), "notes": notes}
 
 
+def live(tab: Tab, asked: dict[str, Any]) -> Binary:
+    """The recording, the model and what-if controls as one HTML file: the window on the screen, then others spread over the recording."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from heartlens.app import code as written
+    from heartlens.app.live import live_page
+    from heartlens.windows import concatenate
+
+    subject, windows = tab.subject(asked), [tab.window(asked)]
+    length_s = windows[0].tokens.shape[1] / windows[0].rate_hz
+    chosen = [float(windows[0].start_s[0])]
+    others = [
+        start
+        for first, last in tab.strip.starts_s()
+        for start in np.arange(first, last + 1e-9, length_s).tolist()
+        if abs(start - chosen[0]) >= length_s / 2
+    ]
+    for place in np.unique(np.linspace(0, len(others) - 1, min(len(others), LIVE_WINDOWS - 1)).round().astype(int)):
+        try:
+            windows.append(tab.strip.window_at(others[place]))
+        except Refusal:  # a flat window
+            continue
+        chosen.append(others[place])
+    together = concatenate(windows)
+    name = tab.shown_name(tab.strip.name).rsplit("/", 1)[-1]
+    lines = (
+        "from heartlens.windows import concatenate\nimport heartlens as hl, torch\n\n"
+        f"windows = concatenate([strip.window_at(start) for start in {[round(start, 6) for start in chosen]}])"
+    )
+    page = live_page(
+        subject,
+        replace(together, record=np.full(len(together), name)),
+        unit=tab.strip.unit,
+        command=f"heartlens live {asked['model']} {written.path_of(tab)}",
+        reading=written.python(tab, str(asked["model"]), chosen[0], lines),
+        simulated=bool(tab.example),
+    )
+    return Binary(page.encode(), "text/html; charset=utf-8", f"{name}-live.html")
+
+
 VIEW = View(
     "Results",
     "What commands stored: figure, verdicts, where it comes from, how to make it again; and two results compared.",
-    {"listed": listed, "result": result, "figure": figure, "data": data, "code": code, "compared": compared},
+    {"listed": listed, "result": result, "figure": figure, "data": data, "code": code, "compared": compared, "live": live},
 )

@@ -32,7 +32,7 @@ class Beats {
       element('div', { className: 'row' }, button('−', 'Zoom out (-)', () => this.zoom(1.6)), button('+', 'Zoom in (+)', () => this.zoom(1 / 1.6)), button('all', 'The whole recording', () => this.look(0, recording.duration_s)),
         ...BANDS.map((band, number) => { const swatch = element('span', { className: 'swatch' }); swatch.style.background = colour(COLOURS[number]); return element('span', { className: 'dim' }, swatch, ` ${band}`); }),
         element('span', { className: 'space' }), button('WFDB annotations', 'Save the beats as a WFDB annotation file', () => this.save('annotations')), button('.mat', 'Save context, model_output and peaks_array, as published', () => this.save('mat')), this.stop, this.state),
-      this.chart, this.numbers);
+      this.numbers, this.chart);
     this.listen();
     this.look(...this.shown);
     this.run();
@@ -76,7 +76,7 @@ class Beats {
     this.app.attempt(async () => {
       const { duration_s: most } = this.app.state.recording, [from, until] = this.shown, length = until - from, from_s = Math.max(from - length, 0), until_s = Math.min(until + length, most);
       const wide = Math.round(this.chart.clientWidth * (window.devicePixelRatio || 1) * (until_s - from_s) / length);
-      this.columns = await this.app.ask('signal', 'overview', { from_s, until_s, n_columns: Math.min(Math.max(wide, 2), 4000) }, { latest: 'beats columns' });
+      this.columns = await this.app.ask('signal', 'overview', { from_s, until_s, n_columns: Math.min(Math.max(Math.min(wide, Math.floor((until_s - from_s) * this.app.state.recording.rate_hz)), 2), 4000) }, { latest: 'beats columns' });
       this.draw();
     });
   }
@@ -116,14 +116,14 @@ class Beats {
     const { context, width, height } = sheet(this.chart), [from, until] = this.shown, x = scale(from, until, LEFT, width - RIGHT);
     context.fillStyle = colour('sheet');
     context.fillRect(0, 0, width, height);
-    const parts = { signal: [8, height * 0.52], confidence: [height * 0.57, height * 0.74], interval: [height * 0.79, height - 20] };
+    const parts = { signal: [8, height * 0.52], confidence: [height * 0.6, height * 0.74], interval: [height * 0.82, height - 20] };
     context.textAlign = 'center';
     for (const second of ticks(from, until, width / 100)) {
       context.fillStyle = colour('grid'); context.fillRect(x(second), 0, 1, height - 16);
       context.fillStyle = colour('dim'); context.fillText(until > 600 ? `${Math.floor(second / 60)}:${String(Math.round(second % 60)).padStart(2, '0')}` : `${second} s`, x(second), height - 4);
     }
     context.textAlign = 'left';
-    for (const [name, [top]] of Object.entries(parts)) { context.fillStyle = colour('dim'); context.fillText(name === 'interval' ? 'interval (s)' : name === 'signal' ? this.app.state.recording.unit : name, 2, top + 6); }
+    for (const [name, [top]] of Object.entries(parts)) { context.fillStyle = colour('dim'); context.fillText(name === 'interval' ? 'interval (s)' : name === 'signal' ? this.app.state.recording.unit : name, 2, top - 2 + (name === 'signal' ? 6 : 0)); }
     for (const [first, last, reason] of this.app.state.recording.skipped) if (last > from && first < until) { hatch(context, x(first), 0, x(last) - x(first), height - 18, colour('hatch')); context.fillStyle = colour('dim'); context.fillText(reason, Math.max(x(first), LEFT) + 4, 14); }
     const y = this._signal(context, x, parts.signal);
     if (this.found) this._beats(context, x, y, parts);
@@ -160,7 +160,7 @@ class Beats {
     const sure = scale(0, 1, parts.confidence[1], parts.confidence[0] + 6), longest = interval_s.slice(first, last).reduce((most, value) => Math.max(most, value ?? 0), 0.5), long = scale(0, longest * 1.1, parts.interval[1], parts.interval[0] + 6);
     for (const bound of bounds) line(context, [LEFT, x(until)], [sure(bound), sure(bound)], colour('line'), 1, [2, 3]);
     context.textAlign = 'right'; context.fillStyle = colour('dim');
-    context.fillText('1', LEFT - 5, sure(1) + 6); context.fillText('0', LEFT - 5, sure(0)); context.fillText(longest.toFixed(1), LEFT - 5, long(longest) + 4);
+    context.fillText('1', LEFT - 5, sure(1) + 8); context.fillText('0', LEFT - 5, sure(0)); context.fillText(longest.toFixed(1), LEFT - 5, long(longest) + 5);
     const size = last - first > 900 ? 1.3 : last - first > 200 ? 2 : 3.4;
     for (; first < last; first += 1) {
       context.fillStyle = colour_(band[first]);

@@ -14,6 +14,8 @@ class Results {
   constructor(place, app) { Object.assign(this, { place, app, name: null, other: '' }); }
 
   start() {
+    this.app.paper.layers = {};
+    this.app.paper.drawWindow();
     this.app.attempt(async () => {
       const { names, out } = await this.app.ask('results', 'listed');
       if (!names.length) {
@@ -51,7 +53,7 @@ class Results {
     const copy = element('button', { type: 'button', textContent: 'Copy the command', className: 'small', on: { click: async () => { await navigator.clipboard.writeText(told.command); copy.textContent = 'Copied'; } } });
     this.body.replaceChildren(
       element('h2', { className: 'result-title', textContent: told.title }),
-      told.is_simulated ? element('p', {}, element('span', { className: 'ribbon', textContent: 'measured on simulated signals' })) : null,
+      ...(told.is_simulated ? [element('p', {}, element('span', { className: 'ribbon', textContent: 'measured on simulated signals' }))] : []),
       element('div', { className: 'columns' },
         element('div', { className: 'wide' }, ...told.verdict.map(text => element('p', { className: 'verdict', textContent: text })), ...list('What a reader must know', told.cautions),
           element('details', {}, element('summary', { textContent: 'How every number is defined' }), ...told.methods.map(text => element('p', { textContent: text }))),
@@ -72,7 +74,7 @@ class Results {
     const number = text => (Number.isFinite(Number(text)) && text !== '' && String(text).includes('.') ? Number(text).toFixed(PLACES) : text);
     this.body.replaceChildren(
       element('h2', { textContent: `${this.other} less ${this.name}` }), ...notes.map(text => element('p', { className: 'dim', textContent: text })),
-      count > rows.length ? element('p', { className: 'dim', textContent: `the first ${rows.length} of ${count} rows` }) : null,
+      ...(count > rows.length ? [element('p', { className: 'dim', textContent: `the first ${rows.length} of ${count} rows` })] : []),
       element('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'comparison' }, tableOf(columns, rows.map(row => row.map(number)))));
     this.place.dataset.shown = `${this.name} ${this.other}`;
   }

@@ -115,8 +115,9 @@ class Similarity {
     const { place, phase } = this.cloud, { context, width, height } = sheet(this.plane), points = place[this.level];
     context.fillStyle = colour('sheet');
     context.fillRect(0, 0, width, height);
-    const most = Math.max(...points.slice(1).flatMap(([a, b]) => [Math.abs(a), Math.abs(b)]));
-    const x = scale(-most, most, 10, width - 10), y = scale(-most, most, height - 10, 10);
+    const ends = [0, 1].map(axis => { const own = points.slice(1).map(each => each[axis]); return [Math.min(...own), Math.max(...own)]; });
+    const unit = Math.max((ends[0][1] - ends[0][0]) / (width - 24), (ends[1][1] - ends[1][0]) / (height - 24)) || 1, middle = ends.map(([low, high]) => (low + high) / 2);
+    const x = value => width / 2 + (value - middle[0]) / unit, y = value => height / 2 - (value - middle[1]) / unit; // one scale for both axes; token 1, the sink, may lie outside
     points.forEach(([a, b], token) => {
       context.fillStyle = phase[token] === null ? colour('ghost') : css(phaseColour(phase[token]));
       context.beginPath();
