@@ -24,9 +24,7 @@ from heartlens.signals.simulate import simulated
 
 FOLDER = Path(live.__file__).parent
 NODE = shutil.which("node")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node to run the page's JavaScript without a browser")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to open the page in")
 LIMIT_MS = 300  # issue 17, on a quiet machine
 
 
@@ -194,17 +192,6 @@ def answer_of(page):
     return json.loads(page.locator("html").get_attribute("data-answer"))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@needs_browser
 def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, shared, monkeypatch):
     path, model = published_page
     assert path.stat().st_size <= 10e6
@@ -249,7 +236,6 @@ def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, s
     assert "not a medical device" in page.locator("header").inner_text()
 
 
-@needs_browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(published_page, browser, theme):
     from axe_playwright_python.sync_playwright import Axe
@@ -263,7 +249,6 @@ def test_axe_finds_nothing_serious(published_page, browser, theme):
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations if each["impact"] in ("serious", "critical")] == []
 
 
-@needs_browser
 def test_a_browser_that_cannot_run_it_says_so_and_shows_the_stored_figure(published_page, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -278,7 +263,6 @@ def test_a_browser_that_cannot_run_it_says_so_and_shows_the_stored_figure(publis
     assert page.locator("#stored figure svg").is_visible()
 
 
-@needs_browser
 def test_without_simd_the_page_runs_in_plain_javascript(published_page, browser):
     path, _ = published_page
     context = browser.new_context()

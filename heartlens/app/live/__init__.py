@@ -44,8 +44,8 @@ def live_page(
 
     `unit` is that of the recording, `command` what makes the page again, `reading` the Python that makes `windows`; `names` says how the
     recording is called, `simulated` that nobody was recorded, where the windows' sources do not tell. Refuses a model that answers anything
-    else than one probability of a window, one that is edited or that neither the fused nor the torch engine computes, and windows of another
-    kind or of several recordings.
+    else than one probability of a window, one that is edited or that neither the fused nor the torch engine computes, windows of another
+    kind, and those of several recordings.
     """
     from heartlens.models.interventions.ablations import intact_readings, single_readings, values_of
     from heartlens.report import inline, rendered

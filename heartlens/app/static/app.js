@@ -49,7 +49,8 @@ class App {
   }
 
   say(text) {
-    id('message').replaceChildren(text, element('button', { type: 'button', textContent: 'Close', on: { click: () => { id('message').hidden = true; } } }));
+    const plain = text.replaceAll('--lead', 'the lead').replaceAll('--rate', 'the rate').replaceAll('--kind', 'the kind').replaceAll('--invert', '“turned upside down”').replaceAll('--as-is', '“taken as it is”').replaceAll('--landmarks', 'the landmarks');
+    id('message').replaceChildren(plain, element('button', { type: 'button', textContent: 'Close', on: { click: () => { id('message').hidden = true; } } }));
     id('message').hidden = !text;
   }
 
@@ -78,7 +79,6 @@ class App {
     id('facts').className = 'loading';
     try {
       const recording = await this.ask('signal', 'open', question, { latest: 'open' });
-      const changed = this.state.recording && recording.kind !== this.state.recording.kind;
       this.state.recording = recording;
       this.state.stack = [];
       this.state.start_s = recording.starts_s[0][0];
@@ -90,7 +90,6 @@ class App {
       this.state.token = 499;
       await looked;
       this.paper.draw();
-      if (changed && this.state.model && this.state.model.kind !== recording.kind) this.say(mismatch(this.state.model, recording));
       this.tell('recording');
     } finally {
       id('facts').className = '';
@@ -105,7 +104,14 @@ class App {
       const response = await fetch('/api/upload', { method: 'POST', headers: this.headers(), body: form });
       if (!response.ok) throw new Refused(await refusal(response));
       const { upload, files: names } = await response.json();
-      await this.open({ upload });
+      try {
+        await this.open({ upload });
+        this.pending = null;
+      } catch (error) {
+        this.pending = { upload };  // what the user says of it in the form is read with it
+        this._openHints();
+        throw error;
+      }
       const label = names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0];
       const option = element('option', { textContent: label, value: JSON.stringify({ upload }), selected: true });
       id('records').append(option);
@@ -125,7 +131,21 @@ class App {
       if (this.state.model) id('models').value = this.state.model.asked;
       throw error;
     }
-    if (!this.view) this.show(this.views[0].name); else this.tell('model');
+    if (!this.view) await this.show(this.views[0].name); else this.tell('model');
+  }
+
+  /** Say in a view's place that the model cannot be asked about this recording, and offer one that can; whether that was so. */
+  cannotAsk(place, why = '') {
+    const { model, recording } = this.state;
+    if (!model || !recording) { place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording and choose a model.' })); return true; }
+    const reason = model.kind !== recording.kind ? mismatch(model, recording) : why;
+    if (!reason) return false;
+    const right = `${recording.kind}-af`;
+    place.replaceChildren(element('p', { className: 'empty' }, `${reason} `, element('button', { type: 'button', textContent: `Take ${right}`, on: { click: () => this.attempt(() => this.choose(right)) } })));
+    Object.assign(this.paper, { layers: {}, grab: null });
+    this.paper.drawWindow();
+    id('probability').textContent = '';
+    return true;
   }
 
   /** Move the window; the last place that is asked for counts. */
@@ -161,7 +181,8 @@ class App {
 
   /** Open a view. */
   show(name) {
-    this.attempt(async () => {
+    const turn = this.turn = (this.turn ?? 0) + 1;
+    return this.attempt(async () => {
       this.view?.leave?.();
       this.view = null;
       Object.assign(this.paper, { layers: {}, grab: null });
@@ -173,6 +194,7 @@ class App {
       id('view').replaceChildren(place);
       id('view').setAttribute('aria-labelledby', `tab-${name}`);
       const { mount } = await import(`./views/${name}.js`);
+      if (turn !== this.turn) return;  // another view was asked for meanwhile
       this.name = name;
       this.view = mount(place, this);
       saving(id('saving'), this, name, this.view);
@@ -246,22 +268,24 @@ class App {
       ...recording.notes.map(note => element('span', { className: 'dim', textContent: note })));
   }
 
+  _openHints(isOpen = true) {
+    id('hints').hidden = !isOpen;
+    id('reread').setAttribute('aria-expanded', String(isOpen));
+    this._hints();
+    this.paper.draw();
+  }
+
   _listen() {
-    id('records').addEventListener('change', event => this.attempt(() => this.open(JSON.parse(event.target.value))));
+    id('records').addEventListener('change', event => { this.pending = null; this.attempt(() => this.open(JSON.parse(event.target.value))); });
     id('models').addEventListener('change', event => this.attempt(() => this.choose(event.target.value)));
     id('choose').addEventListener('click', () => id('file').click());
     id('file').addEventListener('change', event => { if (event.target.files.length) this.upload(event.target.files); event.target.value = ''; });
-    id('reread').addEventListener('click', () => {
-      id('hints').hidden = !id('hints').hidden;
-      id('reread').setAttribute('aria-expanded', String(!id('hints').hidden));
-      this._hints();
-      this.paper.draw();
-    });
+    id('reread').addEventListener('click', () => this._openHints(id('hints').hidden));
     id('hints').addEventListener('submit', event => {
       event.preventDefault();
       const asked = Object.fromEntries([...new FormData(id('hints'))].filter(([, value]) => value !== ''));
       if (asked.rate_hz) asked.rate_hz = Number(asked.rate_hz);
-      this.attempt(() => this.open(asked));
+      this.attempt(async () => { await this.open({ ...this.pending, ...asked }); this.pending = null; });
     });
     document.addEventListener('dragover', event => event.preventDefault());
     document.addEventListener('drop', event => { event.preventDefault(); if (event.dataTransfer.files.length) this.upload(event.dataTransfer.files); });
@@ -293,7 +317,7 @@ class App {
 }
 
 function mismatch(model, recording) {
-  return `${model.name} reads ${model.kind.toUpperCase()}, and this recording is ${recording.kind.toUpperCase()}: its numbers would mean something else to this model. Choose a model for ${recording.kind.toUpperCase()} above.`;
+  return `${model.name} reads ${model.kind.toUpperCase()}, and this recording is ${recording.kind.toUpperCase()}: its numbers would mean something else to this model.`;
 }
 
 async function refusal(response) {

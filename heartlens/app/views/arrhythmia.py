@@ -1,4 +1,4 @@
-"""What the task head says over the recording and of the window, where fine-tuning moved its attention, and what if one thing were otherwise."""
+"""What the task head says over the recording and of the window, and what it would say if one thing were otherwise."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def stack_of(asked: dict[str, Any]) -> list[str]:
 
 
 def chances(tab: Tab, asked: dict[str, Any]) -> Any:
-    """The probability of some of the windows of the recording, laid end to end as `heartlens classify` lays them; those of a page ask on."""
+    """The probability of some of the recording's windows, laid end to end as `heartlens classify` lays them."""
     from heartlens.tasks.classify import logits_of, windows_of
     from heartlens.tasks.recordings import Prepared
 
@@ -94,8 +94,10 @@ def result(tab: Tab, asked: dict[str, Any], shams: bool) -> Any:
 
     subject, windows, stack = tab.subject(asked), tab.window(asked), stack_of(asked)
     refuse_unasked(subject)
+    if not shams:  # what someone waits for while dragging stands in no line
+        return what_if(subject, windows, stack, shams=False)
     with tab.house.models.running:
-        return what_if(subject, windows, stack, shams=shams)
+        return what_if(subject, windows, stack)
 
 
 def ablations(tab: Tab, asked: dict[str, Any]) -> Any:

@@ -69,7 +69,7 @@ def with_beat_moved(windows: Windows, by_s: float, beat: int = 1, *, rescale: bo
 
 
 def movable_beats(windows: Windows) -> list[tuple[int, float, float, float]]:
-    """The beats of one window that `with_beat_moved` can move: number, token of the mark, and from and until how many seconds; else none."""
+    """The beats of one window that `with_beat_moved` can move: number, token of the mark, from and until how many seconds. Else none."""
     if not can_be_warped(windows).all():
         return []
     (beats,) = all_beats(windows)

@@ -27,7 +27,9 @@ class Attention {
 
   start() {
     const { model } = this.app.state, { recording } = this.app.state;
-    if (!model || !recording) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording and choose a model.' })); return; }
+    this.maps = {};
+    this.isEmpty = this.app.cannotAsk(this.place);
+    if (this.isEmpty) return;
     this.chosen.layer = Math.min(this.chosen.layer, model.n_layers - 1);
     this.wave = recording.waves.includes(this.wave) ? this.wave : recording.waves[Math.min(1, recording.waves.length - 1)];
     const pick = (value, options, label, change) => element('label', { className: 'field' }, element('span', { textContent: label }),
@@ -121,7 +123,7 @@ class Attention {
   /** The asking token's row on the signal, its line in the map, and why. */
   row() {
     const { own, base } = this.maps, { token } = this.app.state;
-    if (!own) return;
+    if (!own || this.hasLeft) return;
     const row = own.row(token, this.hasSink);
     const order = [...row.keys()].filter(key => key <= token && (key >= 1 || this.hasSink)).sort((one, other) => Math.abs(row[other]) - Math.abs(row[one]));
     if (this.key_ === null || this.key_ > token) this.key_ = order.find(key => key >= 1) ?? 0;
@@ -192,16 +194,18 @@ class Attention {
   }
 
   changed(what) {
+    if (what === 'model' || what === 'recording') { this.which = 'model'; this.isBeside = false; this.start(); return; }
+    if (this.isEmpty) return;
     if (what === 'token') { this.row(); return; }
     if (what === 'theme') { this._grid(this.lift); this.redraw(); return; }
-    if (what === 'model' || what === 'recording') { this.which = 'model'; this.isBeside = false; this.start(); return; }
     this.overview();
     this.load();
   }
 
   key(pressed) {
+    if (this.isEmpty) return false;
     const { layer, head } = this.chosen;
-    if (pressed === 'ArrowUp' || pressed === 'ArrowDown') this.choose(layer + (pressed === 'ArrowUp' ? 1 : -1), head);
+    if (pressed === 'ArrowUp' || pressed === 'ArrowDown') this.choose(layer + (pressed === 'ArrowUp' ? -1 : 1), head);
     else if (/^[1-9]$/.test(pressed)) this.choose(layer, Number(pressed) - 1);
     else if (pressed === '0') this.choose(layer, SUM);
     else return false;
@@ -213,7 +217,7 @@ class Attention {
     return own && token <= asking ? ` · receives ${own.values[asking * N + token].toFixed(4)} from token ${asking + 1}` : '';
   }
 
-  leave() { clearTimeout(this.waiting); }
+  leave() { this.hasLeft = true; clearTimeout(this.waiting); }
 
   saved() { return { ...this.chosen, token: this.app.state.token, which: this.which }; }
 }
