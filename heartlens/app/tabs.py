@@ -50,9 +50,8 @@ class Tab:
         subject = self.house.models.subject(str(asked.get("model", "")))
         if self.strip is not None and subject.kind != self.strip.kind:
             raise Refusal(
-                f"{subject.origin.checkpoint} reads {str(subject.kind).upper()}, "
-                f"and {self.shown_name(self.strip.name)} ({self.strip.lead}) is "
-                f"{self.strip.kind.upper()}: its tokens would mean something else to this model; "
+                f"{subject.origin.checkpoint} reads {str(subject.kind).upper()}, and {self.shown_name(self.strip.name)} "
+                f"({self.strip.lead}) is {self.strip.kind.upper()}: its tokens would mean something else to this model; "
                 f"choose a model for {self.strip.kind.upper()}"
             )
         return subject

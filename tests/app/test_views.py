@@ -1,304 +1,130 @@
-"""The views similarity, generate, beats and results: their numbers are the package's, and each is used once in a browser."""
+"""What the views answer: the published reference numbers, the package's own, and what the copied Python and command give."""
 
-import csv
-import io
-import os
-import re
 import subprocess
 import sys
-from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from starlette.testclient import TestClient
+from test_server import AT, PORT, TOKEN, Asker
 
 from heartlens.app.server import application
 from heartlens.app.tabs import House
-from heartlens.cli import run_command as run_analysis
-from heartlens.signals.simulate.recording import simulated_csv
+from heartlens.models.load import load
+from heartlens.models.subject import subject_of
+from heartlens.models.what_if import what_if
+from heartlens.tasks.attention import attention_of
 
-PORT, TOKEN = 8766, "the-token-of-the-test"
-PICTURES = os.environ.get("HEARTLENS_PICTURES", "")  # a folder that keeps what the browser showed
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    """Two stored results of one analysis."""
-    folder = tmp_path_factory.mktemp("out")
-    for name, checkpoint in (("base", "ecg-sim"), ("af", "ecg-sim-af")):
-        arguments = [checkpoint, "--simulate", "sinus", "--n-twins", "0", "--n-permutations", "99", "--quiet", "--format", "svg"]
-        assert run_analysis("heartlens.analyses.head_scan", [*arguments, "--out", str(folder / "scans" / name)]) == 0
-    return folder
+PUBLISHED = {  # the probabilities that the published AF screens show
+    "example_context_ECG": ("ecgpt-af-1k", 0.0124),
+    "example_context_ECG_AFib1": ("ecgpt-af-1k", 0.9914),
+    "example_context_PPG": ("ppgpt-af-1k", 0.0110),
+    "example_context_PPG_AFib": ("ppgpt-af-1k", 0.9693),
+    "example_context_PPG_AFib3": ("ppgpt-af-1k", 0.9867),
+}
 
 
 @pytest.fixture(scope="module")
-def client(out):
-    house = House((), "ecg-sim", out)
-    address = f"http://127.0.0.1:{PORT}"
-    with TestClient(application(house, TOKEN, PORT), base_url=address, headers={"x-heartlens-token": TOKEN}) as client:
+def house(tmp_path_factory):
+    own = House((), "ecg-sim-af", tmp_path_factory.mktemp("out"))
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="module")
+def client(house):
+    with TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN}) as client:
         yield client
 
 
-class Asker:
-    """One tab of the page."""
-
-    def __init__(self, client, model):
-        self.client, self.model = client, model
-        self.key = client.post("/api/start", json={}).json()["tab"]
-        self.start_s = 0.0
-
-    def post(self, view, answer, **question):
-        asked = {"model": self.model, "start_s": self.start_s, **question}
-        return self.client.post(f"/api/{view}/{answer}", json=asked, headers={"x-heartlens-tab": self.key})
-
-    def ask(self, view, answer, **question):
-        response = self.post(view, answer, **question)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def refusal(self, view, answer, **question):
-        response = self.post(view, answer, **question)
-        assert response.status_code == 422, response.text
-        return response.json()["refusal"]
-
-    def open(self, name, content, **hints):
-        sent = [("file", (name, content))]
-        upload = self.client.post("/api/upload", files=sent, headers={"x-heartlens-tab": self.key}).json()["upload"]
-        described = self.ask("signal", "open", upload=upload, **hints)
-        self.start_s = described["starts_s"][0][0]
-        return described
-
-    def finished(self, view, job, **question):
-        """The last look at a job."""
-        while True:
-            answer = self.ask(view, "look", job=job, **question)
-            if answer["is_over"]:
-                return answer
-
-
-def rows_of(response):
-    return list(csv.reader(io.StringIO(response.text)))
-
-
-def test_similarity_is_the_published_screen(client, shared):
-    """Read off the original's screenshot, +-0.02 (FACTS.md): reference 485, others 460 and 71."""
-    tab = Asker(client, "ppgpt-500k")
-    tab.open("ppg.csv", (shared / "heartgpt" / "Example_inputs" / "example_context_PPG.csv").read_bytes(), kind="ppg", rate_hz=50)
-    told = tab.ask("similarity", "cosines", reference=485, others=[460, 71])
-    cosine = np.array(told["cosine"])
-    assert cosine[:, 459] == pytest.approx([0.84, 0.73, 0.59, 0.55, 0.52, 0.49, 0.43, 0.43, 0.38], abs=0.02)
-    assert cosine[:, 70] == pytest.approx([0.29, 0.34, 0.41, 0.44, 0.45, 0.48, 0.49, 0.50, 0.80], abs=0.02)
-    table = rows_of(tab.post("similarity", "data", reference=485, others=[460, 71]))
-    assert [float(value) for value in table[460][3:]] == pytest.approx(cosine[:, 459].tolist(), abs=1e-5)
-    centred = np.array(tab.ask("similarity", "cosines", reference=485, others=[460], centred=True)["cosine"])
-    assert not np.allclose(centred, cosine)
-    code = tab.ask("similarity", "code", reference=485, others=[460, 71], centred=True)
-    assert "--centred" in code["command"]
-    plane = tab.ask("similarity", "plane")
-    assert np.shape(plane["place"]) == (9, 500, 2)
-    assert tab.post("similarity", "figure", format="svg").text.lstrip().startswith("<?xml")
-    assert "legal: 1 to 500" in tab.refusal("similarity", "cosines", reference=501)
-
-
-def test_beats_are_the_golden_output(client, shared):
-    golden = np.load(shared / "heartgpt" / "golden" / "beat_pipeline.npz")
-    tab = Asker(client, "ppgpt-beat-5k")
-    name = "example_context_PPG_beat_detect_long_input.csv"
-    tab.open(name, (shared / "heartgpt" / "Example_inputs" / name).read_bytes(), kind="ppg", rate_hz=50)
-    found = tab.finished("beats", tab.ask("beats", "begin")["job"])
-    np.testing.assert_array_equal(np.round(np.array(found["time_s"]) * 50), golden["peaks"])
-    np.testing.assert_allclose(found["confidence"], golden["heights"], atol=1e-4)
-    job = tab.ask("beats", "begin")["job"]
-    table = rows_of(tab.post("beats", "data", job=job))
-    assert len(table) == 1 + len(golden["peaks"])
-    assert tab.post("beats", "mat", job=job).content[:6] == b"MATLAB"
-    assert len(tab.post("beats", "annotations", job=job).content) > 2 * len(golden["peaks"])
-    assert tab.post("beats", "figure", job=job, format="png").content[:4] == b"\x89PNG"
-
-
-def test_an_ecg_has_no_pulse_to_look_for(client):
-    tab = Asker(client, "ecg-sim")
-    tab.open("mine.csv", simulated_csv("ecg", duration_s=10).encode())
-    assert "PPG" in tab.refusal("beats", "begin")
-
-
-@pytest.mark.parametrize("ablate", ["", "L1H1,MLP2"])
-def test_what_is_generated_is_the_tasks(client, ablate):
-    from heartlens.models.load import load
-    from heartlens.models.subject import subject_of
-    from heartlens.tasks.generate import continued
-
-    tab = Asker(client, "ecg-sim")
-    tab.open("mine.csv", simulated_csv("ecg", duration_s=10).encode())
-    settings = {"n": 12, "samples": 2, "seed": 3, "temperature": 0.9, "context": 100, "ablate": ablate}
-    job = tab.ask("generate", "begin", **settings)["job"]
-    tab.finished("generate", job)
-    tokens = tab.ask("generate", "look", job=job)["tokens"]
-    context = np.array(tab.ask("signal", "window", start_s=tab.start_s)["tokens"], np.uint8)[-100:]
-    given = Namespace(n=12, samples=2, seed=3, temperature=0.9, top_k=None, ablate=ablate or None)
-    np.testing.assert_array_equal(tokens, continued(subject_of(load("ecg-sim")), context, given))
-    table = rows_of(tab.post("generate", "data", job=job, **settings))
-    assert [int(row[2]) for row in table[1:]] == np.array(tokens).ravel().tolist()
-    assert tab.post("generate", "figure", job=job, format="svg", **settings).status_code == 200
-    assert "--context 100" in tab.ask("generate", "code", **settings)["command"]
-
-
-def test_generation_refuses_in_one_line(client):
-    tab = Asker(client, "ecg-sim")
-    tab.open("mine.csv", simulated_csv("ecg", duration_s=10).encode())
-    assert "has layers 1 to" in tab.refusal("generate", "begin", ablate="L99H1")
-    assert "legal" in tab.refusal("generate", "begin", temperature=-1)
-    assert "legal: 1 to" in tab.refusal("generate", "begin", samples=0)
-    assert "not there any more" in tab.refusal("generate", "look", job="guessed")
-
-
-def test_results_are_told_and_compared_as_stored(client, out):
-    from heartlens.results import opened
-
-    tab = Asker(client, "ecg-sim")
-    assert tab.ask("results", "listed")["names"] == ["scans/af", "scans/base"]
-    told = tab.ask("results", "result", name="scans/base")
-    result = opened(out / "scans" / "base")
-    findings = result.drawer.findings(result.summary)
-    assert told["verdict"] == list(findings.verdict)
-    assert told["rows"] == [list(row) for row in findings.rows]
-    assert told["command"] == result.command()
-    compared = tab.ask("results", "compared", a="scans/base", b="scans/af")
-    assert compared["columns"][0] == "effect"
-    assert len(compared["rows"]) > 60
-    assert "unknown result" in tab.refusal("results", "result", name="../elsewhere")
-
-
-def test_a_live_page_is_saved_from_the_app(client):
-    tab = Asker(client, "ecg-sim-af")
-    tab.ask("signal", "open", example="simulated ECG, atrial fibrillation")
-    tab.start_s = 12.0
-    response = tab.post("results", "live")
-    assert response.headers["content-disposition"].endswith('-live.html"')
-    assert "simulated signal" in response.text
-    assert '"startS":12.0' in response.text
-    tab.model = "ecg-sim"
-    assert "no head for a question" in tab.refusal("results", "live")
-
-
 @pytest.fixture(scope="module")
-def address(out, tmp_path_factory):
-    """The address of an app of its own process, with a simulated pulse wave of an hour beside the examples."""
-    folder = tmp_path_factory.mktemp("recordings")
-    (folder / "hour.csv").write_text(simulated_csv("ppg", duration_s=3600))
-    command = [sys.executable, "-m", "heartlens.app", str(folder), "--model", "ppg-sim", "--out", str(out), "--quiet"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        yield server.stdout.readline().strip()
-        server.terminate()
+def tab(client):
+    own = Asker(client)
+    own.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    return own
 
 
-@pytest.fixture
-def page(browser, address):
-    page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
-    page.on("pageerror", lambda error: pytest.fail(str(error)))
-    page.goto(address)
-    page.locator("#tabs [role=tab]").first.wait_for()
-    yield page
-    page.context.close()
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_probabilities(client, shared, name):
+    model, probability = PUBLISHED[name]
+    kind = model[:3]
+    own = Asker(client)
+    text = (shared / f"heartgpt/Example_inputs/{name}.csv").read_bytes()
+    upload = own.upload((f"{name}.csv", text)).json()["upload"]
+    rate_hz = {"ecg": 100, "ppg": 50}[kind]
+    recording = own.ask("signal", "open", upload=upload, kind=kind, rate_hz=rate_hz, polarity="as-is")
+    start_s = recording["starts_s"][-1][1]  # the published programs take the last 500 samples
+    answer = own.ask("arrhythmia", "answer", model=model, start_s=start_s, stack=[])
+    assert 1 / (1 + np.exp(-answer["before"])) == pytest.approx(probability, abs=6e-5)
 
 
-def pictured(page, name):
-    if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+def test_a_what_if_is_the_packages(tab, house):
+    stack = ["P:0", "f_waves:2", "ablate:L2H3"]
+    answer = tab.ask("arrhythmia", "answer", model="ecg-sim-af", start_s=3.1, stack=stack)
+    shams = tab.ask("arrhythmia", "shams", model="ecg-sim-af", start_s=3.1, stack=stack)
+    expected = what_if(subject_of(load("ecg-sim-af")), house.tab(tab.key).strip.window_at(3.1), stack)
+    assert [answer["before"], answer["after"], shams["sham"]] == pytest.approx([expected.before, expected.after, expected.sham], abs=1e-5)
+    assert answer["window"]["tokens"] == expected.windows.tokens[0].tolist()
 
 
-def opened_example(page, example, model, view):
-    page.locator("#facts:not(.loading)").wait_for(timeout=120_000)
-    page.locator("#records").select_option(label=example)
-    page.locator("#facts", has_text=example).wait_for(timeout=120_000)
-    page.locator("#models").select_option(model)
-    page.locator("#exact:not(:text-is('loading…'))").wait_for(timeout=120_000)
-    page.locator(f"#tab-{view}").click()
+def test_the_probabilities_over_the_recording_come_in_parts(tab):
+    first = tab.ask("arrhythmia", "chances", model="ecg-sim-af", first=0)
+    assert first["n_windows"] == len(first["probability"]) == 12
+    rest = tab.ask("arrhythmia", "chances", model="ecg-sim-af", first=7)
+    assert rest["probability"] == pytest.approx(first["probability"][7:], abs=1e-5)
+    alone = tab.ask("arrhythmia", "answer", model="ecg-sim-af", start_s=first["start_s"][4], stack=[])
+    assert alone["before"] == pytest.approx(first["logit"][4], abs=1e-4)
 
 
-def assert_accessible(page):
-    """That axe finds nothing serious."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    violations = Axe().run(page).response["violations"]
-    assert [(each["id"], each["nodes"][0]["html"][:160]) for each in violations if each["impact"] in ("serious", "critical")] == []
-
-
-def test_similarity_in_a_browser(page):
-    opened_example(page, "simulated ECG, sinus rhythm", "ecg-sim", "similarity")
-    page.locator(".sim-plane").wait_for()
-    page.locator("#view td.number").first.wait_for(timeout=60_000)
-    before = page.locator("#view table").inner_text()
-    page.locator("#window").click(position={"x": 400, "y": 90})
-    page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
-    assert page.locator("#view table tr").count() == 5
-    assert page.locator("#view table").inner_text() != before
-    page.keyboard.press("r")
-    page.locator("#view th", has_text=re.compile("to token (?!485)")).wait_for()
-    page.keyboard.press("ArrowUp")
-    pictured(page, "similarity")
-    assert_accessible(page)
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ({"stack": ["Q:0"]}, "is no edit"),
+        ({"stack": "P:0"}, "no list of edits"),
+        ({"stack": [], "model": "ecg-sim"}, "ecg-sim answers no question about a window"),
+        ({"stack": [], "model": "ppg-sim-af"}, "ppg-sim-af reads PPG, and"),
+        ({"stack": [], "model": "/etc/passwd"}, "unknown model"),
+        ({"stack": [], "start_s": 9999}, "a window cannot begin at 9999 s"),
+        ({"stack": [], "start_s": "1"}, "start_s is '1'; a number is legal"),
+    ],
+)
+def test_questions_that_cannot_be_answered_are_refused(tab, question, reason):
+    assert reason in tab.refusal("arrhythmia", "answer", **{"model": "ecg-sim-af", "start_s": 0.0} | question)
 
 
-def test_generation_in_a_browser(page):
-    opened_example(page, "simulated ECG, sinus rhythm", "ecg-sim", "generate")
-    page.get_by_label("context").fill("200")
-    page.get_by_label("tokens", exact=True).fill("120")
-    page.get_by_role("button", name="Go on").click()
-    page.locator("#view [data-grown='120']").wait_for(timeout=120_000)
-    pictured(page, "generate")
-    assert_accessible(page)
+def test_the_map_is_the_packages_attention(tab, house):
+    response = tab.post("attention", "map", model="ecg-sim-af", start_s=2.0, layer=3, head=1)
+    shown = np.frombuffer(response.content, "<f4").reshape(500, 500)
+    tokens = house.tab(tab.key).strip.window_at(2.0).tokens[0]
+    assert np.allclose(shown, attention_of(subject_of(load("ecg-sim-af")), tokens)[3, 1], atol=1e-6)
+    change = np.frombuffer(tab.post("attention", "map", model="ecg-sim-af", start_s=2.0, layer=3, head=1, which="change").content, "<f4")
+    base = np.frombuffer(tab.post("attention", "map", model="ecg-sim-af", start_s=2.0, layer=3, head=1, which="base").content, "<f4")
+    assert np.allclose(shown.ravel() - base, change, atol=1e-6)
 
 
-def test_an_hour_of_pulse_in_a_browser(page):
-    page.locator("#facts", has_text="3600").wait_for(timeout=120_000)
-    page.locator("#tab-beats").click()
-    page.locator(".beat-chart").wait_for()
-    page.get_by_role("button", name="all", exact=True).click()
-    page.wait_for_timeout(800)
-    pictured(page, "beats-hour")
-    drawing = page.evaluate(
-        """async () => {
-          const chart = document.querySelector('.beat-chart'), times = [];
-          for (let turn = 0; turn < 30; turn += 1) {
-            const begin = performance.now();
-            const turned = { deltaY: turn % 3 ? -100 : 100, shiftKey: turn % 2 === 0, cancelable: true };
-            chart.dispatchEvent(new WheelEvent('wheel', turned));
-            await new Promise(requestAnimationFrame);
-            times.push(performance.now() - begin);
-          }
-          return times.sort((a, b) => a - b)[15];
-        }"""
-    )
-    print(f"a turn of the wheel is drawn within {drawing:.0f} ms at the median")
-    page.get_by_role("button", name="Cancel").click()
-
-
-def test_beats_in_a_browser(page):
-    opened_example(page, "simulated pulse wave, sinus rhythm", "ppg-sim", "beats")
-    page.locator("#view [data-beats]:not([data-beats=''])").wait_for(timeout=120_000)
-    assert page.locator("#view", has_text="overall quality").count() == 1
-    page.locator(".beat-chart").focus()
-    page.keyboard.press("+")
-    page.wait_for_timeout(300)
-    pictured(page, "beats")
-    with page.expect_download() as download:
-        page.get_by_role("button", name=".mat").click()
-    assert download.value.suggested_filename.endswith(".mat")
-    assert_accessible(page)
-
-
-def test_results_in_a_browser(page):
-    page.locator("#facts:not(.loading)").wait_for(timeout=120_000)
-    page.locator("#tab-results").wait_for()
-    page.locator("#tab-results").click()
-    page.locator("#view [data-shown]").wait_for(timeout=60_000)
-    assert "heartlens head_scan" in page.locator(".command").inner_text()
-    assert page.evaluate("document.querySelector('.result-figure').naturalWidth") > 100
-    pictured(page, "results")
-    page.locator("#result-other").select_option("scans/base")
-    page.locator("#view [data-shown='scans/af scans/base']").wait_for(timeout=60_000)
-    pictured(page, "results-compared")
-    assert_accessible(page)
+@pytest.mark.parametrize(
+    ("view", "question", "file", "number"),
+    [
+        (
+            "attention",
+            {"layer": 3, "head": 2, "token": 420},
+            "out/attention-ecg-sim-af/summary.nc",
+            lambda stored: float(stored["row"].max()),
+        ),
+        ("arrhythmia", {"stack": ["P:0", "beat:2:-0.1"]}, "out/what_if-ecg-sim-af/summary.nc", lambda stored: stored.attrs["logit_after"]),
+    ],
+)
+def test_the_copied_command_and_python_give_the_numbers_on_the_screen(tab, tmp_path, view, question, file, number):
+    asked = {"model": "ecg-sim-af", "start_s": 3.1} | question
+    code = tab.ask(view, "code", **asked)
+    program = code["command"].replace("heartlens ", f"{sys.executable} -m heartlens ").replace("python -c", f"{sys.executable} -c")
+    subprocess.run(program, shell=True, check=True, cwd=tmp_path, capture_output=True)
+    printed = subprocess.run([sys.executable, "-c", code["python"]], check=True, cwd=tmp_path, capture_output=True, text=True).stdout
+    if view == "attention":
+        shown = np.frombuffer(tab.post(view, "map", **asked).content, "<f4").reshape(500, 500)[420].max()
+    else:
+        shown = tab.ask(view, "answer", **asked)["after"]
+    with xr.open_dataset(tmp_path / file, engine="h5netcdf") as stored:
+        assert number(stored) == pytest.approx(shown, abs=1e-5)
+    assert any(float(word) == pytest.approx(shown, abs=1e-5) for word in printed.split())
