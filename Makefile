@@ -8,10 +8,14 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan test test-bridge docs pages wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
+.PHONY: scan app test test-bridge docs pages wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
+
+# The browser app: prints its address; Ctrl-C ends it. `make app ARGS="my_recordings/"` offers one's own recordings.
+app: $(INSTALLED)
+	$(BIN)/python -m heartlens app --open $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from heartlens.refusal import unknown
 FOLDER = Path(__file__).parent
 TASKS = {
     name: f"heartlens.tasks.{name}:run_command"
-    for name in ("classify", "estimate", "beats", "generate", "attention", "similarity", "tokenize")
+    for name in ("classify", "estimate", "beats", "generate", "attention", "similarity", "tokenize", "what_if")
 }
 TRAINING = {
     "finetune": "heartlens.training.finetune_command:run_finetune",
@@ -24,6 +24,8 @@ RESULTS = {name: f"heartlens.results.{name}:run_command" for name in ("table", "
     "merge": "heartlens.merge:run_command",
 }
 FURTHER = {
+    "live": "heartlens.app.live.command:run_command",
+    "app": "heartlens.app:run_command",
     "checkpoints": "heartlens.converters.__main__:main",
     "paper": "heartlens.paper.__main__:run_command",
     "calibrate": "heartlens.trial.__main__:main",

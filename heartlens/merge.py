@@ -18,7 +18,7 @@ from heartlens.folder import Folder
 from heartlens.gather import Gathered
 from heartlens.parser import Parser, add_device, add_format, add_json, add_offline, add_quiet, path_given
 from heartlens.partial import OF_ONE_RUN, Shard, shard_named
-from heartlens.parts import part_named
+from heartlens.parts import parts_in
 from heartlens.refusal import Refusal
 from heartlens.results import analysis_of
 from heartlens.store import read_gathered, refuse_other_meaning, refuse_twice
@@ -110,8 +110,7 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
 
     given = options.checkpoint or _beside(options.shards, str(attrs["checkpoint_given"]))
     try:
-        ablate = [part_named(name) for name in str(attrs.get("ablate", "")).split(",") if name]
-        subject = load_subject(given, device=options.device, ablate=ablate)
+        subject = load_subject(given, device=options.device, ablate=parts_in(str(attrs.get("ablate", ""))))
     except Refusal as refusal:
         if options.checkpoint:
             raise

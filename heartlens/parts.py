@@ -40,6 +40,14 @@ def part_named(text: str) -> Part:
     return Part(int(mlp or layer) - 1, int(head) - 1 if head else None, bool(mlp))
 
 
+def parts_in(text: str) -> list[Part]:
+    """The parts of a list with commas; none of an empty one. Refuses other names."""
+    try:
+        return [part_named(name) for name in text.split(",")] if text.strip() else []
+    except argparse.ArgumentTypeError as error:
+        raise Refusal(f"--ablate {text!r}: {error}") from error
+
+
 def sorted_parts(parts: Sequence[Part]) -> list[Part]:
     """Each part once: heads, then MLPs, then layers."""
     return sorted(set(parts), key=lambda part: (part.head is None, not part.is_mlp, part.layer, part.head or 0))

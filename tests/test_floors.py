@@ -48,6 +48,7 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
     ("cli", "session", "merge", "results", "methods", "completion"),
     ("analyses",),
     ("paper",),
+    ("app",),
     ("__main__",),
 )
 WHOLE_FLOORS = (0, 6, 10)  # the words, the frame and the doors are one room each

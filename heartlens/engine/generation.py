@@ -60,6 +60,25 @@ def generated(
     return new
 
 
+def growing(
+    engine: Engine,
+    context: Integer[np.ndarray, " time"],
+    n_new: int,
+    *,
+    seed: int,
+    n_samples: int,
+    temperature: float,
+    top_k: int | None = None,
+) -> Iterator[UInt8[np.ndarray, " sample"]]:
+    """The tokens of `generated` for one context, one step after the other, of all samples. Refuses what `generated` refuses."""
+    refuse_task_head(engine)
+    drawing = Drawing(engine.sizes.d_vocab_out, seed, n_samples, temperature, top_k)
+    _refuse_unfit(context[None], n_new, engine.sizes.d_vocab)
+    prompt = torch.from_numpy(context[None, -engine.sizes.n_ctx :].astype(np.int64))
+    for tokens in _continued(engine, prompt, n_new, drawing, range(n_samples)):
+        yield tokens[0].numpy().astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class Drawing:
     """How a token is drawn from logits. Refuses settings that are not legal."""

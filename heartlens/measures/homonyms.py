@@ -85,6 +85,15 @@ def of_unit_length(vectors: Float[np.ndarray, "*axis d_model"]) -> Float[np.ndar
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
+def centred(vectors: Float[np.ndarray, "*axis time d_model"]) -> Float[np.ndarray, "*axis time d_model"]:
+    """The vectors less their mean over the tokens, in float64.
+
+    >>> centred(np.array([[1.0, 0.0], [3.0, 2.0]])).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+    return np.asarray(vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=-2, keepdims=True))
+
+
 def cosine_to(vectors: Float[np.ndarray, "*axis time d_model"], reference: int) -> Float[np.ndarray, "*axis time"]:
     """The cosine of each token's vector and that of the token `reference` (an index), in float64.
 

@@ -58,13 +58,13 @@ def _run(arguments: list[str]) -> int:
         raise Refusal(f"{folder} is a folder and {other} is none; give the folders of two results, or two checkpoints")
     if are_results[0] and given.data:
         raise Refusal(f"two results are compared as they are stored; leave {given.data[0]} out")
-    comparison = _of_results(given) if are_results[0] else _of_checkpoints(given)
+    comparison = of_results(Path(given.a), Path(given.b), given.quiet) if are_results[0] else _of_checkpoints(given)
     effects = [name.removesuffix("_difference") for name in map(str, comparison) if name.endswith("_difference")]
     if given.of is not None and given.of not in effects:
         raise unknown("effect", given.of, effects)
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows_of(comparison, [given.of] if given.of else effects))
     if not given.quiet:
-        print(_about(comparison), file=sys.stderr)
+        print(about(comparison), file=sys.stderr)
     return DONE
 
 
@@ -82,17 +82,18 @@ def rows_of(comparison: xr.Dataset, effects: list[str]) -> list[list[Any]]:
     return table
 
 
-def _of_results(given: Namespace) -> xr.Dataset:
+def of_results(a: Path, b: Path, quiet: bool = True) -> xr.Dataset:
+    """The effects of two stored results and their differences, b less a. Refuses results of different analyses."""
     from heartlens import comparison
     from heartlens.progress import shown
     from heartlens.store import read_measured
 
-    results = [opened(Path(name)) for name in (given.a, given.b)]
+    results = [opened(path) for path in (a, b)]
     names = [result.name for result in results]
     if names[0] != names[1]:
         raise Refusal(f"{results[0].path} is of {names[0]} and {results[1].path} of {names[1]}; give two results of the same analysis")
-    if not given.quiet:
-        for line in _unlike(*(result.summary.attrs for result in results)):
+    if not quiet:
+        for line in unlike(*(result.summary.attrs for result in results)):
             print(line, file=sys.stderr)
     if names[0] == "finetune":
         return finetunings.compared(*results)
@@ -100,7 +101,7 @@ def _of_results(given: Namespace) -> xr.Dataset:
         return comparison.compared_records(*(_records(result) for result in results))
     measured = [read_measured(result.path / TALLY) for result in results]
     analyses = [analysis_of(each.attrs, str(result.path)) for each, result in zip(measured, results, strict=True)]
-    return comparison.compared(analyses[0], measured[0], measured[1], shown(given.quiet), analyses[1])
+    return comparison.compared(analyses[0], measured[0], measured[1], shown(quiet), analyses[1])
 
 
 def _records(result: Result) -> xr.Dataset:
@@ -146,7 +147,7 @@ def _of_checkpoints(given: Namespace) -> xr.Dataset:
     return compared_checkpoints(first, second, windows)
 
 
-def _unlike(first: Any, second: Any) -> list[str]:
+def unlike(first: Any, second: Any) -> list[str]:
     """What differs between two results that a reader of their difference must know."""
     lines = []
     for name in ("checkpoint", "edits", "options", "data_options", "data_sha256", "versions"):
@@ -163,7 +164,7 @@ def _difference(first: Any, second: Any) -> str:
         return f"{str(first)[:60]} and {str(second)[:60]}"
 
 
-def _about(comparison: xr.Dataset) -> str:
+def about(comparison: xr.Dataset) -> str:
     """What a reader of the differences must know, in lines."""
     attrs = comparison.attrs
     lower = [name for name in map(str, comparison) if name.endswith("_low")]

@@ -68,7 +68,7 @@ class Labelled(NamedTuple):
 
 
 @dataclass
-class _Lost:
+class Lost:
     """How many windows were left out so far and not yet told, by reason, and why the last piece was refused; and hidden beats."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -91,12 +91,12 @@ def windows_of(recording: Recording, kind: str, choice: Choice) -> Iterator[Wind
     Refuses a recording without a usable window, and one that no heart signal of that kind can be: too slow, rising from first to last
     sample, or of another shape (`quality.usable`).
     """
-    _refuse_incredible(recording, kind)
-    expert, notes = _expert(recording, kind, choice)
+    refuse_incredible(recording, kind)
+    expert, notes = expert_of(recording, kind, choice)
     clean = usable(recording, kind, choice.polarity)
     notes += clean.notes
-    lost = _Lost(_unusable(recording, kind, clean, choice.stride, expert))
-    labelled: Iterable[Labelled] = _labelled(recording, kind, clean.stretches, choice, expert, lost)
+    lost = Lost(_unusable(recording, kind, clean, choice.stride, expert))
+    labelled: Iterable[Labelled] = labelled_pieces(recording, kind, clean.stretches, choice, expert, lost)
     if choice.max_windows is not None:
         labelled = _spread(list(labelled), choice.max_windows, lost)
     held = None  # one part, so that the last can tell what was lost after it
@@ -113,7 +113,7 @@ def windows_of(recording: Recording, kind: str, choice: Choice) -> Iterator[Wind
     yield _told(held, recording, notes, lost)
 
 
-def _told(part: Windows, recording: Recording, notes: tuple[str, ...], lost: _Lost) -> Windows:
+def _told(part: Windows, recording: Recording, notes: tuple[str, ...], lost: Lost) -> Windows:
     skipped = Counter(dict(part.skipped)) + lost.taken()  # without those that are 0
     sources = (f"{recording.source} sha256:{recording.sha256}",)
     if lost.n_hidden:
@@ -122,7 +122,7 @@ def _told(part: Windows, recording: Recording, notes: tuple[str, ...], lost: _Lo
     return replace(part, sources=sources, skipped=tuple(skipped.items()), notes=recording.notes + notes + part.notes)
 
 
-def _refuse_incredible(recording: Recording, kind: str) -> None:
+def refuse_incredible(recording: Recording, kind: str) -> None:
     where, rate_hz, length_s = recording.source, recording.rate_hz, len(recording.signal) / recording.rate_hz
     needed_s = CONTEXT / KINDS[kind].rate_hz
     if rate_hz < LOWEST_RATE_HZ[kind]:
@@ -146,7 +146,7 @@ def _rises(recording: Recording) -> bool:
     return bool(first != last)
 
 
-def _expert(recording: Recording, kind: str, choice: Choice) -> tuple[Landmarks | None, tuple[str, ...]]:
+def expert_of(recording: Recording, kind: str, choice: Choice) -> tuple[Landmarks | None, tuple[str, ...]]:
     """The expert's landmarks if they are wanted and hold a window, else None with a note that says why."""
     if choice.landmarks == "detected":
         return None, ()
@@ -163,8 +163,8 @@ def _expert(recording: Recording, kind: str, choice: Choice) -> tuple[Landmarks 
     return None, (f"landmarks detected: {reason}",)
 
 
-def _labelled(
-    recording: Recording, kind: str, stretches: list[slice], choice: Choice, expert: Landmarks | None, lost: _Lost
+def labelled_pieces(
+    recording: Recording, kind: str, stretches: list[slice], choice: Choice, expert: Landmarks | None, lost: Lost
 ) -> Iterator[Labelled]:
     """The pieces of all stretches that have landmarks."""
     rate_hz = recording.rate_hz
@@ -195,7 +195,7 @@ def _with_p_and_t(recording: Recording, kind: str, piece: Piece, beats: Landmark
         return beats
 
 
-def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: _Lost) -> Iterator[Labelled]:
+def _detected_in(recording: Recording, kind: str, pieces: list[Piece], lost: Lost) -> Iterator[Labelled]:
     """The pieces of a stretch in which waves are found, their beats counted on from piece to piece."""
     habits = _habits(recording, kind, pieces) if len(pieces) > 1 else None
     n_beats = 0
@@ -258,7 +258,7 @@ def _n_windows(stretch: slice, rate_hz: float, kind: str, stride: int, expert: L
     return (n_tokens - CONTEXT) // stride + 1 if n_tokens >= CONTEXT else 0
 
 
-def _spread(labelled: list[Labelled], at_most: int, lost: _Lost) -> list[Labelled]:
+def _spread(labelled: list[Labelled], at_most: int, lost: Lost) -> list[Labelled]:
     """The same pieces with `at_most` windows in all, evenly spread over those there are."""
     numbers = np.cumsum([0, *(len(each.piece.starts) for each in labelled)])
     n_windows = int(numbers[-1])

@@ -20,7 +20,7 @@ from heartlens.parts import ATTENTION, edited, refuse_idle
 from heartlens.refusal import Refusal
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task, mat, npz
-from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
+from heartlens.tasks.recordings import Window, add_window, inventory_of_recordings, one_recording, window_of
 
 HEAD = re.compile(r"(?:L([1-9][0-9]*)H)?([1-9][0-9]*)", re.IGNORECASE)
 WEIGHTS = "attention_weights"  # the name of the published program's array
@@ -83,40 +83,52 @@ def made(given: Namespace, subject: Any) -> Made:
 
         base = attention_of(base_beside(subject, "auto"), window.tokens)
         shown, stored = whole - base, np.concatenate([base.reshape(stored.shape), stored])
-    chosen = np.sum([shown[head] for head in heads], axis=0)
-    time_s = window.start_s + np.arange(CONTEXT) / KINDS[subject.kind].rate_hz
-    summary = xr.Dataset(
-        {
-            "map": (("asking", "key"), chosen),
-            "row": (("key",), chosen[given.token - 1]),
-            "rows": (("layer", "head", "key"), shown[:, :, given.token - 1]),
-            "token": (("key",), window.tokens),
-            "time_s": (("key",), time_s),
-        },
-        attrs={
-            "level": level,
-            "asking_token": given.token,
-            "is_change": int(given.change),
-            "window": window.chosen,
-            "window_start_s": window.start_s,
-            "record": prepared.name,
-            "n_records": 1,
-            "n_windows": 1,
-        },
-    )
+    summary = summary_of(shown, window, subject.kind, level, heads, given.token, prepared.name, given.change)
     columns = [head_label(layer, head) for layer in range(whole.shape[0]) for head in range(whole.shape[1])]
-    by_token = np.concatenate([summary["row"].values[None], summary["rows"].values.reshape(len(columns), CONTEXT)]).T
-    rows = [
-        (place + 1, f"{time_s[place]:.3f}", int(window.tokens[place]), *(f"{weight:.8g}" for weight in weights))
-        for place, weights in enumerate(by_token)
-    ]
     files = {}
     if given.mat:
         files[f"{WEIGHTS}.mat"] = mat(**{WEIGHTS: stored})
     if given.npz:
         files[f"{WEIGHTS}.npz"] = npz(**{WEIGHTS: stored}, tokens=window.tokens, start_s=window.start_s)
     read = inventory_of_recordings([prepared], subject.kind, 1)
-    return Made(summary, read, {"attention.csv": (("token", "time_s", "value", "attention", *columns), rows)}, files)
+    return Made(summary, read, {"attention.csv": (("token", "time_s", "value", "attention", *columns), rows_of(summary))}, files)
+
+
+def summary_of(
+    shown: Pattern, window: Window, kind: str, level: str, heads: list[tuple[int, int]], token: int, record: str, is_change: bool
+) -> xr.Dataset:
+    """What is drawn and stored of a window's attention: the map of the chosen heads summed, and the row of `token` (from 1)."""
+    chosen = np.sum([shown[head] for head in heads], axis=0)
+    time_s = window.start_s + np.arange(CONTEXT) / KINDS[kind].rate_hz
+    return xr.Dataset(
+        {
+            "map": (("asking", "key"), chosen),
+            "row": (("key",), chosen[token - 1]),
+            "rows": (("layer", "head", "key"), shown[:, :, token - 1]),
+            "token": (("key",), window.tokens),
+            "time_s": (("key",), time_s),
+        },
+        attrs={
+            "level": level,
+            "asking_token": token,
+            "is_change": int(is_change),
+            "window": window.chosen,
+            "window_start_s": window.start_s,
+            "record": record,
+            "n_records": 1,
+            "n_windows": 1,
+        },
+    )
+
+
+def rows_of(summary: xr.Dataset) -> list[tuple[Any, ...]]:
+    """The table of the asking token's row, and of every head's."""
+    time_s, token = summary["time_s"].values, summary["token"].values
+    by_token = np.concatenate([summary["row"].values[None], summary["rows"].values.reshape(-1, CONTEXT)]).T
+    return [
+        (place + 1, f"{time_s[place]:.3f}", int(token[place]), *(f"{weight:.8g}" for weight in weights))
+        for place, weights in enumerate(by_token)
+    ]
 
 
 def plot(summary: xr.Dataset) -> Any:

@@ -20,7 +20,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.tokens import amplitude
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task
-from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
+from heartlens.tasks.recordings import Window, add_window, inventory_of_recordings, one_recording, window_of
 
 COLUMNS = ("sample", "time_s", "token", "height")
 MOST_NEW, MOST_SAMPLES = 100_000, 1000
@@ -51,34 +51,50 @@ def made(given: Namespace, subject: Any) -> Made:
     window = window_of(prepared, subject.kind, given)
     context = window.tokens[-given.context :]
     new = continued(subject, context, given)
-    rate_hz, end_s = KINDS[subject.kind].rate_hz, window.start_s + CONTEXT / KINDS[subject.kind].rate_hz
-    low, high = float(window.samples.min()), float(window.samples.max())
-    heights = amplitude(new, low, high)
-    summary = xr.Dataset(
+    summary = summary_of(new, context, window, prepared.name, prepared.unit, subject.kind, given.show)
+    saved = "".join(f"{token:.18e}\n" for token in [*context.tolist(), *new[0].tolist()])
+    read = inventory_of_recordings([prepared], subject.kind, 1)
+    return Made(summary, read, {"generated.csv": (COLUMNS, rows_of(summary, KINDS[subject.kind].rate_hz))}, {"outputs.csv": saved.encode()})
+
+
+def summary_of(
+    new: UInt8[np.ndarray, "draw step"],
+    context: UInt8[np.ndarray, " time"],
+    window: Window,
+    record: str,
+    unit: str,
+    kind: str,
+    show: str = HEIGHTS,
+) -> xr.Dataset:
+    """What is stored of continuations of a context, the last tokens of a window."""
+    heights = amplitude(new, float(window.samples.min()), float(window.samples.max()))
+    return xr.Dataset(
         {
             "token": (("draw", "step"), new),
             "height": (("draw", "step"), heights),
             "context_token": (("time",), context),
-            "context_height": (("time",), window.samples[-given.context :].astype(float)),
+            "context_height": (("time",), window.samples[-len(context) :].astype(float)),
         },
         attrs={
-            "record": prepared.name,
+            "record": record,
             "window": window.chosen,
-            "end_s": end_s,
-            "unit": prepared.unit,
-            "show": given.show,
+            "end_s": window.start_s + CONTEXT / KINDS[kind].rate_hz,
+            "unit": unit,
+            "show": show,
             "n_records": 1,
             "n_windows": 1,
         },
     )
-    rows = [
+
+
+def rows_of(summary: xr.Dataset, rate_hz: float) -> list[tuple[Any, ...]]:
+    """A row for each generated token."""
+    end_s = summary.attrs["end_s"]
+    return [
         (sample, f"{end_s + place / rate_hz:.3f}", int(token), f"{height:.6g}")
-        for sample, (tokens, own) in enumerate(zip(new, heights, strict=True))
+        for sample, (tokens, own) in enumerate(zip(summary["token"].values, summary["height"].values, strict=True))
         for place, (token, height) in enumerate(zip(tokens, own, strict=True))
     ]
-    saved = "".join(f"{token:.18e}\n" for token in [*context.tolist(), *new[0].tolist()])
-    read = inventory_of_recordings([prepared], subject.kind, 1)
-    return Made(summary, read, {"generated.csv": (COLUMNS, rows)}, {"outputs.csv": saved.encode()})
 
 
 def continued(subject: Any, context: UInt8[np.ndarray, " time"], given: Namespace) -> UInt8[np.ndarray, "draw step"]:

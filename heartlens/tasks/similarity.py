@@ -1,7 +1,8 @@
 """How alike is every token of a window to a reference token, level by level? The published vector-similarity screen, for all tokens.
 
-Cosine of raw residual vectors (no LayerNorm, no centring), at the embedding (token and position) and after each block; tokens count from
-1. `any` is the mean over all tokens of the window but the reference. One window shows what can happen; `homonyms` tests it over persons.
+Cosine of raw residual vectors (no LayerNorm, no centring unless it is asked for), at the embedding (token and position) and after each
+block; tokens count from 1. `any` is the mean over all tokens of the window but the reference. One window shows what can happen; `homonyms`
+tests it over persons.
 """
 
 from argparse import Namespace
@@ -9,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.findings import Findings
-from heartlens.measures.homonyms import cosine_to
+from heartlens.measures.homonyms import centred, cosine_to
 from heartlens.parts import edited
 from heartlens.refusal import Refusal
 from heartlens.tasks import NOT_MEDICAL
-from heartlens.tasks.command import Made, Task, mat, npz
-from heartlens.tasks.recordings import add_window, inventory_of_recordings, one_recording, window_of
+from heartlens.tasks.command import Made, Table, Task, mat, npz
+from heartlens.tasks.recordings import Window, add_window, inventory_of_recordings, one_recording, window_of
 
 VECTORS = "vector_propagation"  # the name of the published program's array
+RAW = "raw residual vectors, no LayerNorm and no centring, as published"
+CENTRED = "residual vectors less their mean over the window's tokens at each level, no LayerNorm"
 
 
 def add_arguments(parser: Any) -> None:
@@ -29,56 +33,79 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--others", default="460,71", metavar="N,N", help="tokens that are drawn beside it (default: 460,71); all are stored"
     )
+    group.add_argument(
+        "--centred", action="store_true", help="cosines of the vectors less their mean over the window's tokens (default: raw)"
+    )
     group.add_argument("--mat", action="store_true", help=f"also every token's vectors as MATLAB's {VECTORS}, levels x 500 x width")
     add_window(parser)
 
 
 def made(given: Namespace, subject: Any) -> Made:
     """The cosines of the window that was asked for."""
-    from heartlens.models.residual import level_names, residual_by_level
+    from heartlens.models.residual import residual_by_level
 
-    others = _others(given)
+    others = others_of(given.reference, given.others)
     prepared = one_recording(given, subject.kind)
     window = window_of(prepared, subject.kind, given)
     vectors = residual_by_level(subject, window.tokens[None])[:, 0]
-    cosine = cosine_to(vectors, given.reference - 1)
-    levels = level_names(subject.sizes.n_layers)
-    time_s = window.start_s + np.arange(CONTEXT) / KINDS[subject.kind].rate_hz
-    summary = xr.Dataset(
+    summary = summary_of(vectors, window, subject.kind, given.reference, others, prepared.name, given.centred)
+    cosine, levels = summary["cosine"].values, summary["level"].values
+    arrays = {"cosine": cosine, "tokens": window.tokens, "reference": given.reference, "levels": levels}
+    files = {"similarity.npz": npz(**arrays)} | ({"vector_embedding.mat": mat(**{VECTORS: vectors})} if given.mat else {})
+    return Made(summary, inventory_of_recordings([prepared], subject.kind, 1), {"similarity.csv": table_of(summary)}, files)
+
+
+def summary_of(
+    vectors: Float[np.ndarray, "level time d_model"],
+    window: Window,
+    kind: str,
+    reference: int,
+    others: list[int],
+    record: str,
+    is_centred: bool = False,
+) -> xr.Dataset:
+    """What is stored of a window's residual vectors; `reference` and `others` count from 1."""
+    from heartlens.models.residual import level_names
+
+    cosine = cosine_to(centred(vectors) if is_centred else vectors, reference - 1)
+    return xr.Dataset(
         {
             "cosine": (("level", "key"), cosine),
-            "cosine_any": (("level",), np.delete(cosine, given.reference - 1, axis=1).mean(axis=1)),
+            "cosine_any": (("level",), np.delete(cosine, reference - 1, axis=1).mean(axis=1)),
             "token": (("key",), window.tokens),
-            "time_s": (("key",), time_s),
+            "time_s": (("key",), window.start_s + np.arange(CONTEXT) / KINDS[kind].rate_hz),
         },
-        coords={"level": levels},
+        coords={"level": level_names(len(vectors) - 1)},
         attrs={
-            "reference": given.reference,
+            "reference": reference,
             "others": ",".join(map(str, others)),
+            "vectors": CENTRED if is_centred else RAW,
             "window": window.chosen,
             "window_start_s": window.start_s,
-            "record": prepared.name,
+            "record": record,
             "n_records": 1,
             "n_windows": 1,
         },
     )
+
+
+def table_of(summary: xr.Dataset) -> Table:
+    """Every token's cosines."""
+    time_s, token, cosine = (summary[name].values for name in ("time_s", "token", "cosine"))
     rows = [
-        (place + 1, f"{time_s[place]:.3f}", int(window.tokens[place]), *(f"{value:.8g}" for value in values))
-        for place, values in enumerate(cosine.T)
+        (place + 1, f"{time_s[place]:.3f}", int(token[place]), *(f"{value:.8g}" for value in cosine[:, place]))
+        for place in range(len(token))
     ]
-    arrays = {"cosine": cosine, "tokens": window.tokens, "reference": given.reference, "levels": np.array(levels)}
-    files = {"similarity.npz": npz(**arrays)} | ({"vector_embedding.mat": mat(**{VECTORS: vectors})} if given.mat else {})
-    columns = ("token", "time_s", "value", *(level.replace(" ", "_") for level in levels))
-    return Made(summary, inventory_of_recordings([prepared], subject.kind, 1), {"similarity.csv": (columns, rows)}, files)
+    return ("token", "time_s", "value", *(str(level).replace(" ", "_") for level in summary["level"].values)), rows
 
 
-def _others(given: Namespace) -> list[int]:
+def others_of(reference: int, others: str) -> list[int]:
     """The tokens to be drawn. Refuses what is not a list of tokens of the window."""
-    parts = [part.strip() for part in given.others.split(",")]
-    if not 1 <= given.reference <= CONTEXT:
-        raise Refusal(f"--reference is {given.reference}; tokens count from 1 to {CONTEXT}")
+    parts = [part.strip() for part in others.split(",")]
+    if not 1 <= reference <= CONTEXT:
+        raise Refusal(f"--reference is {reference}; tokens count from 1 to {CONTEXT}")
     if not all(part.isdecimal() and 1 <= int(part) <= CONTEXT for part in parts) or len(parts) > 5:
-        raise Refusal(f"--others is {given.others!r}; give at most 5 token numbers from 1 to {CONTEXT} with commas between, as 460,71")
+        raise Refusal(f"--others is {others!r}; give at most 5 token numbers from 1 to {CONTEXT} with commas between, as 460,71")
     return [int(part) for part in parts]
 
 
@@ -124,7 +151,7 @@ def findings(summary: xr.Dataset) -> Findings:
             "One window shows what can happen, not how often; homonyms tests it over persons.",
             NOT_MEDICAL,
         ),
-        methods=("Cosine of raw residual vectors, no LayerNorm and no centring, as published; tokens count from 1.",),
+        methods=(f"Cosine of {attrs.get('vectors', RAW)}; tokens count from 1.",),
     )
 
 

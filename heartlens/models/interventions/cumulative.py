@@ -19,18 +19,20 @@ def without(
     heads: Collection[tuple[int, int]] = (),
     layers: Collection[int] = (),
     last_only: bool = False,
+    mlps: Collection[int] = (),
 ) -> Float[Tensor, "window asked output"]:
-    """The outputs with these heads (layer, head) and these layers (attention and MLP) replaced, by `values` as for `sweep.swept`."""
+    """The outputs with these heads (layer, head), MLPs and layers (attention and MLP) replaced, by `values` as for `sweep.swept`."""
     x = engine.embed(tokens)
     for layer in range(engine.sizes.n_layers):
         heads_replaced = [head for of_layer, head in heads if of_layer == layer]
         if layer in layers:
             attention, mlp = (replaced(values[name(layer)], x) for name in (hooks.attn_out, hooks.mlp_out))
             x = engine.after(x, layer, attention=attention, mlp=mlp)
-        elif heads_replaced:
+        elif heads_replaced or layer in mlps:
             z = engine.mixed(x, layer).clone()
-            z[:, :, heads_replaced] = replaced(values[hooks.z(layer)], z)[:, :, heads_replaced]
-            x = engine.after(x, layer, z=z)
+            if heads_replaced:
+                z[:, :, heads_replaced] = replaced(values[hooks.z(layer)], z)[:, :, heads_replaced]
+            x = engine.after(x, layer, z=z, mlp=replaced(values[hooks.mlp_out(layer)], x) if layer in mlps else None)
         else:
             x = engine.run_blocks(x, layer, layer + 1)
     return engine.outputs(x[:, -1:] if last_only else x)

@@ -22,6 +22,7 @@ from heartlens.signals.counterfactuals.intervals import RHYTHMS
 from heartlens.signals.counterfactuals.kept import keeping
 from heartlens.signals.counterfactuals.noise import with_noise
 from heartlens.signals.counterfactuals.rhythm import (
+    movable_beats,
     with_beat_moved,
     with_beats_moved_together,
     with_middle_beat_moved,
@@ -48,6 +49,7 @@ __all__ = [
     "has_wave",
     "keeping",
     "matched",
+    "movable_beats",
     "on_scale_of",
     "p_waves_of",
     "with_beat_moved",

@@ -12,7 +12,7 @@ from heartlens.signals.counterfactuals.baseline import generator_of
 from heartlens.signals.counterfactuals.complexes import Beats
 from heartlens.signals.counterfactuals.intervals import RHYTHMS, Intervals, intervals_as
 from heartlens.signals.counterfactuals.scale import Strength, of_each, told
-from heartlens.signals.counterfactuals.warp import Shift, all_beats, floors, with_beats_shifted, with_diastoles_shifted
+from heartlens.signals.counterfactuals.warp import Shift, all_beats, can_be_warped, floors, with_beats_shifted, with_diastoles_shifted
 from heartlens.windows import Windows
 
 
@@ -66,6 +66,15 @@ def with_beat_moved(windows: Windows, by_s: float, beat: int = 1, *, rescale: bo
             raise Refusal(f"{record}: beat {beat} cannot move by {by_s:g} s between its neighbours; legal: {legal}")
     shifts = [_of_beat(each, beat, by) for each in beats]
     return with_beats_shifted(windows, beats, shifts, f"beat {beat} moved by {by_s:g} s", rescale=rescale)
+
+
+def movable_beats(windows: Windows) -> list[tuple[int, float, float, float]]:
+    """The beats of one window that `with_beat_moved` can move: number, token of the mark, from and until how many seconds. Else none."""
+    if not can_be_warped(windows).all():
+        return []
+    (beats,) = all_beats(windows)
+    room = np.trunc(np.maximum(_room(beats, windows.rate_hz), 0)) / windows.rate_hz
+    return [(beat, float(beats.mark[beat]), float(-room[beat - 1]), float(room[beat])) for beat in range(1, len(beats) - 1)]
 
 
 def with_middle_beat_moved(windows: Windows, part: float = -0.5, *, rescale: bool = True) -> Windows:

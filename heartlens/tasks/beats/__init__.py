@@ -54,22 +54,22 @@ def made(given: Namespace, subject: Any) -> Made:
         detected = beats_in(subject, prepared)
         numbers, gaps = detected.numbers(rate_hz, prepared.duration_s), detected.gaps(rate_hz, prepared.duration_s)
         record_rows.append((*about, *map(cell, numbers.values()), "; ".join(f"{begin:.2f}-{end:.2f}" for begin, end in gaps), ""))
-        beat_rows += _rows(about, detected)
+        beat_rows += rows_of(about, detected)
         n_windows += sum(len(range(0, len(each), STEP)) for each in detected.probability)
         by_beat.append((len(recordings) - 1, np.stack([detected.time_s, detected.confidence, detected.interval_s])))
         if len(drawn) < N_DRAWN:
-            drawn.append(_excerpt(prepared, len(recordings) - 1, rate_hz))
-        files |= _forms(given, prepared, detected, rate_hz)
+            drawn.append(excerpt(prepared, len(recordings) - 1, rate_hz))
+        files |= forms(given, prepared, detected, rate_hz)
     if len(lines) == len(recordings):
         raise Refusal(f"no recording could be used: {recordings[0].name}: {recordings[0].reason}")
-    summary = _summary(recordings, record_rows, by_beat, drawn)
+    summary = summary_of(recordings, record_rows, by_beat, drawn)
     summary.attrs["n_windows"] = n_windows
     read = inventory_of_recordings(recordings, kind, n_windows)
     tables = {"beats.csv": (COLUMNS, beat_rows), "records.csv": (("record", "person", *NUMBERS, "gaps_s", "reason"), record_rows)}
     return Made(summary, read, tables, files, first_lines(lines, "records.csv"), len(lines))
 
 
-def _summary(
+def summary_of(
     recordings: list[Prepared], rows: list[tuple[Any, ...]], by_beat: list[tuple[int, np.ndarray]], drawn: list[Any]
 ) -> xr.Dataset:
     """All beats and recordings, and the excerpts that are drawn."""
@@ -97,13 +97,13 @@ def _summary(
     )
 
 
-def _excerpt(prepared: Prepared, index: int, rate_hz: float) -> tuple[int, float, np.ndarray]:
+def excerpt(prepared: Prepared, index: int, rate_hz: float) -> tuple[int, float, np.ndarray]:
     """The first seconds of the longest usable stretch."""
     signal, start_s = max(prepared.stretches, key=lambda stretch: len(stretch[0]))
     return index, start_s, signal[: round(DRAWN_S * rate_hz)]
 
 
-def _rows(about: tuple[str, str], detected: Beats) -> list[tuple[Any, ...]]:
+def rows_of(about: tuple[str, str], detected: Beats) -> list[tuple[Any, ...]]:
     each = zip(detected.time_s, detected.confidence, detected.band, detected.interval_s, strict=True)
     return [
         (*about, f"{time_s:.3f}", f"{confidence:.6f}", band, "" if np.isnan(interval_s) else f"{interval_s:.3f}", "")
@@ -111,7 +111,7 @@ def _rows(about: tuple[str, str], detected: Beats) -> list[tuple[Any, ...]]:
     ]
 
 
-def _forms(given: Namespace, prepared: Prepared, detected: Beats, rate_hz: float) -> dict[str, bytes]:
+def forms(given: Namespace, prepared: Prepared, detected: Beats, rate_hz: float) -> dict[str, bytes]:
     """The further files that were asked for, named after the record."""
     name, forms = re.sub(r"[^A-Za-z0-9_-]", "_", prepared.name), {}
     token = np.round(detected.time_s * rate_hz).astype(int)

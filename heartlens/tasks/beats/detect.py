@@ -1,5 +1,6 @@
 """The beats of one recording, by the published procedure, and the recording in numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +88,13 @@ class Beats:
         }
 
 
-def likelihood(subject: Any, signal: Float[np.ndarray, " token"]) -> tuple[Float64[np.ndarray, " token"], Float64[np.ndarray, " token"]]:
+def likelihood(
+    subject: Any, signal: Float[np.ndarray, " token"], after: Callable[[int], None] = lambda n_windows: None
+) -> tuple[Float64[np.ndarray, " token"], Float64[np.ndarray, " token"]]:
     """The probability that each token of a signal at the model's rate is a beat, and its value: means over overlapping windows.
 
     As published: a window that lies over the signal's end is tokenised without what it lacks, which is then token 0; a flat one is all 0.
+    `after` is told how many windows are done, each time some are; what it raises stops the work.
     """
     from heartlens.engine.workers import on_chunks, workers_for
 
@@ -108,6 +112,7 @@ def likelihood(subject: Any, signal: Float[np.ndarray, " token"]) -> tuple[Float
             probability[inside] += own_outputs
             context[inside] += own_tokens
             n_windows[inside] += 1
+        after(len(batch))
     counted = n_windows[: len(signal)]  # at least 1: windows begin every STEP tokens
     return probability[: len(signal)] / counted, context[: len(signal)] / counted
 
@@ -135,13 +140,13 @@ def refuse_other_models(subject: Any) -> None:
         )
 
 
-def beats_in(subject: Any, prepared: Prepared) -> Beats:
-    """The beats of a recording's usable stretches. Refuses a model that finds no beats."""
+def beats_in(subject: Any, prepared: Prepared, after: Callable[[int], None] = lambda n_windows: None) -> Beats:
+    """The beats of a recording's usable stretches; `after` as in `likelihood`. Refuses a model that finds no beats."""
     refuse_other_models(subject)
     rate_hz = KINDS[subject.kind].rate_hz
     times, confidences, intervals, both = [np.empty(0)], [np.empty(0)], [np.empty(0)], []
     for signal, start_s in prepared.stretches:
-        both.append(likelihood(subject, signal))
+        both.append(likelihood(subject, signal, after))
         probability = both[-1][0]
         token: Int[np.ndarray, " beat"] = beats_of(probability, rate_hz)
         times.append(start_s + token / rate_hz)

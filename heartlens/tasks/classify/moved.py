@@ -74,14 +74,20 @@ def _parts(subject: Any, tokens: UInt8[np.ndarray, "window time"]) -> xr.Dataset
 
 
 def _changes(kind: str, files: Files, name: str, logits: Callable[[np.ndarray], Float64[np.ndarray, " _"]]) -> xr.Dataset:
-    names = [edit for edit, _, _ in EDITS[kind]]
     try:
         windows = concatenate(list(replace(files, max_windows=MOST_WINDOWS).parts(name))).bare
     except Refusal as refusal:
+        names = [edit for edit, _, _ in EDITS[kind]]
         nothing = {"logit_change": (("edit", "changed"), np.full((len(names), 0), np.nan))}
         return xr.Dataset(nothing, coords={"edit": names}, attrs={"not_changed": str(refusal)})
+    return logit_changes(windows, logits)
+
+
+def logit_changes(windows: Windows, logits: Callable[[np.ndarray], Float64[np.ndarray, " _"]]) -> xr.Dataset:
+    """How far each of EDITS moves the logit of each window (NaN where it is not possible), and the logits before."""
+    names = [edit for edit, _, _ in EDITS[windows.kind]]
     before, change = logits(windows.tokens), np.full((len(names), len(windows)), np.nan)
-    for row, (_, edit, able_of) in zip(change, EDITS[kind], strict=True):
+    for row, (_, edit, able_of) in zip(change, EDITS[windows.kind], strict=True):
         able = able_of(windows)
         if able.any():
             row[able] = logits(edit(windows[able]).tokens) - before[able]

@@ -1,0 +1,129 @@
+"""Files are read by the package's guarded readers, in a process of its own that is killed when it takes too long or is cancelled."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from heartlens.refusal import Failure, Refusal
+
+MOST_S = 60.0  # that reading one recording may take
+MOST_MEMORY = 8 * 2**30  # bytes of the reading process
+
+
+@dataclass(frozen=True)
+class Order:
+    """Files to be read, and what the user says of them (fields of `signals.files.Files`). `name` chooses one of several recordings."""
+
+    paths: tuple[str, ...]
+    kind: str | None = None
+    name: str | None = None
+    hints: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why nothing was read."""
+
+    reason: str
+
+
+def answered(source: None, order: Order) -> Iterator[Any]:
+    """In the reading process: the names of the recordings, the path and the strip of one; or why not. Damage of any kind is a reason."""
+    _limit_memory()
+    try:
+        yield _read(order)
+    except Refusal as refusal:
+        yield Refused(str(refusal))
+    except MemoryError:
+        yield Refused("there is too little memory to read this")
+
+
+def _limit_memory() -> None:
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _read(order: Order) -> Any:
+    from heartlens.axes import KINDS
+    from heartlens.signals.files import Files
+    from heartlens.signals.strip import strip_of
+    from heartlens.signals.windowing import Choice
+
+    hints = {name: value for name, value in order.hints.items() if value not in (None, "")}
+    files = Files(order.paths, kind=order.kind, **hints)
+    names = files.names()
+    if not names:
+        raise Refusal("none of these files is a recording that can be read")
+    name = order.name if order.name in names else names[0]
+    recording = files.recording(name)
+    kind = recording.kind or order.kind
+    if kind not in KINDS:
+        raise Refusal(f"{recording.source}: nothing tells whether this is ECG or PPG; choose the kind")
+    choice = Choice(hints.get("landmarks", "auto"), polarity=hints.get("polarity", "check"))
+    return names, str(files.found[name].path), strip_of(recording, kind, choice)
+
+
+class Reader:
+    """One reading process, started before it is needed. Whatever happens to it costs one recording."""
+
+    def __init__(self) -> None:
+        self._lock, self._process = threading.Lock(), None
+        self._running: Any = None
+
+    def warm(self) -> None:
+        """Start the process, if there is none."""
+        from heartlens.signals.reading_process import ReadingProcess
+
+        with self._lock:
+            if self._process is None:
+                self._process = ReadingProcess(answered, None)  # type: ignore[assignment]
+
+    def read(self, order: Order, most_s: float = MOST_S) -> Any:
+        """The names of the recordings in the files, the path and the strip of the first (or named) one.
+
+        Refuses what cannot be read, and what takes longer than `most_s`.
+        """
+        from heartlens.signals.reading_process import Ended
+
+        self.warm()
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return self.read(order, most_s)
+        late = threading.Event()
+        alarm = threading.Timer(most_s, lambda: (late.set(), process.stop()))
+        alarm.daemon = True
+        alarm.start()
+        try:
+            process.begin(order)
+            answer = process.receive()
+        except Ended as how:
+            if late.is_set():
+                raise Failure(f"reading took longer than {most_s:g} s and was stopped") from how
+            raise Failure(f"the process that read the file {how}; the file is damaged, or too large") from how
+        except Exception as error:  # a stream that was closed under the reader, or an error of a library
+            process.stop()
+            raise Failure(f"the file could not be read ({type(error).__name__})") from error
+        finally:
+            alarm.cancel()
+        if isinstance(answer, Refused):
+            process.stop()  # a process that met a bad file reads no other one
+            threading.Thread(target=self.warm, daemon=True).start()
+            raise Refusal(answer.reason)
+        with self._lock:
+            if self._process is None:
+                self._process = process
+            else:
+                process.stop()
+        return answer
+
+    def stop(self) -> None:
+        """End the process."""
+        with self._lock:
+            if self._process is not None:
+                self._process.stop()
+                self._process = None

@@ -1,0 +1,21 @@
+// The keyboard, in a dialog.
+
+import { element } from './draw.js';
+
+const KEYS = [
+  ['← →', 'the asking token, one earlier or later'], ['Shift ← →', 'the same place of the beat before or after'],
+  ['↑ ↓', 'the row of heads above or below: one layer back or on'], ['1 … 8', 'a head of the layer; 0: the sum over its heads'],
+  ['Space', 'play or stop (views that have levels)'], ['Z', 'undo the last edit'], ['?', 'this list'],
+  ['Tab', 'from control to control; on the recording, ← → slide the window, Page ↑ ↓ by its length'],
+];
+
+export function openHelp() {
+  const dialog = document.getElementById('keys');
+  dialog.replaceChildren(
+    element('h2', { id: 'keys-title', textContent: 'Keyboard' }),
+    element('table', {}, ...KEYS.map(([keys, text]) => element('tr', {}, element('td', {}, element('kbd', { textContent: keys })), element('td', { textContent: text })))),
+    element('p', { textContent: 'Drop files anywhere to open them: several that belong together (.hea, .dat and marks) at once. The wheel zooms the recording; with Shift it scrolls.' }),
+    element('p', {}, element('strong', { textContent: 'This is not a medical device.' })),
+    element('button', { type: 'button', textContent: 'Close', on: { click: () => dialog.close() } }));
+  dialog.showModal();
+}

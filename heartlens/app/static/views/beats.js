@@ -1,0 +1,201 @@
+// The beats of the whole recording, coloured by confidence; signal, confidence and intervals share one zoom. Drawn from least and largest samples.
+
+import { colour, element, hatch, line, scale, sheet, ticks } from '../draw.js';
+
+const LEFT = 46, RIGHT = 10, FINE = 3; // the drawn columns reach over so many screens
+const BANDS = ['low', 'medium', 'high'], COLOURS = ['wave-1', 'shade', 'wave-2'];
+
+export function mount(place, app) {
+  const view = new Beats(place, app);
+  view.start();
+  return view;
+}
+
+class Beats {
+  constructor(place, app) { Object.assign(this, { place, app, job: null, found: null, columns: null }); }
+
+  start() {
+    const { recording } = this.app.state;
+    if (!recording) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording.' })); return; }
+    if (recording.kind !== 'ppg') {
+      this.place.replaceChildren(element('p', { className: 'empty' }, 'The beat detector reads pulse waves (PPG); this recording is an ECG, whose beats are marked on the window above. ',
+        element('button', { type: 'button', textContent: 'Open a simulated pulse wave', on: { click: () => this.app.attempt(() => this.app.open({ example: 'simulated pulse wave, sinus rhythm' })) } })));
+      return;
+    }
+    this.shown = [0, Math.min(recording.duration_s, 60)];
+    const button = (text, title, click) => element('button', { type: 'button', textContent: text, title, className: 'small', on: { click } });
+    this.chart = element('canvas', { className: 'beat-chart', tabIndex: 0, role: 'img', 'aria-label': 'signal with its beats, confidence of each, and intervals; arrow keys move, plus and minus zoom' });
+    this.state = element('output', { className: 'dim' });
+    this.numbers = element('div', { className: 'row' });
+    this.stop = button('Cancel', 'Stop looking for beats', () => this.app.attempt(() => this.app.ask('beats', 'cancel', { job: this.job })));
+    this.place.replaceChildren(
+      element('div', { className: 'row' }, button('−', 'Zoom out (-)', () => this.zoom(1.6)), button('+', 'Zoom in (+)', () => this.zoom(1 / 1.6)), button('all', 'The whole recording', () => this.look(0, recording.duration_s)),
+        ...BANDS.map((band, number) => { const swatch = element('span', { className: 'swatch' }); swatch.style.background = colour(COLOURS[number]); return element('span', { className: 'dim' }, swatch, ` ${band}`); }),
+        element('span', { className: 'space' }), button('WFDB annotations', 'Save the beats as a WFDB annotation file', () => this.save('annotations')), button('.mat', 'Save context, model_output and peaks_array, as published', () => this.save('mat')), this.stop, this.state),
+      this.numbers, this.chart);
+    this.listen();
+    this.look(...this.shown);
+    this.run();
+  }
+
+  run() {
+    this.app.attempt(async () => {
+      this.found = null;
+      const { job, model } = await this.app.ask('beats', 'begin');
+      this.job = job;
+      this.place.dataset.beats = '';
+      for (;;) {
+        const answer = await this.app.ask('beats', 'look', { job });
+        if (this.job !== job) return;
+        this.state.textContent = answer.is_cancelled ? 'cancelled' : answer.is_over ? `by ${model}` : `looking for beats: ${(100 * answer.done).toFixed(0)} %`;
+        this.stop.hidden = answer.is_over;
+        if (answer.time_s) { this.found = answer; this.place.dataset.beats = answer.time_s.length; this.tell(); this.draw(); }
+        if (answer.is_over) return;
+      }
+    });
+  }
+
+  tell() {
+    const { numbers } = this.found, text = (value, digits = 0) => (value === null ? '–' : value.toFixed(digits));
+    const told = [['beats', text(numbers.n_beats)], ...BANDS.map(band => [`${band} confidence`, text(numbers[`n_${band}`])]), ['overall quality (mean confidence)', text(numbers.mean_confidence, 3)],
+      ['per minute', text(numbers.pulses_per_minute, 1)], ['median interval', `${text(numbers.median_interval_s, 3)} s`], ['RMSSD', `${text(numbers.rmssd_s, 3)} s`], ['used', `${text(numbers.used_s)} of ${text(numbers.duration_s)} s`], ['gaps', text(numbers.n_gaps)]];
+    this.numbers.replaceChildren(...told.map(([name, value]) => element('span', {}, element('span', { className: 'dim', textContent: `${name} ` }), value)));
+  }
+
+  /** Move or zoom: what is there is drawn at once, finer columns follow. */
+  look(from, until) {
+    const { duration_s: most } = this.app.state.recording, length = Math.min(Math.max(until - from, 2), most), first = Math.min(Math.max(from, 0), most - length);
+    this.shown = [first, first + length];
+    if (!this.isWaiting) { this.isWaiting = true; requestAnimationFrame(() => { this.isWaiting = false; this.draw(); }); }
+    clearTimeout(this.later);
+    const has = this.columns && this.columns.from_s <= Math.max(first, 0) && this.columns.until_s >= Math.min(first + length, most) && (this.columns.until_s - this.columns.from_s) / length < 1.6 * FINE;
+    if (!has) this.later = setTimeout(() => this.fetch(), this.columns ? 60 : 0);
+  }
+
+  fetch() {
+    this.app.attempt(async () => {
+      const { duration_s: most } = this.app.state.recording, [from, until] = this.shown, length = until - from, from_s = Math.max(from - length, 0), until_s = Math.min(until + length, most);
+      const wide = Math.round(this.chart.clientWidth * (window.devicePixelRatio || 1) * (until_s - from_s) / length);
+      this.columns = await this.app.ask('signal', 'overview', { from_s, until_s, n_columns: Math.min(Math.max(Math.min(wide, Math.floor((until_s - from_s) * this.app.state.recording.rate_hz)), 2), 4000) }, { latest: 'beats columns' });
+      this.draw();
+    });
+  }
+
+  zoom(factor, middle = (this.shown[0] + this.shown[1]) / 2) { this.look(middle - (middle - this.shown[0]) * factor, middle + (this.shown[1] - middle) * factor); }
+
+  listen() {
+    const { chart } = this, seconds = event => scale(LEFT, chart.clientWidth - RIGHT, ...this.shown)(event.offsetX);
+    let held = null;
+    chart.addEventListener('wheel', event => {
+      event.preventDefault();
+      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) { const by = Math.sign(event.deltaX || event.deltaY) * (this.shown[1] - this.shown[0]) * 0.12; this.look(this.shown[0] + by, this.shown[1] + by); } else this.zoom(event.deltaY > 0 ? 1.25 : 0.8, seconds(event));
+    }, { passive: false });
+    chart.addEventListener('pointerdown', event => { held = { x: event.offsetX, shown: [...this.shown] }; chart.setPointerCapture(event.pointerId); });
+    chart.addEventListener('pointermove', event => {
+      if (!held) return;
+      const by = (held.x - event.offsetX) / (chart.clientWidth - LEFT - RIGHT) * (held.shown[1] - held.shown[0]);
+      this.look(held.shown[0] + by, held.shown[1] + by);
+    });
+    chart.addEventListener('pointerup', () => { held = null; });
+    chart.addEventListener('dblclick', event => this.app.slide(seconds(event)));
+    chart.addEventListener('keydown', event => {
+      const length = this.shown[1] - this.shown[0], by = { ArrowLeft: -0.2, ArrowRight: 0.2, PageUp: -1, PageDown: 1 }[event.key];
+      if (by) this.look(this.shown[0] + by * length, this.shown[1] + by * length);
+      else if (event.key === '+' || event.key === '=') this.zoom(1 / 1.6);
+      else if (event.key === '-') this.zoom(1.6);
+      else if (event.key === 'Home') this.look(0, length);
+      else if (event.key === 'End') this.look(this.app.state.recording.duration_s - length, this.app.state.recording.duration_s);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+  }
+
+  draw() {
+    if (!this.chart?.isConnected) return;
+    const { context, width, height } = sheet(this.chart), [from, until] = this.shown, x = scale(from, until, LEFT, width - RIGHT);
+    context.fillStyle = colour('sheet');
+    context.fillRect(0, 0, width, height);
+    const parts = { signal: [8, height * 0.52], confidence: [height * 0.6, height * 0.74], interval: [height * 0.82, height - 20] };
+    context.textAlign = 'center';
+    for (const second of ticks(from, until, width / 100)) {
+      context.fillStyle = colour('grid'); context.fillRect(x(second), 0, 1, height - 16);
+      context.fillStyle = colour('dim'); context.fillText(until > 600 ? `${Math.floor(second / 60)}:${String(Math.round(second % 60)).padStart(2, '0')}` : `${second} s`, x(second), height - 4);
+    }
+    context.textAlign = 'left';
+    for (const [name, [top]] of Object.entries(parts)) { context.fillStyle = colour('dim'); context.fillText(name === 'interval' ? 'interval (s)' : name === 'signal' ? this.app.state.recording.unit : name, 2, top - 2 + (name === 'signal' ? 6 : 0)); }
+    for (const [first, last, reason] of this.app.state.recording.skipped) if (last > from && first < until) { hatch(context, x(first), 0, x(last) - x(first), height - 18, colour('hatch')); context.fillStyle = colour('dim'); context.fillText(reason, Math.max(x(first), LEFT) + 4, 14); }
+    const y = this._signal(context, x, parts.signal);
+    if (this.found) this._beats(context, x, y, parts);
+    context.fillStyle = colour('sheet');
+  }
+
+  _signal(context, x, [top, bottom]) {
+    if (!this.columns) return null;
+    const { least, largest, from_s, until_s } = this.columns, step = (until_s - from_s) / least.length, [from, until] = this.shown;
+    const first = Math.max(Math.floor((from - from_s) / step), 0), last = Math.min(Math.ceil((until - from_s) / step), least.length - 1);
+    let low = Infinity, high = -Infinity;
+    for (let column = first; column <= last; column += 1) if (least[column] !== null) { low = Math.min(low, least[column]); high = Math.max(high, largest[column]); }
+    const y = scale(low, high, bottom, top + 14);
+    context.save();
+    context.beginPath(); context.rect(LEFT, 0, x(until) - LEFT, bottom + 2); context.clip();
+    context.strokeStyle = colour('trace');
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let column = first; column <= last; column += 1) {
+      if (least[column] === null) continue;
+      const place = x(from_s + (column + 0.5) * step), next = column < last && least[column + 1] !== null;
+      context.moveTo(place, y(least[column]) + 0.5);
+      context.lineTo(place, y(largest[column]) - 0.5);
+      if (next) { context.moveTo(place, y((least[column] + largest[column]) / 2)); context.lineTo(x(from_s + (column + 1.5) * step), y((least[column + 1] + largest[column + 1]) / 2)); }
+    }
+    context.stroke();
+    context.restore();
+    return seconds => { const column = Math.floor((seconds - from_s) / step); return least[column] === null || least[column] === undefined ? bottom : y(largest[column]); };
+  }
+
+  _beats(context, x, y, parts) {
+    const { time_s, confidence, band, interval_s, bounds } = this.found, [from, until] = this.shown;
+    let first = lowerBound(time_s, from), last = lowerBound(time_s, until);
+    const sure = scale(0, 1, parts.confidence[1], parts.confidence[0] + 6), longest = interval_s.slice(first, last).reduce((most, value) => Math.max(most, value ?? 0), 0.5), long = scale(0, longest * 1.1, parts.interval[1], parts.interval[0] + 6);
+    for (const bound of bounds) line(context, [LEFT, x(until)], [sure(bound), sure(bound)], colour('line'), 1, [2, 3]);
+    context.textAlign = 'right'; context.fillStyle = colour('dim');
+    context.fillText('1', LEFT - 5, sure(1) + 8); context.fillText('0', LEFT - 5, sure(0)); context.fillText(longest.toFixed(1), LEFT - 5, long(longest) + 5);
+    const size = last - first > 900 ? 1.3 : last - first > 200 ? 2 : 3.4;
+    for (; first < last; first += 1) {
+      context.fillStyle = colour_(band[first]);
+      const place = x(time_s[first]);
+      dot(context, place, y ? y(time_s[first]) - 5 : parts.signal[0], size);
+      dot(context, place, sure(confidence[first]), size);
+      if (interval_s[first] !== null) dot(context, place, long(interval_s[first]), size);
+    }
+  }
+
+  save(form) {
+    this.app.attempt(async () => {
+      const response = await this.app.ask('beats', form, { job: this.job }, { isBinary: true });
+      const address = URL.createObjectURL(await response.blob()), name = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? form;
+      element('a', { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 10000);
+    });
+  }
+
+  changed(what) {
+    if (what === 'recording' || what === 'model') { this.job = null; this.columns = null; this.start(); } else if (what === 'theme') this.start();
+  }
+
+  leave() { this.job = null; clearTimeout(this.later); }
+
+  saved() { return { job: this.job }; }
+}
+
+let palette = {};
+const colour_ = band => { const theme = document.documentElement.dataset.theme; if (palette.theme !== theme) palette = { theme, of: COLOURS.map(colour) }; return palette.of[band]; };
+
+function dot(context, x, y, radius) { context.beginPath(); context.arc(x, y, radius, 0, 2 * Math.PI); context.fill(); }
+
+function lowerBound(sorted, value) {
+  let low = 0, high = sorted.length;
+  while (low < high) { const middle = (low + high) >> 1; if (sorted[middle] < value) low = middle + 1; else high = middle; }
+  return low;
+}

@@ -1,0 +1,180 @@
+"""What the task head says over the recording and of the window, and what it would say if one thing were otherwise."""
+
+from typing import Any
+
+import numpy as np
+
+from heartlens.app import code as written
+from heartlens.app.tabs import Tab, whole
+from heartlens.app.views import Binary, View
+from heartlens.app.views.attention import TYPES, drawn, pattern, table
+from heartlens.app.views.signal import told
+from heartlens.axes import CONTEXT, KINDS
+from heartlens.refusal import Refusal, unknown
+
+AT_ONCE = 16  # windows of the recording that one question reads
+MOST_WINDOWS = 20_000
+
+
+def stack_of(asked: dict[str, Any]) -> list[str]:
+    """The edits of a question."""
+    stack = asked.get("stack", [])
+    if not isinstance(stack, list) or not all(isinstance(text, str) and len(text) < 80 for text in stack):
+        raise Refusal("stack is no list of edits")
+    return stack
+
+
+def chances(tab: Tab, asked: dict[str, Any]) -> Any:
+    """The probability of some of the recording's windows, laid end to end as `heartlens classify` lays them."""
+    from heartlens.tasks.classify import logits_of, windows_of
+    from heartlens.tasks.recordings import Prepared
+
+    subject = tab.subject(asked)
+    refuse_unasked(subject)
+    stretches = tuple((stretch.signal, stretch.start_s) for stretch in tab.strip.stretches)
+    starts_s, tokens = windows_of(Prepared(tab.strip.name, stretches=stretches), CONTEXT, KINDS[tab.strip.kind].rate_hz)
+    first = whole(asked, "first", 0, MOST_WINDOWS, 0)
+    some = slice(first, first + AT_ONCE)
+    with tab.house.models.running:
+        logits = logits_of(subject, tokens[some]) if len(tokens[some]) else np.empty(0)
+    return {
+        "n_windows": len(tokens),
+        "start_s": starts_s[some],
+        "probability": 1 / (1 + np.exp(-logits)),
+        "logit": logits,
+        "threshold": subject.card.get("threshold"),
+    }
+
+
+def shift(tab: Tab, asked: dict[str, Any]) -> Any:
+    """The change of the last token's attention by fine-tuning: last block, mean over heads, with its sign."""
+    return {"row": pattern(tab, asked, "change")[-1].mean(axis=0)[-1]}
+
+
+def beats(tab: Tab, asked: dict[str, Any]) -> Any:
+    """Which beats of the window can be moved, and which waves can be made smaller."""
+    from heartlens.models.what_if import waves_of
+    from heartlens.signals.counterfactuals import has_wave, movable_beats
+
+    windows = tab.window(asked)
+    names = [wave for wave in waves_of(windows.kind) if has_wave(windows, wave).all()]
+    moved = [{"beat": beat, "token": token, "from_s": first, "until_s": last} for beat, token, first, last in movable_beats(windows)]
+    return {"beats": moved, "waves": names}
+
+
+def answer(tab: Tab, asked: dict[str, Any]) -> Any:
+    """The answer to the window as it is and with the edits, and the edited window."""
+    made = result(tab, asked, shams=False)
+    return {"before": made.before, "after": made.after, "window": told(made.windows), "movable": movable(made.windows)}
+
+
+def movable(windows: Any) -> list[dict[str, Any]]:
+    """Where the beats of an edited window are that can be moved."""
+    from heartlens.signals.counterfactuals import movable_beats
+
+    return [{"beat": beat, "token": token, "from_s": first, "until_s": last} for beat, token, first, last in movable_beats(windows)]
+
+
+def shams(tab: Tab, asked: dict[str, Any]) -> Any:
+    """What each edit does alone, and what its sham does; and the shams of all."""
+    made = result(tab, asked, shams=True)
+    return {
+        "sham": made.sham,
+        "alone": made.alone,
+        "sham_alone": made.sham_alone,
+        "dose": made.dose,
+        "sham_dose": made.sham_dose,
+        "why_no_sham": made.why_no_sham,
+    }
+
+
+def result(tab: Tab, asked: dict[str, Any], shams: bool) -> Any:
+    """What the package answers to the edits of a question."""
+    from heartlens.models.what_if import what_if
+
+    subject, windows, stack = tab.subject(asked), tab.window(asked), stack_of(asked)
+    refuse_unasked(subject)
+    if not shams:  # what someone waits for while dragging stands in no line
+        return what_if(subject, windows, stack, shams=False)
+    with tab.house.models.running:
+        return what_if(subject, windows, stack)
+
+
+def ablations(tab: Tab, asked: dict[str, Any]) -> Any:
+    """By how much the window's logit changes without each head and each MLP."""
+    from heartlens.models.what_if import all_ablations
+
+    subject, windows = tab.subject(asked), tab.window(asked)
+    refuse_unasked(subject)
+    with tab.house.models.running:
+        heads, mlps = all_ablations(subject, windows)
+    return {"heads": heads, "mlps": mlps}
+
+
+def refuse_unasked(subject: Any) -> None:
+    """Refuse a model that answers no question about a window."""
+    if subject.answers != "last token":
+        legal = f"{subject.kind}-af"
+        raise Refusal(f"{subject.origin.checkpoint} answers no question about a window ({subject.answers}); choose {legal}")
+
+
+def summary(tab: Tab, asked: dict[str, Any]) -> Any:
+    """What `heartlens what_if` stores of the same window and edits."""
+    from heartlens.tasks.what_if import summary_of
+
+    made, windows = result(tab, asked, shams=True), tab.window(asked)
+    stored = summary_of(made, windows, stack_of(asked), tab.shown_name(tab.strip.name))
+    return stored.assign_attrs(stored.attrs | {"checkpoint": tab.subject(asked).origin.checkpoint})
+
+
+def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
+    """The figure of `heartlens what_if`."""
+    from heartlens.tasks.what_if import plot
+
+    form = str(asked.get("format", "pdf"))
+    if form not in TYPES:
+        raise unknown("format", form, TYPES)
+    return Binary(drawn(plot(summary(tab, asked)), form), TYPES[form], f"what_if.{form}")
+
+
+def data(tab: Tab, asked: dict[str, Any]) -> Binary:
+    """The table of `heartlens what_if`, the answers to all edits together in its first rows."""
+    from heartlens.tasks.what_if import COLUMNS, rows_of
+
+    made = summary(tab, asked)
+    together = [(name, f"{made.attrs[f'logit_{key}']:.8g}", "", "", "") for name, key in (("none", "before"), ("all", "after"))]
+    together.append(("sham of all", "", f"{made.attrs['logit_sham']:.8g}", "", ""))
+    return Binary(table(list(COLUMNS), [*together, *rows_of(made)]), "text/csv", "what_if.csv")
+
+
+def code(tab: Tab, asked: dict[str, Any]) -> Any:
+    """The Python and the command that give the numbers on the screen."""
+    start_s, model, stack = float(tab.window(asked).start_s[0]), str(asked["model"]), stack_of(asked)
+    lines = (
+        "from heartlens.models.what_if import what_if\n\n"
+        f"answer = what_if(subject, windows, {stack!r})\nprint(answer.before, answer.after, answer.sham)  # logits"
+    )
+    if not stack:
+        return {
+            "python": written.python(tab, model, start_s, lines),
+            "command": written.command(tab, "classify", model, "--no-page"),
+        }
+    command = written.command(tab, "what_if", model, "--at", repr(start_s), "--edits", ",".join(stack))
+    return {"python": written.python(tab, model, start_s, lines), "command": command}
+
+
+VIEW = View(
+    "Arrhythmia & what if",
+    "What the model says of this window and over the recording, and what it would say if one thing were otherwise.",
+    {
+        "chances": chances,
+        "shift": shift,
+        "beats": beats,
+        "answer": answer,
+        "shams": shams,
+        "ablations": ablations,
+        "figure": figure,
+        "data": data,
+        "code": code,
+    },
+)

@@ -1,0 +1,277 @@
+"""What if: one window changed step by step, or the model without some parts: the task head's answer, beside a sham of the same size.
+
+An edit is a text `NAME:VALUE`, so that a command line, a page and a program name it alike. Of the signal: `beat:3:-0.2` moves the fourth
+beat 0.2 s earlier, `P:0.5` makes all P waves half as high (0 takes them out, -1 inverts them), `T` and `dicrotic_notch` likewise,
+`noise:10` adds noise at 10 dB, `f_waves:1` puts f waves in and `no_f_waves:1` takes them out, `add_P:1` puts P waves in,
+`rhythm:regular:0.5` moves every beat half of the way. Of the model: `ablate:L8H5`, `ablate:MLP3`, `ablate:L3` (the zero ablation).
+Edits act in their order. A sham changes as many token values (`counterfactuals.dose_of`), of something that should mean little: baseline
+beside the wave instead of the wave, all inner beats moved together instead of a rhythm, white noise instead of waves; for parts of the
+model, as many other parts of the same layers, or the MLPs (or layers) of others: the median of N_DRAWS draws. Windows are known by the
+content of their recording, whatever its name.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from heartlens.axes import KINDS
+from heartlens.models.subject import LAST
+from heartlens.refusal import Refusal
+from heartlens.signals import counterfactuals as cf
+from heartlens.windows import Windows
+
+N_DRAWS = 5
+MOST_EDITS = 32
+PART = re.compile(r"L([1-9][0-9]*)(?:H([1-9][0-9]*)|(MLP))?", re.IGNORECASE)
+RHYTHMS = ("regular", "irregular", "gradual")
+SYNTAX = (
+    "beat:3:-0.2, P:0.5, T:0, dicrotic_notch:0, noise:10, f_waves:1, no_f_waves:1, add_P:1, rhythm:regular, rhythm:irregular:0.5, "
+    "ablate:L8H5, ablate:MLP3, ablate:L3"
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of a model, from 0: heads as (layer, head), MLPs and whole layers."""
+
+    heads: tuple[tuple[int, int], ...] = ()
+    mlps: tuple[int, ...] = ()
+    layers: tuple[int, ...] = ()
+
+    def __add__(self, other: "Parts") -> "Parts":
+        """Both, each part once."""
+        return Parts(*(tuple(dict.fromkeys(mine + theirs)) for mine, theirs in zip(self.as_tuples, other.as_tuples, strict=True)))
+
+    @property
+    def as_tuples(self) -> tuple[tuple[Any, ...], ...]:
+        return self.heads, self.mlps, self.layers
+
+    def __bool__(self) -> bool:
+        return any(self.as_tuples)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit, as its text: a change of the signal (`on`, and its sham `graded` by a strength up to `most`), or parts that are ablated."""
+
+    text: str
+    on: Callable[[Windows], Windows] | None = None
+    graded: Callable[[Windows, Any], Windows] | None = None
+    most: float = 1.0
+    sham: str = ""
+    parts: Parts = Parts()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The task head's logit of one window and model: as they are, with all edits, and with the shams of all of them.
+
+    `windows` are edited. `alone`: the logit with each edit alone; `sham_alone` with its sham alone (NaN where there is none, `why_no_sham`
+    tells why); `dose` and `sham_dose` are the summed changes of token values (0 for parts of the model).
+    """
+
+    before: float
+    after: float
+    windows: Windows
+    sham: float
+    alone: Float[np.ndarray, " edit"]
+    sham_alone: Float[np.ndarray, " edit"]
+    dose: Float[np.ndarray, " edit"]
+    sham_dose: Float[np.ndarray, " edit"]
+    why_no_sham: tuple[str, ...]
+
+
+def edit_named(text: str) -> Edit:
+    """The edit that a text names. Refuses what is none."""
+    name, _, value = text.strip().partition(":")
+    if name == "ablate":
+        return Edit(text.strip(), parts=_parts(value), sham="other parts of the model")
+    if name == "rhythm":
+        rhythm, _, part = value.partition(":")
+        if rhythm not in RHYTHMS:
+            raise Refusal(f"{text!r}: {rhythm!r} is no rhythm; legal: {', '.join(RHYTHMS)}")
+        strength = _number(text, part, 0, 1) if part else 1.0
+        return Edit(text.strip(), lambda windows: cf.with_rhythm(windows, rhythm, strength=strength), *_TOGETHER)
+    if name == "beat":
+        beat, _, by = value.partition(":")
+        if not beat.isdecimal():
+            raise Refusal(f"{text!r} names no beat; give its number (from 0) and the seconds, as beat:3:-0.2")
+        by_s = _number(text, by, -10, 10)
+        return Edit(text.strip(), lambda windows: cf.with_beat_moved(windows, by_s, int(beat)), *_TOGETHER)
+    if name in {wave for waves in cf.FLAT.values() for wave in waves}:
+        height = _number(text, value, -1, 1)
+        bent = f"baseline beside the {name.replace('_', ' ')} waves bent"
+        return Edit(
+            text.strip(),
+            lambda windows: cf.flattened(windows, name, 1 - height),
+            lambda windows, strength: cf.with_bent_baseline(windows, name, strength),
+            cf.MOST_BENT,
+            bent,
+        )
+    if name == "noise":
+        snr_db = _number(text, value, -20, 60)
+        return Edit(text.strip(), lambda windows: cf.with_noise(windows, snr_db), *_NOISE)
+    simple: dict[str, tuple[Callable[[Windows, float], Windows], float]] = {
+        "f_waves": (cf.with_f_waves, 5.0),
+        "no_f_waves": (cf.without_f_waves, 1.0),
+        "add_P": (cf.with_p_waves, 5.0),
+    }
+    if name in simple:
+        change, most = simple[name]
+        strength = _number(text, value or "1", 0, most)
+        return Edit(text.strip(), lambda windows: change(windows, strength), *_NOISE)
+    raise Refusal(f"{text!r} is no edit; legal: {SYNTAX}")
+
+
+_TOGETHER = (lambda windows, strength: cf.with_beats_moved_together(windows, strength), 1.0, "inner beats moved together")
+_NOISE = (lambda windows, strength: cf.with_noise(windows, 10.0, seed=1, strength=strength), 10.0, "white noise")
+
+
+def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool = True) -> Answer:
+    """The answers to one window with `edits`; without `shams` those are NaN, and nothing is answered for each edit alone.
+
+    Refuses a model without a task head of one output, several windows, an unknown edit, and one that this window does not allow.
+    """
+    if subject.answers != LAST:
+        raise Refusal(
+            f"{subject.origin.checkpoint} answers no question about a window; choose ecg-af or ppg-af, or your own with such a head"
+        )
+    if len(windows) != 1:
+        raise Refusal(f"{len(windows)} windows are given; what if asks about one")
+    if len(edits) > MOST_EDITS:
+        raise Refusal(f"{len(edits)} edits are given; at most {MOST_EDITS} are legal")
+    named = [edit_named(text) for text in edits]
+    original = replace(windows, record=np.where(windows.content == "", windows.record, windows.content))
+    edited, parts = original, Parts()
+    for edit in named:
+        edited = _edited(edited, edit)
+        parts += edit.parts
+    _refuse_parts(subject, parts)
+    before = logit(subject, original)
+    after = before if not named else logit(subject, edited, parts)
+    edited = replace(edited, record=windows.record)
+    nothing = np.full(len(named), np.nan)
+    if not shams:
+        return Answer(before, after, edited, np.nan, nothing, nothing, nothing, nothing, ("",) * len(named))
+    alone, sham_alone, dose, sham_dose = (nothing.copy() for _ in range(4))
+    why, sham_windows, can_sham = [""] * len(named), original, True
+    for place, edit in enumerate(named):
+        if edit.parts:
+            alone[place] = logit(subject, original, edit.parts)
+            sham_alone[place] = float(np.median([logit(subject, original, drawn) for drawn in drawn_parts(subject, edit.parts)]))
+            dose[place] = sham_dose[place] = 0.0
+            continue
+        own = _edited(original, edit)
+        alone[place], dose[place] = logit(subject, own), cf.dose_of(original, own)[0]
+        try:
+            sham = _sham(original, edit, dose[place])
+            sham_alone[place], sham_dose[place] = logit(subject, sham), cf.dose_of(original, sham)[0]
+            sham_windows = _sham(sham_windows, edit, dose[place])
+        except Refusal as refusal:
+            why[place], can_sham = str(refusal), False
+    together = np.nan
+    if named and can_sham:
+        variants = drawn_parts(subject, parts) if parts else [Parts()]
+        together = float(np.median([logit(subject, sham_windows, drawn) for drawn in variants]))
+    return Answer(before, after, edited, together, alone, sham_alone, dose, sham_dose, tuple(why))
+
+
+def logit(subject: Any, windows: Windows, parts: Parts | None = None) -> float:
+    """The task head's logit at the last token of one window, without the `parts` (zero ablation)."""
+    import torch
+
+    from heartlens.models.interventions.ablations import values_of
+    from heartlens.models.interventions.cumulative import without
+
+    values = values_of(subject, "zero", None, windows)
+    heads, mlps, layers = (parts or Parts()).as_tuples
+    with torch.inference_mode():
+        outputs = without(subject.engine, subject.tokens(windows.tokens), values, heads, layers, last_only=True, mlps=mlps)
+    return float(outputs[0, -1, 0])
+
+
+def all_ablations(subject: Any, windows: Windows) -> tuple[Float[np.ndarray, "layer head"], Float[np.ndarray, " layer"]]:
+    """By how much the logit changes without each head, and without each MLP (zero ablation), one at a time."""
+    from heartlens.models.interventions.ablations import intact_readings, single_readings, values_of
+
+    top = single_readings(subject, windows, values_of(subject, "zero", None, windows), ("heads", "mlp"))
+    whole = intact_readings(subject, windows)[0][0, 0]
+    return top["heads"][0, 0] - whole, top["mlp"][0, 0] - whole
+
+
+def drawn_parts(subject: Any, parts: Parts) -> list[Parts]:
+    """As many other parts of the same kind, N_DRAWS times, the same for the same parts; other heads are of the same layers."""
+    sizes, drawn = subject.sizes, []
+    for draw in range(N_DRAWS):
+        rng = np.random.default_rng([draw, 17])
+        heads: list[tuple[int, int]] = []
+        for layer in dict.fromkeys(layer for layer, _ in parts.heads):
+            own = [head for of_layer, head in parts.heads if of_layer == layer]
+            others = [head for head in range(sizes.n_heads) if head not in own] or own
+            heads += [(layer, int(head)) for head in rng.permutation(others)[: len(own)]]
+        mlps, layers = (_others(rng, sizes.n_layers, own) for own in (parts.mlps, parts.layers))
+        drawn.append(Parts(tuple(heads), tuple(mlps), tuple(layers)))
+    return drawn
+
+
+def _others(rng: np.random.Generator, n_layers: int, own: Sequence[int]) -> list[int]:
+    others = [layer for layer in range(n_layers) if layer not in own] or list(own)
+    return [int(layer) for layer in rng.permutation(others)[: len(own)]]
+
+
+def _edited(windows: Windows, edit: Edit) -> Windows:
+    try:
+        return edit.on(windows) if edit.on is not None else windows
+    except Refusal as refusal:
+        raise Refusal(f"{edit.text} is not possible in this window: {_plain(str(refusal), windows)}") from refusal
+
+
+def _sham(windows: Windows, edit: Edit, dose: float) -> Windows:
+    assert edit.graded is not None
+    return cf.matched(windows, edit.graded, np.array([dose]), edit.most)[0]
+
+
+def _plain(reason: str, windows: Windows) -> str:
+    """A reason without the parts that are about many windows."""
+    return reason.replace(f"{windows.record[0]}: ", "").split(" in 1 of 1 windows")[0]
+
+
+def _parts(text: str) -> Parts:
+    try:
+        part = part_named(text)
+    except ArgumentTypeError as error:
+        raise Refusal(f"ablate:{text}: {error}") from error
+    if part.head is not None:
+        return Parts(heads=((part.layer, part.head),))
+    return Parts(mlps=(part.layer,)) if part.is_mlp else Parts(layers=(part.layer,))
+
+
+def _refuse_parts(subject: Any, parts: Parts) -> None:
+    sizes = subject.sizes
+    wrong = [f"L{layer + 1}H{head + 1}" for layer, head in parts.heads if layer >= sizes.n_layers or head >= sizes.n_heads]
+    wrong += [f"L{layer + 1}" for layer in (*parts.mlps, *parts.layers) if layer >= sizes.n_layers]
+    if wrong:
+        raise Refusal(f"{', '.join(wrong)} is not in this model; it has layers 1 to {sizes.n_layers}, heads 1 to {sizes.n_heads}")
+
+
+def _number(text: str, value: str, least: float, most: float) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise Refusal(f"{text!r}: {value!r} is not legal; give a number from {least:g} to {most:g}")
+    return number
+
+
+def waves_of(kind: str) -> tuple[str, ...]:
+    """The waves of a kind of signal whose height can be changed.
+
+    >>> waves_of("ecg")
+    ('P', 'T')
+    """
+    return tuple(cf.FLAT[KINDS[kind].name])

@@ -1,0 +1,308 @@
+"""The live page against the package: its edits token for token, its logits, and the page itself, from disk in a browser."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from heartlens.app import live
+from heartlens.app.live.command import run_command
+from heartlens.models.edit import ablated
+from heartlens.models.load import load
+from heartlens.models.subject import subject_of
+from heartlens.refusal import Refusal
+from heartlens.signals import counterfactuals as cf
+from heartlens.signals.counterfactuals import dose
+from heartlens.signals.read import read
+from heartlens.signals.simulate import simulated
+
+FOLDER = Path(live.__file__).parent
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="there is no node to run the page's JavaScript without a browser")
+LIMIT_MS = 300  # issue 17, on a quiet machine
+
+
+def answered(script, question):
+    """What a script of the tests answers to a question, run by node."""
+    text = json.dumps(question)
+    done = subprocess.run(
+        [NODE, Path(__file__).with_name(script), FOLDER], input=text, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def random_settings(rng, windows):
+    """A stack of edits."""
+    return {
+        "noiseDb": [None, 20, 5][rng.integers(3)],
+        "waves": {wave: float(rng.choice([0, 0.3, 1, 1.7])) for wave in cf.FLAT[windows.kind]},
+        "regular": float(rng.choice([0, 0.5, 1])),
+        "moves": {str(beat): int(rng.integers(-12, 13)) for beat in rng.choice(np.arange(1, 4), 2, replace=False)},
+    }
+
+
+def by_package(window, steps):
+    """The same steps made by the package."""
+    for step in steps:
+        match step["name"]:
+            case "noise":
+                window = cf.with_noise(window, float(step["db"]))
+            case "wave":
+                window = cf.flattened(window, step["wave"], step["strength"])
+            case "regular":
+                window = cf.with_rhythm(window, "regular", strength=step["strength"])
+            case "beat":
+                window = cf.with_beat_moved(window, step["by"] / window.rate_hz, step["beat"])
+    return window
+
+
+def edited_in_page(windows, settings, with_sham=False):
+    """What edits.js makes of each window for each of its settings."""
+    given = [[{**each, "hasSham": with_sham} for each in of_window] for of_window in settings]
+    question = {"rules": live.rules(windows.kind), "windows": [live._stored(windows, index) for index in range(len(windows))]}
+    return answered("live_edits.js", {**question, "settings": given, "mostBent": cf.MOST_BENT, "nTried": dose.N_TRIED})
+
+
+def assert_equal_edits(windows, seed=0, n_each=6):
+    """That random stacks of edits are the package's; returns the names of the edits that were made."""
+    rng = np.random.default_rng(seed)
+    settings = [[random_settings(rng, windows) for _ in range(n_each)] for _ in range(len(windows))]
+    made = set()
+    for index, answers in enumerate(edited_in_page(windows, settings)):
+        for answer in answers:
+            edited = by_package(windows[index : index + 1], answer["steps"])
+            np.testing.assert_array_equal(answer["tokens"], edited.tokens[0], str(answer["steps"]))
+            np.testing.assert_array_equal(answer["wave"], edited.wave[0])
+            np.testing.assert_allclose([answer["low"], answer["high"]], [edited.low[0], edited.high[0]], rtol=1e-12, atol=1e-12)
+            made |= {step["name"] for step in answer["steps"]}
+    return made
+
+
+@needs_node
+@pytest.mark.parametrize(("kind", "rhythm"), [("ecg", "sinus"), ("ecg", "af"), ("ecg", "ectopy"), ("ppg", "sinus")])
+def test_edits_in_the_page_are_those_of_the_package(kind, rhythm):
+    assert assert_equal_edits(simulated(kind, 6, 1, rhythm)) == {"noise", "wave", "regular", "beat"}
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("path", "hints"),
+    [
+        ("data/ludb/177.hea", {"kind": "ecg", "lead": "i"}),
+        ("data/ludb/1.hea", {"kind": "ecg", "lead": "ii"}),
+        ("heartgpt/Example_inputs/example_context_PPG_beat_detect_long_input.csv", {"kind": "ppg", "rate_hz": 50.0}),
+    ],
+)
+def test_edits_of_recordings_are_those_of_the_package(shared, path, hints):
+    windows = read(shared / path, max_windows=6, **hints)
+    assert "wave" in assert_equal_edits(windows)
+
+
+@needs_node
+def test_the_sham_changes_as_much_and_is_the_packages():
+    windows = simulated("ecg", 4, 1)
+    nothing = {"noiseDb": None, "waves": {}, "regular": 0, "moves": {}}
+    stacks = [{**nothing, "waves": {"P": 1}}, {**nothing, "moves": {"2": 9}}, {**nothing, "regular": 1}]
+    for index, (waves, beat, regular) in enumerate(edited_in_page(windows, [stacks] * len(windows), with_sham=True)):
+        window = windows[index : index + 1]
+        wanted = cf.dose_of(window, cf.without_p(window))
+        bent, _ = cf.matched(window, lambda own, strength: cf.with_bent_baseline(own, "P", strength), wanted, cf.MOST_BENT)
+        np.testing.assert_array_equal(waves["sham"], bent.tokens[0])
+        for answer, edited in ((beat, cf.with_beat_moved(window, 0.09, 2)), (regular, cf.with_rhythm(window, "regular"))):
+            together, _ = cf.matched(window, cf.with_beats_moved_together, cf.dose_of(window, edited))
+            np.testing.assert_array_equal(answer["sham"], together.tokens[0])
+
+
+def package_logit(model, tokens, heads=(), mlps=()):
+    """The logit of the model's own blocks, hooks and all."""
+    numbers = torch.as_tensor(np.asarray(tokens, np.int64))[None]
+    with torch.inference_mode():
+        if not (heads or mlps):
+            return float(model(numbers)[0, -1, 0])
+        with ablated(model, heads=heads, mlps=mlps):
+            return float(model(numbers)[0, -1, 0])
+
+
+@needs_node
+@pytest.mark.parametrize("checkpoint", ["ecg-sim-af", "ppg-sim-af"])
+def test_the_forward_pass_in_javascript_is_the_models(checkpoint):
+    """Also where only the end of a window changed, or only a late block, so that the rest is kept from the answer before."""
+    subject = subject_of(load(checkpoint))
+    windows = simulated(subject.kind, 2, 1)
+    tokens, other = windows.tokens.astype(int)
+    late = np.concatenate([tokens[:333], other[333:]])
+    last = subject.sizes.n_layers - 1
+    chain = [
+        (tokens, [], []),
+        (late, [], []),
+        (late, [(last, 0), (1, 1)], []),
+        (late, [(1, 1)], [last]),
+        (tokens, [(0, 0)], [0]),
+        (other, [], [1]),
+        (other, [(last, 1)], [last - 1]),
+        (other, [], []),
+        (other, [], []),
+    ]
+    questions = [
+        {"tokens": numbers.tolist(), "heads": [f"{layer}.{head}" for layer, head in heads], "mlps": mlps} for numbers, heads, mlps in chain
+    ]
+    expected = [package_logit(subject.model, *each) for each in chain]
+    page = live.live_page(subject, windows[:1])
+    sizes, weights = stored(page, "data")["sizes"], base64.b64encode(live.packed(subject.model).tobytes()).decode()
+    for name, answers in answered("live_logits.js", {"sizes": sizes, "weights": weights, "questions": questions}).items():
+        np.testing.assert_allclose([answer["logit"] for answer in answers], expected, atol=1e-4, rtol=0, err_msg=name)
+
+
+def stored(page, name):
+    """What a page holds as JSON."""
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)[1])
+
+
+@pytest.fixture(scope="module")
+def published_page(shared, tmp_path_factory):
+    """The page of a recording and the published model, made by the command."""
+    page = tmp_path_factory.mktemp("live") / "page.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEARTLENS_CHECKPOINTS", str(shared / "heartgpt" / "Model_files"))
+        arguments = ["ecg-af", str(shared / "data" / "ludb" / "177.hea"), "--lead", "i", "--out", str(page), "--quiet", "--published-only"]
+        assert run_command(arguments) == 0
+        return page, load("ecgpt-af-1k")
+
+
+def opened(path, browser, **options):
+    """The page from disk in a fresh browser, once it has answered, and the requests that it made beyond itself."""
+    page = browser.new_context(viewport={"width": 1280, "height": 720}, **options).new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    page.goto(path.as_uri())
+    return page, requests
+
+
+def answer_of(page):
+    """What the page answers, once it has."""
+    page.locator("html[data-state=idle]").wait_for(state="attached", timeout=120_000)
+    return json.loads(page.locator("html").get_attribute("data-answer"))
+
+
+def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, shared, monkeypatch):
+    path, model = published_page
+    assert path.stat().st_size <= 10e6
+    windows = read(shared / "data" / "ludb" / "177.hea", lead="i", kind="ecg", max_windows=6)
+    page, requests = opened(path, browser)
+    assert answer_of(page)["recorded"] == pytest.approx(package_logit(model, windows.tokens[0]), abs=1e-4)
+    times = []
+
+    def changed(act):
+        page.evaluate("document.documentElement.dataset.state = 'busy'")
+        act()
+        answer = answer_of(page)
+        times.append(answer["ms"])
+        return answer
+
+    beat = page.locator('.beat[data-beat="2"]')
+    beat.focus()
+    moved = changed(lambda: page.keyboard.press("Shift+ArrowRight"))
+    expected = cf.with_beat_moved(windows[:1], 0.05, 2)
+    assert moved["edited"] == pytest.approx(package_logit(model, expected.tokens[0]), abs=1e-4)
+    assert moved["sham"] is not None
+    without = changed(lambda: page.locator("#wave-P").fill("0"))
+    expected = cf.with_beat_moved(cf.without_p(windows[:1]), 0.05, 2)
+    assert without["edited"] == pytest.approx(package_logit(model, expected.tokens[0]), abs=1e-4)
+    off = changed(lambda: page.locator('[data-part="7.1"]').click())
+    off = changed(lambda: page.locator('[data-part="6"]').click())
+    assert off["edited"] == pytest.approx(package_logit(model, expected.tokens[0], [(7, 1)], [6]), abs=1e-4)
+    assert "L8H2 switched off" in page.locator("#steps").inner_text()
+    code = page.locator("#python").inner_text()
+    assert "heads=[(7, 1)], mlps=[6]" in code
+    monkeypatch.chdir(shared / "data" / "ludb")
+    names: dict = {}
+    exec(code, names)
+    assert float(names["logit"]) == pytest.approx(off["edited"], abs=1e-4)
+    for _ in range(4):
+        changed(lambda: page.keyboard.press("z"))
+    assert answer_of(page)["edited"] == pytest.approx(answer_of(page)["recorded"], abs=1e-6)
+    for strength in ("50", "0", "-50", "100"):
+        changed(lambda strength=strength: page.locator("#wave-T").fill(strength))
+    print(f"new answer within {np.median(times):.0f} ms at the median of {len(times)} edits (asked for: {LIMIT_MS} on a quiet machine)")
+    assert [url for url in requests if not url.startswith(("blob:", "data:"))] == [path.as_uri()]
+    assert "not a medical device" in page.locator("header").inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(published_page, browser, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, _ = opened(published_page[0], browser, color_scheme=theme, bypass_csp=True)
+    answer_of(page)
+    page.locator('[data-part="7.1"]').click()
+    page.locator("#wave-P").fill("0")
+    answer_of(page)
+    violations = Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations if each["impact"] in ("serious", "critical")] == []
+
+
+def test_a_browser_that_cannot_run_it_says_so_and_shows_the_stored_figure(published_page, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(published_page[0].as_uri())
+    assert "runs no JavaScript" in page.locator("main").inner_text()
+    context = browser.new_context()
+    context.add_init_script("delete globalThis.Worker")
+    page = context.new_page()
+    page.goto(published_page[0].as_uri())
+    page.locator("#problem").wait_for()
+    assert "cannot run the model" in page.locator("#problem").inner_text()
+    assert page.locator("#stored figure svg").is_visible()
+
+
+def test_without_simd_the_page_runs_in_plain_javascript(published_page, browser):
+    path, _ = published_page
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{path.as_uri()}#plain")
+    answer = answer_of(page)
+    assert page.locator("html").get_attribute("data-runs-on") == "JavaScript"
+    assert answer["recorded"] == pytest.approx(stored(path.read_text(), "data")["logits"][0], abs=1e-4)
+
+
+def test_a_page_tells_simulated_signals(tmp_path):
+    page = tmp_path / "page.html"
+    assert run_command(["ecg-sim-af", "--simulate", "af", "--out", str(page), "--quiet"]) == 0
+    assert "simulated signal" in page.read_text()
+    assert "trained on simulated signals only" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ecg-sim-af"], "give one recording"),
+        (["ecg-sim", "--simulate", "sinus"], "no head for a question"),
+        (["ecg-sim-af", "--simulate", "sinus", "--windows", "0"], "--windows is 0"),
+        (["ecg-sim-af", "--simulate", "sinus", "--out", "page.pdf"], "ends with .html"),
+        (["ecg-sim-af", "missing.csv"], "missing.csv"),
+        (["ecg-sim-af", "--simulate", "sinus", "--out", "there.html"], "there already"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.html").write_text("mine")
+    assert run_command(arguments) == 2
+    assert told in capsys.readouterr().err
+    assert (tmp_path / "there.html").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["there.html"]
+
+
+def test_windows_that_do_not_fit_are_refused():
+    subject = subject_of(load("ecg-sim-af"))
+    with pytest.raises(Refusal, match="reads ecg"):
+        live.live_page(subject, simulated("ppg", 1, 1))
+    with pytest.raises(Refusal, match="one recording"):
+        live.live_page(subject, simulated("ecg", 2, 1))

@@ -1,0 +1,170 @@
+"""The server: who is answered, what is taken, and that tabs are apart."""
+
+import re
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from heartlens.app.server import application
+from heartlens.app.tabs import House
+from heartlens.signals.files import Files
+from heartlens.signals.simulate.recording import simulated_csv
+from heartlens.signals.strip import strip_of
+
+PORT, TOKEN = 8765, "the-token-of-the-test"
+AT = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    own = House((), "ecg-sim-af", tmp_path_factory.mktemp("out"))
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="module")
+def client(house):
+    with TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN}) as client:
+        yield client
+
+
+@pytest.fixture
+def tab(client):
+    return Asker(client)
+
+
+class Asker:
+    """One tab of the page."""
+
+    def __init__(self, client):
+        self.client = client
+        self.key = client.post("/api/start", json={}).json()["tab"]
+
+    def post(self, view, answer, **question):
+        return self.client.post(f"/api/{view}/{answer}", json=question, headers={"x-heartlens-tab": self.key})
+
+    def ask(self, view, answer, **question):
+        response = self.post(view, answer, **question)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def refusal(self, view, answer, **question):
+        response = self.post(view, answer, **question)
+        assert response.status_code == 422, response.text
+        return response.json()["refusal"]
+
+    def upload(self, *files):
+        sent = [("file", (name, content)) for name, content in files]
+        return self.client.post("/api/upload", files=sent, headers={"x-heartlens-tab": self.key})
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"x-heartlens-token": "guessed"}, "token"),
+        ({"host": "evil.example"}, "address"),
+        ({"host": f"evil.example:{PORT}"}, "address"),
+        ({"origin": "http://evil.example"}, "own page"),
+        ({"origin": "null"}, "own page"),
+    ],
+)
+def test_strangers_are_refused(client, headers, reason):
+    response = client.post("/api/start", json={}, headers=headers)
+    assert response.status_code == 403
+    assert reason in response.text
+
+
+def test_the_page_needs_the_token_of_the_address(client):
+    bare = TestClient(client.app, base_url=AT)
+    assert bare.get("/").status_code == 403
+    page = bare.get(f"/?token={TOKEN}")
+    assert page.status_code == 200
+    assert "This is not a medical device." in page.text
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_page_asks_nothing_of_other_hosts(client):
+    page = client.get(f"/?token={TOKEN}").text
+    assert re.findall(r"(?:src|href)=\"(https?:[^\"]*)\"", page) == []
+
+
+@pytest.mark.parametrize("path", ["/static/../server.py", "/static/..%2fserver.py", "/static/%2e%2e/guard.py", "/static//etc/passwd"])
+def test_no_other_file_is_served(client, path):
+    assert client.get(path).status_code in (403, 404)
+
+
+def test_a_question_too_long_is_not_read(client, tab):
+    assert client.post("/api/signal/window", content=b"x" * (2**20 + 1)).status_code == 403
+
+
+def test_an_upload_is_read_as_the_package_reads_it(tab, tmp_path):
+    text = simulated_csv("ecg", "af", seed=3, duration_s=20)
+    response = tab.upload(("mine.csv", text.encode()))
+    assert response.status_code == 200, response.text
+    recording = tab.ask("signal", "open", upload=response.json()["upload"])
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    files = Files((str(path),), kind="ecg")
+    strip = strip_of(files.recording(files.names()[0]), "ecg")
+    assert recording["duration_s"] == pytest.approx(20)
+    assert recording["beats_s"] == pytest.approx(strip.beats_s().tolist())
+    window = tab.ask("signal", "window", start_s=3.21)
+    assert window["start_s"] == pytest.approx(3.21)
+    assert window["tokens"] == strip.window_at(3.21).tokens[0].tolist()
+
+
+def test_bad_files_are_refused_in_one_line_and_the_recording_stays(tab):
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    upload = tab.upload(("bad.mat", b"MATLAB 5.0 MAT-file" + bytes(300))).json()["upload"]
+    reason = tab.refusal("signal", "open", upload=upload)
+    assert "bad.mat" in reason
+    assert "Traceback" not in reason
+    assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+
+
+def test_names_of_uploads_lead_nowhere(tab, house):
+    response = tab.upload(("../../../evil.csv", b"x"))
+    assert response.json()["files"] == ["evil.csv"]
+    assert not list(house.folder.parent.glob("evil.csv"))
+    assert "not there" in tab.refusal("signal", "open", upload="../..")
+    assert "not there" in tab.refusal("signal", "open", upload="..")
+
+
+def test_tabs_do_not_see_each_other(client, tab):
+    other = Asker(client)
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    upload = tab.upload(("mine.csv", simulated_csv("ecg", duration_s=10).encode())).json()["upload"]
+    assert "no recording is open" in other.refusal("signal", "described")
+    assert "not there" in other.refusal("signal", "open", upload=upload)
+    stranger = Asker(client)
+    stranger.key = "guessed"
+    assert "not known" in stranger.refusal("signal", "described")
+
+
+def test_nothing_is_kept_after_the_end(tmp_path):
+    house = House((), "ecg-sim-af", tmp_path)
+    with TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN}) as client:
+        Asker(client).upload(("mine.csv", b"1,2"))
+        assert list(house.folder.rglob("mine.csv"))
+    assert not house.folder.exists()
+
+
+def test_an_ecg_is_refused_to_a_pulse_model(house, tab):
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    own = house.tab(tab.key)
+    with pytest.raises(ValueError, match=r"ppg-sim reads PPG, and .* is ECG"):
+        own.subject({"model": "ppg-sim"})
+
+
+def test_the_overview_loses_no_peak(tab, house):
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    overview = tab.ask("signal", "overview", n_columns=37)
+    raw = house.tab(tab.key).strip.raw
+    assert max(overview["largest"]) == pytest.approx(float(raw.max()))
+    assert min(overview["least"]) == pytest.approx(float(raw.min()))
+    parts = np.array_split(raw, 37)
+    assert overview["largest"] == pytest.approx([float(part.max()) for part in parts], abs=0.6)  # edges differ by a sample
