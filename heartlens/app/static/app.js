@@ -68,7 +68,9 @@ class App {
       const [examples, models] = await Promise.all([this.ask('signal', 'examples'), this.ask('signal', 'models')]);
       this._choices(examples, models);
       const given = examples.given.length;
-      await this.open(given ? { given: examples.given[0] } : { example: 'simulated ECG, sinus rhythm' });
+      const first = given ? { given: examples.given[0] } : { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
+      id('records').value = JSON.stringify(first);
+      await this.open(first);
       await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
     });
   }
