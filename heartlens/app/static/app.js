@@ -264,7 +264,7 @@ class App {
     const choice = (name, options, value) => element('select', { name }, ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === value })));
     form.replaceChildren(
       ...(this.pending ? [element('strong', { textContent: `Of ${this.dropped}:` })] : []),
-      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(({ name, shown }) => [name, shown]), recording.key))] : []),
+      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
       field('lead', element('input', { name: 'lead', size: 8, placeholder: this.pending ? '' : recording.lead, value: hints.lead ?? '' })),
       field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], '')),
       field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: String(recording.rate_hz), value: hints.rate_hz ?? '' })),
