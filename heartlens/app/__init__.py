@@ -7,9 +7,10 @@ Recordings that are uploaded, and all that is made of them, are gone when the co
 import argparse
 from pathlib import Path
 
+from heartlens.checkpoints.registry import NAMES
 from heartlens.exits import DONE, exit_code
 from heartlens.parser import Parser, add_offline, add_paths, add_quiet, path_given
-from heartlens.refusal import Failure, Refusal
+from heartlens.refusal import Failure, Refusal, unknown
 
 NOT_MEDICAL = "This is not a medical device."
 PORTS = (1024, 65535)
@@ -37,6 +38,8 @@ def _run(arguments: list[str]) -> int:
     given = parser().strict(arguments)
     if given.port and not PORTS[0] <= given.port <= PORTS[1]:
         raise Refusal(f"--port is {given.port}; legal: {PORTS[0]} to {PORTS[1]}, or 0 for one that is free")
+    if given.model is not None and given.model not in NAMES:
+        raise unknown("model", given.model, NAMES)
     for path in given.data or ():
         if not any(sign in path for sign in "*?[") and not Path(path).exists():
             raise Refusal(f"{path} is not there; give recordings: files, folders or patterns")

@@ -68,8 +68,7 @@ class Tab:
 
     def shown_name(self, name: str) -> str:
         """A recording's name, without the folder that its upload lies in."""
-        folder, _, own = name.rpartition("/")
-        return own if folder in self.uploads else name
+        return next((name.split(f"{upload}/", 1)[1] for upload in self.uploads if f"{upload}/" in name), name)
 
     def open(self, order: Order, example: str = "") -> None:
         """Read a recording, and look at it from now on; where it is refused, all stays as it was."""

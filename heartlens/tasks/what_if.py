@@ -95,8 +95,8 @@ def plot(summary: xr.Dataset) -> Any:
         left, right = page.subplots(1, 2, width_ratios=(4, 1))
         left.plot(time_s, summary["token"].values, color="0.6", linewidth=0.8, label="as it is")
         left.plot(time_s, summary["token_after"].values, color="black", linewidth=0.8, label="edited")
-        left.set(xlim=(time_s[0], time_s[-1]), ylim=(-5, 104), xlabel="time (s)", ylabel="token")
-        left.legend(frameon=False, loc="upper right")
+        left.set(xlim=(time_s[0], time_s[-1]), ylim=(-5, 118), xlabel="time (s)", ylabel="token")
+        left.legend(frameon=False, loc="upper right", ncols=2)
         for place, (name, colour) in enumerate((("before", "0.6"), ("after", figures.PALETTE[1]), ("sham", figures.PALETTE[0]))):
             right.bar(place, probability(attrs[f"logit_{name}"]), color=colour)
         right.set(xticks=range(3), xticklabels=["as it is", "edited", "sham"], ylim=(0, 1), ylabel="probability")

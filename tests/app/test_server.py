@@ -134,6 +134,14 @@ def test_names_of_uploads_lead_nowhere(tab, house):
     assert "not there" in tab.refusal("signal", "open", upload="..")
 
 
+def test_the_page_is_not_told_where_uploads_lie(tab, house):
+    text = simulated_csv("ecg", duration_s=10)
+    upload = tab.upload(("twice.csv", text.encode()), ("twice.txt", text.replace(",", "\t").encode())).json()["upload"]
+    recording = tab.ask("signal", "open", upload=upload, kind="ecg")
+    assert str(house.folder.name) not in str(recording)
+    assert recording["name"] in ("twice", "twice.csv", "twice.txt")
+
+
 def test_tabs_do_not_see_each_other(client, tab):
     other = Asker(client)
     tab.ask("signal", "open", example="simulated ECG, sinus rhythm")

@@ -1,7 +1,7 @@
 // The page: what this tab looks at, what it asks the server, and which view is open. The views draw; the server computes.
 
 import { element } from './draw.js';
-import { Paper } from './paper.js';
+import { Paper, clock } from './paper.js';
 import { openHelp } from './help.js';
 import { saving } from './saving.js';
 
@@ -68,7 +68,9 @@ class App {
       const [examples, models] = await Promise.all([this.ask('signal', 'examples'), this.ask('signal', 'models')]);
       this._choices(examples, models);
       const given = examples.given.length;
-      await this.open(given ? { given: examples.given[0] } : { example: 'simulated ECG, sinus rhythm' });
+      const first = given ? { given: examples.given[0] } : { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
+      id('records').value = JSON.stringify(first);
+      await this.open(first);
       await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
     });
   }
@@ -108,7 +110,8 @@ class App {
         await this.open({ upload });
         this.pending = null;
       } catch (error) {
-        this.pending = { upload };  // what the user says of it in the form is read with it
+        this.pending = { upload };
+        this.dropped = names.join(', ');  // what the user says of it in the form is read with it
         this._openHints();
         throw error;
       }
@@ -123,7 +126,7 @@ class App {
     id('models').value = name;
     try {
       this.state.model = await this.ask('signal', 'model', { model: name }, { latest: 'model' });
-      id('exact').textContent = this.state.model.name === name ? this.state.model.task : `${this.state.model.name}, ${this.state.model.task}`;
+      id('exact').textContent = this.state.model.name;
       id('exact').title = `${this.state.model.name}: ${this.state.model.task}; weights ${this.state.model.fingerprint}; engine ${this.state.model.engine}`;
       id('engine').textContent = `engine ${this.state.model.engine}`;
     } catch (error) {
@@ -138,8 +141,10 @@ class App {
   cannotAsk(place, why = '') {
     const { model, recording } = this.state;
     if (!model || !recording) { place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording and choose a model.' })); return true; }
+    id('saving').hidden = false;
     const reason = model.kind !== recording.kind ? mismatch(model, recording) : why;
     if (!reason) return false;
+    id('saving').hidden = true;
     const right = `${recording.kind}-af`;
     place.replaceChildren(element('p', { className: 'empty' }, `${reason} `, element('button', { type: 'button', textContent: `Take ${right}`, on: { click: () => this.attempt(() => this.choose(right)) } })));
     Object.assign(this.paper, { layers: {}, grab: null });
@@ -234,7 +239,7 @@ class App {
     const { recording } = this.state;
     if (!recording) { id('facts').textContent = 'No recording is open.'; return; }
     const rate = recording.rate_hz === recording.model_rate_hz ? `${recording.rate_hz} Hz` : `${Number(recording.rate_hz.toPrecision(6))} → ${recording.model_rate_hz} Hz`;
-    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? 'nobody was recorded' : recording.person ? `person ${recording.person}` : 'person not known'].join(' · ');
+    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? '' : recording.person ? `person ${recording.person}` : 'person not known'].filter(Boolean).join(' · ');
     id('facts').title = recording.notes.join('\n');
     id('ribbon').hidden = !recording.is_simulated;
     id('ribbon').textContent = 'simulated';
@@ -258,14 +263,15 @@ class App {
     const field = (label, control) => element('label', { className: 'field' }, element('span', { textContent: label }), control);
     const choice = (name, options, value) => element('select', { name }, ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === value })));
     form.replaceChildren(
-      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(({ name, shown }) => [name, shown]), recording.key))] : []),
-      field('lead', element('input', { name: 'lead', size: 8, placeholder: recording.lead, value: hints.lead ?? '' })),
+      ...(this.pending ? [element('strong', { textContent: `Of ${this.dropped}:` })] : []),
+      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
+      field('lead', element('input', { name: 'lead', size: 8, placeholder: this.pending ? '' : recording.lead, value: hints.lead ?? '' })),
       field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], '')),
       field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: String(recording.rate_hz), value: hints.rate_hz ?? '' })),
       field('polarity', choice('polarity', [['check', 'checked'], ['invert', 'turned upside down'], ['as-is', 'taken as it is']], hints.polarity ?? 'check')),
       field('landmarks', choice('landmarks', [['auto', 'expert, else detector'], ['expert', 'expert'], ['detected', 'detector']], hints.landmarks ?? 'auto')),
       element('button', { type: 'submit', textContent: 'Read again' }),
-      ...recording.notes.map(note => element('span', { className: 'dim', textContent: note })));
+      ...(this.pending ? [] : recording.notes).map(note => element('span', { className: 'dim', textContent: note })));
   }
 
   _openHints(isOpen = true) {

@@ -38,6 +38,12 @@ export function ticks(from, until, count) {
   return places;
 }
 
+/** Moments of whole minutes, for long times. */
+export function minutes(from, until, count) {
+  const step = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400].find(each => (until - from) / each <= count) ?? 86400;
+  return Array.from({ length: Math.floor(until / step) - Math.ceil(from / step) + 1 }, (_, place) => (Math.ceil(from / step) + place) * step);
+}
+
 /** A line through points; NaN and null break it. */
 export function line(context, xs, ys, stroke, width = 1, dash = []) {
   context.strokeStyle = stroke;

@@ -1,6 +1,6 @@
 // The recording as paper: all of it above, the window beneath it. Views lay things over the window through `layers` and `grab`.
 
-import { colour, hatch, line, scale, sheet, ticks, waveColours } from './draw.js';
+import { colour, hatch, line, minutes, scale, sheet, ticks, waveColours } from './draw.js';
 
 const LEFT = 46, RIGHT = 8, TOKENS = 500;
 
@@ -38,7 +38,7 @@ export class Paper {
     if (!recording || !this.shown) return;
     const [from, until] = this.shown, x = scale(from, until, LEFT, width - RIGHT), bottom = height - 14;
     context.textAlign = 'center';
-    for (const place of ticks(from, until, width / 90)) {
+    for (const place of until - from > 600 ? minutes(from, until, width / 90) : ticks(from, until, width / 90)) {
       context.fillStyle = colour('grid');
       context.fillRect(x(place), 0, 1, bottom);
       context.fillStyle = colour('dim');
@@ -118,9 +118,13 @@ export class Paper {
     for (const handle of handles ?? []) {
       dot(context, x(handle.token), y(handle.level), 5, colour('ground'), colour(handle.isHeld ? 'more' : 'accent'));
       if (handle.label) {
-        context.fillStyle = colour('dim');
+        const wide = context.measureText(handle.label).width + 12, middle = Math.min(x(handle.token) + 12 + wide / 2, width - wide / 2);
+        const high = Math.max(y(handle.level), 12);
+        context.fillStyle = colour('accent');
+        context.fillRect(middle - wide / 2, high - 9, wide, 17);
+        context.fillStyle = colour('on-accent');
         context.textAlign = 'center';
-        context.fillText(handle.label, x(handle.token), Math.max(y(handle.level) - 9, 10));
+        context.fillText(handle.label, middle, high + 3.5);
       }
     }
   }
@@ -250,7 +254,7 @@ function dot(context, x, y, radius, fill, stroke = null) {
   if (stroke) { context.strokeStyle = stroke; context.lineWidth = 2; context.stroke(); }
 }
 
-function clock(seconds) {
+export function clock(seconds) {
   const whole = Math.round(seconds), minutes = Math.floor(whole / 60);
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`;
 }

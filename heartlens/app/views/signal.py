@@ -87,9 +87,9 @@ def described(tab: Tab, asked: dict[str, Any]) -> Any:
     kind = KINDS[strip.kind]
     return {
         "name": tab.example or tab.shown_name(strip.name),
-        "key": strip.name,
+        "key": tab.shown_name(strip.name),
         "is_simulated": bool(tab.example),
-        "names": [{"name": name, "shown": tab.shown_name(name)} for name in tab.names],
+        "names": [tab.shown_name(name) for name in tab.names],
         "kind": strip.kind,
         "lead": strip.lead,
         "unit": strip.unit or kind.unit,
@@ -151,7 +151,7 @@ def told(windows: Any) -> dict[str, Any]:
 
 
 def _order(tab: Tab, asked: dict[str, Any], kind: str | None, hints: dict[str, Any]) -> tuple[Order, str]:
-    name = asked.get("name")
+    name = next((own for own in tab.names if tab.shown_name(own) == asked.get("name")), None)
     if (example := asked.get("example")) is not None:
         if example not in SIMULATED:
             raise unknown("example", example, SIMULATED)
@@ -167,9 +167,9 @@ def _order(tab: Tab, asked: dict[str, Any], kind: str | None, hints: dict[str, A
     if (upload := asked.get("upload")) is not None:
         if upload not in tab.uploads:
             raise Refusal("this upload is not there any more; drop the files again")
-        return Order((str(tab.folder / upload),), kind, None if name is None else str(name), hints), ""
+        return Order((str(tab.folder / upload),), kind, name, hints), ""
     if tab.order is not None:  # the same files, read otherwise
-        return Order(tab.order.paths, kind or tab.order.kind, str(name) if name else tab.order.name, hints), tab.example
+        return Order(tab.order.paths, kind or tab.order.kind, name or tab.order.name, hints), tab.example
     raise Refusal("nothing was named; drop a file, or choose an example")
 
 

@@ -1,6 +1,7 @@
 // What the model says over the recording and of the window, and what if: edits by direct manipulation, each beside its sham.
 
-import { colour, css, element, line, mix, readable, scale, sheet, signed, ticks } from '../draw.js';
+import { clock } from '../paper.js';
+import { colour, css, element, line, minutes, mix, readable, scale, sheet, signed, ticks } from '../draw.js';
 
 const chance = logit => 1 / (1 + Math.exp(-logit));
 const shown = logit => logit === null || logit === undefined ? '–' : chance(logit).toFixed(chance(logit) < 0.01 || chance(logit) > 0.99 ? 4 : 3);
@@ -81,6 +82,7 @@ class Arrhythmia {
   }
 
   change(after, isPassing = false) {
+    this.isTold = true;
     if (!this.isDragging) this.history.push(this.app.state.stack);
     this.isDragging = isPassing;
     this.app.state.stack = after;
@@ -193,6 +195,16 @@ class Arrhythmia {
     if (text !== (own?.text ?? null) || !isPassing) { this.set(held.wave, text, isPassing); if (!isPassing) this._controls(); }
   }
 
+  /** Move the beat nearest to the asking token by two samples. */
+  _nudge(way) {
+    const { token } = this.app.state, nearest = [...(this.movable ?? [])].sort((one, other) => Math.abs(one.token - token) - Math.abs(other.token - token))[0];
+    if (!nearest) return;
+    const name = `beat:${nearest.beat}`, room = this.can.beats.find(each => each.beat === nearest.beat);
+    const own = this.app.state.stack.find(edit => edit.name === name), before = own ? Number(own.text.split(':')[2]) : 0;
+    const by = Math.min(Math.max(before + way * 2 / this.original.rate_hz, room.from_s), room.until_s);
+    this.set(name, Math.abs(by) < 0.5 / this.original.rate_hz ? null : `${name}:${by.toFixed(2)}`);
+  }
+
   _controls() {
     const value = (name, neutral) => { const edit = this.app.state.stack.find(each => each.name === name); return edit ? edit.text.split(':')[1] : neutral; };
     const slider = (label, name, { min, max, step, neutral, text, title }) => {
@@ -279,7 +291,7 @@ class Arrhythmia {
         if (first === 0) this.threshold.title = part.threshold === null ? 'The model has no threshold of its own, and its probabilities are not calibrated: choose one on labelled recordings (heartlens classify --labels).' : 'The threshold of the model card';
         const read = this.windows.start_s.length;
         const mean = this.windows.probability.reduce((sum, value) => sum + value, 0) / Math.max(read, 1);
-        this.progress.textContent = read < part.n_windows ? `${read} of ${part.n_windows} windows` : `${read} window${read === 1 ? '' : 's'}, mean ${mean.toFixed(3)}`;
+        this.progress.textContent = read < part.n_windows ? `${read} of ${part.n_windows} windows` : `${read} window${read === 1 ? '' : 's'}, mean ${mean.toFixed(3)}${part.threshold === null ? ', not calibrated' : ''}`;
         this.stop.hidden = read >= part.n_windows;
         this.drawChart();
         if (read >= part.n_windows || !part.start_s.length) break;
@@ -318,7 +330,7 @@ class Arrhythmia {
     }
     context.textAlign = 'center';
     context.fillStyle = colour('dim');
-    for (const place of ticks(0, recording.duration_s, width / 90)) context.fillText(`${place} s`, Math.min(x(place), width - 20), height - 3);
+    for (const place of recording.duration_s > 600 ? minutes(0, recording.duration_s, width / 90) : ticks(0, recording.duration_s, width / 90)) context.fillText(recording.duration_s > 600 ? clock(place) : `${place} s`, Math.min(x(place), width - 20), height - 3);
     context.strokeStyle = colour('accent');
     context.lineWidth = 1;
     context.strokeRect(x(window.start_s), 1, Math.max(x(window.start_s + length) - x(window.start_s), 2), bottom);
@@ -339,8 +351,10 @@ class Arrhythmia {
   }
 
   key(pressed) {
-    if (this.isEmpty || pressed.toLowerCase() !== 'z') return false;
-    this.undo();
+    if (this.isEmpty) return false;
+    if (pressed.toLowerCase() === 'z') this.undo();
+    else if (pressed === '[' || pressed === ']') this._nudge(pressed === '[' ? -1 : 1);
+    else return false;
     return true;
   }
 

@@ -136,6 +136,10 @@ class Attention {
 
   _why(row, token, order) {
     const total = row.reduce((sum, value) => sum + value, 0), beside = this.maps.base?.row(token, this.hasSink);
+    if (this.which === 'change' && !row.some(value => value)) {
+      this.why.replaceChildren(element('p', { className: 'dim', textContent: `Nothing changed here: fine-tuning left ${name(this.chosen.layer, this.chosen.head)} as it was. It trained the last block alone.` }));
+      return;
+    }
     const keys = order.slice(0, beside ? 3 : 5).map(key => element('button', {
       type: 'button', className: 'small', 'aria-pressed': String(key === this.key_), textContent: `${key + 1}: ${row[key].toFixed(3)}${beside ? ` (base ${beside[key].toFixed(3)})` : ''}`,
       title: this.app.paper._said(key), on: { click: () => { this.key_ = key; this.row(); } },
