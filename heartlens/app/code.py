@@ -52,7 +52,8 @@ def python(tab: Tab, model: str, start_s: float, lines: str, ablate: str = "") -
             f"Path({path_of(tab)!r}).write_text(simulated_csv({kind!r}, {rhythm!r}))\n\n"
         )
     return (
-        f"{made}from heartlens.models.load import load_subject\n{parts}from heartlens.signals.files import Files\nfrom heartlens.signals.strip import strip_of\n{imports}\n"
+        f"{made}from heartlens.models.load import load_subject\n{parts}from heartlens.signals.files import Files\n"
+        f"from heartlens.signals.strip import strip_of\n{imports}\n"
         f"files = Files(({path_of(tab)!r},), kind={tab.strip.kind!r}{named})\n"
         f"strip = strip_of(files.recording(files.names()[0]), {tab.strip.kind!r}{choice})\n"
         f"windows = strip.window_at({start_s!r})\nsubject = load_subject({model!r}{without})\n{lines}\n"

@@ -46,10 +46,10 @@ def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
     return float(ordered[rank - 1]) if rank <= len(ordered) else float("inf")
 
 
-def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str) -> tuple[xr.DataArray, xr.DataArray]:
+def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str | Sequence[str]) -> tuple[xr.DataArray, xr.DataArray]:
     """The values in standard deviations of what twins reach at the same place, and of each twin the largest so expressed (`twin`).
 
-    What a twin reaches at a place (a wave and a layer, say) is its largest value over the axis `over` (heads); mean and standard deviation
+    What a twin reaches at a place (a wave and a layer, say) is its largest value over the axes `over` (heads); mean and standard deviation
     are over twins, apart for each place; a twin's own are those of the other twins, as the model's are of models other than itself. So a
     search over places does not set the limit of all by the place where twins vary most (max-T, Westfall & Young 1993). Where twins hardly
     vary, a LEAST_SPREAD of the places' median deviation counts, lest the smallest difference there seem large.

@@ -22,7 +22,7 @@ def base_beside(subject: Subject, name: str) -> Subject:
 
     It is without the parts that the model is without.
     """
-    return subject.beside(_moved(base_of(subject, name), subject.engine.dtype, subject.engine.device, silenced(subject.model).parts))
+    return subject.beside(_moved(base_of(subject, name), subject.engine.dtype, subject.engine.device, silenced(subject.weights).parts))
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,7 @@ model, as many other parts of the same layers, or the MLPs (or layers) of others
 content of their recording, whatever its name.
 """
 
-import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,13 +20,13 @@ from jaxtyping import Float
 
 from heartlens.axes import KINDS
 from heartlens.models.subject import LAST
+from heartlens.parts import part_named
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
 from heartlens.windows import Windows
 
 N_DRAWS = 5
 MOST_EDITS = 32
-PART = re.compile(r"L([1-9][0-9]*)(?:H([1-9][0-9]*)|(MLP))?", re.IGNORECASE)
 RHYTHMS = ("regular", "irregular", "gradual")
 SYNTAX = (
     "beat:3:-0.2, P:0.5, T:0, dicrotic_notch:0, noise:10, f_waves:1, no_f_waves:1, add_P:1, rhythm:regular, rhythm:irregular:0.5, "

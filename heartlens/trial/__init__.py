@@ -3,12 +3,15 @@
 An analysis is tried as the user runs it: its `summarize` on measured tallies of a model that learnt nothing, beside twins that were drawn
 apart from it. One yes anywhere in a question (any head, any wave) is one false yes. Every variable of the summary that ends in `_verdict`
 is a rule. So every analysis has a trial by default; a method `trial` gives one of its own, with effects that its rules must find.
-`make calibrate` writes the rates of all rules to `docs/calibration.md`; the tests run a small trial of every analysis.
+Some rules are about the persons and not about learning (a head changes the loss when it is taken away: also of a model that learnt
+nothing that may be true). They are tried on simulated studies in which there is nothing to find, as are rules that ask further only where
+another answer is yes. `make calibrate` writes the rates of all rules to `docs/calibration.md`; the tests run a small trial of every
+analysis.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -16,15 +19,31 @@ import xarray as xr
 from heartlens.inference.verdict import NOT_TESTED, PARTLY, YES
 from heartlens.tally import Tally
 
+if TYPE_CHECKING:
+    from heartlens.analysis import Measured
+
 LEVEL = 0.95
 VERDICT = "_verdict"
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A known effect: `add` puts it into a tally of a model that learnt nothing, and the answer of `rule` at `where` must be yes.
+class Null:
+    """Simulated studies in which there is nothing to find: `draw` makes the tallies of one, and none of `rules` may say yes of it.
 
-    `power` is how often at least; `text` says the effect in words, with its unit.
+    `text` says in words what they are.
+    """
+
+    rules: tuple[str, ...]
+    text: str
+    draw: Callable[[np.random.Generator], "Measured"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A known effect: `add` puts it into a tally in which there is none, and the answer of `rule` at `where` must be yes.
+
+    `power` is how often at least; `text` says the effect in words, with its unit. The tallies are of models that learnt nothing or, where
+    `study` is given, of the simulated studies that it draws.
     """
 
     rule: str
@@ -32,14 +51,24 @@ class Effect:
     where: Mapping[str, Any]
     power: float
     add: Callable[[Tally, np.random.Generator], Tally]
+    study: "Callable[[np.random.Generator], Measured] | None" = None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How an analysis is tried: `small` are the options that the tests' trial changes, `effects` what its rules must find."""
+    """How an analysis is tried: `small` are the options that the tests' trial changes, `effects` what its rules must find.
+
+    `of_any_model` are rules whose yes may be true of a model that learnt nothing; `nulls` are the studies on which such rules are tried.
+    `needs` says which model is judged; of a fine-tuned one those that learnt nothing are its own twins, its base changed at random.
+    `rhythm` is that of the simulated persons.
+    """
 
     small: Mapping[str, Any] = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
+    nulls: tuple[Null, ...] = ()
+    of_any_model: frozenset[str] = frozenset()
+    needs: Literal["base", "task head", "fine-tuned"] = "base"
+    rhythm: str = "sinus"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,12 @@ def _run(arguments: list[str] | None) -> int:
     from heartlens.trial.published import DECIDES_NOTHING, Corpus, Sizes, analyses, published, write
 
     parser = Parser(prog="heartlens calibrate", description=__doc__, allow_abbrev=False)
-    parser.add_argument("checkpoint", nargs="?", default="ecg", help="whose weights are shuffled (default: ecg)")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        default="ecg",
+        help="whose weights are shuffled, and whose AF model is judged where a task head is needed (default: ecg)",
+    )
     only = "only these, with commas between (default: all); the others' published rates stay"
     parser.add_argument("--analyses", type=Listed(), metavar="NAME,...", help=only)
     parser.add_argument("--models", type=int, default=200, metavar="N", help="shuffled models that are judged (default: 200)")
@@ -32,6 +37,7 @@ def _run(arguments: list[str] | None) -> int:
     )
     parser.add_argument("--null-sets", type=int, default=5, metavar="N", help="disjoint sets of twins (default: 5)")
     parser.add_argument("--power-models", type=int, default=60, metavar="N", help="models that each effect is put into (default: 60)")
+    parser.add_argument("--studies", type=int, default=200, metavar="N", help="simulated studies of each null and effect (default: 200)")
     parser.add_argument("--people", dest="persons", type=int, default=25, metavar="N", help="simulated persons (default: 25)")
     parser.add_argument("--windows", type=int, default=1, metavar="N", help="windows of each person (default: 1)")
     parser.add_argument("--pool", type=Path, metavar="FOLDER", help="where tallies are kept (default: in the user's cache)")
@@ -44,7 +50,7 @@ def _run(arguments: list[str] | None) -> int:
     for name in options.analyses or []:
         if name not in tried:
             raise unknown("analysis", name, list(tried))
-    sizes = Sizes(options.models, options.other_models, options.null_sets, options.power_models)
+    sizes = Sizes(options.models, options.other_models, options.null_sets, options.power_models, options.studies)
     corpus = Corpus(options.persons, options.windows)
     pool = options.pool or cache_folder() / "calibration"
     os.environ.setdefault("OMP_NUM_THREADS", "1")

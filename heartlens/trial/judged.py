@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from heartlens.analysis import Measured, summarize
+from heartlens.analysis import MODEL, Measured, summarize
 from heartlens.inference.verdict import NOT_TESTED, YES
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally
-from heartlens.trial import VERDICT, Answered, Effect, Rate, answered
-from heartlens.trial.pool import N_BATCH, SHUFFLED, Pool
+from heartlens.trial import VERDICT, Answered, Effect, Null, Rate, answered, trial_of
+from heartlens.trial.pool import N_BATCH, OWN, SHUFFLED, Pool
 
-JUDGED_SEED, NULL_SEED = 2026, 3000  # of the models that are judged, and of the first null set
-OWN_NULL = "random"  # models drawn at another scale than the model's weights have twins of their own kind
+JUDGED_SEED, NULL_SEED, STUDY_SEED = 2026, 3000, 1000  # of the models that are judged, of the first null set, of simulated studies
+OWN_NULL = ("random", OWN)  # how kinds begin whose models have twins of their own kind, as those drawn at another scale
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one rule: of `kind` models that learnt nothing (its false-yes rate), or of an effect (its power).
+    """What became of one rule: of `kind` models that learnt nothing or simulated studies (its false-yes rate), or of an effect (its power).
 
-    `n_not_tested` are models of which nothing was tested; they count as no yes.
+    `n_not_tested` are models or studies of which nothing was tested; they count as no yes.
     """
 
     analysis: str
@@ -37,6 +37,7 @@ class Outcome:
     n_not_tested: int
     n_null_sets: int
     effect: Effect | None = None
+    is_simulated: bool = False
 
 
 # How parts of a trial are run: `run(part, tasks)` gives `part(pool, *task)` of each task, in order.
@@ -64,34 +65,77 @@ def null_set(pool: Pool, kind: str, number: int, only: range | None = None) -> d
 
 
 def false_yes(pool: Pool, kind: str, n_models: int, n_sets: int, run: Run | None = None) -> list[Outcome]:
-    """For each rule, how often it says yes of models that learnt nothing. Refuses an analysis whose summary holds no verdict."""
+    """For each rule that is about learning, how often it says yes of models that learnt nothing.
+
+    Refuses an analysis whose summary holds no verdict.
+    """
     run = run or in_turn(pool)
     _measured_nulls(pool, kind, n_sets, run)
     answers = list(chain.from_iterable(run(_judged, [(kind, only, n_models, n_sets) for only in batches(n_models)])))
-    analysis, used = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1
+    analysis, used, of_any_model = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1, trial_of(pool.analysis).of_any_model
     return [
         Outcome(
             *(analysis, name, first.rule, kind, Rate(sum(each[name].is_yes for each in answers), n_models)),
             *(sum(not each[name].is_tested for each in answers), used),
         )
         for name, first in answers[0].items()
+        if name not in of_any_model
     ]
 
 
+def false_yes_of_studies(analysis: Any, nulls: tuple[Null, ...], n_studies: int) -> list[Outcome]:
+    """For each rule of each null, how often it says yes of simulated studies in which there is nothing to find."""
+    outcomes = []
+    for number, null in enumerate(nulls):
+        answers = [
+            answered(summarize(analysis, null.draw(np.random.default_rng([STUDY_SEED, number, index])))) for index in range(n_studies)
+        ]
+        for name in null.rules:
+            rate = Rate(sum(each[name].is_yes for each in answers), n_studies)
+            n_not_tested = sum(not each[name].is_tested for each in answers)
+            outcomes.append(
+                Outcome(type(analysis).__name__, name, answers[0][name].rule, null.text, rate, n_not_tested, 0, is_simulated=True)
+            )
+    return outcomes
+
+
+def power_of_studies(analysis: Any, effects: tuple[Effect, ...], n_studies: int) -> list[Outcome]:
+    """For each effect that is put into simulated studies, how often its rule finds it."""
+    outcomes = []
+    for number, effect in enumerate(effects):
+        if effect.study is None:
+            continue
+        answers = []
+        for index in range(n_studies):
+            seed = [STUDY_SEED, number, index]
+            summary = summarize(analysis, _with(effect, effect.study(np.random.default_rng(seed)), seed))
+            answers.append(_answer(summary, effect))
+        outcomes.append(_found(type(analysis).__name__, effect, answers, "simulated studies", 0, is_simulated=True))
+    return outcomes
+
+
 def power(pool: Pool, effects: tuple[Effect, ...], n_models: int, n_sets: int, run: Run | None = None) -> list[Outcome]:
-    """For each effect, how often its rule finds it, put into models that learnt nothing."""
+    """For each effect that is put into models that learnt nothing, how often its rule finds it."""
+    effects = tuple(effect for effect in effects if effect.study is None)
     if not effects:
         return []
     run = run or in_turn(pool)
     _measured_nulls(pool, SHUFFLED, n_sets, run)
     answers_of_models = list(chain.from_iterable(run(_looked_for, [(effects, only, n_models, n_sets) for only in batches(n_models)])))
     analysis, used = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1
-    outcomes = []
-    for effect, answers in zip(effects, zip(*answers_of_models, strict=True), strict=True):
-        rate = Rate(sum(answer == YES for answer, _ in answers), n_models)
-        n_not_tested = sum(answer == NOT_TESTED for answer, _ in answers)
-        outcomes.append(Outcome(analysis, effect.rule, answers[0][1], SHUFFLED, rate, n_not_tested, used, effect))
-    return outcomes
+    return [
+        _found(analysis, effect, list(answers), SHUFFLED, used)
+        for effect, answers in zip(effects, zip(*answers_of_models, strict=True), strict=True)
+    ]
+
+
+def _found(
+    analysis: str, effect: Effect, answers: list[tuple[str, str]], kind: str, n_null_sets: int, is_simulated: bool = False
+) -> Outcome:
+    """What became of one effect, given what its rule answered, with the rule's fingerprint, each time."""
+    rate = Rate(sum(answer == YES for answer, _ in answers), len(answers))
+    n_not_tested = sum(answer == NOT_TESTED for answer, _ in answers)
+    return Outcome(analysis, effect.rule, answers[0][1], kind, rate, n_not_tested, n_null_sets, effect, is_simulated)
 
 
 def _measured_nulls(pool: Pool, kind: str, n_sets: int, run: Run) -> None:
@@ -126,12 +170,22 @@ def _looked_for(pool: Pool, effects: tuple[Effect, ...], only: range, n_models: 
     for index, measured in zip(only, pool.as_model(SHUFFLED, n_models, JUDGED_SEED, only), strict=True):
         answers = []
         for number, effect in enumerate(effects):
-            tally = effect.add(measured.tally, np.random.default_rng([number, index]))
-            twins = {name: effect.add(each, np.random.default_rng([number, index])) for name, each in measured.twins.items()}
-            answer = summarize(pool.analysis, _beside(Measured(tally, twins), nulls[index % len(nulls)]))[f"{effect.rule}{VERDICT}"]
-            answers.append((str(answer.sel(effect.where).values), str(answer.attrs.get("rule", ""))))
+            changed = _beside(_with(effect, measured, [number, index]), nulls[index % len(nulls)])
+            answers.append(_answer(summarize(pool.analysis, changed), effect))
         all_answers.append(answers)
     return all_answers
+
+
+def _with(effect: Effect, measured: Measured, seed: list[int]) -> Measured:
+    """The same with the effect in the model's tallies, on all windows and on the twins'; the twins have none."""
+    own = {name: effect.add(tally, np.random.default_rng(seed)) for name, tally in measured.twins.items() if name == MODEL}
+    return Measured(effect.add(measured.tally, np.random.default_rng(seed)), {**measured.twins, **own})
+
+
+def _answer(summary: xr.Dataset, effect: Effect) -> tuple[str, str]:
+    """What the rule answers where the effect was put, and the rule's fingerprint."""
+    answer = summary[f"{effect.rule}{VERDICT}"]
+    return str(answer.sel(effect.where).values), str(answer.attrs.get("rule", ""))
 
 
 def _beside(measured: Measured, nulls: Mapping[str, Tally]) -> Measured:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import heartlens.measures
-from heartlens.analysis import Measured, Progress, Twinned, fold, silent
+from heartlens.analysis import MODEL, Measured, Progress, Twinned, fold, silent
 from heartlens.options import values_of
 from heartlens.provenance import inventory
 from heartlens.refusal import Refusal
@@ -28,7 +28,7 @@ from heartlens.windows import Windows
 
 N_BATCH = 5
 VERBS = {"summarize", "plot", "findings", "trial"}  # of a class: what measures no tally
-SHUFFLED = "shuffled"
+SHUFFLED, OWN = "shuffled", "changed at random"  # models of the second kind are the twins that the analysis itself draws
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Pool:
 
     def models(self, kind: str, n_models: int, seed: int) -> Iterable[tuple[str, Any]]:
         """`n_models` models of a kind by name; each is only good until the next is asked for. Shuffled ones are the analysis' own twins."""
-        if kind == SHUFFLED and self.is_twinned:
+        if kind in (SHUFFLED, OWN) and self.is_twinned:
             yield from replace(self.analysis, n_twins=n_models, seed=seed).twins(self.subject)
             return
         from heartlens.models.nulls.unlearnt import LEARNT_NOTHING
@@ -69,8 +69,10 @@ class Pool:
         whole = self._tallies(self.analysis, self.windows, kind, n_models, seed, only)
         if not self.is_twinned:
             return (Measured(tally, {}) for tally in whole)
+        if self.analysis.for_twins() == self.analysis and len(self.few) == len(self.windows):
+            return (Measured(tally, {MODEL: tally}) for tally in whole)
         on_few = self._tallies(self.analysis.for_twins(), self.few, kind, n_models, seed, only)
-        return (Measured(tally, {"model": tally_on_few}) for tally, tally_on_few in zip(whole, on_few, strict=True))
+        return (Measured(tally, {MODEL: tally_on_few}) for tally, tally_on_few in zip(whole, on_few, strict=True))
 
     def as_twins(self, kind: str, n_models: int, seed: int, only: range | None = None) -> dict[str, Tally]:
         """The tallies of a set of twins, by name; none where the analysis has no twins. `only` as in `as_model`."""

@@ -30,6 +30,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 HOWS = ("zero", "mean", "resample", "mean-by-phase")
 PARTS = ("heads", "mlp", "layer")
 
@@ -129,6 +131,12 @@ class Ablation(Twinned):
         from heartlens.analyses.ablation.summary import labels_of
 
         return labels_of(units, records, Path(self.labels), self.classes.split(","), self.leave_out)
+
+    def trial(self) -> "Trial":
+        """How this analysis' rules are put on trial."""
+        from heartlens.analyses.ablation.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Which heads matter for which readout, beside what heads of their norm do, and what is left as more and more is taken away."""

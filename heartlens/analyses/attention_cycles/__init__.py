@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from heartlens.engine import LayerSums
     from heartlens.models.subject import Subject
+    from heartlens.trial import Trial
 
 AXES_OF = {"share": ("head", "distance"), "cycles_top": ("head",), "cycles_bottom": ("head",), "sink_share": ("head",)}
 AXES_OF |= {"effective_tokens": ("head",)}
@@ -136,6 +137,12 @@ class AttentionCycles(Twinned):
             raise Refusal("no token's place in the cycle is known; give records with landmarks, or --landmarks detected")
         summary = summary_of(tally.sums, beside(twins), self)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """Every rule is judged on models; the small trial counts fewer earlier cycles."""
+        from heartlens.trial import Trial
+
+        return Trial({"n_lags": 3})
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """One window under the attention of a token, lift by distance and layer, same-phase lift by head, and breadth by layer."""

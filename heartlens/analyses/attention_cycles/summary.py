@@ -83,8 +83,9 @@ def _same_phase(claim: Claim, sums: xr.Dataset, model: xr.Dataset, twins: list[x
     share, even = _bands(sums, options.half_width)
     low, high = ratio_interval(share[:, 0], even[:, 0])
     p_value = rotation_p_values(share, even, seed=options.seed, n_permutations=options.n_permutations)
-    on_twin_windows = _low_of(model, options.half_width)
-    largest = np.array([np.fmax.reduce(_lift(*_bands(twin, options.half_width)), axis=None) for twin in twins])
+    of_model, of_twins = _bands(model, options.half_width), [_bands(twin, options.half_width) for twin in twins]
+    on_twin_windows = _low_of(*of_model)
+    largest = np.array([np.fmax.reduce(_lift(*bands), axis=None) for bands in of_twins])
     arrays = {
         "same_phase_share": share[:, 0].mean(0),
         "same_phase_share_null": even[:, 0].mean(0),
@@ -97,16 +98,15 @@ def _same_phase(claim: Claim, sums: xr.Dataset, model: xr.Dataset, twins: list[x
     }
     lifts = xr.Dataset({name: (PER_HEAD, values) for name, values in arrays.items()} | {"twin_lift": (("twin",), largest)})
     n_units = xr.DataArray((even[:, 0] > 0).sum(axis=0), dims=PER_HEAD)
-    reached = xr.DataArray([float(np.fmax.reduce(reach(claim, _low_of(twin, options.half_width), np.inf), axis=None)) for twin in twins])
-    n_twin_units = int((_bands(model, options.half_width)[1][:, 0] > 0).any(axis=(1, 2)).sum())
+    reached = xr.DataArray([float(np.fmax.reduce(reach(claim, _low_of(*bands), np.inf), axis=None)) for bands in of_twins])
+    n_twin_units = int((of_model[1][:, 0] > 0).any(axis=(1, 2)).sum())
     among = Among(xr.DataArray(reach(claim, on_twin_windows, np.inf), dims=PER_HEAD), reached, n_twin_units)
     effect = (lifts["same_phase_lift"], lifts["same_phase_lift_low"], lifts["same_phase_lift_high"])
     return lifts.assign(decide(claim, *effect, n_units=n_units, q_value=lifts["q_value"], twins=among).data_vars)
 
 
-def _low_of(sums: xr.Dataset, half_width: int) -> np.ndarray:
+def _low_of(share: ByRotation, even: ByRotation) -> np.ndarray:
     """The lower bound of the same-phase lift, by layer and head."""
-    share, even = _bands(sums, half_width)
     return ratio_interval(share[:, 0], even[:, 0])[0]
 
 

@@ -26,6 +26,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 PARTS = ("Q", "K", "V", "O")
 N_EXAMPLES = 8  # windows kept whole
 Arrays = dict[str, np.ndarray]
@@ -158,6 +160,12 @@ class AttentionShift(Twinned):
 
         summary = summarized(tally.sums, beside(twins), self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """Judged are the base's changes at random, on persons in fibrillation, whose cycles differ in length."""
+        from heartlens.trial import Trial
+
+        return Trial({"n_twins": 19, "n_rotations": 10, "n_shuffles": 10, "n_lags": 4}, needs="fine-tuned", rhythm="af")
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Where weights and attention changed, on which waves and on which cycles it falls, and one window."""

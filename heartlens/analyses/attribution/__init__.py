@@ -29,6 +29,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 Arrays = dict[str, np.ndarray]
 
 AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
@@ -151,6 +153,12 @@ class Attribution(Twinned):
 
         summary = summarized(tally.sums, beside(twins), self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """How this analysis' rules are put on trial."""
+        from heartlens.analyses.attribution.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Direct attribution and patching by head, the lens by level, and a window as the lens shows it."""

@@ -10,6 +10,7 @@ from scipy import stats
 
 from heartlens.analysis import Beside
 from heartlens.inference.intervals import change_interval, mean_interval
+from heartlens.inference.nulls import in_spreads
 from heartlens.inference.paired import p_values_of_change
 from heartlens.inference.verdict import Among, Claim, concatenated, decide, reach
 from heartlens.measures.resample import known_mean, over, q_values
@@ -40,9 +41,8 @@ CHANGE = Claim(
 def adds(name: str) -> Claim:
     """One kind of part of the sum (`name` of DIRECT) adds to the output or takes from it."""
     kind = name.removeprefix("direct").replace("_", " ").strip() or "head"
-    return Claim(
-        name, f"the part ({kind}) adds to the output", "logits", 0.25, f"all parts of this kind ({kind}), for one output", either=True
-    )
+    family = f"all parts of this kind ({kind}), of all outputs, each beside what twins reach at that output"
+    return Claim(name, f"the part ({kind}) adds to the output", "logits", 0.25, family, either=True)
 
 
 def carries(part: str) -> Claim:
@@ -96,11 +96,11 @@ def _direct(means: xr.Dataset, other: Beside, seed: int, n_permutations: int) ->
         p_values = summary[f"{name}_p_value"]
         families = p_values.values.reshape(len(p_values), -1)  # of each output one
         summary[f"{name}_q_value"] = p_values.copy(data=np.reshape([q_values(family) for family in families], p_values.shape))
+        standing, largest = in_spreads(model_reaches[name], [twin[name] for twin in twin_reaches], over=DIRECT[name])
         answers = []
         for place, output in enumerate(map(str, summary["output"].values)):
             at = summary.sel(output=output)
-            largest = np.array([np.max(twin[name].sel(output=output).values) for twin in twin_reaches], float)
-            twins = Among(model_reaches[name].sel(output=output), xr.DataArray(largest, dims="twin"), n_units[place])
+            twins = Among(standing.sel(output=output), largest, n_units[place])
             effect, low_end, high_end = (at[f"{name}{end}"] for end in ("", "_low", "_high"))
             n_records, q_value = at["n_records_with"], at[f"{name}_q_value"]
             answers.append(decide(adds(name), effect, low_end, high_end, n_units=n_records, q_value=q_value, twins=twins))

@@ -176,7 +176,8 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"of random signs ({options.get('n_permutations')} draws) and of a t-test that allows for skewness; q: Benjamini-Hochberg over the "
         "parts of one kind, of one output.",
         f"Twins: {summary.attrs['n_twins']} models with the same weights in random order, compared with the model on the same "
-        f"{options.get('twin_windows')} windows: how far a part's interval lies from 0, with the farthest of its kind in a twin.",
+        f"{options.get('twin_windows')} windows: how far a part's interval lies from 0, in SDs of twins at that output, with "
+        "the farthest of its kind in a twin at any output.",
         f"Adds to the output: the interval leaves out 0, q < 0.05, p among twins at most 0.05. No: the interval lies within 0.25 logits "
         f"of 0. Not tested: fewer than {LEAST_UNITS} records, or no twins. Not shown: else.",
         "Part of the variation: covariance over records of a part with the output, over the output's variance; all parts sum to 1.",

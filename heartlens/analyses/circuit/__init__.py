@@ -27,6 +27,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 GRID = (0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 72)  # sizes of the nested and the random sets, as far as there are nodes
 Arrays = dict[str, np.ndarray]
 
@@ -151,6 +153,12 @@ class Circuit:
         from heartlens.analyses.circuit.summary import summarized
 
         return summarized(tally.sums, self.seed)
+
+    def trial(self) -> "Trial":
+        """How this analysis' rules are put on trial."""
+        from heartlens.analyses.circuit.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Faithfulness by size against random sets, the circuit's nodes, and how often each returns."""

@@ -27,6 +27,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 HOWS = ("mean", "zero", "resample")
 
 
@@ -78,6 +80,12 @@ class Continuation:
 
         summary = summarized(tally.sums, self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """How this analysis' rules are put on trial."""
+        from heartlens.analyses.continuation.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Which heads matter for the rhythm, beside what heads of their norm do, and what one window's continuations look like."""

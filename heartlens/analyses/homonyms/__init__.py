@@ -31,6 +31,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 APART = Claim(
     "apart",
     "tokens of equal value come apart by the label at this level, more than shuffled labels, the spread between persons and twins explain",
@@ -169,6 +171,12 @@ class Homonyms(Twinned):
         by_twin = [twin.mean("record") for twin in twins]
         twin_effect = xr.concat(by_twin, dim="twin") if twins else xr.zeros_like(summary["effect"]).expand_dims(twin=0)
         return summary.assign(answers.data_vars).assign(twin_effect=twin_effect).assign_coords(twin=list(other.twins))
+
+    def trial(self) -> "Trial":
+        """Every rule is judged on models; the small trial shuffles less and keeps no tokens."""
+        from heartlens.trial import Trial
+
+        return Trial({"n_shuffles": 3, "n_sampled": 0, "twin_windows": 8})
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Cosines by level, silhouette, purity and probe by level, and the sampled homonyms in the plane of their main components."""

@@ -33,6 +33,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
     **EFFECT_AXES,
     "control": (),
@@ -172,6 +174,12 @@ class Patching(Twinned):
             tally.sums, on_twin_windows, {name: twin.sums for name, twin in other.twins.items()}, self.seed, self.n_permutations
         )
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """How this analysis' rules are put on trial."""
+        from heartlens.analyses.patching.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """Effects by head, by wave and by level, and one pair."""

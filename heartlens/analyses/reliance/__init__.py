@@ -30,6 +30,8 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.trial import Trial
+
 Arrays = dict[str, np.ndarray]
 LOGIT_EDGES = np.arange(-15.0, 15.01, 0.25)  # of the histograms that quantiles are read off; what lies beyond is in the outer bins
 N_BINS = len(LOGIT_EDGES) + 1
@@ -193,6 +195,12 @@ class Reliance(Twinned):
             raise Refusal(f"no window's rhythm can be changed: {cf.UNABLE}; give recordings with landmarks, or --landmarks detected")
         summary = summarized(tally.sums, beside(twins), self.seed, self.n_permutations)
         return xr.merge([summary, tally.sample], join="exact", combine_attrs="override")
+
+    def trial(self) -> "Trial":
+        """How this analysis' rules are put on trial."""
+        from heartlens.analyses.reliance.trial import trial
+
+        return trial()
 
     def plot(self, summary: xr.Dataset) -> "matplotlib.figure.Figure":
         """The logit in the 2 x 2, the effects beside their controls, what each head carries, and one window in its arms."""

@@ -11,7 +11,7 @@ present, but on the scale that the window has without them: what tokenising it a
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import xarray as xr
@@ -146,8 +146,9 @@ def swaps(kind: str, *, with_p: bool) -> dict[Swap, dict[Part, float]]:
     return SWAPS if with_p else {("none", OTHER_RHYTHM[of], "none", "regular"): {(of, last): 1.0} for of in ("effect", "sham")}
 
 
+@cache
 def contrast(kind: str, factor: str, of: str) -> xr.DataArray:
-    """What each arm counts in a factor's effect, or in that of its sham or rival."""
+    """What each arm counts in a factor's effect, or in that of its sham or rival; made once, not to be changed."""
     places = {"p_wave": list(P_WAVES), "rhythm": list(RHYTHMS)}
     weights = xr.DataArray(np.zeros((len(P_WAVES), len(RHYTHMS))), dims=("p_wave", "rhythm"), coords=places)
     for weight, p_wave, rhythm in _terms(kind, factor, of):

@@ -64,9 +64,10 @@ def _logit(sums: xr.Dataset) -> xr.DataArray:
 
 def _effects(mean: xr.DataArray, sums: xr.Dataset, of: str) -> xr.DataArray:
     """Each record's mean effect of each factor (or of its sham, its rival) on what `mean` has by arm; NaN where it has none of the arms."""
-    weights = [contrast(sums.attrs["kind"], str(name), of) for name in sums["factor"].values]
-    by_factor = [(mean * weight.where(weight != 0)).where(weight != 0, 0.0).sum(("p_wave", "rhythm"), skipna=False) for weight in weights]
-    return xr.concat(by_factor, dim=sums["factor"]).transpose("record", "factor")
+    weights = np.stack([contrast(sums.attrs["kind"], str(name), of).values for name in sums["factor"].values])
+    arms = mean.transpose("record", "p_wave", "rhythm").values[:, None]
+    by_factor = np.where(weights != 0, arms * weights, 0.0).sum(axis=(2, 3))  # an arm that counts and has no value leaves none
+    return xr.DataArray(by_factor, dims=("record", "factor"), coords={"record": mean["record"], "factor": sums["factor"]})
 
 
 def _scaled(sums: xr.Dataset) -> dict[str, xr.DataArray]:

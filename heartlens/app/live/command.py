@@ -53,8 +53,7 @@ def _parser() -> Parser:
 def _run(arguments: list[str]) -> int:
     import sys
 
-    from heartlens.models.load import device_named, load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
 
     given = _parser().strict(arguments)
     out = given.out or Path(f"live-{Path(given.checkpoint).stem}.html")

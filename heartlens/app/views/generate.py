@@ -119,7 +119,10 @@ def code(tab: Tab, asked: dict[str, Any]) -> Any:
         f"top_k={given['top_k']})\n"
         f"tokens = continued(subject, windows.tokens[0][-{given['context']}:], given)  # sample, step\nprint(tokens)"
     )
-    return {"python": written.python(tab, model, start_s, lines, given["ablate"]), "command": written.command(tab, "generate", model, *options)}
+    return {
+        "python": written.python(tab, model, start_s, lines, given["ablate"]),
+        "command": written.command(tab, "generate", model, *options),
+    }
 
 
 def _name(tab: Tab, asked: dict[str, Any]) -> str:
