@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan app test test-bridge docs pages wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
+.PHONY: scan app test chromium test-bridge docs pages wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -22,6 +22,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# What the tests of the browser app need; without it they are skipped, and say so.
+chromium:
+	command -v chromium || apt-get install --yes --no-install-recommends chromium
 
 # The site, in out/docs: every page's commands and every example of the gallery run, and a warning or a broken link is an error.
 docs: .venv/docs

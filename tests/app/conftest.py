@@ -18,10 +18,10 @@ CHROMIUM = (
 def browser():
     """Headless Chromium."""
     if not CHROMIUM:
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium), or name it with HEARTLENS_CHROMIUM")
+        pytest.skip("no Chromium is installed: `make chromium` installs Debian's; or name one with HEARTLENS_CHROMIUM")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
 
