@@ -93,6 +93,10 @@ class App {
       await looked;
       this.paper.draw();
       this.tell('recording');
+      this.chosen = id('records').value;
+    } catch (error) {
+      if (this.chosen) id('records').value = this.chosen;  // what is still on the screen
+      throw error;
     } finally {
       id('facts').className = '';
       this._facts();
@@ -118,6 +122,7 @@ class App {
       const label = names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0];
       const option = element('option', { textContent: label, value: JSON.stringify({ upload }), selected: true });
       id('records').append(option);
+      this.chosen = option.value;
     });
   }
 
