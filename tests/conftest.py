@@ -7,6 +7,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+collect_ignore_glob = ["*conftest.py"]  # they hold no doctests, and two modules of one name cannot both be collected
+
 os.environ["HEARTLENS_NO_LANDMARK_CACHE"] = "1"  # also for the processes that tests start: every test delineates anew
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # steps so small cost more when threads share them, on busy machines many times as much

@@ -45,7 +45,7 @@ def nasty_page(model, windows):
     sources = (f"{NASTY} sha256:{'0' * 64}",)
     nasty = replace(windows, record=windows.record.astype("<U64"), sources=sources, notes=(NASTY,), skipped=((NASTY, 2),))
     nasty.record[:] = [NASTY, NASTY + "2"]
-    return page_of(run(SCAN, model, nasty))
+    return page_of(run(SCAN, model, nasty, keep_names=True))
 
 
 def test_it_loads_nothing_from_elsewhere(page):

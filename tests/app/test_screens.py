@@ -125,8 +125,8 @@ def test_an_ecg_has_no_pulse_to_look_for(client):
 
 @pytest.mark.parametrize("ablate", ["", "L1H1,MLP2"])
 def test_what_is_generated_is_the_tasks(client, ablate):
-    from heartlens.models.load import load
-    from heartlens.models.subject import subject_of
+    from heartlens.models.load import load_subject
+    from heartlens.parts import parts_in
     from heartlens.tasks.generate import continued
 
     tab = Asker(client, "ecg-sim")
@@ -136,8 +136,8 @@ def test_what_is_generated_is_the_tasks(client, ablate):
     tab.finished("generate", job)
     tokens = tab.ask("generate", "look", job=job)["tokens"]
     context = np.array(tab.ask("signal", "window", start_s=tab.start_s)["tokens"], np.uint8)[-100:]
-    given = Namespace(n=12, samples=2, seed=3, temperature=0.9, top_k=None, ablate=ablate or None)
-    np.testing.assert_array_equal(tokens, continued(subject_of(load("ecg-sim")), context, given))
+    given = Namespace(n=12, samples=2, seed=3, temperature=0.9, top_k=None)
+    np.testing.assert_array_equal(tokens, continued(load_subject("ecg-sim", ablate=parts_in(ablate)), context, given))
     table = rows_of(tab.post("generate", "data", job=job, **settings))
     assert [int(row[2]) for row in table[1:]] == np.array(tokens).ravel().tolist()
     assert tab.post("generate", "figure", job=job, format="svg", **settings).status_code == 200
@@ -253,7 +253,7 @@ def test_generation_in_a_browser(page):
 
 
 def test_an_hour_of_pulse_in_a_browser(page):
-    page.locator("#facts", has_text="3600").wait_for(timeout=120_000)
+    page.locator("#facts", has_text="1:00:00").wait_for(timeout=120_000)
     page.locator("#tab-beats").click()
     page.locator(".beat-chart").wait_for()
     page.get_by_role("button", name="all", exact=True).click()

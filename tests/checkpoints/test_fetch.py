@@ -80,15 +80,15 @@ def test_a_good_download_lands_in_the_cache(fake_zip, served, tmp_path):
     assert [file.name for file in (tmp_path / "cache").iterdir()] == [FILE]
 
 
-def refused_download(tmp_path, leaves=()):
-    """What the refusal says; it names URL, hash, file and folder, and nothing but `leaves` is in the cache."""
+def refused_download(tmp_path, leaves=((),)):
+    """What the refusal says; it names URL, hash, file and folder, and what is in the cache is one of `leaves`."""
     with pytest.raises(Unavailable, match=f"^{NAME} ") as caught:
         download(published(NAME))
     said, checkpoint = str(caught.value), published(NAME)
     for part in (checkpoint.url, checkpoint.sha256, FILE, str(tmp_path / "cache"), "HEARTLENS_CHECKPOINTS"):
         assert part in said
     assert "\n" not in said
-    assert [file.name for file in (tmp_path / "cache").glob("*")] == list(leaves)
+    assert tuple(file.name for file in (tmp_path / "cache").glob("*")) in leaves
     return said
 
 
@@ -116,7 +116,8 @@ def test_a_bad_answer_is_refused_and_leaves_nothing(fake_zip, served, tmp_path, 
 def test_a_network_that_hangs_costs_no_more_than_the_timeout_and_leaves_no_file(fake_zip, raw_server, tmp_path, sent, then):
     raw_server(sending(sent, then))
     began = time.monotonic()
-    assert "could not be downloaded (" in refused_download(tmp_path, leaves=[outage.MARKER])
+    may_be_too_large = [()] if then is flood and sent else []  # where the flood is fast, its size ends it before its time
+    assert "could not be downloaded (" in refused_download(tmp_path, leaves=[(outage.MARKER,), *may_be_too_large])
     assert time.monotonic() - began < fetch.TIMEOUT_S + 2
 
 
@@ -128,14 +129,14 @@ def test_a_name_that_is_looked_up_for_ever(fake_zip, monkeypatch, tmp_path):
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **options: answered.wait(20))
     monkeypatch.setattr(fetch, "TIMEOUT_S", 0.5)
-    assert "(no complete answer within 0.5 s)" in refused_download(tmp_path, leaves=[outage.MARKER])
+    assert "(no complete answer within 0.5 s)" in refused_download(tmp_path, leaves=[(outage.MARKER,)])
     answered.set()
 
 
 def test_a_download_that_is_given_up_ends(fake_zip, raw_server, tmp_path):
     raw_server(sending(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000000\r\n\r\n", flood))
     before = set(threading.enumerate())
-    refused_download(tmp_path, leaves=[outage.MARKER])
+    refused_download(tmp_path, leaves=[(outage.MARKER,)])
     left = [thread for thread in set(threading.enumerate()) - before if "run" in thread.name]
     for thread in left:
         thread.join(5)
@@ -146,7 +147,7 @@ def test_a_refused_connection(fake_zip, monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setattr(registry, "UPSTREAM", f"http://127.0.0.1:{port}")
-    assert "could not be downloaded (" in (said := refused_download(tmp_path, leaves=[outage.MARKER]))
+    assert "could not be downloaded (" in (said := refused_download(tmp_path, leaves=[(outage.MARKER,)]))
     assert "Connection refused); get" in said
 
 

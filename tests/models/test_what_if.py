@@ -49,8 +49,8 @@ def test_an_edit_of_the_signal_is_the_counterfactual(subject, window, text, edit
     assert answer.after == pytest.approx(read(subject, edited), abs=1e-5)
     assert answer.alone[0] == pytest.approx(answer.after, abs=1e-5)
     assert answer.dose[0] == cf.dose_of(window, edited)[0] > 0
-    whole_tokens = text.startswith(("beat", "rhythm"))  # a sham moves beats by whole tokens, so its doses come in steps
-    assert answer.sham_dose[0] == pytest.approx(answer.dose[0], rel=0.5 if whole_tokens else 0.1)
+    whole_tokens = text.startswith(("beat", "rhythm"))  # a sham moves beats by whole tokens, so its doses come in steps ...
+    assert answer.sham_dose[0] == pytest.approx(answer.dose[0], rel=0.5 if whole_tokens else 0.25)  # ... and levels are whole numbers too
 
 
 @pytest.mark.parametrize(

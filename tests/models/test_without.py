@@ -70,7 +70,7 @@ def test_every_engine_gives_the_numbers_of_the_hooks(model, windows, names, engi
 def test_analyses_count_as_within_ablated(model, windows, analysis):
     parts = [part_named(name) for name in ("L2H3", "MLP1")]
     edited = measure(analysis, without(model, parts), windows)
-    with hl.ablated(model, heads=[(1, 2)], mlps=[0]):
+    with hl.ablated(model, heads=[(1, 2)], mlps=[0], may_equal=True):  # attribution asks what heads add that mix nothing
         expected = measure(analysis, model, windows)
     assert (edited.attrs["engine"], expected.attrs["engine"]) == ("fused", "hooked")
     assert edited.attrs["edits"] == expected.attrs["edits"] == "ablated L2H3,MLP1, zero"
@@ -79,7 +79,8 @@ def test_analyses_count_as_within_ablated(model, windows, analysis):
     for name, sums in expected.tally.sums.data_vars.items():
         if np.issubdtype(sums.dtype, np.floating):
             scale = float(np.nanmax(np.abs(sums.values), initial=1e-9))
-            np.testing.assert_allclose(edited.tally.sums[name], sums, rtol=0, atol=2e-4 * scale, err_msg=str(name))
+            most = 1e-3 if name == "attribution_patching" else 2e-4  # a gradient times a difference: both are rounded
+            np.testing.assert_allclose(edited.tally.sums[name], sums, rtol=0, atol=most * scale, err_msg=str(name))
             changed = max(changed, float(np.nanmax(np.abs(intact.tally.sums[name].values - sums.values), initial=0)) / scale)
     assert changed > 1e-3
 

@@ -78,7 +78,7 @@ def test_the_landmarks_of_the_pieces_are_those_of_the_whole(hour, monkeypatch):
     divided = pieces_of(stretch, hour.rate_hz, hour.kind, (0.0, len(hour.signal) / hour.rate_hz), "r", CONTEXT, 0)
     whole = delineate(hour.signal, hour.rate_hz, hour.kind)
     beats, marks, names = [], [], []
-    for piece, landmarks, _ in windowing._detected_in(hour, hour.kind, divided, windowing._Lost()):
+    for piece, landmarks, _ in windowing._detected_in(hour, hour.kind, divided, windowing.Lost()):
         start_s, (first_s, end_s) = piece.samples.start / hour.rate_hz, piece.own_s
         beats.append(landmarks.beat_s[(landmarks.beat_s >= first_s) & (landmarks.beat_s < end_s)] + start_s)
         own = (landmarks.peak_s >= first_s) & (landmarks.peak_s < end_s)

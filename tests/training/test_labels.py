@@ -46,7 +46,7 @@ def test_partial_leaves_out_what_does_not_match(table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("A1,N\nA2,A\nA3,N\nA4,X\n", r"labels\.csv, line 4: A4: unknown label 'X'.* legal: N, A.*--leave-out X"),
+        ("A1,N\nA2,A\nA3,N\nA4,X\n", r"labels\.csv, line 4: A4: unknown label 'X'.* legal: N, A.*--leave-out 'X'"),
         ("A1,N\nA2,A\nA3,N\nA4,A\nB7,A\n", r"1 labels match no record \(B7\); records are called ward/A1.*--partial"),
         ("A1,N\nA2,A\nA3,N\n", r"1 records have no label \(ward/A4\)"),
         ("B1,N\nB2,A\n", "2 labels match no record"),

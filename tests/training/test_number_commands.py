@@ -167,7 +167,7 @@ def test_several_labels(folder, tmp_path, capsys):
     assert set(card["thresholds"]) == {"af", "ectopy"}
     assert card["threshold"] is None
     row = rows_of(tmp_path / "run/predictions.csv")[0]
-    assert set(row) == {"record", "start_s", "label af", "label ectopy", "probability af", "probability ectopy"}
+    assert set(row) == {"record", "person", "start_s", "label af", "label ectopy", "probability af", "probability ectopy"}
     record = rows_of(applied(folder, tmp_path / "run") / "records.csv")[0]
     assert record["af"] == ("yes" if float(record["probability_af"]) >= card["thresholds"]["af"] else "no")
     assert classify([str(tmp_path / "run/model.safetensors"), str(folder / "hearts"), "--out", "no"]) == 2

@@ -291,6 +291,6 @@ def test_the_logit_as_it_is_is_the_published_one(shared, monkeypatch):
     folder = shared / "heartgpt" / "Example_inputs"
     files = [folder / "example_context_ECG.csv", folder / "example_context_ECG_AFib1.csv"]
     windows = read(files, kind="ecg", rate_hz=100.0)
-    summary = run(replace(QUICK, n_twins=0, swap_windows=0), load("ecg-af", published_only=True), windows)
+    summary = run(replace(QUICK, n_twins=0, swap_windows=0), load("ecg-af", published_only=True), windows, keep_names=True)
     probability = 1 / (1 + np.exp(-summary["record_logit"].sel(record=list(windows.record)).values))
     assert probability == pytest.approx([0.0124, 0.9914], abs=5e-4)
