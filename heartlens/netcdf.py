@@ -9,8 +9,10 @@ import io
 import os
 import re
 import stat
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,8 @@ def write_datasets(datasets: Mapping[str, xr.Dataset], path: Path) -> None:
     """Write datasets by their place in the file, numbers compressed without rounding, atomically."""
     tree = xr.DataTree.from_dict(dict(datasets))
     encoding = {f"/{place}".replace("//", "/"): _compressed(dataset) for place, dataset in datasets.items()}
-    content = bytes(tree.to_netcdf(None, engine="h5netcdf", encoding=encoding))
+    with _without_cluster():
+        content = bytes(tree.to_netcdf(None, engine="h5netcdf", encoding=encoding))
     write_whole(content + f"\nheartlens format {FORMAT} sha256 {hashlib.sha256(content).hexdigest()}\n".encode(), path)
 
 
@@ -48,6 +51,14 @@ def read_datasets(path: Path) -> dict[str, xr.Dataset]:
                 return {node.path.lstrip("/") or "/": node.to_dataset(inherit=False).load() for node in tree.subtree}
     except Exception as error:  # h5py, h5netcdf and xarray raise of anything what they like
         raise unreadable(path, error) from error
+
+
+@contextmanager
+def _without_cluster() -> Iterator[None]:
+    """xarray asks no Dask cluster for a lock, which is lost with the worker that is killed: the file is made in this process's memory."""
+    dask = sys.modules.get("dask")
+    with dask.config.set(scheduler="synchronous") if dask is not None else nullcontext():
+        yield
 
 
 def unreadable(path: Path, error: Exception) -> Refusal:

@@ -197,3 +197,16 @@ def test_a_forged_summary_is_one_refusal(tmp_path):
     write_datasets({"/": xr.Dataset(), "deep": xr.Dataset({"x": 1})}, tmp_path / "s.nc")
     assert "holds no summary" in refusal_of(tmp_path / "s.nc", read_summary)
     assert list(read_datasets(tmp_path / "s.nc")) == ["/", "deep"]
+
+
+def test_a_file_is_written_without_asking_a_cluster_for_a_lock(tmp_path, monkeypatch):
+    """A scan on Dask saves as it goes on; the cluster forgets a lock, and then the save failed."""
+    distributed = pytest.importorskip("distributed")
+
+    def lost(*names, **options):
+        raise RuntimeError("Semaphore or Lock not known")
+
+    with distributed.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None):
+        monkeypatch.setattr("distributed.Lock.acquire", lost)
+        write_datasets({"/": xr.Dataset({"a": ("x", np.arange(3000.0))})}, tmp_path / "a.nc")
+    assert float(read_datasets(tmp_path / "a.nc")["/"]["a"].sum()) == 2999 * 1500
