@@ -40,8 +40,8 @@ def as_json(findings: Findings, attrs: Mapping[Any, Any], written: Iterable[Path
     named = {name: attrs[name] for name in ("checkpoint", "checkpoint_sha256", "checkpoint_fingerprint") if name in attrs}
     counts = {name: int(attrs[name]) for name in ("n_records", "n_windows", "data_is_simulated") if name in attrs}
     rows = [dict(zip(findings.columns, row, strict=True)) for row in findings.rows]
-    said = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
-    return {"title": findings.title, **named, **counts, **said, "files": [str(path) for path in written]}
+    words = {"verdict": findings.verdict, "rows": rows, "cautions": findings.cautions}
+    return {"title": findings.title, **named, **counts, **words, "files": [str(path) for path in written]}
 
 
 def n_units(attrs: Mapping[Any, Any]) -> int:

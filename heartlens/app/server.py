@@ -90,6 +90,7 @@ def serve(data: tuple[str, ...], model: str, port: int, out: Path, is_opened: bo
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen()  # who opens the address as soon as it is printed waits, and is not turned away
     except OSError as error:
         raise Failure(f"port {port} cannot be used ({error.strerror}); give another --port, or none") from error
     port, token = listener.getsockname()[1], secrets.token_urlsafe(24)

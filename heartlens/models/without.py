@@ -52,8 +52,7 @@ def silence(model: HookedTransformer, parts: Sequence[Part]) -> None:
 
 def silenced(model: HookedTransformer) -> Silenced:
     """What a model is without, by `without`."""
-    found = getattr(model, "silenced", None)
-    return found if isinstance(found, Silenced) else Silenced((), {})
+    return getattr(model, "silenced", Silenced((), {}))
 
 
 def _written(model: HookedTransformer, part: Part) -> dict[str, Tensor]:

@@ -8,10 +8,28 @@ import time
 from pathlib import Path
 
 import pytest
+from asking import client_of
+
+from heartlens.app.tabs import House
 
 CHROMIUM = (
     os.environ.get("HEARTLENS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """An app without recordings of its own."""
+    own = House((), "ecg-sim-af", tmp_path_factory.mktemp("out"))
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="module")
+def client(house):
+    """A client of that app."""
+    with client_of(house) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

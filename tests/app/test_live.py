@@ -281,7 +281,7 @@ def test_a_page_tells_simulated_signals(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (["ecg-sim-af"], "give one recording"),
         (["ecg-sim", "--simulate", "sinus"], "no head for a question"),
@@ -291,11 +291,11 @@ def test_a_page_tells_simulated_signals(tmp_path):
         (["ecg-sim-af", "--simulate", "sinus", "--out", "there.html"], "there already"),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(arguments, told, tmp_path, monkeypatch, capsys):
+def test_wrong_input_is_refused_in_one_line(arguments, reason, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.html").write_text("mine")
     assert run_command(arguments) == 2
-    assert told in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert (tmp_path / "there.html").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["there.html"]
 

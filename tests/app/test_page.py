@@ -30,12 +30,12 @@ def strip(tmp_path_factory):
 def handle(page, kind, number):
     """Where a handle on the window is, in pixels of the page."""
     box = page.locator("#window").bounding_box()
-    found = page.evaluate(
+    handles = page.evaluate(
         "kind => heartlens.paper.layers.handles.filter(each => (each.wave ?? each.kind) === kind)"
         ".map(each => [heartlens.paper.axes.x(each.token), heartlens.paper.axes.y(each.level)])",
         kind,
     )
-    return box["x"] + found[number][0], box["y"] + found[number][1]
+    return box["x"] + handles[number][0], box["y"] + handles[number][1]
 
 
 def drag(page, from_, by):
@@ -149,5 +149,5 @@ def test_axe_finds_nothing_serious(page, view, ready, theme):
     page.view(view, ready)
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; heartlens.tell('theme'); }", theme)
     page.wait_for_timeout(300)
-    found = [each for each in Axe().run(page.page).response["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+    violations = [each for each in Axe().run(page.page).response["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []

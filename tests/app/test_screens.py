@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
+from asking import Asker
 
-from heartlens.app.server import application
 from heartlens.app.tabs import House
 from heartlens.cli import run_command as run_analysis
 from heartlens.signals.simulate.recording import simulated_csv
 
-PORT, TOKEN = 8766, "the-token-of-the-test"
 PICTURES = os.environ.get("HEARTLENS_PICTURES", "")  # a folder that keeps what the browser showed
 
 
@@ -33,48 +31,10 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(out):
-    house = House((), "ecg-sim", out)
-    address = f"http://127.0.0.1:{PORT}"
-    with TestClient(application(house, TOKEN, PORT), base_url=address, headers={"x-heartlens-token": TOKEN}) as client:
-        yield client
-
-
-class Asker:
-    """One tab of the page."""
-
-    def __init__(self, client, model):
-        self.client, self.model = client, model
-        self.key = client.post("/api/start", json={}).json()["tab"]
-        self.start_s = 0.0
-
-    def post(self, view, answer, **question):
-        asked = {"model": self.model, "start_s": self.start_s, **question}
-        return self.client.post(f"/api/{view}/{answer}", json=asked, headers={"x-heartlens-tab": self.key})
-
-    def ask(self, view, answer, **question):
-        response = self.post(view, answer, **question)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def refusal(self, view, answer, **question):
-        response = self.post(view, answer, **question)
-        assert response.status_code == 422, response.text
-        return response.json()["refusal"]
-
-    def open(self, name, content, **hints):
-        sent = [("file", (name, content))]
-        upload = self.client.post("/api/upload", files=sent, headers={"x-heartlens-tab": self.key}).json()["upload"]
-        described = self.ask("signal", "open", upload=upload, **hints)
-        self.start_s = described["starts_s"][0][0]
-        return described
-
-    def finished(self, view, job, **question):
-        """The last look at a job."""
-        while True:
-            answer = self.ask(view, "look", job=job, **question)
-            if answer["is_over"]:
-                return answer
+def house(out):
+    own = House((), "ecg-sim", out)
+    yield own
+    own.close()
 
 
 def rows_of(response):
@@ -85,8 +45,8 @@ def test_similarity_is_the_published_screen(client, shared):
     """Read off the original's screenshot, +-0.02 (FACTS.md): reference 485, others 460 and 71."""
     tab = Asker(client, "ppgpt-500k")
     tab.open("ppg.csv", (shared / "heartgpt" / "Example_inputs" / "example_context_PPG.csv").read_bytes(), kind="ppg", rate_hz=50)
-    told = tab.ask("similarity", "cosines", reference=485, others=[460, 71])
-    cosine = np.array(told["cosine"])
+    answer = tab.ask("similarity", "cosines", reference=485, others=[460, 71])
+    cosine = np.array(answer["cosine"])
     assert cosine[:, 459] == pytest.approx([0.84, 0.73, 0.59, 0.55, 0.52, 0.49, 0.43, 0.43, 0.38], abs=0.02)
     assert cosine[:, 70] == pytest.approx([0.29, 0.34, 0.41, 0.44, 0.45, 0.48, 0.49, 0.50, 0.80], abs=0.02)
     table = rows_of(tab.post("similarity", "data", reference=485, others=[460, 71]))
@@ -158,12 +118,12 @@ def test_results_are_told_and_compared_as_stored(client, out):
 
     tab = Asker(client, "ecg-sim")
     assert tab.ask("results", "listed")["names"] == ["scans/af", "scans/base"]
-    told = tab.ask("results", "result", name="scans/base")
+    shown = tab.ask("results", "result", name="scans/base")
     result = opened(out / "scans" / "base")
     findings = result.drawer.findings(result.summary)
-    assert told["verdict"] == list(findings.verdict)
-    assert told["rows"] == [list(row) for row in findings.rows]
-    assert told["command"] == result.command()
+    assert shown["verdict"] == list(findings.verdict)
+    assert shown["rows"] == [list(row) for row in findings.rows]
+    assert shown["command"] == result.command()
     compared = tab.ask("results", "compared", a="scans/base", b="scans/af")
     assert compared["columns"][0] == "effect"
     assert len(compared["rows"]) > 60
@@ -173,12 +133,12 @@ def test_results_are_told_and_compared_as_stored(client, out):
 def test_a_live_page_is_saved_from_the_app(client):
     tab = Asker(client, "ecg-sim-af")
     tab.ask("signal", "open", example="simulated ECG, atrial fibrillation")
-    tab.start_s = 12.0
+    tab.chosen["start_s"] = 12.0
     response = tab.post("results", "live")
     assert response.headers["content-disposition"].endswith('-live.html"')
     assert "simulated signal" in response.text
     assert '"startS":12.0' in response.text
-    tab.model = "ecg-sim"
+    tab.chosen["model"] = "ecg-sim"
     assert "no head for a question" in tab.refusal("results", "live")
 
 

@@ -4,59 +4,18 @@ import re
 
 import numpy as np
 import pytest
+from asking import AT, PORT, TOKEN, Asker, client_of
 from starlette.testclient import TestClient
 
-from heartlens.app.server import application
 from heartlens.app.tabs import House
 from heartlens.signals.files import Files
 from heartlens.signals.simulate.recording import simulated_csv
 from heartlens.signals.strip import strip_of
 
-PORT, TOKEN = 8765, "the-token-of-the-test"
-AT = f"http://127.0.0.1:{PORT}"
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    own = House((), "ecg-sim-af", tmp_path_factory.mktemp("out"))
-    yield own
-    own.close()
-
-
-@pytest.fixture(scope="module")
-def client(house):
-    with TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN}) as client:
-        yield client
-
 
 @pytest.fixture
 def tab(client):
     return Asker(client)
-
-
-class Asker:
-    """One tab of the page."""
-
-    def __init__(self, client):
-        self.client = client
-        self.key = client.post("/api/start", json={}).json()["tab"]
-
-    def post(self, view, answer, **question):
-        return self.client.post(f"/api/{view}/{answer}", json=question, headers={"x-heartlens-tab": self.key})
-
-    def ask(self, view, answer, **question):
-        response = self.post(view, answer, **question)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def refusal(self, view, answer, **question):
-        response = self.post(view, answer, **question)
-        assert response.status_code == 422, response.text
-        return response.json()["refusal"]
-
-    def upload(self, *files):
-        sent = [("file", (name, content)) for name, content in files]
-        return self.client.post("/api/upload", files=sent, headers={"x-heartlens-tab": self.key})
 
 
 @pytest.mark.parametrize(
@@ -155,7 +114,7 @@ def test_tabs_do_not_see_each_other(client, tab):
 
 def test_nothing_is_kept_after_the_end(tmp_path):
     house = House((), "ecg-sim-af", tmp_path)
-    with TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN}) as client:
+    with client_of(house) as client:
         Asker(client).upload(("mine.csv", b"1,2"))
         assert list(house.folder.rglob("mine.csv"))
     assert not house.folder.exists()

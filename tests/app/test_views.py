@@ -6,11 +6,8 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from starlette.testclient import TestClient
-from test_server import AT, PORT, TOKEN, Asker
+from asking import Asker
 
-from heartlens.app.server import application
-from heartlens.app.tabs import House
 from heartlens.models.load import load
 from heartlens.models.subject import subject_of
 from heartlens.models.what_if import what_if
@@ -23,19 +20,6 @@ PUBLISHED = {  # the probabilities that the published AF screens show
     "example_context_PPG_AFib": ("ppgpt-af-1k", 0.9693),
     "example_context_PPG_AFib3": ("ppgpt-af-1k", 0.9867),
 }
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    own = House((), "ecg-sim-af", tmp_path_factory.mktemp("out"))
-    yield own
-    own.close()
-
-
-@pytest.fixture(scope="module")
-def client(house):
-    with TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN}) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

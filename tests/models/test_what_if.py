@@ -71,8 +71,8 @@ def test_edits_act_in_their_order_and_none_changes_nothing(subject, window):
     nothing = what_if(subject, window, [])
     assert nothing.after == nothing.before
     both = what_if(subject, window, ["P:0", "f_waves:2"])
-    known = replace(window, record=window.content)
-    assert both.after == pytest.approx(read(subject, cf.with_f_waves(cf.without_p(known), 2.0)), abs=1e-5)
+    another_name = replace(window, record=window.content)
+    assert both.after == pytest.approx(read(subject, cf.with_f_waves(cf.without_p(another_name), 2.0)), abs=1e-5)
 
 
 def test_the_map_of_all_ablations_holds_each_single_one(subject, window):

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 
 from heartlens.app import code as written
+from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
-from heartlens.app.views.attention import TYPES, drawn, pattern, table
+from heartlens.app.views.attention import pattern
 from heartlens.app.views.signal import told
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import Refusal
 
 AT_ONCE = 16  # windows of the recording that one question reads
 MOST_WINDOWS = 20_000
@@ -131,10 +132,7 @@ def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The figure of `heartlens what_if`."""
     from heartlens.tasks.what_if import plot
 
-    form = str(asked.get("format", "pdf"))
-    if form not in TYPES:
-        raise unknown("format", form, TYPES)
-    return Binary(drawn(plot(summary(tab, asked)), form), TYPES[form], f"what_if.{form}")
+    return figure_file(asked, "what_if", lambda: plot(summary(tab, asked)))
 
 
 def data(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -144,7 +142,7 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
     made = summary(tab, asked)
     together = [(name, f"{made.attrs[f'logit_{key}']:.8g}", "", "", "") for name, key in (("none", "before"), ("all", "after"))]
     together.append(("sham of all", "", f"{made.attrs['logit_sham']:.8g}", "", ""))
-    return Binary(table(list(COLUMNS), [*together, *rows_of(made)]), "text/csv", "what_if.csv")
+    return table_file("what_if", list(COLUMNS), [*together, *rows_of(made)])
 
 
 def code(tab: Tab, asked: dict[str, Any]) -> Any:

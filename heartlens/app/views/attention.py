@@ -1,12 +1,11 @@
 """Who attends to whom in the window: every head by its lift on a wave, the map of one, the asking token's row, and why it looks there."""
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 
 from heartlens.app import code as written
+from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
 from heartlens.axes import CONTEXT, head_label
@@ -14,7 +13,6 @@ from heartlens.refusal import unknown
 
 SUM = -1  # in the place of a head: the sum over a layer's heads
 WHICH = ("model", "base", "change")
-TYPES = {"pdf": "application/pdf", "svg": "image/svg+xml", "png": "image/png"}
 
 
 def pattern(tab: Tab, asked: dict[str, Any], which: str = "model") -> np.ndarray:
@@ -116,32 +114,7 @@ def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The figure of `heartlens attention`."""
     from heartlens.tasks.attention import plot
 
-    form = str(asked.get("format", "pdf"))
-    if form not in TYPES:
-        raise unknown("format", form, TYPES)
-    return Binary(drawn(plot(summary(tab, asked)), form), TYPES[form], f"attention.{form}")
-
-
-def drawn(page: Any, form: str) -> bytes:
-    """A figure as a file of a format."""
-    import tempfile
-    from pathlib import Path
-
-    from heartlens import figures
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"figure.{form}"
-        figures.save(page, path)
-        return path.read_bytes()
-
-
-def table(columns: list[str], rows: Any) -> bytes:
-    """A CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return figure_file(asked, "attention", lambda: plot(summary(tab, asked)))
 
 
 def data(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -151,7 +124,7 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
     made = summary(tab, asked)
     n_layers, n_heads = made.sizes["layer"], made.sizes["head"]
     columns = [head_label(layer, head) for layer in range(n_layers) for head in range(n_heads)]
-    return Binary(table(["token", "time_s", "value", "attention", *columns], rows_of(made)), "text/csv", "attention.csv")
+    return table_file("attention", ["token", "time_s", "value", "attention", *columns], rows_of(made))
 
 
 def code(tab: Tab, asked: dict[str, Any]) -> Any:

@@ -7,11 +7,11 @@ import numpy as np
 
 from heartlens.app import code as written
 from heartlens.app.jobs import Tell, begun, job_of
+from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab
 from heartlens.app.views import Binary, View
-from heartlens.app.views.attention import TYPES, drawn, table
 from heartlens.axes import KINDS
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import Refusal
 
 WAIT_S = 0.3
 DETECTOR = "ppg-beat"
@@ -85,7 +85,7 @@ def cancel(tab: Tab, asked: dict[str, Any]) -> Any:
     return {}
 
 
-def found(tab: Tab, asked: dict[str, Any]) -> Any:
+def detected(tab: Tab, asked: dict[str, Any]) -> Any:
     """The recording and its beats. Refuses work that is not done."""
     job = job_of(tab, "beats", asked)
     if job.result is None:
@@ -95,28 +95,24 @@ def found(tab: Tab, asked: dict[str, Any]) -> Any:
 
 def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The figure of `heartlens beats`."""
-
     from heartlens.tasks.beats import excerpt, summary_of
     from heartlens.tasks.beats.page import cell, plot
 
-    form = str(asked.get("format", "pdf"))
-    if form not in TYPES:
-        raise unknown("format", form, TYPES)
-    prepared, beats = found(tab, asked)
+    prepared, beats = detected(tab, asked)
     rate_hz = KINDS["ppg"].rate_hz
     gaps = "; ".join(f"{first:.2f}-{last:.2f}" for first, last in beats.gaps(rate_hz, prepared.duration_s))
     row = (prepared.name, prepared.person, *map(cell, beats.numbers(rate_hz, prepared.duration_s).values()), gaps, "")
     by_beat = np.stack([beats.time_s, beats.confidence, beats.interval_s])
     summary = summary_of([prepared], [row], [(0, by_beat)], [excerpt(prepared, 0, rate_hz)])
-    return Binary(drawn(plot(summary), form), TYPES[form], f"beats.{form}")
+    return figure_file(asked, "beats", lambda: plot(summary))
 
 
 def data(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The table of `heartlens beats`."""
     from heartlens.tasks.beats import COLUMNS, rows_of
 
-    prepared, beats = found(tab, asked)
-    return Binary(table(list(COLUMNS), rows_of((prepared.name, prepared.person), beats)), "text/csv", "beats.csv")
+    prepared, beats = detected(tab, asked)
+    return table_file("beats", list(COLUMNS), rows_of((prepared.name, prepared.person), beats))
 
 
 def annotations(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -132,7 +128,7 @@ def mat(tab: Tab, asked: dict[str, Any]) -> Binary:
 def _form(tab: Tab, asked: dict[str, Any], **wanted: bool) -> Binary:
     from heartlens.tasks.beats import forms
 
-    prepared, beats = found(tab, asked)
+    prepared, beats = detected(tab, asked)
     ((name, content),) = forms(Namespace(**wanted), prepared, beats, KINDS["ppg"].rate_hz).items()
     return Binary(content, "application/octet-stream", name)
 

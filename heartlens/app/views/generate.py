@@ -6,11 +6,11 @@ import numpy as np
 
 from heartlens.app import code as written
 from heartlens.app.jobs import Tell, begun, job_of
+from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, number, whole
 from heartlens.app.views import Binary, View
-from heartlens.app.views.attention import TYPES, drawn, table
 from heartlens.axes import CONTEXT, KINDS
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import Refusal
 
 MOST_NEW, MOST_SAMPLES, MOST_SEED = 2000, 20, 2**31
 WAIT_S = 0.25
@@ -93,10 +93,7 @@ def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The figure of `heartlens generate`."""
     from heartlens.tasks.generate import plot
 
-    form = str(asked.get("format", "pdf"))
-    if form not in TYPES:
-        raise unknown("format", form, TYPES)
-    return Binary(drawn(plot(summary(tab, asked)), form), TYPES[form], f"generate.{form}")
+    return figure_file(asked, "generate", lambda: plot(summary(tab, asked)))
 
 
 def data(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -104,7 +101,7 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
     from heartlens.tasks.generate import COLUMNS, rows_of
 
     made = summary(tab, asked)
-    return Binary(table(list(COLUMNS), rows_of(made, KINDS[made.attrs["data_kind"]].rate_hz)), "text/csv", "generated.csv")
+    return table_file("generated", list(COLUMNS), rows_of(made, KINDS[made.attrs["data_kind"]].rate_hz))
 
 
 def code(tab: Tab, asked: dict[str, Any]) -> Any:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab
 from heartlens.app.views import Binary, View
-from heartlens.app.views.attention import TYPES, drawn, table
 from heartlens.refusal import Refusal, unknown
 
 MOST_LISTED, MOST_DEEP, MOST_ROWS = 500, 3, 2000
@@ -18,9 +18,9 @@ def folders(tab: Tab) -> dict[str, Path]:
 
     out = tab.house.out
     patterns = ("/".join(["*"] * depth + [SUMMARY]) for depth in range(MOST_DEEP + 1))
-    found = sorted(file.parent for pattern in patterns for file in out.glob(pattern) if file.is_file())
+    results = sorted(file.parent for pattern in patterns for file in out.glob(pattern) if file.is_file())
     inside = out.resolve()
-    kept = [folder for folder in found if folder.resolve().is_relative_to(inside)]  # no link leads out of the output folder
+    kept = [folder for folder in results if folder.resolve().is_relative_to(inside)]  # no link leads out of the output folder
     return {folder.relative_to(out).as_posix(): folder for folder in kept[:MOST_LISTED]}
 
 
@@ -32,10 +32,10 @@ def listed(tab: Tab, asked: dict[str, Any]) -> Any:
 def _result(tab: Tab, asked: dict[str, Any], key: str = "name") -> Any:
     from heartlens.results import opened
 
-    known = folders(tab)
-    if (name := str(asked.get(key, ""))) not in known:
-        raise unknown("result", name, known)
-    return opened(known[name])
+    stored = folders(tab)
+    if (name := str(asked.get(key, ""))) not in stored:
+        raise unknown("result", name, stored)
+    return opened(stored[name])
 
 
 def result(tab: Tab, asked: dict[str, Any]) -> Any:
@@ -64,11 +64,8 @@ def result(tab: Tab, asked: dict[str, Any]) -> Any:
 
 def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The figure, drawn anew from the stored summary."""
-    form = str(asked.get("format", "svg"))
-    if form not in TYPES:
-        raise unknown("format", form, TYPES)
     opened = _result(tab, asked)
-    return Binary(drawn(opened.drawer.plot(opened.summary), form), TYPES[form], f"{opened.name}.{form}")
+    return figure_file(asked, opened.name, lambda: opened.drawer.plot(opened.summary), usual="svg")
 
 
 def data(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -77,7 +74,7 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
 
     opened = _result(tab, asked)
     columns, *rows = chosen(opened, None).rows()
-    return Binary(table(list(map(str, columns)), rows), "text/csv", f"{opened.name}.csv")
+    return table_file(f"{opened.name}", list(map(str, columns)), rows)
 
 
 def code(tab: Tab, asked: dict[str, Any]) -> Any:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from heartlens.app import code as written
+from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
-from heartlens.app.views.attention import TYPES, drawn, table
 from heartlens.axes import CONTEXT
-from heartlens.refusal import Refusal, unknown
+from heartlens.refusal import Refusal
 
 MOST_OTHERS = 5
 
@@ -70,10 +70,7 @@ def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
     """The figure of `heartlens similarity`."""
     from heartlens.tasks.similarity import plot
 
-    form = str(asked.get("format", "pdf"))
-    if form not in TYPES:
-        raise unknown("format", form, TYPES)
-    return Binary(drawn(plot(summary(tab, asked)), form), TYPES[form], f"similarity.{form}")
+    return figure_file(asked, "similarity", lambda: plot(summary(tab, asked)))
 
 
 def data(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -81,7 +78,7 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
     from heartlens.tasks.similarity import table_of
 
     columns, rows = table_of(summary(tab, asked))
-    return Binary(table(list(columns), rows), "text/csv", "similarity.csv")
+    return table_file("similarity", list(columns), rows)
 
 
 def code(tab: Tab, asked: dict[str, Any]) -> Any:
