@@ -57,14 +57,8 @@ def live_page(
     intact, _ = intact_readings(subject, windows)
     off = single_readings(subject, windows, values_of(subject, "zero", None, windows), ("heads", "mlp"))
     change = {part: off[part][:, 0] - intact[:, 0].reshape(-1, *[1] * (off[part].ndim - 2)) for part in ("heads", "mlp")}
-    card = subject.card
     data = {
-        "sizes": {
-            **{name: getattr(subject.sizes, of) for name, of in SIZES.items()},
-            "dMlp": int(subject.weights.cfg.d_mlp),
-            "nTime": CONTEXT,
-            "nVocabulary": int(subject.weights.W_E.shape[0]),
-        },
+        **_model_data(subject),
         "rules": rules(windows.kind),
         "windows": [_stored(windows, index) for index in range(len(windows))],
         "logits": logits.tolist(),
@@ -73,10 +67,7 @@ def live_page(
         "noiseDb": NOISE_DB,
         "mostBent": MOST_BENT,
         "nTried": dose.N_TRIED,
-        "threshold": card.get("threshold"),
         "record": str(shown.record[0]),
-        "checkpoint": subject.origin.checkpoint,
-        "question": str(subject.origin.task or "task head").removesuffix(" (last token)"),
         "unit": unit or "own unit",
         "command": command,
         "reading": reading or "windows = ...  # the windows of this recording",
@@ -98,6 +89,21 @@ def live_page(
         },
         figure=inline(_figure(subject, windows, data["record"], logits, change["heads"])),
     )
+
+
+def _model_data(subject: Any) -> dict[str, Any]:
+    """What the page must know of the model besides its weights."""
+    return {
+        "sizes": {
+            **{name: getattr(subject.sizes, of) for name, of in SIZES.items()},
+            "dMlp": int(subject.weights.cfg.d_mlp),
+            "nTime": CONTEXT,
+            "nVocabulary": int(subject.weights.W_E.shape[0]),
+        },
+        "threshold": subject.card.get("threshold"),
+        "checkpoint": subject.origin.checkpoint,
+        "question": str(subject.origin.task or "task head").removesuffix(" (last token)"),
+    }
 
 
 SIZES = {"nLayers": "n_layers", "nHeads": "n_heads", "dModel": "d_model", "dHead": "d_head"}
