@@ -143,9 +143,9 @@ def main() -> None:
                         by_band[band] += [] if np.isnan(right) else [right]
         print(f"\n{name}: {n_records} records, {used_s / 60:.0f} minutes used, {n_unusable} records not usable")
         print("| detector | sensitivity | precision | F1 | worst record's F1 | error (ms, SD) |\n|---|---|---|---|---|---|")
-        for detector, matches in by_detector.items():
-            whole = total(matches)
-            worst = min(each.f1 for each in matches)
+        for detector, of_records in by_detector.items():
+            whole = total(of_records)
+            worst = min(each.f1 for each in of_records)
             numbers = (whole.sensitivity, whole.precision, whole.f1, worst)
             print(f"| {detector} | {' | '.join(f'{100 * number:.1f} %' for number in numbers)} | {1000 * whole.error_s.std():.0f} |")
         bands = ", ".join(

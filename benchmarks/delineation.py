@@ -117,7 +117,8 @@ def ludb(data: Path, lead: str) -> Iterator[Record]:
     for row in pd.read_csv(data / "ludb/ludb_subset.csv").itertuples():
         path = str(data / "ludb" / str(row.ID))
         signal = wfdb.rdrecord(path, channel_names=[lead]).p_signal[:, 0]
-        fibrillates = "fibrillation" in row.Rhythms or "flutter" in row.Rhythms
+        rhythms = str(row.Rhythms)
+        fibrillates = "fibrillation" in rhythms or "flutter" in rhythms
         yield Record(f"ludb {row.ID}", signal, 500.0, marks_of(wfdb.rdann(path, lead), 500.0), (2.0, 8.0), fibrillates=fibrillates)
 
 

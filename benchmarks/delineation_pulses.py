@@ -41,7 +41,7 @@ def errors(data: Path, rate_hz: float) -> dict[tuple[str, str], list[float]]:
     for index, pulse in pulses(data):
         landmarks = delineate(at_rate(tiled(pulse), 1000.0, rate_hz), rate_hz, "ppg")
         for (point, who), into in found.items():
-            marked_ms = marks.loc[(index, who), point]
+            marked_ms = float(marks[point][(index, who)])
             if np.isfinite(marked_ms):
                 into.append(_nearest(1000 * landmarks.peaks_s(POINTS[point]) - JUDGED * len(pulse) - marked_ms))
     return found

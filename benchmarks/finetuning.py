@@ -73,7 +73,7 @@ def timed(step):
 def main():
     name, batch = (sys.argv[1:] + ["ecg", "32"][len(sys.argv) - 1 :])[:2]
     base, origin = read(name)
-    windows = simulated(origin.kind, n_records=int(batch), windows_per_record=1).tokens
+    windows = simulated(origin.kind or "ecg", n_records=int(batch), windows_per_record=1).tokens
     target, which = torch.arange(int(batch))[:, None] % 2, np.arange(int(batch))
     network = network_for_task(base, 2, 0.0, 0)
     freeze(network, "last-block")

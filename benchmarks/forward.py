@@ -4,7 +4,7 @@ One thread. Whatever makes attention patterns in the old way gets one window at 
 that a head scan takes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -17,7 +17,7 @@ from timing import Work, medians, one_core
 
 import heartlens as hl
 from heartlens.converters.published import Published
-from heartlens.engine import Asked, Engine, engine_of
+from heartlens.engine import Asked, Engine, LayerSums, engine_of
 from heartlens.engine.protocol import sums_of_pattern
 from heartlens.engine.workers import on_chunks
 from heartlens.models import hooks
@@ -68,8 +68,8 @@ def sdpa_forward(model: Any, tokens: torch.Tensor) -> torch.Tensor:
 def _works(setting: Setting, windows: Windows) -> dict[str, Work]:
     """Everything that is timed, by its name in the table."""
     model, tokens = setting.model, torch.from_numpy(windows.tokens.astype(np.int64))
-    engines = {name: engine_of(model, name) for name in ENGINES}
-    subjects = {name: Subject(model, model.origin, engine) for name, engine in engines.items()}
+    subjects = {name: subject_of(model, name) for name in ENGINES}
+    engines = {name: subject.engine for name, subject in subjects.items()}
     original, each = Published(setting.state), list(tokens.split(1))
     asked = _asked(subjects["torch"], windows)
     works: dict[str, Work] = {
@@ -107,12 +107,11 @@ def _patterns(model: Any, tokens: torch.Tensor) -> list[torch.Tensor]:
     return [cache[name] for name in names]
 
 
-def _sums_of_cache(model: Any, tokens: torch.Tensor, asked: Asked) -> None:
-    for layer, pattern in enumerate(_patterns(model, tokens)):
-        sums_of_pattern(pattern.numpy(), asked, layer)
+def _sums_of_cache(model: Any, tokens: torch.Tensor, asked: Asked) -> list[LayerSums]:
+    return [sums_of_pattern(pattern.numpy(), asked, layer) for layer, pattern in enumerate(_patterns(model, tokens))]
 
 
-def _products(model: Any, window: torch.Tensor) -> None:
+def _products(model: Any, window: torch.Tensor) -> torch.Tensor:
     """What a forward multiplies but for attention: queries, keys and values, output, MLP."""
     x = model.W_E[window[0]]
     for block in model.blocks:
@@ -120,6 +119,7 @@ def _products(model: Any, window: torch.Tensor) -> None:
         read = [x @ weight.transpose(0, 1).reshape(len(x[0]), -1) for weight in (attention.W_Q, attention.W_K, attention.W_V)]
         x = read[2] @ attention.W_O.flatten(0, 1)
         x = x @ block.mlp.W_in @ block.mlp.W_out
+    return x
 
 
 def _all_sums(engine: Engine, tokens: torch.Tensor, asked: Asked) -> None:
@@ -127,6 +127,6 @@ def _all_sums(engine: Engine, tokens: torch.Tensor, asked: Asked) -> None:
         pass
 
 
-def _exhausted(measure: Work, chunks: list[Windows], n_workers: int) -> None:
+def _exhausted(measure: Callable[[Windows], object], chunks: list[Windows], n_workers: int) -> None:
     for _ in on_chunks(measure, chunks, n_workers):
         pass

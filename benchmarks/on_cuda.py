@@ -45,7 +45,8 @@ class Bare:
         for block, (weight, bias, back) in zip(self.model.blocks, self.packed, strict=True):
             n_heads, d_head = block.attn.W_Q.shape[0], block.attn.W_Q.shape[2]
             read = (block.ln1(x) @ weight + bias).view(*x.shape[:2], 3, n_heads, d_head).permute(2, 0, 3, 1, 4)
-            z = functional.scaled_dot_product_attention(*read, is_causal=True, scale=1 / self.model.cfg.attn_scale)
+            query, key, value = read
+            z = functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1 / self.model.cfg.attn_scale)
             x = x + z.transpose(1, 2).flatten(2) @ back + block.attn.b_O
             x = x + functional.relu(block.ln2(x) @ block.mlp.W_in + block.mlp.b_in) @ block.mlp.W_out + block.mlp.b_out
         return x

@@ -4,7 +4,7 @@ Against the same map of heads by wave made of hooked TransformerLens runs, one f
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from heartlens.models import hooks
 from heartlens.models.edit import patched
 from heartlens.models.subject import subject_of
 
-COUNTERFACTUAL, MOST_S = "irregular", 15
+COUNTERFACTUAL: Final = "irregular"
+MOST_S = 15
 
 
 def rows(setting: Setting) -> Iterator[Row]:
