@@ -8,7 +8,6 @@ where that folder is read-only, in the user's cache; NUMBA_CACHE_DIR names anoth
 
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -18,51 +17,52 @@ import numpy as np
 from heartlens.refusal import Refusal
 
 SAID = "heartlens: compiling the attention kernel for this processor, once (about 10 s); later runs find it in the cache"
+ATTENTION, STEP = "heartlens.engine.kernels", "heartlens.engine.step_kernel"  # modules of kernels; no compiled code is in both
 COMPILES = "numba:compile"  # the event that numba reports when it compiles, not when it loads
 
 
 @cache
 def kernels() -> ModuleType:
     """The module of kernels of attention, compiled. Refuses where they cannot be compiled or kept."""
-    return _compiled("heartlens.engine.kernels", _warm)
+    return _compiled(ATTENTION)
 
 
 @cache
 def step_kernel() -> ModuleType:
     """The module of the kernel of next-token steps, compiled. Refuses where it cannot be compiled or kept."""
-    return _compiled("heartlens.engine.step_kernel", _warm_step)
+    return _compiled(STEP)
 
 
-def compile_all() -> None:
-    """Compile every kernel into the disk cache."""
-    _warm(import_module("heartlens.engine.kernels"))
-    _warm_step(import_module("heartlens.engine.step_kernel"))
+def warm(name: str) -> ModuleType:
+    """A module of kernels, each of them loaded from the disk cache or compiled into it."""
+    module = import_module(name)
+    call = {ATTENTION: _warm, STEP: _warm_step}[name]
+    call(module)
+    return module
 
 
 class _NotCached(Exception):
     """A kernel would have to be compiled."""
 
 
-def _compiled(name: str, warm: Callable[[ModuleType], None]) -> ModuleType:
+def _compiled(name: str) -> ModuleType:
     try:
-        module = import_module(name)
         try:
-            _loaded(module, warm)
+            return _loaded(name)
         except _NotCached:
             print(SAID, file=sys.stderr, flush=True)
-            _compile_elsewhere()
-            _loaded(module, warm)
+            _compile_elsewhere(name)
+            return _loaded(name)
     except Refusal:
         raise
     except _NotCached:
         raise _refusal("numba's cache does not keep it") from None
     except Exception as error:  # numba's own errors have no common class, and LLVM's are OSErrors
         raise _refusal(str(error).strip() or type(error).__name__) from error
-    return module
 
 
-def _loaded(module: ModuleType, warm: Callable[[ModuleType], None]) -> None:
-    """Have every kernel loaded; raises `_NotCached` where numba would compile."""
+def _loaded(name: str) -> ModuleType:
+    """The module with every kernel loaded; raises `_NotCached` where numba would compile."""
     from numba.core.event import Listener, install_listener
 
     class Refusing(Listener):  # type: ignore[misc]
@@ -73,11 +73,11 @@ def _loaded(module: ModuleType, warm: Callable[[ModuleType], None]) -> None:
             """A compilation that was stopped ends here too."""
 
     with install_listener(COMPILES, Refusing()):
-        warm(module)
+        return warm(name)
 
 
-def _compile_elsewhere() -> None:
-    child = [sys.executable, "-c", "from heartlens.engine.compiled import compile_all; compile_all()"]
+def _compile_elsewhere(name: str) -> None:
+    child = [sys.executable, "-c", f"from heartlens.engine.compiled import warm; warm({name!r})"]
     ended = subprocess.run(child, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise _refusal(

@@ -4,6 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+STEPPED = """
+from heartlens.engine.compiled import step_kernel
+
+step_kernel()
+"""
 RUN = """
 import hashlib
 
@@ -18,16 +25,29 @@ for layer in engine_of(load("ecg-sim"), "fused").attention(tokens):
 """
 
 
-def printed(folder):
+def printed(folder, code=RUN):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
-    ended = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return ended.stdout.split(), ended.stderr
 
 
-def test_what_is_compiled_now_gives_the_bits_of_what_is_found_compiled(tmp_path):
-    first, told_first = printed(tmp_path)
-    later, told_later = printed(tmp_path)
-    assert "compiling the attention kernel for this processor, once" in told_first
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    return printed(folder)
+
+
+def test_what_is_compiled_now_gives_the_bits_of_what_is_found_compiled(first, folder):
+    later, told_later = printed(folder)
+    assert "compiling the attention kernel for this processor, once" in first[1]
     assert "compiling" not in told_later
-    assert len(first) > 1
-    assert later == first
+    assert len(later) > 1
+    assert later == first[0]
+
+
+def test_attention_has_the_same_bits_where_steps_were_compiled_before_it(first, tmp_path):
+    assert printed(tmp_path, STEPPED + RUN)[0] == first[0]
