@@ -133,7 +133,7 @@ class _Integral:
         return (self._missing[edges[1]] == self._missing[edges[0]]) & (start_s >= 0) & (end_s * self.rate_hz <= self.n_samples - 1)
 
     def _at(self, time_s: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        place = np.clip(time_s * self.rate_hz + 0.5, 0, self.n_samples)
+        place = np.minimum(np.maximum(time_s * self.rate_hz + 0.5, 0), self.n_samples)
         whole = np.minimum(place.astype(int), self.n_samples - 1)
         return self._sums[whole] + (place - whole) * (self._sums[whole + 1] - self._sums[whole])
 

@@ -56,21 +56,17 @@ def physical(header: Header, index: int) -> tuple[Float[np.ndarray, " sample"], 
     wanted = header.signals[index]
     values = samples_for(n_frames * wanted.per_frame)
     for group in groups:
-        sums = np.zeros((2, len(group.signals)), np.int64)  # as stored, and as the WFDB library counts missing samples
-        first = 0
+        sums, first = np.zeros(len(group.signals), np.int64), 0
         for samples in _blocks(group, n_frames):
-            for number, own in enumerate(samples):
-                code = INVALID_SAMPLE_VALUE[group.signals[number].storage]  # None where the format has none
-                n_missing = 0 if code is None else int(np.count_nonzero(own == code))
-                total = int(own.sum(dtype=np.int64))
-                sums[0, number] += total
-                sums[1, number] += total + (n_missing * (MISSING - int(code)) if n_missing else 0)
-                if group.first + number == index:
-                    values[first : first + len(own)] = (own - np.float64(wanted.baseline)) / wanted.gain
-                    if n_missing:
-                        values[first : first + len(own)][own == code] = np.nan
-                    first += len(own)
-        _verify(header, group, sums)
+            sums += [own.sum(dtype=np.int64) for own in samples]
+            if 0 <= index - group.first < len(samples):
+                own = samples[index - group.first]
+                values[first : first + len(own)] = (own - np.float64(wanted.baseline)) / wanted.gain
+                is_missing = own == INVALID_SAMPLE_VALUE[wanted.storage]  # of nothing where the format has no such value
+                if is_missing.any():
+                    values[first : first + len(own)][is_missing] = np.nan
+                first += len(own)
+        _verify(header, group, n_frames, sums)
     notes: tuple[str, ...] = (
         () if all(signal.checksum for signal in header.signals) else ("no checksum in the header: the samples could not be verified",)
     )
@@ -199,9 +195,18 @@ def _uncompressed(group: Group, n_frames: int, step: int) -> Iterator[list[Int[n
             yield list(samples.T)
 
 
-def _verify(header: Header, group: Group, sums: Int[np.ndarray, "2 signal"]) -> None:
-    for signal, both in zip(group.signals, sums.T, strict=True):
-        if signal.checksum is not None and ((both - signal.checksum) % 2**16).all():
+def _verify(header: Header, group: Group, n_frames: int, sums: Int[np.ndarray, " signal"]) -> None:
+    """Refuse signals whose samples add up to another checksum, as stored and as the WFDB library counts those that are missing."""
+    from wfdb.io._signal import INVALID_SAMPLE_VALUE
+
+    if all(signal.checksum is None or int(total - signal.checksum) % 2**16 == 0 for signal, total in zip(group.signals, sums, strict=True)):
+        return
+    code = INVALID_SAMPLE_VALUE[group.signals[0].storage]  # None where the format has none
+    as_counted = sums.copy()
+    for samples in _blocks(group, n_frames) if code is not None else ():
+        as_counted += [np.count_nonzero(own == code) * (MISSING - int(code)) for own in samples]
+    for signal, *both in zip(group.signals, sums, as_counted, strict=True):
+        if signal.checksum is not None and all(int(total - signal.checksum) % 2**16 for total in both):
             raise Refusal(f"{group.file}: damaged; the samples of {signal.name} do not add up to the checksum in {header.path.name}")
 
 
