@@ -87,7 +87,7 @@ def agreed_rate(found_hz: float | None, given_hz: float | None, path: Path) -> t
         return float(given_hz), (f"{given_hz:.6g} Hz was given and taken, not the {found_hz:.6g} Hz that the file says",)
     rate_hz = given_hz if found_hz is None else found_hz
     if rate_hz is None:
-        raise Refusal(f"{path}: missing rate; the file has no time column that tells it, give the rate in Hz")
+        raise Refusal(f"{path}: missing rate; the file has no time column that tells it, give the rate in Hz (--rate)")
     return float(rate_hz), ()
 
 

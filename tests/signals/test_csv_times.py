@@ -169,3 +169,28 @@ def test_handed_over_cases_that_name_no_rate(shared):
         assert (len(recording.signal), recording.signal[0]) == (3000, first)
     exg = read_recording(cases / "34-wrapping-sample-counter-first/exg_250hz.csv", rate_hz=250, kind="ecg")
     assert exg.lead == "EXG Channel 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("GSR", 3 + 0.004 * np.arange(N)),
+        ("pressure", 1000 + 0.02 * np.arange(N)),
+        ("temp_skin", 30 + 0.0005 * np.arange(N)),
+        ("volume", np.cumsum(np.random.default_rng(0).uniform(0.01, 0.03, N))),
+    ],
+)
+def test_what_rises_and_is_no_time_by_its_name_or_its_steps_gives_no_rate(tmp_path, name, values):
+    path = tmp_path / "x.csv"
+    rows = [f"{value:.6f},{sample:.4f}" for value, sample in zip(values, np.sin(np.arange(N) / 9), strict=True)]
+    path.write_text("\n".join([f"{name},PPG", *rows]))
+    with pytest.raises(Refusal, match=r"missing rate.*--rate"):
+        read_recording(path)
+
+
+def test_even_steps_of_a_name_that_says_nothing_are_taken_for_seconds_and_said(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["x,PPG", *(f"{0.02 * place:.2f},{np.sin(place / 9):.4f}" for place in range(N))]))
+    recording = read_recording(path)
+    assert recording.rate_hz == pytest.approx(50)
+    assert "times of 'x' taken for seconds" in recording.notes[0]

@@ -101,7 +101,8 @@ def _columns(path: Path, layout: Layout) -> tuple[list[Column], list[int], list[
 def _seen(layout: Layout, index: int, column: Column) -> str:
     """What the first values of a column show it to be: "constant" (a colour also if mostly dark or too bright), "counter", "time".
 
-    A heart signal by its name that only rises is left to those who look at all of it.
+    A heart signal by its name that only rises is left to those who look at all of it, and what a name says to be something else is no time.
+    Of a name that says nothing the steps must be alike to be those of time.
     """
     fields = [row[index] for row in layout.rows]
     values = np.array([number(field, layout.decimal) for field in fields])
@@ -111,12 +112,13 @@ def _seen(layout: Layout, index: int, column: Column) -> str:
     if len(finite) > 2 and np.mean(steps == 0) > most_equal:
         return "constant"
     rises = len(finite) > 10 and len(finite) == len(values) and bool((steps > 0).all())
-    if rises and column.kind in KINDS:
+    if rises and column.kind and column.kind not in ("time", "counter"):
         return ""
     if counts(values.tolist()) and (not rises or steps[0] == 1):
         return "counter"
     is_clock_text = not len(finite) and bool(fields) and is_clock(fields[0])
-    return "time" if is_clock_text or (rises and np.ptp(steps) <= 1.5 * np.median(steps)) else ""
+    says_nothing = layout.has_names and column.name.strip() and not column.kind
+    return "time" if is_clock_text or (rises and np.ptp(steps) <= (0.5 if says_nothing else 1.5) * np.median(steps)) else ""
 
 
 def _refuse_stray(path: Path, layout: Layout) -> None:
