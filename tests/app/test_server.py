@@ -1,6 +1,8 @@
 """The server: who is answered, what is taken, and that tabs are apart."""
 
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -82,6 +84,40 @@ def test_bad_files_are_refused_in_one_line_and_the_recording_stays(tab):
     reason = tab.refusal("signal", "open", upload=upload)
     assert "bad.mat" in reason
     assert "Traceback" not in reason
+    assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+
+
+def test_reading_can_be_cancelled(tab, house):
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    text = "time_s,ECG\n" + "".join(f"{number / 250:.3f},{number % 250}\n" for number in range(500_000))
+    upload, answers = tab.upload(("long.csv", text.encode())).json()["upload"], []
+    thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
+    before = house.tab(tab.key).stop
+    thread.start()
+    while (stop := house.tab(tab.key).stop) is before or stop._process is None:
+        time.sleep(0.01)
+    reading = stop._process._process
+    assert reading.poll() is None
+    tab.ask("signal", "cancel")
+    assert reading.poll() is not None  # the process has ended, not only the question
+    thread.join(30)
+    assert answers[0].status_code == 422
+    assert "cancelled" in answers[0].text
+    assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+    assert tab.ask("signal", "open", example="simulated ECG, premature beats")["name"] == "simulated ECG, premature beats"
+
+
+def test_opening_another_recording_cancels_the_one_that_is_read(tab, house):
+    text = "time_s,ECG\n" + "".join(f"{number / 250:.3f},{number % 250}\n" for number in range(500_000))
+    upload, answers = tab.upload(("long.csv", text.encode())).json()["upload"], []
+    thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
+    before = house.tab(tab.key).stop
+    thread.start()
+    while (stop := house.tab(tab.key).stop) is before or stop._process is None:
+        time.sleep(0.01)
+    assert tab.ask("signal", "open", example="simulated ECG, sinus rhythm")["name"] == "simulated ECG, sinus rhythm"
+    thread.join(30)
+    assert "cancelled" in answers[0].text
     assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
 
 

@@ -10,7 +10,7 @@ export class Paper {
     this.overview = document.getElementById('overview');
     this.window = document.getElementById('window');
     this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, title}]
-    this.grab = null;      // a view's {at(token, level), move(held, token, level), drop(held, token, level)}
+    this.grab = null;      // a view's {at(token, level, isShift), move(held, token, level), drop(held, token, level)}
     this.shown = null;     // [from, until] in seconds of the overview
     this.hidden = new Set();
     this._listen();
@@ -226,7 +226,7 @@ export class Paper {
     this.window.addEventListener('pointerdown', event => {
       if (!this.app.state.window) return;
       const [token, level] = place(event);
-      held = this.grab?.at(token, level) ?? null;
+      held = this.grab?.at(token, level, event.shiftKey) ?? null;
       if (held) this.window.setPointerCapture(event.pointerId);
       else this.app.pick(token);
     });
@@ -257,4 +257,10 @@ function dot(context, x, y, radius, fill, stroke = null) {
 export function clock(seconds) {
   const whole = Math.round(seconds), minutes = Math.floor(whole / 60);
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`;
+}
+
+/** The token values of a window on the scale of another, which an edit may have stretched. */
+export function onScale(window, other) {
+  const range = other.high - other.low || 1;
+  return window.samples.map(value => (value - other.low) / range * 100);
 }

@@ -167,7 +167,9 @@ def _summary(answers: list[Classified], threshold: Threshold, task: str) -> xr.D
     used = [answer for answer in answers if not answer.reason]
     ends = np.array([mean_interval(answer.probability) if not answer.reason else (np.nan, np.nan) for answer in answers], float)
     n_persons = len({answer.person for answer in used if answer.person})
-    curve = {} if threshold.calibration is None else {"calibration": (("part", "bin"), np.stack(astuple(threshold.calibration)))}
+    curve: dict[str, Any] = {}
+    if threshold.calibration is not None:
+        curve["calibration"] = (("part", "bin"), np.stack(astuple(threshold.calibration)))
     return xr.Dataset(
         curve
         | {
