@@ -83,16 +83,16 @@ def edit_named(text: str) -> Edit:
             raise Refusal(f"{text!r} names no beat; give its number (from 0) and the seconds, as beat:3:-0.2")
         by_s = _number(text, by, -10, 10)
         return Edit(text.strip(), lambda windows: cf.with_beat_moved(windows, by_s, int(beat)), *_TOGETHER)
-    wave, at, of_beat = name.partition("@")
+    wave, at, number = name.partition("@")
     if wave in {wave for waves in cf.FLAT.values() for wave in waves}:
-        if at and not of_beat.isdecimal():
+        if at and not number.isdecimal():
             raise Refusal(f"{text!r} names no beat; give its number (from 0) behind the @, as {wave}@3:0, or none for all beats: {wave}:0")
-        height, beat = _number(text, value, -1, 1), int(of_beat) if at else None
-        bent = f"baseline beside the {wave.replace('_', ' ')} {'waves' if beat is None else f'wave of beat {beat}'} bent"
+        height, one_beat = _number(text, value, -1, 1), int(number) if at else None
+        bent = f"baseline beside the {wave.replace('_', ' ')} {f'wave of beat {number}' if at else 'waves'} bent"
         return Edit(
             text.strip(),
-            lambda windows: cf.flattened(windows, wave, 1 - height, beat=beat),
-            lambda windows, strength: cf.with_bent_baseline(windows, wave, strength, beat=beat),
+            lambda windows: cf.flattened(windows, wave, 1 - height, beat=one_beat),
+            lambda windows, strength: cf.with_bent_baseline(windows, wave, strength, beat=one_beat),
             cf.MOST_BENT,
             bent,
         )
@@ -164,7 +164,7 @@ def edited_window(windows: Windows, edits: Sequence[str]) -> tuple[Windows, list
         raise Refusal(f"{len(windows)} windows are given; edits are of one")
     if len(edits) > MOST_EDITS:
         raise Refusal(f"{len(edits)} edits are given; at most {MOST_EDITS} are legal")
-    edited, parts = _by_content(windows), []
+    edited, parts = _by_content(windows), list[Part]()
     for edit in map(edit_named, edits):
         edited = _edited(edited, edit)
         parts += edit.parts

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import long_csv
 
 from heartlens.models.load import load
 from heartlens.models.subject import subject_of
@@ -212,7 +213,7 @@ def test_bad_files_are_told_and_good_ones_opened(page):
 def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
     before = page.evaluate("[heartlens.state.recording.name, heartlens.state.window.tokens]")
     path = tmp_path / "long.csv"
-    path.write_text("time_s,ECG\n" + "".join(f"{number / 250:.3f},{number % 250}\n" for number in range(1_500_000)))
+    path.write_text(long_csv(3))
     page.set_input_files("#file", str(path))
     page.wait_for_selector("#cancel", timeout=60_000)
     page.until("/long.csv/.test(document.getElementById('facts').textContent)")

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from asking import AT, PORT, TOKEN, Asker, client_of
+from asking import AT, PORT, TOKEN, Asker, client_of, long_csv
 from starlette.testclient import TestClient
 
 from heartlens.app.tabs import House
@@ -89,8 +89,7 @@ def test_bad_files_are_refused_in_one_line_and_the_recording_stays(tab):
 
 def test_reading_can_be_cancelled(tab, house):
     tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
-    text = "time_s,ECG\n" + "".join(f"{number / 250:.3f},{number % 250}\n" for number in range(500_000))
-    upload, answers = tab.upload(("long.csv", text.encode())).json()["upload"], []
+    upload, answers = tab.upload(("long.csv", long_csv(1).encode())).json()["upload"], []
     thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
     before = house.tab(tab.key).stop
     thread.start()
@@ -108,8 +107,7 @@ def test_reading_can_be_cancelled(tab, house):
 
 
 def test_opening_another_recording_cancels_the_one_that_is_read(tab, house):
-    text = "time_s,ECG\n" + "".join(f"{number / 250:.3f},{number % 250}\n" for number in range(500_000))
-    upload, answers = tab.upload(("long.csv", text.encode())).json()["upload"], []
+    upload, answers = tab.upload(("long.csv", long_csv(1).encode())).json()["upload"], []
     thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
     before = house.tab(tab.key).stop
     thread.start()

@@ -33,6 +33,7 @@ export class Calibration {
       const response = await fetch('/api/upload', { method: 'POST', headers: this.app.headers(), body });
       if (!response.ok) throw new Refused(refusal(await response.text()));
       this.upload = (await response.json()).upload;
+      this.about.textContent = 'Which label means what? Recordings with others are left out.';
       this._form(Object.entries((await this.app.ask('arrhythmia', 'labels', { upload: this.upload })).labels));
     });
   }
@@ -67,10 +68,12 @@ export class Calibration {
 
   _show() {
     const { about, threshold, command } = this.curve;
-    this.about.textContent = `By recording: ${about}. A point's area: how many recordings.`;
-    this.form.append(
+    this.about.textContent = `By recording: ${about}.`;
+    this.canvas.title = 'Of the recordings with about this probability, the share that has the condition; the larger a point, the more recordings';
+    this.form.replaceChildren(
       element('button', { type: 'button', textContent: `Use ${threshold.toFixed(3)} as threshold`, on: { click: () => this.choose(threshold) } }),
-      element('button', { type: 'button', textContent: 'copy command', title: command, on: { click: () => this.app.attempt(() => navigator.clipboard.writeText(command)) } }));
+      element('button', { type: 'button', textContent: 'copy command', title: command, on: { click: () => this.app.attempt(() => navigator.clipboard.writeText(command)) } }),
+      element('button', { type: 'button', textContent: 'Other labels…', on: { click: () => this.file.click() } }));
     this.canvas.hidden = false;
     this.draw();
   }

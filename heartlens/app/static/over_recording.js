@@ -11,14 +11,22 @@ export class OverRecording {
   constructor(app) {
     this.app = app;
     this.windows = { start_s: [], probability: [] };
+    this.limit = null;  // the threshold that is drawn, with all its digits
     this.progress = element('span', { className: 'dim' });
-    this.threshold = element('input', { type: 'number', min: 0, max: 1, step: 0.01, 'aria-label': 'threshold', on: { change: () => this.draw() } });
+    this.threshold = element('input', { type: 'number', min: 0, max: 1, step: 0.01, 'aria-label': 'threshold', on: { change: event => this._limit(event.target.value === '' ? null : Number(event.target.value)) } });
     this.stopButton = element('button', { type: 'button', className: 'quiet', textContent: 'Stop', hidden: true, on: { click: () => this.stop() } });
     this.chart = element('canvas', { className: 'chart', role: 'img', 'aria-label': 'probability over the recording, and the intervals between beats', on: { click: event => this._go(event.offsetX) } });
-    this.calibration = new Calibration(app, threshold => { this.threshold.value = threshold.toFixed(4); this.draw(); });
+    this.calibration = new Calibration(app, threshold => this._limit(threshold));
     this.shows = element('button', { type: 'button', className: 'small', textContent: 'calibration', 'aria-pressed': 'false', title: 'Whether the probability can be taken at its word', on: { click: () => this._turn() } });
+    this.foot = element('div', { className: 'row' }, this.shows);
     const question = app.state.model.task.startsWith('atrial') ? 'AF' : 'yes';
-    this.place = element('div', {}, element('div', { className: 'row' }, element('h2', { textContent: `P(${question}) over the recording` }), element('label', { className: 'field' }, element('span', { textContent: 'threshold' }), this.threshold), this.shows, this.progress, this.stopButton), this.chart, this.calibration.place);
+    this.place = element('div', {}, element('div', { className: 'row' }, element('h2', { textContent: `P(${question}) over the recording` }), element('label', { className: 'field' }, element('span', { textContent: 'threshold' }), this.threshold), this.progress, this.stopButton), this.chart, this.calibration.place, this.foot);
+  }
+
+  _limit(threshold) {
+    this.limit = threshold;
+    this.threshold.value = threshold === null ? '' : String(Number(threshold.toFixed(4)));
+    this.draw();
   }
 
   /** From the recording to the calibration, and back. */
@@ -54,7 +62,7 @@ export class OverRecording {
   stop() { this.reading = null; }
 
   _threshold(ofCard) {
-    if (ofCard !== null) this.threshold.value = ofCard;
+    if (ofCard !== null) this._limit(ofCard);
     this.calibration.threshold = ofCard;
     this.threshold.title = ofCard === null ? NO_THRESHOLD : 'The threshold of the model card';
   }
@@ -84,7 +92,7 @@ export class OverRecording {
 
   _probabilities(context, x, y, right, length) {
     grid(context, [0, 0.5, 1], y, right);
-    const limit = this.threshold.value === '' ? null : Number(this.threshold.value), { start_s, probability } = this.windows;
+    const { limit, windows: { start_s, probability } } = this;
     if (limit !== null) line(context, [LEFT, right], [y(limit), y(limit)], colour('dim'), 1, [4, 3]);
     start_s.forEach((start, place) => {
       context.strokeStyle = colour(limit !== null && probability[place] >= limit ? 'more' : 'accent');

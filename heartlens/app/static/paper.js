@@ -115,11 +115,14 @@ export class Paper {
       this.window.setAttribute('aria-valuenow', token + 1);
       this.window.setAttribute('aria-valuetext', this._said(token));
     }
+    const named = [];
     for (const handle of handles ?? []) {
       dot(context, x(handle.token), y(handle.level), 5, colour('ground'), colour(handle.isHeld ? 'more' : 'accent'));
       if (handle.label) {
         const wide = context.measureText(handle.label).width + 12, middle = Math.min(x(handle.token) + 12 + wide / 2, width - wide / 2);
-        const high = Math.max(y(handle.level), 12);
+        let high = Math.max(y(handle.level), 12);
+        while (named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18)) high += high > height / 2 ? -18 : 18;
+        named.push({ middle, wide, high });
         context.fillStyle = colour('accent');
         context.fillRect(middle - wide / 2, high - 9, wide, 17);
         context.fillStyle = colour('on-accent');

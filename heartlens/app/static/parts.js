@@ -33,7 +33,7 @@ export class Parts {
     const fill = effect === undefined ? mix(colour('ground'), colour('line'), 0.35) : signed(Math.sign(effect) * Math.sqrt(Math.abs(effect) / most));
     const change = digits => `${effect < 0 ? '−' : '+'}${Math.abs(effect).toFixed(digits)}`, title = effect === undefined ? part : `${part}, logit ${change(2)} without it`;
     const button = element('button', {
-      type: 'button', title, 'aria-label': title, 'data-part': part, textContent: effect === undefined ? '' : Math.abs(effect) < 0.05 ? '·' : change(1), on: { click: () => this.toggle(part) },
+      type: 'button', title, 'aria-label': title, 'data-part': part, textContent: effect === undefined ? '' : Math.abs(effect) < 0.05 ? '·' : change(Math.abs(effect) < 9.95 ? 1 : 0), on: { click: () => this.toggle(part) },
     });
     button.style.background = css(fill);
     button.style.color = readable(fill);

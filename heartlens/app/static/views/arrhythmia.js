@@ -43,7 +43,8 @@ class Arrhythmia {
     this.place.replaceChildren(element('div', { className: 'columns' },
       element('div', { className: 'what-if' }, this.numbers, this.controls, this.list),
       element('div', {}, element('h2', { textContent: 'Click a head or MLP to take it away', title: 'Colour: by how much the logit changes without it (zero ablation), one at a time, in this window.' }), this.parts.place),
-      element('div', { className: 'wide' }, this.recording.place, shift)));
+      element('div', { className: 'wide' }, this.recording.place)));
+    this.recording.foot.append(shift);
     this.fresh();
     this.recording.read();
   }
@@ -185,11 +186,11 @@ class Arrhythmia {
     const small = (text, label, isDisabled, click) => element('button', { type: 'button', className: 'small', textContent: text, 'aria-label': label, title: label, disabled: isDisabled, on: { click } });
     this.list.replaceChildren(...edits.map((edit, place) => {
       const at = this.shams?.stack.indexOf(edit.text) ?? -1;
-      const alone = at >= 0 ? `alone ${shown(this.shams.alone[at])}, its sham ${shown(this.shams.sham_alone[at])}` : '';
+      const alone = at >= 0 ? `alone ${shown(this.shams.alone[at])} · sham ${shown(this.shams.sham_alone[at])}` : '';
       const title = at >= 0 ? (this.shams.why_no_sham[at] || `changes token values by ${this.shams.dose[at]}, its sham by ${this.shams.sham_dose[at]}`) : '';
       return element('li', {},
         element('input', { type: 'checkbox', checked: edit.isOn, 'aria-label': `${words(edit.text)}: on or off`, on: { change: event => this.change(edits.map(each => each === edit ? { ...edit, isOn: event.target.checked } : each)) } }),
-        element('span', { className: 'name', textContent: words(edit.text) }), element('span', { className: 'dim', textContent: alone, title }),
+        element('span', { className: 'name', textContent: words(edit.text) }), element('span', { className: 'dim alone', textContent: alone, title }),
         small('↑', `${words(edit.text)}: earlier`, place === 0, () => move(place, -1)), small('↓', `${words(edit.text)}: later`, place === edits.length - 1, () => move(place, 1)),
         small('✕', `${words(edit.text)}: take out`, false, () => { this.change(edits.filter(each => each !== edit)); this._controls(); }));
     }));
@@ -233,6 +234,7 @@ class Arrhythmia {
     this.recording?.stop();
     clearTimeout(this.later);
     document.getElementById('probability').textContent = '';
+    document.getElementById('engine').textContent = `engine ${this.app.state.model?.engine ?? ''}`;
   }
 
   saved() { return { stack: this.stack }; }

@@ -48,11 +48,11 @@ class Attention {
       element('label', { className: 'field' }, element('input', { type: 'checkbox', checked: this.isBeside, on: { change: event => { this.isBeside = event.target.checked; this.load(); } } }), element('span', { textContent: 'base beside it' }))] : [];
     this.isEdited = this.app.state.stack.texts.length > 0;
     this.edits = element('div', { className: 'row' });
-    this.place.replaceChildren(this.edits, element('div', { className: 'columns' },
+    this.place.replaceChildren(element('div', { className: 'columns' },
       element('div', {}, element('div', { className: 'row' }, pick(this.wave, recording.waves.map(wave => [wave, wave.replace('_', ' ')]), 'lift on', value => { this.wave = value; this.overview(); })), this.grid),
       element('div', {}, this.title, this.canvas),
       element('div', { hidden: true, className: 'besides' }, this.besideTitle, this.beside),
-      element('div', { className: 'wide' }, element('div', { className: 'row' }, ...base, sink), this.why)));
+      element('div', { className: 'wide' }, this.edits, element('div', { className: 'row' }, ...base, sink), this.why)));
     this.besides = this.place.querySelector('.besides');
     this._mapEvents(this.canvas);
     this._mapEvents(this.beside);
