@@ -1,5 +1,6 @@
 """The server: who is answered, what is taken, and that tabs are apart."""
 
+import asyncio
 import re
 import threading
 import time
@@ -117,6 +118,23 @@ def test_opening_another_recording_cancels_the_one_that_is_read(tab, house):
     thread.join(30)
     assert "cancelled" in answers[0].text
     assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+
+
+def test_an_upload_that_is_cancelled_is_no_error(client, tab):
+    headers = {"content-length": "1000", "content-type": "multipart/form-data; boundary=x", "host": f"127.0.0.1:{PORT}"}
+    headers |= {"x-heartlens-token": TOKEN, "x-heartlens-tab": tab.key}
+    scope = {"type": "http", "method": "POST", "path": "/api/upload", "root_path": "", "query_string": b"", "scheme": "http"}
+    scope["headers"] = [(name.encode(), text.encode()) for name, text in headers.items()]
+    messages = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        messages.append(message)
+
+    asyncio.run(client.app(scope, receive, send))
+    assert messages[0]["status"] == 204
 
 
 def test_names_of_uploads_lead_nowhere(tab, house):
