@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from heartlens.refusal import Failure, Refusal
 
@@ -67,6 +67,29 @@ def _read(order: Order) -> Any:
     return names, str(files.found[name].path), strip_of(recording, kind, choice)
 
 
+class Stop:
+    """Ends a reading from another thread; one that is asked to end before it begins does not begin."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._lock = threading.Lock()
+        self._process: Any = None
+
+    def now(self) -> None:
+        """End the process that reads, if one does."""
+        with self._lock:
+            self.is_asked = True
+            if self._process is not None:
+                self._process.stop()
+
+    def watch(self, process: Any) -> None:
+        """The process to end from now on; None when it has read."""
+        with self._lock:
+            self._process = process
+            if process is not None and self.is_asked:
+                process.stop()
+
+
 class Reader:
     """One reading process, started before it is needed. Whatever happens to it costs one recording."""
 
@@ -82,10 +105,10 @@ class Reader:
             if self._process is None:
                 self._process = ReadingProcess(answered, None)  # type: ignore[assignment]
 
-    def read(self, order: Order, most_s: float = MOST_S) -> Any:
+    def read(self, order: Order, most_s: float = MOST_S, stop: Stop | None = None) -> Any:
         """The names of the recordings in the files, the path and the strip of the first (or named) one.
 
-        Refuses what cannot be read, and what takes longer than `most_s`.
+        Refuses what cannot be read, what takes longer than `most_s`, and what `stop` ends.
         """
         from heartlens.signals.reading_process import Ended
 
@@ -93,26 +116,33 @@ class Reader:
         with self._lock:
             process, self._process = self._process, None
         if process is None:
-            return self.read(order, most_s)
-        late = threading.Event()
+            return self.read(order, most_s, stop)
+        late, stop = threading.Event(), stop or Stop()
         alarm = threading.Timer(most_s, lambda: (late.set(), process.stop()))
         alarm.daemon = True
         alarm.start()
         try:
+            stop.watch(process)
             process.begin(order)
             answer = process.receive()
         except Ended as how:
+            if stop.is_asked:
+                self._refuse_cancelled(process)
             if late.is_set():
                 raise Failure(f"reading took longer than {most_s:g} s and was stopped") from how
             raise Failure(f"the process that read the file {how}; the file is damaged, or too large") from how
         except Exception as error:  # a stream that was closed under the reader, or an error of a library
+            if stop.is_asked:
+                self._refuse_cancelled(process)
             process.stop()
             raise Failure(f"the file could not be read ({type(error).__name__})") from error
         finally:
             alarm.cancel()
+            stop.watch(None)
+        if stop.is_asked:  # after all was read
+            self._refuse_cancelled(process)
         if isinstance(answer, Refused):
-            process.stop()  # a process that met a bad file reads no other one
-            threading.Thread(target=self.warm, daemon=True).start()
+            self._replace(process)  # one that met a bad file reads no other one
             raise Refusal(answer.reason)
         with self._lock:
             if self._process is None:
@@ -120,6 +150,15 @@ class Reader:
             else:
                 process.stop()
         return answer
+
+    def _refuse_cancelled(self, process: Any) -> NoReturn:
+        self._replace(process)
+        raise Refusal("reading was cancelled")
+
+    def _replace(self, process: Any) -> None:
+        """End a process, and start another one for the next recording."""
+        process.stop()
+        threading.Thread(target=self.warm, daemon=True).start()
 
     def stop(self) -> None:
         """End the process."""

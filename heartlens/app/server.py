@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -79,7 +79,7 @@ def application(house: House, token: str, port: int) -> Starlette:
         Route("/api/{view}/{answer}", answer, methods=["POST"]),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    handlers: Any = {Refusal: _refused, HTTPException: _http_error, Exception: _failed}
+    handlers: Any = {Refusal: _refused, ClientDisconnect: _left, HTTPException: _http_error, Exception: _failed}
     guard = Middleware(Guard, token=token, port=port)
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
 
@@ -168,6 +168,10 @@ def _plain(value: Any) -> Any:
 
 async def _refused(request: Request, refusal: Exception) -> Response:
     return JSONResponse({"refusal": one_line(str(refusal))}, 422)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=204)  # nobody waits for it: an upload was cancelled
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from heartlens.app.models import Models
-from heartlens.app.reading import Order, Reader
+from heartlens.app.reading import Order, Reader, Stop
 from heartlens.refusal import Refusal
 from heartlens.windows import Windows
 
@@ -24,7 +24,10 @@ MOST_NAME = 120  # letters of an uploaded file's name
 
 @dataclass
 class Tab:
-    """One tab. `folder` holds its uploads, `order` says what was read, `strip` is the recording, `names` those that lie beside it."""
+    """One tab. `folder` holds its uploads, `order` says what was read, `strip` is the recording, `names` those that lie beside it.
+
+    `stop` ends what is being read for it.
+    """
 
     key: str
     folder: Path
@@ -33,6 +36,7 @@ class Tab:
     example: str = ""
     path: str = ""
     strip: Any = None
+    stop: Stop = field(default_factory=Stop)
     names: list[str] = field(default_factory=list)
     uploads: set[str] = field(default_factory=set)
     kept: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
@@ -70,13 +74,18 @@ class Tab:
         """A recording's name, without the folder that its upload lies in."""
         return next((name.split(f"{upload}/", 1)[1] for upload in self.uploads if f"{upload}/" in name), name)
 
+    def shown_refusal(self, refusal: Refusal) -> Refusal:
+        """The same refusal without the folders of uploads, which the page need not know."""
+        return type(refusal)(re.sub(rf"{re.escape(str(self.folder))}/(?:[0-9a-f]+/)?", "", str(refusal)))
+
     def open(self, order: Order, example: str = "") -> None:
-        """Read a recording, and look at it from now on; where it is refused, all stays as it was."""
+        """Read a recording, and look at it from now on; where it is refused, all stays as it was. What is still being read is cancelled."""
+        self.stop.now()
+        stop = self.stop = Stop()
         try:
-            self.names, self.path, self.strip = self.house.reader.read(order)
+            self.names, self.path, self.strip = self.house.reader.read(order, stop=stop)
         except Refusal as refusal:
-            text = re.sub(rf"{re.escape(str(self.folder))}/(?:[0-9a-f]+/)?", "", str(refusal))  # the page need not know where uploads lie
-            raise type(refusal)(text) from refusal
+            raise self.shown_refusal(refusal) from refusal
         self.order, self.example = order, example
         self.kept.clear()
 

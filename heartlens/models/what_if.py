@@ -1,9 +1,10 @@
 """What if: one window changed step by step, or the model without some parts: the task head's answer, beside a sham of the same size.
 
 An edit is a text `NAME:VALUE`, so that a command line, a page and a program name it alike. Of the signal: `beat:3:-0.2` moves the fourth
-beat 0.2 s earlier, `P:0.5` makes all P waves half as high (0 takes them out, -1 inverts them), `T` and `dicrotic_notch` likewise,
-`noise:10` adds noise at 10 dB, `f_waves:1` puts f waves in and `no_f_waves:1` takes them out, `add_P:1` puts P waves in,
-`rhythm:regular:0.5` moves every beat half of the way. Of the model: `ablate:L8H5`, `ablate:MLP3`, `ablate:L3` (the zero ablation).
+beat 0.2 s earlier, `P:0.5` makes all P waves half as high (0 takes them out, -1 inverts them), `P@3:0.5` that of the fourth beat alone,
+`T` and `dicrotic_notch` likewise (beats count from 0, those that the window shows whole), `noise:10` adds noise at 10 dB, `f_waves:1` puts
+f waves in and `no_f_waves:1` takes them out, `add_P:1` puts P waves in, `rhythm:regular:0.5` moves every beat half of the way. Of the
+model: `ablate:L8H5`, `ablate:MLP3`, `ablate:L3` (the zero ablation).
 Edits act in their order. A sham changes as many token values (`counterfactuals.dose_of`), of something that should mean little: baseline
 beside the wave instead of the wave, all inner beats moved together instead of a rhythm, white noise instead of waves; for parts of the
 model, as many other parts of the same layers, or the MLPs (or layers) of others: the median of N_DRAWS draws. Windows are known by the
@@ -20,7 +21,7 @@ from jaxtyping import Float
 
 from heartlens.axes import KINDS
 from heartlens.models.subject import LAST
-from heartlens.parts import part_named
+from heartlens.parts import Part, part_named
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
 from heartlens.windows import Windows
@@ -29,29 +30,9 @@ N_DRAWS = 5
 MOST_EDITS = 32
 RHYTHMS = ("regular", "irregular", "gradual")
 SYNTAX = (
-    "beat:3:-0.2, P:0.5, T:0, dicrotic_notch:0, noise:10, f_waves:1, no_f_waves:1, add_P:1, rhythm:regular, rhythm:irregular:0.5, "
+    "beat:3:-0.2, P:0.5, P@3:0, T:0, dicrotic_notch:0, noise:10, f_waves:1, no_f_waves:1, add_P:1, rhythm:regular, rhythm:irregular:0.5, "
     "ablate:L8H5, ablate:MLP3, ablate:L3"
 )
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Parts of a model, from 0: heads as (layer, head), MLPs and whole layers."""
-
-    heads: tuple[tuple[int, int], ...] = ()
-    mlps: tuple[int, ...] = ()
-    layers: tuple[int, ...] = ()
-
-    def __add__(self, other: "Parts") -> "Parts":
-        """Both, each part once."""
-        return Parts(*(tuple(dict.fromkeys(mine + theirs)) for mine, theirs in zip(self.as_tuples, other.as_tuples, strict=True)))
-
-    @property
-    def as_tuples(self) -> tuple[tuple[Any, ...], ...]:
-        return self.heads, self.mlps, self.layers
-
-    def __bool__(self) -> bool:
-        return any(self.as_tuples)
 
 
 @dataclass(frozen=True)
@@ -63,7 +44,7 @@ class Edit:
     graded: Callable[[Windows, Any], Windows] | None = None
     most: float = 1.0
     sham: str = ""
-    parts: Parts = Parts()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +70,7 @@ def edit_named(text: str) -> Edit:
     """The edit that a text names. Refuses what is none."""
     name, _, value = text.strip().partition(":")
     if name == "ablate":
-        return Edit(text.strip(), parts=_parts(value), sham="other parts of the model")
+        return Edit(text.strip(), parts=(_part(value),), sham="other parts of the model")
     if name == "rhythm":
         rhythm, _, part = value.partition(":")
         if rhythm not in RHYTHMS:
@@ -102,13 +83,16 @@ def edit_named(text: str) -> Edit:
             raise Refusal(f"{text!r} names no beat; give its number (from 0) and the seconds, as beat:3:-0.2")
         by_s = _number(text, by, -10, 10)
         return Edit(text.strip(), lambda windows: cf.with_beat_moved(windows, by_s, int(beat)), *_TOGETHER)
-    if name in {wave for waves in cf.FLAT.values() for wave in waves}:
-        height = _number(text, value, -1, 1)
-        bent = f"baseline beside the {name.replace('_', ' ')} waves bent"
+    wave, at, number = name.partition("@")
+    if wave in {wave for waves in cf.FLAT.values() for wave in waves}:
+        if at and not number.isdecimal():
+            raise Refusal(f"{text!r} names no beat; give its number (from 0) behind the @, as {wave}@3:0, or none for all beats: {wave}:0")
+        height, one_beat = _number(text, value, -1, 1), int(number) if at else None
+        bent = f"baseline beside the {wave.replace('_', ' ')} {f'wave of beat {number}' if at else 'waves'} bent"
         return Edit(
             text.strip(),
-            lambda windows: cf.flattened(windows, name, 1 - height),
-            lambda windows, strength: cf.with_bent_baseline(windows, name, strength),
+            lambda windows: cf.flattened(windows, wave, 1 - height, beat=one_beat),
+            lambda windows, strength: cf.with_bent_baseline(windows, wave, strength, beat=one_beat),
             cf.MOST_BENT,
             bent,
         )
@@ -140,20 +124,11 @@ def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool
         raise Refusal(
             f"{subject.origin.checkpoint} answers no question about a window; choose ecg-af or ppg-af, or your own with such a head"
         )
-    if len(windows) != 1:
-        raise Refusal(f"{len(windows)} windows are given; what if asks about one")
-    if len(edits) > MOST_EDITS:
-        raise Refusal(f"{len(edits)} edits are given; at most {MOST_EDITS} are legal")
-    named = [edit_named(text) for text in edits]
-    original = replace(windows, record=np.where(windows.content == "", windows.record, windows.content))
-    edited, parts = original, Parts()
-    for edit in named:
-        edited = _edited(edited, edit)
-        parts += edit.parts
+    edited, parts = edited_window(windows, edits)
     _refuse_parts(subject, parts)
+    named, original = [edit_named(text) for text in edits], _by_content(windows)
     before = logit(subject, original)
     after = before if not named else logit(subject, edited, parts)
-    edited = replace(edited, record=windows.record)
     nothing = np.full(len(named), np.nan)
     if not shams:
         return Answer(before, after, edited, np.nan, nothing, nothing, nothing, nothing, ("",) * len(named))
@@ -175,23 +150,50 @@ def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool
             why[place], can_sham = str(refusal), False
     together = np.nan
     if named and can_sham:
-        variants = drawn_parts(subject, parts) if parts else [Parts()]
+        variants = drawn_parts(subject, parts) if parts else [[]]
         together = float(np.median([logit(subject, sham_windows, drawn) for drawn in variants]))
     return Answer(before, after, edited, together, alone, sham_alone, dose, sham_dose, tuple(why))
 
 
-def logit(subject: Any, windows: Windows, parts: Parts | None = None) -> float:
+def edited_window(windows: Windows, edits: Sequence[str]) -> tuple[Windows, list[Part]]:
+    """One window with the edits of the signal, and the parts of the model that the other edits take away, each once.
+
+    Refuses several windows, an unknown edit, and one that this window does not allow.
+    """
+    if len(windows) != 1:
+        raise Refusal(f"{len(windows)} windows are given; edits are of one")
+    if len(edits) > MOST_EDITS:
+        raise Refusal(f"{len(edits)} edits are given; at most {MOST_EDITS} are legal")
+    edited, parts = _by_content(windows), list[Part]()
+    for edit in map(edit_named, edits):
+        edited = _edited(edited, edit)
+        parts += edit.parts
+    return replace(edited, record=windows.record), list(dict.fromkeys(parts))
+
+
+def _by_content(windows: Windows) -> Windows:
+    """The windows known by the content of their recording, so that what an edit draws does not hang on its name."""
+    return replace(windows, record=np.where(windows.content == "", windows.record, windows.content))
+
+
+def logit(subject: Any, windows: Windows, parts: Sequence[Part] = ()) -> float:
     """The task head's logit at the last token of one window, without the `parts` (zero ablation)."""
     import torch
 
     from heartlens.models.interventions.ablations import values_of
     from heartlens.models.interventions.cumulative import without
 
-    values = values_of(subject, "zero", None, windows)
-    heads, mlps, layers = (parts or Parts()).as_tuples
+    values, (heads, mlps, layers) = values_of(subject, "zero", None, windows), _by_kind(parts)
     with torch.inference_mode():
         outputs = without(subject.engine, subject.tokens(windows.tokens), values, heads, layers, last_only=True, mlps=mlps)
     return float(outputs[0, -1, 0])
+
+
+def _by_kind(parts: Sequence[Part]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """The heads (layer and head), the layers of the MLPs, and the whole layers."""
+    heads = [(part.layer, part.head) for part in parts if part.head is not None]
+    mlps = [part.layer for part in parts if part.is_mlp]
+    return heads, mlps, [part.layer for part in parts if part.head is None and not part.is_mlp]
 
 
 def all_ablations(subject: Any, windows: Windows) -> tuple[Float[np.ndarray, "layer head"], Float[np.ndarray, " layer"]]:
@@ -203,18 +205,20 @@ def all_ablations(subject: Any, windows: Windows) -> tuple[Float[np.ndarray, "la
     return top["heads"][0, 0] - whole, top["mlp"][0, 0] - whole
 
 
-def drawn_parts(subject: Any, parts: Parts) -> list[Parts]:
+def drawn_parts(subject: Any, parts: Sequence[Part]) -> list[list[Part]]:
     """As many other parts of the same kind, N_DRAWS times, the same for the same parts; other heads are of the same layers."""
     sizes, drawn = subject.sizes, []
+    heads, mlps, layers = _by_kind(parts)
     for draw in range(N_DRAWS):
         rng = np.random.default_rng([draw, 17])
-        heads: list[tuple[int, int]] = []
-        for layer in dict.fromkeys(layer for layer, _ in parts.heads):
-            own = [head for of_layer, head in parts.heads if of_layer == layer]
-            others = [head for head in range(sizes.n_heads) if head not in own] or own
-            heads += [(layer, int(head)) for head in rng.permutation(others)[: len(own)]]
-        mlps, layers = (_others(rng, sizes.n_layers, own) for own in (parts.mlps, parts.layers))
-        drawn.append(Parts(tuple(heads), tuple(mlps), tuple(layers)))
+        others: list[Part] = []
+        for layer in dict.fromkeys(layer for layer, _ in heads):
+            own = [head for of_layer, head in heads if of_layer == layer]
+            rest = [head for head in range(sizes.n_heads) if head not in own] or own
+            others += [Part(layer, int(head)) for head in rng.permutation(rest)[: len(own)]]
+        others += [Part(layer, is_mlp=True) for layer in _others(rng, sizes.n_layers, mlps)]
+        others += [Part(layer) for layer in _others(rng, sizes.n_layers, layers)]
+        drawn.append(others)
     return drawn
 
 
@@ -240,20 +244,16 @@ def _plain(reason: str, windows: Windows) -> str:
     return reason.replace(f"{windows.record[0]}: ", "").split(" in 1 of 1 windows")[0]
 
 
-def _parts(text: str) -> Parts:
+def _part(text: str) -> Part:
     try:
-        part = part_named(text)
+        return part_named(text)
     except ArgumentTypeError as error:
         raise Refusal(f"ablate:{text}: {error}") from error
-    if part.head is not None:
-        return Parts(heads=((part.layer, part.head),))
-    return Parts(mlps=(part.layer,)) if part.is_mlp else Parts(layers=(part.layer,))
 
 
-def _refuse_parts(subject: Any, parts: Parts) -> None:
+def _refuse_parts(subject: Any, parts: Sequence[Part]) -> None:
     sizes = subject.sizes
-    wrong = [f"L{layer + 1}H{head + 1}" for layer, head in parts.heads if layer >= sizes.n_layers or head >= sizes.n_heads]
-    wrong += [f"L{layer + 1}" for layer in (*parts.mlps, *parts.layers) if layer >= sizes.n_layers]
+    wrong = [str(part) for part in parts if part.layer >= sizes.n_layers or (part.head or 0) >= sizes.n_heads]
     if wrong:
         raise Refusal(f"{', '.join(wrong)} is not in this model; it has layers 1 to {sizes.n_layers}, heads 1 to {sizes.n_heads}")
 

@@ -3,7 +3,8 @@
 The weights are the model's own, after the softmax, causal: row i is what token i pays to the tokens up to itself, and sums to 1 for one
 head (to the number of heads for a sum). As in the published programs a layer is the sum over its heads, tokens count from 1, and the scale
 of a figure leaves out the first 24 tokens, because the first one is an attention sink. `--change` subtracts the attention of the model
-that this one was fine-tuned from, on the same window, as the published AF program does. One window shows what can happen, not how often.
+that this one was fine-tuned from, on the same window, as the published AF program does. `--edits P:0,beat:3:-0.2` changes the window's
+signal first, as `what_if` does. One window shows what can happen, not how often.
 """
 
 import re
@@ -16,11 +17,20 @@ from jaxtyping import Float32, UInt8
 
 from heartlens.axes import CONTEXT, KINDS, head_label
 from heartlens.findings import Findings
-from heartlens.parts import ATTENTION, edited, refuse_idle
+from heartlens.parser import Listed
+from heartlens.parts import ATTENTION, edited, listed, refuse_idle
 from heartlens.refusal import Refusal
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task, mat, npz
-from heartlens.tasks.recordings import Window, add_window, inventory_of_recordings, one_recording, window_of
+from heartlens.tasks.recordings import (
+    Window,
+    add_window,
+    inventory_of_recordings,
+    marked_window,
+    one_recording,
+    window_as_edited,
+    window_of,
+)
 
 HEAD = re.compile(r"(?:L([1-9][0-9]*)H)?([1-9][0-9]*)", re.IGNORECASE)
 WEIGHTS = "attention_weights"  # the name of the published program's array
@@ -43,6 +53,9 @@ def add_arguments(parser: Any) -> None:
     group.add_argument("--change", action="store_true", help="less the attention of the model this one was fine-tuned from")
     group.add_argument("--mat", action="store_true", help=f"also all heads' attention as MATLAB's {WEIGHTS}, heads x 500 x 500")
     group.add_argument("--npz", action="store_true", help="also all heads' attention as a NumPy archive")
+    group.add_argument(
+        "--edits", type=Listed(), metavar="EDIT,...", help="change the signal of the window first: P:0, beat:3:-0.2 (docs/tasks/what_if.md)"
+    )
     add_window(parser)
 
 
@@ -74,7 +87,7 @@ def made(given: Namespace, subject: Any) -> Made:
     refuse_idle(given.ablate, ATTENTION, subject.sizes.n_layers)
     level, heads = chosen_heads(given, subject.sizes.n_layers, subject.sizes.n_heads)
     prepared = one_recording(given, subject.kind)
-    window = window_of(prepared, subject.kind, given)
+    window = _edited(given, subject.kind, window_of(prepared, subject.kind, given))
     whole = attention_of(subject, window.tokens)
     stored = whole.reshape(-1, CONTEXT, CONTEXT)
     shown = whole
@@ -92,6 +105,20 @@ def made(given: Namespace, subject: Any) -> Made:
         files[f"{WEIGHTS}.npz"] = npz(**{WEIGHTS: stored}, tokens=window.tokens, start_s=window.start_s)
     read = inventory_of_recordings([prepared], subject.kind, 1)
     return Made(summary, read, {"attention.csv": (("token", "time_s", "value", "attention", *columns), rows_of(summary))}, files)
+
+
+def _edited(given: Namespace, kind: str, window: Window) -> Window:
+    """The window with the edits of its signal. Refuses edits of the model, which have an option of their own."""
+    if not given.edits:
+        return window
+    from heartlens.models.what_if import edited_window
+
+    windows, parts = edited_window(marked_window(given, kind, window.start_s), given.edits)
+    if parts:
+        raise Refusal(
+            f"--edits {','.join(given.edits)}: edits of the signal are legal here; parts are taken away with --ablate {listed(parts)}"
+        )
+    return window_as_edited(windows, given.edits)
 
 
 def summary_of(

@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from heartlens.refusal import Refusal
 from heartlens.signals.files import Files
 from heartlens.signals.hints import add_hints, hints_of
 from heartlens.signals.quality import usable
-from heartlens.signals.tokens import tokenised
+from heartlens.signals.tokens import amplitude, tokenised
 from heartlens.training.recordings import stretches_of
+from heartlens.windows import Windows
 
 Signal = Float32[np.ndarray, " _"]
 NOT_USED = "recording that cannot be used"
@@ -161,6 +162,23 @@ def _window_at(prepared: Prepared, rate_hz: float, at_s: float) -> Window:
             return Window(signal[first : first + CONTEXT], start_s + first / rate_hz, f"the window at {start_s + first / rate_hz:g} s")
         ends.append(f"{start_s:g} to {start_s + (len(signal) - CONTEXT) / rate_hz:g} s")
     raise Refusal(f"--at is {at_s:g} s; in {prepared.name} a window of {CONTEXT / rate_hz:g} s can begin at {', or '.join(ends[:4])}")
+
+
+def marked_window(given: argparse.Namespace, kind: str, start_s: float) -> Windows:
+    """The window that begins there, with its beats and waves, as edits need it."""
+    from heartlens.signals.strip import strip_of
+    from heartlens.signals.windowing import Choice
+
+    files = files_of(given, kind)
+    recording = files.recording(files.names()[0])
+    return strip_of(recording, kind, Choice(bandpass=given.bandpass, polarity=files.polarity)).window_at(start_s)
+
+
+def window_as_edited(windows: Windows, edits: Sequence[str]) -> Window:
+    """An edited window of one recording; `chosen` names the edits."""
+    start_s = float(windows.start_s[0])
+    chosen = ", ".join([f"the window at {start_s:g} s", *([f"edited: {', '.join(edits)}"] if edits else [])])
+    return Window(amplitude(windows.tokens, windows.low, windows.high)[0].astype(np.float32), start_s, chosen)
 
 
 def inventory_of_recordings(recordings: Iterable[Prepared], kind: str, n_windows: int) -> Inventory:

@@ -15,19 +15,17 @@ from heartlens.axes import KINDS
 from heartlens.findings import Findings
 from heartlens.parser import Listed
 from heartlens.refusal import Refusal
-from heartlens.signals.strip import strip_of
-from heartlens.signals.windowing import Choice
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Task
-from heartlens.tasks.recordings import add_window, files_of, inventory_of_recordings, one_recording, window_of
+from heartlens.tasks.recordings import add_window, inventory_of_recordings, marked_window, one_recording, window_of
 
 
 def add_arguments(parser: Any) -> None:
     """The options of the task."""
     group = parser.add_argument_group("edits, in their order, with commas between")
     group.add_argument(
-        "--edits", type=Listed(), metavar="EDIT,...", help="of the signal: beat:3:-0.2, P:0.5, T:0, noise:10, f_waves:1, rhythm:regular; "
-        "of the model: ablate:L8H5, ablate:MLP3, ablate:L3 (docs/tasks/what_if.md)"
+        "--edits", type=Listed(), metavar="EDIT,...", help="of the signal: beat:3:-0.2, P:0.5, P@3:0 (of beat 3 alone), T:0, noise:10, "
+        "f_waves:1, rhythm:regular; of the model: ablate:L8H5, ablate:MLP3, ablate:L3 (docs/tasks/what_if.md)"
     )  # fmt: skip
     add_window(parser)
 
@@ -40,10 +38,7 @@ def made(given: Namespace, subject: Any) -> Made:
         raise Refusal("no edit is given; give --edits, as --edits P:0,beat:3:-0.2")
     prepared = one_recording(given, subject.kind)
     window = window_of(prepared, subject.kind, given)
-    files = files_of(given, subject.kind)
-    recording = files.recording(files.names()[0])
-    strip = strip_of(recording, subject.kind, Choice(bandpass=given.bandpass, polarity=files.polarity))
-    windows = strip.window_at(window.start_s)
+    windows = marked_window(given, subject.kind, window.start_s)
     answer = what_if(subject, windows, given.edits)
     summary = summary_of(answer, windows, given.edits, prepared.name)
     return Made(summary, inventory_of_recordings([prepared], subject.kind, 1), {"edits.csv": (COLUMNS, rows_of(summary))})

@@ -64,6 +64,14 @@ def read_record_labels(
     return RecordLabels(classes, of, notes + told)
 
 
+def label_counts(path: Path) -> dict[str, int]:
+    """How many records of a table have each label, in the order of the table."""
+    counts: dict[str, int] = {}
+    for _, (_, label) in rows_of(path, "label"):
+        counts[label] = counts.get(label, 0) + 1
+    return counts
+
+
 def read_events(
     path: Path, records: list[str], partial: bool = False, copies: Mapping[str, str] = NO_COPIES
 ) -> tuple[Events, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from starlette.testclient import TestClient
 
 from heartlens.app.server import application
+from heartlens.signals.simulate.recording import simulated_csv
 
 PORT, TOKEN = 8765, "the-token-of-the-test"
 AT = f"http://127.0.0.1:{PORT}"
@@ -11,6 +12,13 @@ AT = f"http://127.0.0.1:{PORT}"
 def client_of(house):
     """A client that has the token of an app."""
     return TestClient(application(house, TOKEN, PORT), base_url=AT, headers={"x-heartlens-token": TOKEN})
+
+
+def long_csv(hours):
+    """An ECG of some hours: a simulated minute over and over, which takes a while to read."""
+    header, *rows = simulated_csv("ecg").splitlines()
+    values = [row.split(",")[1] for row in rows] * round(60 * hours)
+    return "\n".join([header, *(f"{number / 100:.2f},{value}" for number, value in enumerate(values)), ""])
 
 
 class Asker:

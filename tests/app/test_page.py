@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import long_csv
 
 from heartlens.models.load import load
 from heartlens.models.subject import subject_of
@@ -62,7 +63,9 @@ def test_a_dragged_beat_and_a_sunken_p_wave_answer_as_the_package_does(page, str
     page.until("heartlens.view.shams?.stack.length === 3 && !heartlens.view.isAsking")
     stack = page.evaluate("heartlens.view.stack")
     names = [text.split(":")[0] for text in stack]
-    assert names == ["beat", "P", "ablate"]
+    assert names[0] == "beat"
+    assert names[1].startswith("P@")  # of the beat whose wave was dragged, and of no other
+    assert names[2] == "ablate"
     expected = what_if(subject_of(load("ecg-sim-af")), strip.window_at(0), stack)
     before, after, sham = page.evaluate("[heartlens.view.result.before, heartlens.view.result.after, heartlens.view.shams.sham]")
     assert [before, after, sham] == pytest.approx([expected.before, expected.after, expected.sham], abs=1e-4)
@@ -70,6 +73,53 @@ def test_a_dragged_beat_and_a_sunken_p_wave_answer_as_the_package_does(page, str
     page.until("heartlens.view.stack.length === 2")
     times = page.evaluate("heartlens.timings.filter(([name]) => name === 'arrhythmia/answer').map(([, ms]) => ms)")
     print(f"\nedit to answer: median {statistics.median(times):.0f} ms of {len(times)}")
+
+
+def test_a_wave_is_changed_in_one_beat_or_in_all(page, strip):
+    page.view("arrhythmia", ANSWERED)
+    drag(page, handle(page, "P", 1), (0, 40))
+    page.until("heartlens.view.stack.length === 1 && heartlens.view.shams")
+    (alone,) = page.evaluate("heartlens.view.stack")
+    beat = alone.split(":")[0].removeprefix("P@")
+    assert page.input_value("#view select[aria-label='whose waves']") == beat
+    page.locator("#view input[aria-label='P waves']").evaluate("input => { input.value = 0; input.dispatchEvent(new Event('change')); }")
+    page.until(f"heartlens.view.stack[0] === 'P@{beat}:0' && heartlens.view.shams?.stack[0] === 'P@{beat}:0'")
+    expected = what_if(subject_of(load("ecg-sim-af")), strip.window_at(0), [f"P@{beat}:0"])
+    shown = page.evaluate("[heartlens.view.result.after, heartlens.view.shams.sham, heartlens.state.window.tokens]")
+    assert shown[:2] == pytest.approx([expected.after, expected.sham], abs=1e-4)
+    assert shown[2] == expected.windows.tokens[0].tolist()
+    assert f"no P wave of beat {int(beat) + 1}" in page.inner_text(".stack")
+    page.keyboard.down("Shift")
+    drag(page, handle(page, "T", 1), (0, 20))
+    page.keyboard.up("Shift")
+    page.until("heartlens.view.stack.length === 2")
+    assert page.evaluate("heartlens.view.stack")[1].startswith("T:")  # with Shift, of all beats
+
+
+def test_edits_are_there_again_after_another_view(page):
+    page.view("arrhythmia", ANSWERED)
+    recorded = page.evaluate("heartlens.state.window.tokens")
+    page.evaluate("heartlens.view.set('P', 'P:0')")
+    page.click("[data-part=L2H1]")
+    page.until("heartlens.view.shams?.stack.length === 2 && !heartlens.view.isAsking")
+    after = page.evaluate("heartlens.view.result.after")
+    page.view("similarity", "document.querySelector('#view td.number')")
+    assert page.evaluate("heartlens.state.window.tokens") == recorded
+    page.view("attention", MAP)
+    page.view("arrhythmia", ANSWERED)
+    assert page.evaluate("heartlens.view.stack") == ["P:0", "ablate:L2H1"]
+    assert page.evaluate("heartlens.view.result.after") == pytest.approx(after, abs=1e-6)
+    assert page.get_attribute("[data-part=L2H1]", "aria-pressed") == "true"
+    assert page.input_value("#view input[aria-label='P waves']") == "0"
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("z")
+    page.keyboard.press("z")
+    page.until("heartlens.view.stack.length === 0 && !heartlens.view.isAsking")
+    assert page.evaluate("heartlens.state.window.tokens") == recorded
+    page.evaluate("heartlens.view.set('P', 'P:0')")
+    page.evaluate("heartlens.slide(3)")
+    page.until("heartlens.state.start_s > 2.9 && heartlens.view.result && !heartlens.view.isAsking")
+    assert page.evaluate("heartlens.view.stack") == []  # they were edits of another window
 
 
 def test_what_is_saved_is_what_is_shown(page, strip):
@@ -118,6 +168,33 @@ def test_attention_is_the_packages_and_the_keyboard_moves_in_it(page, strip):
     print(f"\ntoken to redraw: median {statistics.median(times):.0f} ms")
 
 
+def test_attention_of_the_edited_window_is_shown_and_said(page, strip):
+    from heartlens.models.load import load_subject
+    from heartlens.parts import parts_in
+    from heartlens.tasks.attention import attention_of
+
+    page.view("arrhythmia", ANSWERED)
+    page.evaluate("heartlens.view.set('P@2', 'P@2:0')")
+    page.evaluate("heartlens.view.set('beat:3', 'beat:3:-0.1')")
+    page.click("[data-part=L2H1]")
+    page.until("heartlens.view.result && heartlens.view.stack.length === 3 && !heartlens.view.isAsking")
+    page.view("attention", MAP)
+    assert "edited window" in page.inner_text("#view")
+    assert "no P wave of beat 3, beat 4 0.10 s earlier, without L2H1" in page.inner_text("#view")
+    recorded, edited = strip.window_at(0), what_if(subject_of(load("ecg-sim-af")), strip.window_at(0), ["P@2:0", "beat:3:-0.1"]).windows
+    assert page.evaluate("heartlens.state.window.tokens") == edited.tokens[0].tolist()
+    shown = "[...heartlens.view.maps.own.row(499, true)]"
+    ablated = load_subject("ecg-sim-af", ablate=parts_in("L2H1"))
+    assert np.allclose(page.evaluate(shown), attention_of(ablated, edited.tokens[0])[3].sum(axis=0)[499], atol=1e-5)
+    page.click("#view button:has-text('Show it as recorded')")
+    page.until(f"heartlens.state.window.tokens.join() === '{','.join(map(str, recorded.tokens[0]))}'")
+    page.wait_for_timeout(500)
+    expected = attention_of(subject_of(load("ecg-sim-af")), recorded.tokens[0])[3].sum(axis=0)[499]
+    assert np.allclose(page.evaluate(shown), expected, atol=1e-5)
+    assert "3 edits of the what-if not shown" in page.inner_text("#view")
+    assert page.evaluate("heartlens.state.stack.texts.length") == 3
+
+
 def test_bad_files_are_told_and_good_ones_opened(page):
     page.set_input_files("#file", [{"name": "noise.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"}])
     page.until("!document.getElementById('message').hidden")
@@ -131,6 +208,24 @@ def test_bad_files_are_told_and_good_ones_opened(page):
     assert "reads ECG, and this recording is PPG" in page.inner_text("#view")
     page.click("#view button:has-text('Take ppg-af')")
     page.until("heartlens.state.model.kind === 'ppg' && heartlens.view.result", 200)
+
+
+def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
+    before = page.evaluate("[heartlens.state.recording.name, heartlens.state.window.tokens]")
+    path = tmp_path / "long.csv"
+    path.write_text(long_csv(3))
+    page.set_input_files("#file", str(path))
+    page.wait_for_selector("#cancel", timeout=60_000)
+    page.until("/long.csv/.test(document.getElementById('facts').textContent)")
+    page.until("/Reading long.csv… [1-9]/.test(document.getElementById('facts').textContent)")
+    page.click("#cancel")
+    page.until("document.getElementById('busy').hidden")
+    assert "cancelled" in page.inner_text("#message")
+    assert before[0] in page.inner_text("#facts")
+    assert page.evaluate("[heartlens.state.recording.name, heartlens.state.window.tokens]") == before
+    page.select_option("#records", label="simulated ECG, premature beats")
+    page.until("heartlens.state.recording.name === 'simulated ECG, premature beats'")
+    assert page.locator("#records option", has_text="long.csv").count() == 0
 
 
 def test_help_lists_the_keys(page):

@@ -1,10 +1,13 @@
 """The server: who is answered, what is taken, and that tabs are apart."""
 
+import asyncio
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
-from asking import AT, PORT, TOKEN, Asker, client_of
+from asking import AT, PORT, TOKEN, Asker, client_of, long_csv
 from starlette.testclient import TestClient
 
 from heartlens.app.tabs import House
@@ -83,6 +86,55 @@ def test_bad_files_are_refused_in_one_line_and_the_recording_stays(tab):
     assert "bad.mat" in reason
     assert "Traceback" not in reason
     assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+
+
+def test_reading_can_be_cancelled(tab, house):
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    upload, answers = tab.upload(("long.csv", long_csv(1).encode())).json()["upload"], []
+    thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
+    before = house.tab(tab.key).stop
+    thread.start()
+    while (stop := house.tab(tab.key).stop) is before or stop._process is None:
+        time.sleep(0.01)
+    reading = stop._process._process
+    assert reading.poll() is None
+    tab.ask("signal", "cancel")
+    assert reading.poll() is not None  # the process has ended, not only the question
+    thread.join(30)
+    assert answers[0].status_code == 422
+    assert "cancelled" in answers[0].text
+    assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+    assert tab.ask("signal", "open", example="simulated ECG, premature beats")["name"] == "simulated ECG, premature beats"
+
+
+def test_opening_another_recording_cancels_the_one_that_is_read(tab, house):
+    upload, answers = tab.upload(("long.csv", long_csv(1).encode())).json()["upload"], []
+    thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
+    before = house.tab(tab.key).stop
+    thread.start()
+    while (stop := house.tab(tab.key).stop) is before or stop._process is None:
+        time.sleep(0.01)
+    assert tab.ask("signal", "open", example="simulated ECG, sinus rhythm")["name"] == "simulated ECG, sinus rhythm"
+    thread.join(30)
+    assert "cancelled" in answers[0].text
+    assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
+
+
+def test_an_upload_that_is_cancelled_is_no_error(client, tab):
+    headers = {"content-length": "1000", "content-type": "multipart/form-data; boundary=x", "host": f"127.0.0.1:{PORT}"}
+    headers |= {"x-heartlens-token": TOKEN, "x-heartlens-tab": tab.key}
+    scope = {"type": "http", "method": "POST", "path": "/api/upload", "root_path": "", "query_string": b"", "scheme": "http"}
+    scope["headers"] = [(name.encode(), text.encode()) for name, text in headers.items()]
+    messages = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        messages.append(message)
+
+    asyncio.run(client.app(scope, receive, send))
+    assert messages[0]["status"] == 204
 
 
 def test_names_of_uploads_lead_nowhere(tab, house):

@@ -96,7 +96,24 @@ def test_the_map_is_the_packages_attention(tab, house):
             "out/attention-ecg-sim-af/summary.nc",
             lambda stored: float(stored["row"].max()),
         ),
-        ("arrhythmia", {"stack": ["P:0", "beat:2:-0.1"]}, "out/what_if-ecg-sim-af/summary.nc", lambda stored: stored.attrs["logit_after"]),
+        (
+            "attention",
+            {"layer": 3, "head": 2, "token": 420, "stack": ["P@2:0", "ablate:L2H1", "ablate:L4H1"]},
+            "out/attention-ecg-sim-af/summary.nc",
+            lambda stored: float(stored["row"].max()),
+        ),
+        (
+            "attention",
+            {"layer": 3, "head": 2, "token": 420, "stack": ["beat:2:-0.1", "ablate:MLP1"], "which": "change"},
+            "out/attention-ecg-sim-af/summary.nc",
+            lambda stored: float(stored["row"].max()),
+        ),
+        (
+            "arrhythmia",
+            {"stack": ["P@3:0", "beat:2:-0.1"]},
+            "out/what_if-ecg-sim-af/summary.nc",
+            lambda stored: stored.attrs["logit_after"],
+        ),
     ],
 )
 def test_the_copied_command_and_python_give_the_numbers_on_the_screen(tab, tmp_path, view, question, file, number):

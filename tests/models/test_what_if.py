@@ -34,6 +34,7 @@ def read(subject, windows):
     [
         ("P:0", cf.without_p),
         ("T:0.5", lambda windows: cf.flattened(windows, "T", 0.5)),
+        ("T@2:-1", lambda windows: cf.flattened(windows, "T", 2.0, beat=2)),
         ("beat:2:-0.1", lambda windows: cf.with_beat_moved(windows, -0.1, 2)),
         ("noise:12", lambda windows: cf.with_noise(windows, 12.0)),
         ("f_waves:2", lambda windows: cf.with_f_waves(windows, 2.0)),
@@ -85,11 +86,9 @@ def test_the_map_of_all_ablations_holds_each_single_one(subject, window):
 def test_a_sham_of_parts_takes_as_many_others_of_the_same_layers(subject):
     parts = edit_named("ablate:L2H3").parts + edit_named("ablate:L2H1").parts + edit_named("ablate:MLP4").parts
     for drawn in drawn_parts(subject, parts):
-        assert len(drawn.heads) == 2
-        assert {layer for layer, _ in drawn.heads} == {1}
-        assert not set(drawn.heads) & set(parts.heads)
-        assert len(drawn.mlps) == 1
-        assert 3 not in drawn.mlps
+        assert [part.is_mlp for part in drawn] == [False, False, True]
+        assert all(part.layer == 1 and part.head is not None for part in drawn[:2])
+        assert not set(drawn) & set(parts)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +98,15 @@ def test_a_sham_of_parts_takes_as_many_others_of_the_same_layers(subject):
         ("P:7", "from -1 to 1"),
         ("P:nan", "from -1 to 1"),
         ("beat:x:1", "names no beat"),
+        ("P@x:0", "names no beat; give its number .* as P@3:0"),
+        ("P@:0", "names no beat"),
+        ("P@2", "from -1 to 1"),
+        ("P@99:0", "beat 99 is not shown whole; legal: 0 to"),
+        ("Q@2:0", "is no edit"),
         ("beat:99:0.1", "beat 99 has no neighbours"),
         ("rhythm:waltz", "no rhythm; legal: regular"),
         ("ablate:L9H9", "L9H9 is not in this model"),
+        ("ablate:MLP9", "MLP9 is not in this model"),
         ("ablate:everything", "names no part"),
         ("dicrotic_notch:0", "not possible in this window"),
     ],

@@ -207,3 +207,52 @@ def test_windows_without_any_baseline_are_filled_all_the_same():
     found = cf.without_p(replace(ECG, wave=wave))
     assert (found.tokens != ECG.tokens).any(axis=1).all()
     assert len(cf.without_p(AF[:0])) == 0
+
+
+@pytest.mark.parametrize(("windows", "wave"), [(ECG, "P"), (ECG, "T"), (PPG, "dicrotic_notch")])
+def test_the_wave_of_one_beat_goes_and_all_else_stays(windows, wave):
+    """Beat by beat, all that goes together where the waves of all beats go, and nothing twice."""
+    window = windows[:1]
+    spans = [each[1:] for each in cf.waves_of_beats(window) if each[0] == wave]
+    assert len({beat for beat, _, _ in spans}) >= 3
+    all_gone = cf.flattened(window, wave, rescale=False).wave != window.wave
+    changed = np.zeros(CONTEXT, int)
+    for beat in {beat for beat, _, _ in spans}:
+        edited = cf.flattened(window, wave, beat=beat, rescale=False)
+        gone = (edited.wave != window.wave)[0]
+        assert all(gone[first : last + 1].all() for own, first, last in spans if own == beat)
+        assert not any(gone[first : last + 1].any() for own, first, last in spans if own != beat)
+        assert not (gone & ~all_gone[0]).any()
+        near = np.convolve(gone, np.ones(7), "same") > 0
+        assert (edited.tokens == window.tokens)[0, ~near].all()
+        changed += gone
+    assert changed.max() == 1
+
+
+def test_the_sham_of_one_beat_bends_the_baseline_beside_it():
+    window = ECG[:1]
+    beat, first, last = next(each[1:] for each in cf.waves_of_beats(window) if each[0] == "P" and each[1] == 2)
+    bent = cf.with_bent_baseline(window, "P", 2.0, beat=beat, rescale=False)
+    moved = np.flatnonzero((bent.tokens != window.tokens)[0])
+    assert len(moved)
+    assert np.abs(moved - (first + last) / 2).max() < 100
+    assert (bent.wave == window.wave).all()
+    assert not np.isin(moved, np.arange(first, last + 1)).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"beat": 99}, "beat 99 is not shown whole; legal: 0 to"),
+        ({"beat": 2, "share": 0.5}, "share is 0.5 and beat is 2; give one of them"),
+    ],
+)
+def test_a_beat_that_is_not_there_is_refused(options, reason):
+    with pytest.raises(Refusal, match=reason):
+        cf.flattened(ECG[:1], "P", **options)
+
+
+def test_a_wave_that_is_gone_cannot_go_twice():
+    once = cf.flattened(ECG[:1], "P", beat=2)
+    with pytest.raises(Refusal, match=r"beat 2 has no P marked; legal: \d"):
+        cf.flattened(once, "P", beat=2)

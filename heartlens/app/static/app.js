@@ -1,18 +1,19 @@
 // The page: what this tab looks at, what it asks the server, and which view is open. The views draw; the server computes.
 
 import { element } from './draw.js';
-import { Paper, clock } from './paper.js';
+import { Paper } from './paper.js';
 import { openHelp } from './help.js';
+import { Opening } from './opening.js';
+import { Refused, refusal } from './refused.js';
 import { saving } from './saving.js';
+import { Stack } from './stack.js';
 
 const token = new URLSearchParams(location.search).get('token') ?? '';
 const id = name => document.getElementById(name);
 
-export class Refused extends Error {}
-
 class App {
   constructor() {
-    this.state = { recording: null, window: null, model: null, token: 499, stack: [], start_s: 0 };
+    this.state = { recording: null, recorded: null, window: null, model: null, token: 499, stack: new Stack(), start_s: 0 };
     this.view = null;        // what the open view's `mount` returned
     this.views = [];
     this._running = new Map();
@@ -29,12 +30,15 @@ class App {
       method: 'POST', signal: abort.signal, headers: this.headers({ 'Content-Type': 'application/json' }),
       body: JSON.stringify({ model, start_s, ...question }),
     });
-    if (!response.ok) throw new Refused(await refusal(response));
+    if (!response.ok) throw new Refused(refusal(await response.text()));
     const result = isBinary ? response : await response.json();
     if (latest && this._running.get(latest) === abort) this._running.delete(latest);
     this.timings.push([`${view}/${answer}`, performance.now() - began]);
     return result;
   }
+
+  /** Forget the question with this `latest`, whatever it would have answered. */
+  forget(latest) { this._running.get(latest)?.abort(); }
 
   headers(more = {}) { return { 'X-Heartlens-Token': token, 'X-Heartlens-Tab': this.tab ?? '', ...more }; }
 
@@ -56,11 +60,12 @@ class App {
 
   async start() {
     const response = await fetch('/api/start', { method: 'POST', headers: this.headers({ 'Content-Type': 'application/json' }), body: '{}' });
-    if (!response.ok) { this.say(await refusal(response)); return; }
+    if (!response.ok) { this.say(refusal(await response.text())); return; }
     const { tab, model, views } = await response.json();
     this.tab = tab;
     this.views = views.filter(each => each.name !== 'signal');
     this.paper = new Paper(this);
+    this.opening = new Opening(this);
     this._tabs();
     this._listen();
     id('view').replaceChildren(element('p', { className: 'empty loading', textContent: 'Opening an example…' }));
@@ -70,59 +75,8 @@ class App {
       const given = examples.given.length;
       const first = given ? { given: examples.given[0] } : { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
       id('records').value = JSON.stringify(first);
-      await this.open(first);
+      await this.opening.open(first);
       await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
-    });
-  }
-
-  /** Read a recording and look at it. */
-  async open(question) {
-    id('facts').textContent = 'Reading…';
-    id('facts').className = 'loading';
-    try {
-      const recording = await this.ask('signal', 'open', question, { latest: 'open' });
-      this.state.recording = recording;
-      this.state.stack = [];
-      this.state.start_s = recording.starts_s[0][0];
-      this.paper.columns = null;
-      this._facts();
-      const looked = this.paper.look();
-      this.state.window = await this.ask('signal', 'window', {}, { latest: 'window' });
-      this.state.start_s = this.state.window.start_s;
-      this.state.token = 499;
-      await looked;
-      this.paper.draw();
-      this.tell('recording');
-      this.chosen = id('records').value;
-    } catch (error) {
-      if (this.chosen) id('records').value = this.chosen;  // what is still on the screen
-      throw error;
-    } finally {
-      id('facts').className = '';
-      this._facts();
-    }
-  }
-
-  async upload(files) {
-    const form = new FormData();
-    for (const file of files) form.append('file', file, file.name);
-    await this.attempt(async () => {
-      const response = await fetch('/api/upload', { method: 'POST', headers: this.headers(), body: form });
-      if (!response.ok) throw new Refused(await refusal(response));
-      const { upload, files: names } = await response.json();
-      try {
-        await this.open({ upload });
-        this.pending = null;
-      } catch (error) {
-        this.pending = { upload };
-        this.dropped = names.join(', ');  // what the user says of it in the form is read with it
-        this._openHints();
-        throw error;
-      }
-      const label = names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0];
-      const option = element('option', { textContent: label, value: JSON.stringify({ upload }), selected: true });
-      id('records').append(option);
-      this.chosen = option.value;
     });
   }
 
@@ -130,7 +84,9 @@ class App {
     id('exact').textContent = 'loading…';
     id('models').value = name;
     try {
+      const before = this.state.model?.name;
       this.state.model = await this.ask('signal', 'model', { model: name }, { latest: 'model' });
+      if (before !== this.state.model.name) this.state.stack.leaveModel();
       id('exact').textContent = this.state.model.name;
       id('exact').title = `${this.state.model.name}: ${this.state.model.task}; weights ${this.state.model.fingerprint}; engine ${this.state.model.engine}`;
       id('engine').textContent = `engine ${this.state.model.engine}`;
@@ -152,6 +108,7 @@ class App {
     id('saving').hidden = true;
     const right = `${recording.kind}-af`;
     place.replaceChildren(element('p', { className: 'empty' }, `${reason} `, element('button', { type: 'button', textContent: `Take ${right}`, on: { click: () => this.attempt(() => this.choose(right)) } })));
+    this.state.window = this.state.recorded;
     Object.assign(this.paper, { layers: {}, grab: null });
     this.paper.drawWindow();
     id('probability').textContent = '';
@@ -169,15 +126,20 @@ class App {
         const wanted = this.state.wanted_s;
         this.state.wanted_s = null;
         await this.attempt(async () => {
-          this.state.window = await this.ask('signal', 'window', { start_s: wanted });
-          this.state.start_s = this.state.window.start_s;
-          this.state.stack = [];
+          this.look(await this.ask('signal', 'window', { start_s: wanted }));
         });
         this.paper.draw();
       }
     } finally { this.sliding = false; }
     this._where();
     this.tell('window');
+  }
+
+  /** A window is on the screen as it was recorded; the edits of another one are gone. */
+  look(window) {
+    if (window.start_s !== this.state.start_s) this.state.stack.clear();
+    this.state.recorded = this.state.window = window;
+    this.state.start_s = window.start_s;
   }
 
   pick(place) {
@@ -195,6 +157,7 @@ class App {
     return this.attempt(async () => {
       this.view?.leave?.();
       this.view = null;
+      this.state.window = this.state.recorded;
       Object.assign(this.paper, { layers: {}, grab: null });
       for (const tab of id('tabs').children) {
         tab.setAttribute('aria-selected', tab.dataset.view === name);
@@ -240,66 +203,13 @@ class App {
       ...group('published, else embedded', named(aliases)), ...group('published', named(exact)), ...group('embedded, trained on simulations', named(models.filter(each => each.is_embedded))));
   }
 
-  _facts() {
-    const { recording } = this.state;
-    if (!recording) { id('facts').textContent = 'No recording is open.'; return; }
-    const rate = recording.rate_hz === recording.model_rate_hz ? `${recording.rate_hz} Hz` : `${Number(recording.rate_hz.toPrecision(6))} → ${recording.model_rate_hz} Hz`;
-    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? '' : recording.person ? `person ${recording.person}` : 'person not known'].filter(Boolean).join(' · ');
-    id('facts').title = recording.notes.join('\n');
-    id('ribbon').hidden = !recording.is_simulated;
-    id('ribbon').textContent = 'simulated';
-    id('legend').replaceChildren(
-      element('span', { className: 'dim', textContent: recording.marked_by ? `marked by ${recording.marked_by}` : 'no waves marked' }),
-      ...recording.waves.map((wave, number) => element('button', {
-        type: 'button', 'aria-pressed': String(!this.paper.hidden.has(wave)), title: `show or hide ${wave.replace('_', ' ')}`,
-        on: { click: event => { const { hidden } = this.paper; if (!hidden.delete(wave)) hidden.add(wave); event.currentTarget.setAttribute('aria-pressed', String(!hidden.has(wave))); this.paper.drawWindow(); } },
-      }, element('span', { className: `swatch wave-${number}` }), wave.replace('_', ' '))));
-  }
-
   _where() {
     const { window, token: place } = this.state;
     if (window) id('where').textContent = `window ${window.start_s.toFixed(2)} to ${(window.start_s + 500 / window.rate_hz).toFixed(2)} s · asking: ${this.paper._said(place)}`;
   }
 
-  _hints() {
-    const { recording } = this.state, form = id('hints');
-    if (!recording) return;
-    const hints = recording.hints ?? {};
-    const field = (label, control) => element('label', { className: 'field' }, element('span', { textContent: label }), control);
-    const choice = (name, options, value) => element('select', { name }, ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === value })));
-    form.replaceChildren(
-      ...(this.pending ? [element('strong', { textContent: `Of ${this.dropped}:` })] : []),
-      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
-      field('lead', element('input', { name: 'lead', size: 8, placeholder: this.pending ? '' : recording.lead, value: hints.lead ?? '' })),
-      field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], '')),
-      field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: String(recording.rate_hz), value: hints.rate_hz ?? '' })),
-      field('polarity', choice('polarity', [['check', 'checked'], ['invert', 'turned upside down'], ['as-is', 'taken as it is']], hints.polarity ?? 'check')),
-      field('landmarks', choice('landmarks', [['auto', 'expert, else detector'], ['expert', 'expert'], ['detected', 'detector']], hints.landmarks ?? 'auto')),
-      element('button', { type: 'submit', textContent: 'Read again' }),
-      ...(this.pending ? [] : recording.notes).map(note => element('span', { className: 'dim', textContent: note })));
-  }
-
-  _openHints(isOpen = true) {
-    id('hints').hidden = !isOpen;
-    id('reread').setAttribute('aria-expanded', String(isOpen));
-    this._hints();
-    this.paper.draw();
-  }
-
   _listen() {
-    id('records').addEventListener('change', event => { this.pending = null; this.attempt(() => this.open(JSON.parse(event.target.value))); });
     id('models').addEventListener('change', event => this.attempt(() => this.choose(event.target.value)));
-    id('choose').addEventListener('click', () => id('file').click());
-    id('file').addEventListener('change', event => { if (event.target.files.length) this.upload(event.target.files); event.target.value = ''; });
-    id('reread').addEventListener('click', () => this._openHints(id('hints').hidden));
-    id('hints').addEventListener('submit', event => {
-      event.preventDefault();
-      const asked = Object.fromEntries([...new FormData(id('hints'))].filter(([, value]) => value !== ''));
-      if (asked.rate_hz) asked.rate_hz = Number(asked.rate_hz);
-      this.attempt(async () => { await this.open({ ...this.pending, ...asked }); this.pending = null; });
-    });
-    document.addEventListener('dragover', event => event.preventDefault());
-    document.addEventListener('drop', event => { event.preventDefault(); if (event.dataTransfer.files.length) this.upload(event.dataTransfer.files); });
     const theme = name => { document.documentElement.dataset.theme = name; this.paper.draw(); this.tell('theme'); };
     document.documentElement.dataset.theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
     id('theme').addEventListener('click', () => theme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
@@ -329,11 +239,6 @@ class App {
 
 function mismatch(model, recording) {
   return `${model.name} reads ${model.kind.toUpperCase()}, and this recording is ${recording.kind.toUpperCase()}: its numbers would mean something else to this model.`;
-}
-
-async function refusal(response) {
-  const text = await response.text();
-  try { return JSON.parse(text).refusal ?? text; } catch { return text; }
 }
 
 export const app = new App();

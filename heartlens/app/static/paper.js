@@ -10,7 +10,7 @@ export class Paper {
     this.overview = document.getElementById('overview');
     this.window = document.getElementById('window');
     this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, title}]
-    this.grab = null;      // a view's {at(token, level), move(held, token, level), drop(held, token, level)}
+    this.grab = null;      // a view's {at(token, level, isShift), move(held, token, level), drop(held, token, level)}
     this.shown = null;     // [from, until] in seconds of the overview
     this.hidden = new Set();
     this._listen();
@@ -115,11 +115,14 @@ export class Paper {
       this.window.setAttribute('aria-valuenow', token + 1);
       this.window.setAttribute('aria-valuetext', this._said(token));
     }
+    const named = [];
     for (const handle of handles ?? []) {
       dot(context, x(handle.token), y(handle.level), 5, colour('ground'), colour(handle.isHeld ? 'more' : 'accent'));
       if (handle.label) {
         const wide = context.measureText(handle.label).width + 12, middle = Math.min(x(handle.token) + 12 + wide / 2, width - wide / 2);
-        const high = Math.max(y(handle.level), 12);
+        let high = Math.max(y(handle.level), 12);
+        while (named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18)) high += high > height / 2 ? -18 : 18;
+        named.push({ middle, wide, high });
         context.fillStyle = colour('accent');
         context.fillRect(middle - wide / 2, high - 9, wide, 17);
         context.fillStyle = colour('on-accent');
@@ -226,7 +229,7 @@ export class Paper {
     this.window.addEventListener('pointerdown', event => {
       if (!this.app.state.window) return;
       const [token, level] = place(event);
-      held = this.grab?.at(token, level) ?? null;
+      held = this.grab?.at(token, level, event.shiftKey) ?? null;
       if (held) this.window.setPointerCapture(event.pointerId);
       else this.app.pick(token);
     });
@@ -257,4 +260,10 @@ function dot(context, x, y, radius, fill, stroke = null) {
 export function clock(seconds) {
   const whole = Math.round(seconds), minutes = Math.floor(whole / 60);
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`;
+}
+
+/** The token values of a window on the scale of another, which an edit may have stretched. */
+export function onScale(window, other) {
+  const range = other.high - other.low || 1;
+  return window.samples.map(value => (value - other.low) / range * 100);
 }

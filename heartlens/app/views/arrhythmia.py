@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from heartlens.app import calibration
 from heartlens.app import code as written
+from heartlens.app.edits import stack_of
 from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
@@ -15,14 +17,6 @@ from heartlens.refusal import Refusal
 
 AT_ONCE = 16  # windows of the recording that one question reads
 MOST_WINDOWS = 20_000
-
-
-def stack_of(asked: dict[str, Any]) -> list[str]:
-    """The edits of a question."""
-    stack = asked.get("stack", [])
-    if not isinstance(stack, list) or not all(isinstance(text, str) and len(text) < 80 for text in stack):
-        raise Refusal("stack is no list of edits")
-    return stack
 
 
 def chances(tab: Tab, asked: dict[str, Any]) -> Any:
@@ -53,27 +47,26 @@ def shift(tab: Tab, asked: dict[str, Any]) -> Any:
 
 
 def beats(tab: Tab, asked: dict[str, Any]) -> Any:
-    """Which beats of the window can be moved, and which waves can be made smaller."""
-    from heartlens.models.what_if import waves_of
-    from heartlens.signals.counterfactuals import has_wave, movable_beats
+    """What can be changed in the window as it was recorded."""
+    return changeable(tab.window(asked))
 
-    windows = tab.window(asked)
-    names = [wave for wave in waves_of(windows.kind) if has_wave(windows, wave).all()]
-    moved = [{"beat": beat, "token": token, "from_s": first, "until_s": last} for beat, token, first, last in movable_beats(windows)]
-    return {"beats": moved, "waves": names}
+
+def changeable(windows: Any) -> dict[str, Any]:
+    """The beats of a window that can be moved, its waves whose height can be changed, and these waves beat by beat."""
+    from heartlens.models.what_if import waves_of
+    from heartlens.signals.counterfactuals import has_wave, movable_beats, waves_of_beats
+
+    return {
+        "beats": [{"beat": beat, "token": token, "from_s": first, "until_s": last} for beat, token, first, last in movable_beats(windows)],
+        "waves": [wave for wave in waves_of(windows.kind) if has_wave(windows, wave).all()],
+        "of_beats": [{"wave": wave, "beat": beat, "first": first, "last": last} for wave, beat, first, last in waves_of_beats(windows)],
+    }
 
 
 def answer(tab: Tab, asked: dict[str, Any]) -> Any:
-    """The answer to the window as it is and with the edits, and the edited window."""
+    """The answer to the window as it is and with the edits, the edited window, and what can be changed in it."""
     made = result(tab, asked, shams=False)
-    return {"before": made.before, "after": made.after, "window": told(made.windows), "movable": movable(made.windows)}
-
-
-def movable(windows: Any) -> list[dict[str, Any]]:
-    """Where the beats of an edited window are that can be moved."""
-    from heartlens.signals.counterfactuals import movable_beats
-
-    return [{"beat": beat, "token": token, "from_s": first, "until_s": last} for beat, token, first, last in movable_beats(windows)]
+    return {"before": made.before, "after": made.after, "window": told(made.windows), "can": changeable(made.windows)}
 
 
 def shams(tab: Tab, asked: dict[str, Any]) -> Any:
@@ -171,6 +164,10 @@ VIEW = View(
         "answer": answer,
         "shams": shams,
         "ablations": ablations,
+        "labels": calibration.labels,
+        "calibrate": calibration.begin,
+        "calibrated": calibration.look,
+        "stop_calibration": calibration.cancel,
         "figure": figure,
         "data": data,
         "code": code,

@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from heartlens.app import code as written
+from heartlens.app.edits import edited_subject, edited_window, signal_edits
 from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
+from heartlens.app.views.signal import told
 from heartlens.axes import CONTEXT, head_label
+from heartlens.parts import listed
 from heartlens.refusal import unknown
 
 SUM = -1  # in the place of a head: the sum over a layer's heads
@@ -16,31 +19,36 @@ WHICH = ("model", "base", "change")
 
 
 def pattern(tab: Tab, asked: dict[str, Any], which: str = "model") -> np.ndarray:
-    """The attention of all heads on the window: of the model, of its base, or the difference."""
+    """The attention of all heads on the window with its edits: of the model, of its base, or the difference."""
     from heartlens.tasks.attention import attention_of
 
     if which not in WHICH:
         raise unknown("which", which, WHICH)
-    tokens, subject = tab.window(asked).tokens[0], tab.subject(asked)
     if which == "change":
         return pattern(tab, asked) - pattern(tab, asked, "base")
-    subject = subject if which == "model" else tab.house.models.base(str(asked["model"]))
+    windows, parts = edited_window(tab, asked)
+    tokens, subject = windows.tokens[0], edited_subject(tab, asked, parts, which)
 
     def made() -> np.ndarray:
         with tab.house.models.running:
             return np.asarray(attention_of(subject, tokens))
 
-    kept: np.ndarray = tab.once(("attention", subject.origin.fingerprint, tokens.tobytes()), made)
+    kept: np.ndarray = tab.once(("attention", subject.origin.fingerprint, listed(parts), tokens.tobytes()), made)
     return kept
+
+
+def edited(tab: Tab, asked: dict[str, Any]) -> Any:
+    """The window with its edits, as the page draws it."""
+    return told(edited_window(tab, asked)[0])
 
 
 def heads(tab: Tab, asked: dict[str, Any]) -> Any:
     """The lift of every head on a wave in this window, as head_scan counts it."""
     from heartlens.models.attended import lift_on
 
-    subject, windows, wave = tab.subject(asked), tab.window(asked), str(asked.get("wave"))
-    has_sink = bool(asked.get("sink", True))
-    lift = lift_on(subject, windows, wave, 0 if has_sink else 1)[0]
+    windows, parts = edited_window(tab, asked)
+    wave, has_sink = str(asked.get("wave")), bool(asked.get("sink", True))
+    lift = lift_on(edited_subject(tab, asked, parts), windows, wave, 0 if has_sink else 1)[0]
     return {"wave": wave, "lift": lift}
 
 
@@ -66,7 +74,8 @@ def why(tab: Tab, asked: dict[str, Any]) -> Any:
     """The score of a head at a key, by what of the residual stream it comes from."""
     from heartlens.models.interventions.score import score_split
 
-    subject, windows = tab.subject(asked), tab.window(asked)
+    windows, parts = edited_window(tab, asked)
+    subject = edited_subject(tab, asked, parts)
     sizes = subject.sizes
     layer, head = whole(asked, "layer", 0, sizes.n_layers - 1), whole(asked, "head", 0, sizes.n_heads - 1)
     token, key = whole(asked, "token", 0, CONTEXT - 1), whole(asked, "key", 0, CONTEXT - 1)
@@ -86,16 +95,16 @@ def why(tab: Tab, asked: dict[str, Any]) -> Any:
 def summary(tab: Tab, asked: dict[str, Any]) -> Any:
     """What `heartlens attention` stores of the same window, head and token."""
     from heartlens.tasks.attention import summary_of
-    from heartlens.tasks.recordings import Window
+    from heartlens.tasks.recordings import window_as_edited
 
-    windows, subject = tab.window(asked), tab.subject(asked)
+    windows, parts = edited_window(tab, asked)
     which = str(asked.get("which", "model"))
+    subject = edited_subject(tab, asked, parts, "base" if which == "base" else "model")
     of_all = pattern(tab, asked, which)
     layer, head = place(of_all, asked)
     level = f"layer {layer + 1}, sum over its heads" if head == SUM else head_label(layer, head)
     n_heads = subject.sizes.n_heads
-    start_s = float(windows.start_s[0])
-    window = Window(tab.strip.samples_at(start_s), start_s, f"the window at {start_s:g} s")
+    window = window_as_edited(windows, signal_edits(asked))
     made = summary_of(
         of_all,
         window,
@@ -106,8 +115,7 @@ def summary(tab: Tab, asked: dict[str, Any]) -> Any:
         tab.shown_name(tab.strip.name),
         which == "change",
     )
-    origin = subject.origin if which != "base" else tab.house.models.base(str(asked["model"])).origin
-    return made.assign_attrs(made.attrs | {"checkpoint": origin.checkpoint})
+    return made.assign_attrs(made.attrs | {"checkpoint": subject.origin.checkpoint, "edits": subject.edits})
 
 
 def figure(tab: Tab, asked: dict[str, Any]) -> Binary:
@@ -129,26 +137,30 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
 
 def code(tab: Tab, asked: dict[str, Any]) -> Any:
     """The Python and the command that give the row on the screen."""
-    windows, which = tab.window(asked), str(asked.get("which", "model"))
-    layer, head = place(pattern(tab, asked), asked)
+    (windows, parts), which, edits = edited_window(tab, asked), str(asked.get("which", "model")), signal_edits(asked)
+    of_all = pattern(tab, asked)
+    layer, head = place(of_all, asked)
+    ablate = listed([part for part in parts if part.layer < len(of_all) - 1])  # after the last layer nothing attends
     token, start_s, model = whole(asked, "token", 0, CONTEXT - 1), float(windows.start_s[0]), str(asked["model"])
     if which == "base":
         model = tab.house.models.base(model).origin.checkpoint
     options = ["--at", repr(start_s), "--layer", layer + 1, *([] if head == SUM else ["--head", head + 1]), "--token", token + 1]
     options += ["--change"] if which == "change" else []
+    options += [word for name, text in (("--edits", ",".join(edits)), ("--ablate", ablate)) if text for word in (name, text)]
     of_head = f"[{layer}].sum(axis=0)" if head == SUM else f"[{layer}, {head}]"
-    lines = "from heartlens.tasks.attention import attention_of\n\nattention = attention_of(subject, windows.tokens[0])\n"
+    lines = f"from heartlens.models.what_if import edited_window\n\nwindows, _ = edited_window(windows, {edits!r})\n" if edits else ""
+    lines += "from heartlens.tasks.attention import attention_of\n\nattention = attention_of(subject, windows.tokens[0])\n"
     if which == "change":
         lines += (
-            "from heartlens.models.pairs import base_of\n\n"
-            "attention = attention - attention_of(subject.beside(base_of(subject)), windows.tokens[0])\n"
+            "from heartlens.models.changes import base_beside\n\n"
+            'attention = attention - attention_of(base_beside(subject, "auto"), windows.tokens[0])\n'
         )
     lines += f"row = attention{of_head}[{token}]  # of token {token + 1}, counted from 1\nprint(row.argmax() + 1, row.max())"
-    return {"python": written.python(tab, model, start_s, lines), "command": written.command(tab, "attention", model, *options)}
+    return {"python": written.python(tab, model, start_s, lines, ablate), "command": written.command(tab, "attention", model, *options)}
 
 
 VIEW = View(
     "Attention",
     "Who attends to whom in this window, head by head, and why.",
-    {"heads": heads, "map": map_of, "why": why, "figure": figure, "data": data, "code": code},
+    {"edited": edited, "heads": heads, "map": map_of, "why": why, "figure": figure, "data": data, "code": code},
 )

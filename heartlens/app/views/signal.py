@@ -79,6 +79,12 @@ def open_recording(tab: Tab, asked: dict[str, Any]) -> Any:
     return described(tab, {})
 
 
+def cancel(tab: Tab, asked: dict[str, Any]) -> Any:
+    """End the process that reads for this tab; the question that waits for it is refused, and what was open stays."""
+    tab.stop.now()
+    return {}
+
+
 def described(tab: Tab, asked: dict[str, Any]) -> Any:
     """What the reader decided about the recording that is open."""
     strip = tab.strip
@@ -181,6 +187,7 @@ VIEW = View(
         "models": models,
         "model": model,
         "open": open_recording,
+        "cancel": cancel,
         "described": described,
         "overview": overview,
         "window": window,

@@ -31,7 +31,16 @@ from heartlens.signals.counterfactuals.rhythm import (
 )
 from heartlens.signals.counterfactuals.scale import Strength, on_scale_of
 from heartlens.signals.counterfactuals.warp import UNABLE, can_be_warped
-from heartlens.signals.counterfactuals.waves import FLAT, MOST_BENT, flattened, has_wave, with_bent_baseline, with_flat_baseline, without_p
+from heartlens.signals.counterfactuals.waves import (
+    FLAT,
+    MOST_BENT,
+    flattened,
+    has_wave,
+    waves_of_beats,
+    with_bent_baseline,
+    with_flat_baseline,
+    without_p,
+)
 
 __all__ = [
     "FLAT",
@@ -52,6 +61,7 @@ __all__ = [
     "movable_beats",
     "on_scale_of",
     "p_waves_of",
+    "waves_of_beats",
     "with_beat_moved",
     "with_beats_moved_together",
     "with_bent_baseline",

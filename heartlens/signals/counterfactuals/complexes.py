@@ -59,6 +59,17 @@ def beats_of(windows: Windows, index: int) -> Beats | None:
     return Beats(number[found], mark[found], start, onset, offset, end, LEAST_DIASTOLE[windows.kind])
 
 
+def beside_core(windows: Windows, index: int, beats: Beats, beat: int, wave: str) -> Span:
+    """Between which tokens a beat's wave lies: from the core before it to its own (P), or from its own to the next (T)."""
+    kind, labels = KINDS[windows.kind], windows.wave[index]
+    cores = np.flatnonzero(np.isin(labels, [kind.waves.index(name) for name in CORE[kind.name]]))
+    if wave in BEFORE[kind.name]:
+        onset = int(beats.onset[beat])
+        return max(cores[cores < onset].tolist(), default=-1) + 1, onset - 1
+    offset = int(beats.offset[beat])
+    return offset + 1, min(cores[cores > offset].tolist(), default=len(labels)) - 1
+
+
 def marks(position: Float[np.ndarray, " time"]) -> tuple[Int[np.ndarray, " beat"], Float[np.ndarray, " beat"]]:
     """The whole numbers that the position reaches and the tokens, with fractions, at which it does, from its slope right after (or before).
 

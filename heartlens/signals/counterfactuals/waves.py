@@ -3,7 +3,9 @@
 A wave is taken out with MARGIN_S on either side, as far as no other wave lies there: marks tend to lie inside the wave. The dicrotic notch
 is taken out together with the diastolic peak that makes it a notch. With `strength` s the wave, less the line beneath it, is multiplied by
 1 - s: 1 is none of it, 0.5 half, 2 the wave inverted; so much of the baseline's noise is added that its variance stays. `share` is the
-part of a window's waves that is changed (drawn, nested: what a smaller share changes a larger one does too).
+part of a window's waves that is changed (drawn, nested: what a smaller share changes a larger one does too). `beat` changes those of one
+beat alone, counted from 0 of those that a window shows whole: P waves between the QRS complex before it and its own, all others between
+its own (of a pulse: foot to systolic peak) and the next.
 """
 
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import numpy as np
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.counterfactuals.baseline import Trace, donors_of, generator_of, line_over, noise_for, unrounded
+from heartlens.signals.counterfactuals.complexes import beats_of, beside_core
 from heartlens.signals.counterfactuals.kept import Able, refuse_unable
 from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
 from heartlens.signals.counterfactuals.spans import Labels, Mask, Span, runs
@@ -34,20 +37,32 @@ def without_p(windows: Windows, strength: Strength = 1.0, share: float = 1.0, se
     return flattened(windows, "P", strength, share, seed, rescale=rescale)
 
 
-def flattened(windows: Windows, wave: str, strength: Strength = 1.0, share: float = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
+def flattened(
+    windows: Windows,
+    wave: str,
+    strength: Strength = 1.0,
+    share: float = 1.0,
+    seed: int = 0,
+    *,
+    beat: int | None = None,
+    rescale: bool = True,
+) -> Windows:
     """The windows with a wave replaced by baseline: P or T, or a pulse's `dicrotic_notch`. Refuses others and their absence.
 
-    `strength` (0 to 2) and `share` (0 to 1): the module. A wave that is wholly gone loses its labels.
+    `strength` (0 to 2), `share` (0 to 1) and `beat`: the module. A wave that is wholly gone loses its labels.
     """
     gone, of_window = _indices(windows, wave), of_each(strength, windows, INVERTED)
     if not 0 <= share <= 1:
         raise Refusal(f"share is {share:g}; legal: 0 (no wave) to 1 (every wave of a window)")
+    if beat is not None and share != 1:
+        raise Refusal(f"share is {share:g} and beat is {beat}; give one of them: a share of all beats, or one beat")
     refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
     level, support, left = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool), np.zeros(windows.tokens.shape, bool)
     for index, own in enumerate(of_window):
         rng, spans = generator_of(windows, index, seed), taken_out(windows.wave[index], gone, windows.rate_hz)
         turn = rng.permutation(len(spans))
         chosen = [span for span, place in zip(spans, turn, strict=True) if place < round(share * len(spans))]
+        chosen = chosen if beat is None else _of_beat(windows, index, wave, beat, chosen)
         support[index] = _fill(level[index], chosen, donors_of(windows, index), float(own), rng)
         left[index] = support[index] & np.isin(windows.wave[index], gone) & (own == 1)
     segments = KINDS[windows.kind].segments
@@ -57,7 +72,7 @@ def flattened(windows: Windows, wave: str, strength: Strength = 1.0, share: floa
         "segment": np.where(left & (windows.segment != NONE), after, windows.segment).astype(np.int8),
     }
     part = "" if share == 1 else f", {100 * share:.0f} % of them"
-    note = f"{_plain(wave)} waves replaced by baseline{part}{told(strength)}"
+    note = f"{_named(wave, beat)} replaced by baseline{part}{told(strength)}"
     return edited(windows, level, support, note, rescale=rescale, **labels)
 
 
@@ -78,32 +93,50 @@ def with_flat_baseline(windows: Windows, wave: str = "P", strength: Strength = 1
     return edited(windows, level, support, note, rescale=rescale)
 
 
-def with_bent_baseline(windows: Windows, wave: str = "P", strength: Strength = 1.0, *, rescale: bool = True) -> Windows:
+def with_bent_baseline(
+    windows: Windows, wave: str = "P", strength: Strength = 1.0, *, beat: int | None = None, rescale: bool = True
+) -> Windows:
     """The control of `flattened` that changes as much elsewhere: baseline near each wave bent as far as taking out the waves bends them.
 
     The longest stretch without a wave beside each wave is moved by half a sine; all of a window's have the same height, such that
     `strength` times what `flattened` adds or takes (levels, summed over tokens, with its sign) is spread over them. A strength of 0 to
-    MOST_BENT; `matched` finds the one of equal dose after rounding. Every wave stays.
+    MOST_BENT; `matched` finds the one of equal dose after rounding. `beat` bends it beside the wave of one beat alone. Every wave stays.
     """
     gone, of_window = _indices(windows, wave), of_each(strength, windows, MOST_BENT)
     refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
     level, support, smoother = windows.tokens.astype(float), np.zeros(windows.tokens.shape, bool), unrounded(windows.tokens.astype(float))
     for index, own in enumerate(of_window):
         tokens, labels = windows.tokens[index].astype(float), windows.wave[index]
-        taken = [line_over(tokens, *span) - tokens[span[0] : span[1] + 1] for span in taken_out(labels, gone, windows.rate_hz)]
+        spans = taken_out(labels, gone, windows.rate_hz)
+        chosen = spans if beat is None else _of_beat(windows, index, wave, beat, spans)
+        taken = [line_over(tokens, *span) - tokens[span[0] : span[1] + 1] for span in chosen]
         shape = np.zeros(CONTEXT)
-        for first, last in _elsewhere(labels, gone, windows.rate_hz, whole=True):
+        for first, last in _elsewhere(labels, gone, windows.rate_hz, chosen, whole=True):
             shape[first : last + 1] = np.sin(np.linspace(0, np.pi, last - first + 3)[1:-1])
         whole = np.concatenate(taken)
         support[index] = (shape > 0) & (own > 0)
         bent = smoother[index] + own * np.sign(whole.sum()) * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
         level[index] = np.where(support[index], bent, tokens)
-    return edited(windows, level, support, f"baseline beside {_plain(wave)} waves bent{told(strength)}", rescale=rescale)
+    return edited(windows, level, support, f"baseline beside {_named(wave, beat)} bent{told(strength)}", rescale=rescale)
 
 
 def has_wave(windows: Windows, wave: str) -> Able:
     """Which windows have the wave anywhere."""
     return np.asarray(np.isin(windows.wave, _indices(windows, wave)).any(axis=1))
+
+
+def waves_of_beats(windows: Windows) -> list[tuple[str, int, int, int]]:
+    """The waves of one window that `flattened` can change alone: name, beat, first and last token. Empty where no beats are known."""
+    beats, labels = beats_of(windows, 0), windows.wave[0]
+    if beats is None:
+        return []
+    named = []
+    for wave, names in FLAT[windows.kind].items():
+        spans = runs(labels == windows.waves.index(names[0]))
+        for beat in range(len(beats)):
+            low, high = beside_core(windows, 0, beats, beat, wave)
+            named += [(wave, beat, first, last) for first, last in spans if low <= first and last <= high]
+    return named
 
 
 def taken_out(labels: Labels, gone: tuple[int, ...], rate_hz: float) -> list[Span]:
@@ -140,14 +173,18 @@ def _joined(labels: Labels, gone: tuple[int, ...]) -> Iterator[Span]:
             yield last + 1, first - 1
 
 
-def _elsewhere(labels: Labels, gone: tuple[int, ...], rate_hz: float, *, whole: bool = False) -> list[Span]:
-    """For each stretch that would go, the longest one of baseline beside it, or of this the middle, as long; no token twice."""
+def _elsewhere(
+    labels: Labels, gone: tuple[int, ...], rate_hz: float, chosen: list[Span] | None = None, *, whole: bool = False
+) -> list[Span]:
+    """For each (chosen) stretch that would go, the longest one of baseline beside it, or of this the middle, as long; no token twice."""
     spans, beside = taken_out(labels, gone, rate_hz), []
     free = labels == NONE
     for first, last in spans:
         free[first : last + 1] = False
     edges = [0, *(edge for span in spans for edge in span), CONTEXT - 1]
     for place, (first, last) in enumerate(spans):
+        if chosen is not None and (first, last) not in chosen:
+            continue
         near = np.zeros_like(free)
         near[edges[2 * place] : edges[2 * place + 3] + 1] = True
         stretches = runs(near & free)
@@ -161,6 +198,28 @@ def _elsewhere(labels: Labels, gone: tuple[int, ...], rate_hz: float, *, whole: 
 def _middle(first: int, last: int, n_tokens: int) -> Span:
     spare = max(last - first + 1 - n_tokens, 0)
     return first + spare // 2, last - (spare - spare // 2)
+
+
+def _of_beat(windows: Windows, index: int, wave: str, beat: int, spans: list[Span]) -> list[Span]:
+    """Those of the spans that are the beat's. Refuses a beat that the window does not show whole, and one without this wave."""
+    record, beats = windows.record[index], beats_of(windows, index)
+    if beats is None:
+        raise Refusal(f"{record}: fewer than two beats are marked whole one after the other, so none has a number; legal: all beats")
+    if not 0 <= beat < len(beats):
+        raise Refusal(f"{record}: beat {beat} is not shown whole; legal: 0 to {len(beats) - 1}")
+    own = _between(spans, *beside_core(windows, index, beats, beat, wave))
+    if not own:
+        others = [each for each in range(len(beats)) if _between(spans, *beside_core(windows, index, beats, each, wave))]
+        raise Refusal(f"{record}: beat {beat} has no {_plain(wave)} marked; legal: {', '.join(map(str, others)) or 'none'}")
+    return own
+
+
+def _between(spans: list[Span], low: int, high: int) -> list[Span]:
+    return [(first, last) for first, last in spans if first <= high and last >= low]
+
+
+def _named(wave: str, beat: int | None) -> str:
+    return f"{_plain(wave)} waves" if beat is None else f"{_plain(wave)} wave of beat {beat}"
 
 
 def _plain(wave: str) -> str:

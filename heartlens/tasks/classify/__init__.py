@@ -3,11 +3,13 @@
 A window's probability is the task head's; a recording's is the mean over its windows, a person's the mean over all their windows. Intervals
 (95 %) are over windows, so they tell how far the windows agree, not how well the detector works for other persons. A class needs a
 threshold: the checkpoint's card has one, or labelled recordings choose one (largest Youden index); 0.5 is none for the published models.
+Labelled recordings also show the calibration: of those with about this probability, how many have the condition.
 Of one recording the page also shows what moves the logit there (`moved.py`).
 """
 
 from argparse import BooleanOptionalAction, Namespace
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +54,14 @@ class Classified:
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which probability a recording has the condition (None: no class is given), and where that comes from."""
+    """From which probability a recording has the condition (None: no class is given), and where that comes from.
+
+    `calibration` is that of the labelled recordings that chose it.
+    """
 
     value: float | None
     source: str
+    calibration: detection.Reliability | None = None
 
 
 def classified(subject: Any, prepared: Prepared, stride: int = CONTEXT) -> Classified:
@@ -161,8 +167,12 @@ def _summary(answers: list[Classified], threshold: Threshold, task: str) -> xr.D
     used = [answer for answer in answers if not answer.reason]
     ends = np.array([mean_interval(answer.probability) if not answer.reason else (np.nan, np.nan) for answer in answers], float)
     n_persons = len({answer.person for answer in used if answer.person})
+    curve: dict[str, Any] = {}
+    if threshold.calibration is not None:
+        curve["calibration"] = (("part", "bin"), np.stack(astuple(threshold.calibration)))
     return xr.Dataset(
-        {
+        curve
+        | {
             "probability": (("record",), np.array([answer.probability.mean() if not answer.reason else np.nan for answer in answers])),
             "probability_low": (("record",), ends[:, 0].clip(0, 1)),
             "probability_high": (("record",), ends[:, 1].clip(0, 1)),
@@ -173,7 +183,7 @@ def _summary(answers: list[Classified], threshold: Threshold, task: str) -> xr.D
             "start_s": (("window",), np.concatenate([answer.start_s for answer in answers])),
             "record_index": (("window",), np.repeat(np.arange(len(answers)), [len(answer.logit) for answer in answers])),
         },
-        coords={"record": [answer.name for answer in answers]},
+        coords={"record": [answer.name for answer in answers]} | ({"part": ["predicted", "observed", "count"]} if curve else {}),
         attrs={
             "threshold": np.nan if threshold.value is None else threshold.value,
             "threshold_source": threshold.source,
@@ -238,27 +248,31 @@ def _threshold(given: Any, subject: Any, used: list[Classified]) -> Threshold:
     if given.threshold is not None:
         return Threshold(given.threshold, f"threshold {given.threshold:g}, as given")
     if given.labels:
-        names = [answer.name for answer in used]
-        labels = _labels(given, names)
-        chosen = [answer for answer in used if answer.name in labels.of]
-        score = np.array([answer.probability.mean() for answer in chosen])
-        positive = np.array([labels.of[answer.name] == 1 for answer in chosen])
-        threshold = detection.best_threshold(score, positive)
-        rates = detection.rates(score, positive, threshold)
-        persons = {answer.person for answer in chosen}
-        of_persons = f" of {len(persons)} persons" if "" not in persons else ""
-        return Threshold(
-            threshold,
-            f"threshold {threshold:.4f}, chosen on {len(chosen)} labelled recordings{of_persons} (largest Youden index): "
-            f"AUC {detection.auc(score, positive):.3f}; on these same recordings sensitivity {rates.sensitivity:.2f}, "
-            f"specificity {rates.specificity:.2f}, Brier score {detection.brier(score, positive):.3f}, expected calibration error "
-            f"{detection.expected_calibration_error(score, positive):.3f}; other recordings fare worse",
-        )
+        return chosen_on(used, _labels(given, [answer.name for answer in used]).of)
     of_card = subject.card.get("threshold")
     if of_card is not None:
         return Threshold(float(of_card), f"threshold {of_card:g}, of the checkpoint's card")
     return Threshold(
         None, "no threshold, so no class, and the probabilities are not calibrated: give --labels with --classes, or --threshold"
+    )
+
+
+def chosen_on(answers: Sequence[Classified], label_of: Mapping[str, int]) -> Threshold:
+    """The threshold that labelled recordings choose (label 1: with the condition), how well it does on them, and their calibration."""
+    chosen = [answer for answer in answers if answer.name in label_of]
+    score = np.array([answer.probability.mean() for answer in chosen])
+    positive = np.array([label_of[answer.name] == 1 for answer in chosen])
+    threshold = detection.best_threshold(score, positive)
+    rates = detection.rates(score, positive, threshold)
+    persons = {answer.person for answer in chosen}
+    of_persons = f" of {len(persons)} persons" if "" not in persons else ""
+    return Threshold(
+        threshold,
+        f"threshold {threshold:.4f}, chosen on {len(chosen)} labelled recordings{of_persons} (largest Youden index): "
+        f"AUC {detection.auc(score, positive):.3f}; on these same recordings sensitivity {rates.sensitivity:.2f}, "
+        f"specificity {rates.specificity:.2f}, Brier score {detection.brier(score, positive):.3f}, expected calibration error "
+        f"{detection.expected_calibration_error(score, positive):.3f}; other recordings fare worse",
+        detection.reliability(score, positive),
     )
 
 

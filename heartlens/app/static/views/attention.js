@@ -1,6 +1,8 @@
 // Who attends to whom in the window: all heads by their lift on a wave, the map of one, the asking token's row on the signal, and why.
 
 import { VIRIDIS_TABLE, colour, css, element, mix, readable, scale, sheet, signed } from '../draw.js';
+import { onScale } from '../paper.js';
+import { words } from '../stack.js';
 
 const N = 500, SINK = 24, SUM = -1;
 const name = (layer, head) => head === SUM ? `layer ${layer + 1}, all heads` : `L${layer + 1}H${head + 1}`;
@@ -44,23 +46,56 @@ class Attention {
       element('input', { type: 'checkbox', checked: this.hasSink, on: { change: event => { this.hasSink = event.target.checked; this.overview(); this.redraw(); } } }), element('span', { textContent: 'show the sink (token 1)' }));
     const base = model.base ? [pick(this.which, [['model', model.name], ['base', `its base, ${model.base}`], ['change', 'change: model less base']], 'of', value => { this.which = value; this.load(); }),
       element('label', { className: 'field' }, element('input', { type: 'checkbox', checked: this.isBeside, on: { change: event => { this.isBeside = event.target.checked; this.load(); } } }), element('span', { textContent: 'base beside it' }))] : [];
+    this.isEdited = this.app.state.stack.texts.length > 0;
+    this.edits = element('div', { className: 'row' });
     this.place.replaceChildren(element('div', { className: 'columns' },
       element('div', {}, element('div', { className: 'row' }, pick(this.wave, recording.waves.map(wave => [wave, wave.replace('_', ' ')]), 'lift on', value => { this.wave = value; this.overview(); })), this.grid),
       element('div', {}, this.title, this.canvas),
       element('div', { hidden: true, className: 'besides' }, this.besideTitle, this.beside),
-      element('div', { className: 'wide' }, element('div', { className: 'row' }, ...base, sink), this.why)));
+      element('div', { className: 'wide' }, this.edits, element('div', { className: 'row' }, ...base, sink), this.why)));
     this.besides = this.place.querySelector('.besides');
     this._mapEvents(this.canvas);
     this._mapEvents(this.beside);
-    this.overview();
-    this.load();
+    this.look();
+  }
+
+  /** What is asked about: the window with the edits of the what-if, or as it was recorded. */
+  get stack() { return this.isEdited ? this.app.state.stack.texts : []; }
+
+  /** Show the window, edited or as it was recorded, say which, and ask for its attention. */
+  look() {
+    const { stack } = this;
+    this._sayEdits();
+    this.app.attempt(async () => {
+      try {
+        const { recorded } = this.app.state, window = stack.length ? await this.app.ask('attention', 'edited', { stack }, { latest: 'edited' }) : recorded;
+        if (this.hasLeft || JSON.stringify(stack) !== JSON.stringify(this.stack)) return;
+        this.app.state.window = window;
+        this.app.paper.layers.ghost = stack.length ? onScale(recorded, window) : null;
+        this.app.paper.drawWindow();
+      } catch (error) {
+        if (error.name !== 'AbortError') { this.isEdited = false; this._sayEdits(); }
+        throw error;
+      }
+      this.overview();
+      await this.load();
+    });
+  }
+
+  _sayEdits() {
+    const { texts } = this.app.state.stack, other = this.isEdited ? 'Show it as recorded' : 'Show it with the edits';
+    this.edits.hidden = !texts.length;
+    this.edits.replaceChildren(
+      element('strong', { className: this.isEdited ? 'ribbon' : '', textContent: this.isEdited ? 'edited window' : 'window as recorded' }),
+      element('span', { textContent: this.isEdited ? texts.map(words).join(', ') : `${texts.length} edit${texts.length === 1 ? '' : 's'} of the what-if not shown` }),
+      element('button', { type: 'button', className: 'small', textContent: other, on: { click: () => { this.isEdited = !this.isEdited; this.look(); } } }));
   }
 
   /** Every head's lift. */
   overview() {
     this._grid(null);
     this.app.attempt(async () => {
-      const { lift } = await this.app.ask('attention', 'heads', { wave: this.wave, sink: this.hasSink }, { latest: 'heads' });
+      const { lift } = await this.app.ask('attention', 'heads', { wave: this.wave, sink: this.hasSink, stack: this.stack }, { latest: 'heads' });
       this._grid(lift);
     });
   }
@@ -104,7 +139,7 @@ class Attention {
   load() {
     return this.app.attempt(async () => {
       this.title.textContent = `${name(this.chosen.layer, this.chosen.head)} …`;
-      const get = async which => new Float32Array(await (await this.app.ask('attention', 'map', { ...this.chosen, which }, { isBinary: true, latest: `map ${which}` })).arrayBuffer());
+      const get = async which => new Float32Array(await (await this.app.ask('attention', 'map', { ...this.chosen, which, stack: this.stack }, { isBinary: true, latest: `map ${which}` })).arrayBuffer());
       const [own, base] = await Promise.all([get(this.which), this.isBeside && this.app.state.model.base ? get('base') : null]);
       this.maps = { own: new Map_(own, this.which === 'change'), base: base ? new Map_(base, false) : null };
       this.besides.hidden = this.besideTitle.hidden = this.beside.hidden = !base;
@@ -152,7 +187,7 @@ class Attention {
     clearTimeout(this.waiting);
     if (this.split) this._parts(box, this.split, true);
     this.waiting = setTimeout(() => this.app.attempt(async () => {
-      this.split = { ...await this.app.ask('attention', 'why', { ...this.chosen, token, key: this.key_ }, { latest: 'why' }), key: this.key_, token };
+      this.split = { ...await this.app.ask('attention', 'why', { ...this.chosen, token, key: this.key_, stack: this.stack }, { latest: 'why' }), key: this.key_, token };
       this._parts(box, this.split, false);
     }), 60);
   }
@@ -202,8 +237,8 @@ class Attention {
     if (this.isEmpty) return;
     if (what === 'token') { this.row(); return; }
     if (what === 'theme') { this._grid(this.lift); this.redraw(); return; }
-    this.overview();
-    this.load();
+    this.isEdited = this.app.state.stack.texts.length > 0;
+    this.look();
   }
 
   key(pressed) {
@@ -223,7 +258,7 @@ class Attention {
 
   leave() { this.hasLeft = true; clearTimeout(this.waiting); }
 
-  saved() { return { ...this.chosen, token: this.app.state.token, which: this.which }; }
+  saved() { return { ...this.chosen, token: this.app.state.token, which: this.which, stack: this.stack }; }
 }
 
 /** A map as numbers and as an image of one pixel a number, made once. */

@@ -72,10 +72,8 @@ class Generate {
       context.fillStyle = colour('dim'); context.fillText(`${second} s`, x(second * rate), height - 5);
     }
     context.textAlign = 'right';
-    for (const level of [0, 50, 100]) {
-      const value = window.low + level / 100 * (window.high - window.low);
-      context.fillStyle = colour('dim'); context.fillText(Number(value.toPrecision(3)), 40, y(level) + 4);
-    }
+    context.fillStyle = colour('dim');
+    for (const value of ticks(window.low, window.high, 4)) context.fillText(Number(value.toPrecision(4)), 40, y((value - window.low) / (window.high - window.low) * 100) + 4);
     context.textAlign = 'left';
     context.fillText(recording.unit, 2, 10);
     const seen = window.tokens.slice(-SHOWN);

@@ -1,0 +1,162 @@
+// Opening a recording: files sent with progress, read in a process that can be cancelled, what was read in one line, and reading it otherwise.
+
+import { element } from './draw.js';
+import { clock } from './paper.js';
+import { Refused, refusal } from './refused.js';
+
+const id = name => document.getElementById(name);
+
+export class Opening {
+  constructor(app) {
+    this.app = app;
+    this.pending = null;  // an upload that could not be read as it is, and is read with what the form says
+    this._listen();
+  }
+
+  /** Read a recording and look at it. */
+  async open(question, name = id('records').selectedOptions[0]?.textContent ?? '') {
+    const { app } = this, { state } = app, done = this._busy(name);
+    try {
+      state.recording = await app.ask('signal', 'open', question, { latest: 'open' });
+      state.stack.clear();
+      state.start_s = state.recording.starts_s[0][0];
+      app.paper.columns = null;
+      this.facts();
+      const looked = app.paper.look();
+      app.look(await app.ask('signal', 'window', {}, { latest: 'window' }));
+      state.token = 499;
+      await looked;
+      app.paper.draw();
+      app.tell('recording');
+      this.chosen = id('records').value;
+    } catch (error) {
+      if (this.chosen) id('records').value = this.chosen;  // what is still on the screen
+      throw error;
+    } finally { done(); }
+  }
+
+  /** Send files and read them; what cannot be read opens the form that says how to. */
+  async upload(files) {
+    const names = [...files].map(file => file.name), label = names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0];
+    await this.app.attempt(async () => {
+      const { upload, files: kept } = await this._send(files, label);
+      try {
+        await this.open({ upload }, label);
+        this.pending = null;
+      } catch (error) {
+        if (error.name === 'AbortError') throw error;
+        this.pending = { upload };
+        this.dropped = kept.join(', ');  // what the user says of it in the form is read with it
+        this._form();
+        throw error;
+      }
+      const option = element('option', { textContent: label, value: JSON.stringify({ upload }), selected: true });
+      id('records').append(option);
+      this.chosen = option.value;
+    });
+  }
+
+  /** Send no more, end the process that reads, and stay with what is on the screen. */
+  cancel() {
+    this.sending?.abort();
+    this.app.forget('open');
+    this.app.attempt(() => this.app.ask('signal', 'cancel'));
+    this.app.say('Reading was cancelled; nothing was opened.');
+  }
+
+  /** The server's answer to the files; how far they are sent is shown. */
+  _send(files, label) {
+    const form = new FormData(), request = this.sending = new XMLHttpRequest(), done = this._busy(label, 'Sending');
+    for (const file of files) form.append('file', file, file.name);
+    return new Promise((resolve, reject) => {
+      request.open('POST', '/api/upload');
+      for (const [name, value] of Object.entries(this.app.headers())) request.setRequestHeader(name, value);
+      request.upload.onprogress = event => { if (event.lengthComputable) id('sent').value = event.loaded / event.total; };
+      request.onload = () => request.status === 200 ? resolve(JSON.parse(request.responseText)) : reject(new Refused(refusal(request.responseText)));
+      request.onerror = () => reject(new Error('the files could not be sent'));
+      request.onabort = () => reject(new DOMException('cancelled', 'AbortError'));
+      request.send(form);
+    }).finally(() => { this.sending = null; done(); });
+  }
+
+  /** Say what is done and for how long already, with a button that cancels it; what is returned ends that. */
+  _busy(name, doing = 'Reading') {
+    const began = performance.now(), turn = this.turn = {};
+    const say = () => {
+      const seconds = Math.floor((performance.now() - began) / 1000);
+      id('facts').textContent = `${doing} ${name}… ${seconds ? `${seconds} s` : ''}`.replace(' …', '…');
+    };
+    say();
+    id('facts').className = 'loading';
+    id('sent').removeAttribute('value');
+    const timer = setInterval(say, 1000), later = setTimeout(() => { id('busy').hidden = false; }, 400);  // what is quick does not flicker
+    return () => {
+      clearInterval(timer);
+      clearTimeout(later);
+      if (this.turn !== turn) return;  // something else is read by now
+      id('busy').hidden = true;
+      id('facts').className = '';
+      this.facts();
+    };
+  }
+
+  /** What was read, in one line. */
+  facts() {
+    const { state: { recording }, paper } = this.app;
+    if (!recording) { id('facts').textContent = 'No recording is open.'; return; }
+    const rate = recording.rate_hz === recording.model_rate_hz ? `${recording.rate_hz} Hz` : `${Number(recording.rate_hz.toPrecision(6))} → ${recording.model_rate_hz} Hz`;
+    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? '' : recording.person ? `person ${recording.person}` : 'person not known'].filter(Boolean).join(' · ');
+    id('facts').title = recording.notes.join('\n');
+    id('ribbon').hidden = !recording.is_simulated;
+    id('ribbon').textContent = 'simulated';
+    id('legend').replaceChildren(
+      element('span', { className: 'dim', textContent: recording.marked_by ? `marked by ${recording.marked_by}` : 'no waves marked' }),
+      ...recording.waves.map((wave, number) => element('button', {
+        type: 'button', 'aria-pressed': String(!paper.hidden.has(wave)), title: `show or hide ${wave.replace('_', ' ')}`,
+        on: { click: event => { const { hidden } = paper; if (!hidden.delete(wave)) hidden.add(wave); event.currentTarget.setAttribute('aria-pressed', String(!hidden.has(wave))); paper.drawWindow(); } },
+      }, element('span', { className: `swatch wave-${number}` }), wave.replace('_', ' '))));
+  }
+
+  /** The form that says how a recording is to be read, open or not. */
+  _form(isOpen = true) {
+    id('hints').hidden = !isOpen;
+    id('reread').setAttribute('aria-expanded', String(isOpen));
+    this._fields();
+    this.app.paper.draw();
+  }
+
+  _fields() {
+    const { recording } = this.app.state;
+    if (!recording) return;
+    const hints = recording.hints ?? {};
+    const field = (label, control) => element('label', { className: 'field' }, element('span', { textContent: label }), control);
+    const choice = (name, options, value) => element('select', { name }, ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === value })));
+    id('hints').replaceChildren(
+      ...(this.pending ? [element('strong', { textContent: `Of ${this.dropped}:` })] : []),
+      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
+      field('lead', element('input', { name: 'lead', size: 8, placeholder: this.pending ? '' : recording.lead, value: hints.lead ?? '' })),
+      field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], '')),
+      field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: String(recording.rate_hz), value: hints.rate_hz ?? '' })),
+      field('polarity', choice('polarity', [['check', 'checked'], ['invert', 'turned upside down'], ['as-is', 'taken as it is']], hints.polarity ?? 'check')),
+      field('landmarks', choice('landmarks', [['auto', 'expert, else detector'], ['expert', 'expert'], ['detected', 'detector']], hints.landmarks ?? 'auto')),
+      element('button', { type: 'submit', textContent: 'Read again' }),
+      ...(this.pending ? [] : recording.notes).map(note => element('span', { className: 'dim', textContent: note })));
+  }
+
+  _listen() {
+    const { app } = this;
+    id('records').addEventListener('change', event => { this.pending = null; app.attempt(() => this.open(JSON.parse(event.target.value))); });
+    id('choose').addEventListener('click', () => id('file').click());
+    id('file').addEventListener('change', event => { if (event.target.files.length) this.upload(event.target.files); event.target.value = ''; });
+    id('cancel').addEventListener('click', () => this.cancel());
+    id('reread').addEventListener('click', () => this._form(id('hints').hidden));
+    id('hints').addEventListener('submit', event => {
+      event.preventDefault();
+      const asked = Object.fromEntries([...new FormData(id('hints'))].filter(([, value]) => value !== ''));
+      if (asked.rate_hz) asked.rate_hz = Number(asked.rate_hz);
+      app.attempt(async () => { await this.open({ ...this.pending, ...asked }); this.pending = null; });
+    });
+    document.addEventListener('dragover', event => event.preventDefault());
+    document.addEventListener('drop', event => { event.preventDefault(); if (event.dataTransfer.files.length) this.upload(event.dataTransfer.files); });
+  }
+}
