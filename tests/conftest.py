@@ -1,11 +1,14 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ForwardRef, get_args
 
+import jaxtyping
 import pytest
 import torch
-from jaxtyping import install_import_hook
+from jaxtyping import AbstractArray, install_import_hook, jaxtyped
 
 collect_ignore_glob = ["*conftest.py"]  # they hold no doctests, and two modules of one name cannot both be collected
 
@@ -18,6 +21,33 @@ hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.Beartyp
 KERNELS = ("heartlens.engine.kernels", "heartlens.engine.kernel_rows", "heartlens.engine.step_kernel")
 is_checked = hook.should_instrument
 hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
+
+
+def has_arrays(annotation: Any) -> bool:
+    """Whether an annotation has a jaxtyping array anywhere in it, or may have: it is still text."""
+    if isinstance(annotation, str | ForwardRef):
+        return True
+    if isinstance(annotation, list | tuple):
+        return any(map(has_arrays, annotation))
+    return (isinstance(annotation, type) and issubclass(annotation, AbstractArray)) or any(map(has_arrays, get_args(annotation)))
+
+
+def jaxtyped_once(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
+    """As `jaxtyping.jaxtyped`, in less time: that checks arguments twice, and keeps a table of axes for functions without arrays too.
+
+    Every annotation is checked at every call: arguments before it, what it returns after it, both with the same axes.
+    """
+
+    def decorated(made: Any) -> Any:
+        if isinstance(made, type):
+            return jaxtyped(made, typechecker=typechecker)
+        checked = typechecker(made)
+        return jaxtyped(checked, typechecker=None) if has_arrays(list(made.__annotations__.values())) else checked
+
+    return decorated
+
+
+jaxtyping.jaxtyped = jaxtyped_once  # what the hook writes before every function and class
 
 
 @pytest.fixture(scope="session")

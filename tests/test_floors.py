@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from planted import model_of, random_state
 
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import run
+from heartlens.measures.beat_matching import averaged, beats_of
+from heartlens.progress import shown
 from heartlens.signals.simulate import simulated
 from heartlens.store import write_summary
 
@@ -163,6 +166,21 @@ def test_analyses_never_import_each_other():
 def test_names_say_what():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler"}
     assert [name for name in MODULES if drawers & set(name.split("."))] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: beats_of(np.zeros((2, 9)), 50.0),  # axes
+        lambda: beats_of(np.zeros(9, int), 50.0),  # numbers
+        lambda: averaged(np.zeros((2, 9)), np.zeros(3, int), 20),  # the same axis twice
+        lambda: shown("no"),  # without arrays
+    ],
+    ids=["axes", "numbers", "one axis of two arrays", "no array"],
+)
+def test_types_are_executed(wrong):
+    with pytest.raises(Exception, match="violates type hint"):
+        wrong()
 
 
 @pytest.mark.parametrize(
