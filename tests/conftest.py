@@ -1,7 +1,7 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ForwardRef, get_args
 
@@ -23,26 +23,26 @@ is_checked = hook.should_instrument
 hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
 
 
-def has_arrays(annotation: Any) -> bool:
-    """Whether an annotation has a jaxtyping array anywhere in it, or may have: it is still text."""
-    if isinstance(annotation, str | ForwardRef):
-        return True
-    if isinstance(annotation, list | tuple):
-        return any(map(has_arrays, annotation))
-    return (isinstance(annotation, type) and issubclass(annotation, AbstractArray)) or any(map(has_arrays, get_args(annotation)))
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """An annotation, and what it is made of."""
+    yield annotation
+    for part in annotation if isinstance(annotation, list | tuple) else get_args(annotation):
+        yield from parts_of(part)
 
 
 def jaxtyped_once(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
     """As `jaxtyping.jaxtyped`, in less time: that checks arguments twice, and keeps a table of axes for functions without arrays too.
 
-    Every annotation is checked at every call: arguments before it, what it returns after it, both with the same axes.
+    Every annotation is checked at every call: arguments before it, what it returns after it, both with the same axes. Classes, and
+    functions with annotations that are text (names that only type checkers import), are left to jaxtyping.
     """
 
     def decorated(made: Any) -> Any:
-        if isinstance(made, type):
+        parts = [] if isinstance(made, type) else [*parts_of(list(made.__annotations__.values()))]
+        if isinstance(made, type) or any(isinstance(part, str | ForwardRef) for part in parts):
             return jaxtyped(made, typechecker=typechecker)
-        checked = typechecker(made)
-        return jaxtyped(checked, typechecker=None) if has_arrays(list(made.__annotations__.values())) else checked
+        has_arrays = any(isinstance(part, type) and issubclass(part, AbstractArray) for part in parts)
+        return jaxtyped(typechecker(made), typechecker=None) if has_arrays else typechecker(made)
 
     return decorated
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -104,9 +105,15 @@ def imports(tree, with_types=True):
             yield from imports(node, with_types)
 
 
+@cache
+def imported_by(name, with_types=True):
+    """The same of a module, read off its source once."""
+    return list(imports(TREES[name], with_types))
+
+
 def imported_modules(name):
     """The modules of heartlens that a module imports, without `heartlens.`; `from heartlens import x` is "" where x is no module."""
-    for full in imports(TREES[name]):
+    for full in imported_by(name):
         if full.split(".")[0] == "heartlens":
             parts = full.split(".")[1:]
             yield ".".join(parts) if ".".join(parts) in MODULES else ".".join(parts[:-1])
@@ -152,7 +159,7 @@ def test_every_exception_is_needed(exception):
 
 @pytest.mark.parametrize("heavy", list(DOORS))
 def test_heavy_packages_are_imported_only_behind_their_doors(heavy):
-    users = {name for name, tree in TREES.items() if heavy in (full.split(".")[0] for full in imports(tree, with_types=False))}
+    users = {name for name in MODULES if heavy in (full.split(".")[0] for full in imported_by(name, with_types=False))}
     assert {name for name in users if not any(within(name, door) for door in DOORS[heavy])} == set()
 
 
