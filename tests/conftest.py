@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from inspect import isasyncgenfunction, iscoroutinefunction, isfunction, isgeneratorfunction
 from pathlib import Path
 from typing import Any, ForwardRef, get_args
 
@@ -33,13 +34,14 @@ def parts_of(annotation: Any) -> Iterator[Any]:
 def jaxtyped_once(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
     """As `jaxtyping.jaxtyped`, in less time: that checks arguments twice, and keeps a table of axes for functions without arrays too.
 
-    Every annotation is checked at every call: arguments before it, what it returns after it, both with the same axes. Classes, and
-    functions with annotations that are text (names that only type checkers import), are left to jaxtyping.
+    Every annotation is checked at every call: arguments before it, what it returns after it, both with the same axes. Left to jaxtyping are
+    classes, generators and coroutines, and annotations that are text (names that only type checkers import).
     """
 
     def decorated(made: Any) -> Any:
-        parts = [] if isinstance(made, type) else [*parts_of(list(made.__annotations__.values()))]
-        if isinstance(made, type) or any(isinstance(part, str | ForwardRef) for part in parts):
+        is_plain = isfunction(made) and not (isgeneratorfunction(made) or iscoroutinefunction(made) or isasyncgenfunction(made))
+        parts = [*parts_of(list(made.__annotations__.values()))] if is_plain else []
+        if not is_plain or any(isinstance(part, str | ForwardRef) for part in parts):
             return jaxtyped(made, typechecker=typechecker)
         has_arrays = any(isinstance(part, type) and issubclass(part, AbstractArray) for part in parts)
         return jaxtyped(typechecker(made), typechecker=None) if has_arrays else typechecker(made)
