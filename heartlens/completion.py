@@ -1,7 +1,7 @@
-"""Completion of commands and options for a shell: `heartlens completion bash` (or zsh) prints the script that the shell reads.
+"""Completion of commands and options for a shell: `heartlens completion bash` (zsh, fish) prints the script that the shell reads.
 
 For bash: `heartlens completion bash > ~/.local/share/bash-completion/completions/heartlens`. For zsh: a file `_heartlens` in a folder of
-$fpath. The script is made once and asks no Python later.
+$fpath. For fish: `heartlens completion fish > ~/.config/fish/completions/heartlens.fish`. The script is made once and asks no Python later.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import argparse
 from heartlens.exits import DONE, exit_code
 from heartlens.parser import Parser, parser_behind
 
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 FILES = ("data", "result", "shards", "file", "labels", "persons", "out", "add", "style")  # what is a path
 
 

@@ -100,16 +100,32 @@ def test_the_same_option_means_the_same_everywhere():
     assert {flag: looks[flag] for flag in (*shared, "--quiet", "--format", "--published-only") if len(looks[flag]) > 1} == {}
 
 
-def test_completion_completes_commands_options_and_choices(capsys, tmp_path):
-    assert completion(["bash"]) == 0
+COMPLETE = {  # what completes the last of some words in a shell that has read ./script
+    "bash": """
+        source ./script
+        ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_heartlens; echo "${COMPREPLY[@]}"; }
+        ask heartlens head; ask heartlens head_scan ecg --land; ask heartlens head_scan ecg --engine f
+    """,
+    "fish": """
+        source ./script
+        complete -C 'heartlens head'; complete -C 'heartlens head_scan ecg --land'; complete -C 'heartlens head_scan ecg --engine f'
+    """,
+}
+
+
+@pytest.mark.parametrize("shell", list(COMPLETE))
+def test_completion_completes_commands_options_and_choices(shell, capsys, tmp_path):
+    assert completion([shell]) == 0
     (tmp_path / "script").write_text(capsys.readouterr().out)
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
-    asked = "source ./script; "
-    asked += 'ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_heartlens; echo "${COMPREPLY[@]}"; }; '
-    asked += "ask heartlens head; ask heartlens head_scan ecg --land; ask heartlens head_scan ecg --engine f"
-    done = subprocess.run([bash, "-c", asked], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True, env=dict(os.environ))
-    assert done.stdout.split() == ["head_scan", "--landmarks", "fused"]
-    assert completion(["fish"]) == 2
-    assert "unknown shell 'fish'" in capsys.readouterr().err
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    environment = os.environ | {"HOME": str(tmp_path)}
+    asked = [shell, "-c", COMPLETE[shell]]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    completed = [line.split("\t")[0] for line in done.stdout.splitlines()]  # fish adds the help after a tab
+    assert completed == ["head_scan", "--landmarks", "fused"]
+
+
+def test_completion_for_an_unknown_shell_is_refused(capsys):
+    assert completion(["tcsh"]) == 2
+    assert "unknown shell 'tcsh'; did you mean 'zsh'? legal: bash, zsh, fish" in capsys.readouterr().err

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from planted import model_of, random_state
 
@@ -72,6 +74,16 @@ def test_the_figure_says_what_was_measured_on_what(stored, tmp_path):
     assert "planted" in drawn(summary, tmp_path)
     assert "2 records, 2 windows of SIMULATED signals" in drawn(summary, tmp_path)
     assert "2 windows of recordings" in drawn(summary.assign_attrs(data_is_simulated=0), tmp_path)
+
+
+def test_names_of_waves_do_not_overlap_on_a_page_of_one_column(stored):
+    with figures.look(figures.COLUMN_MM):
+        page = SCAN.plot(read_summary(stored))
+    page.draw_without_rendering()
+    names = [text for axes in page.findobj(Axes) for strip in axes.child_axes for text in strip.texts]
+    assert [text.get_text() for text in names] == ["P", "QRS", "T"]
+    for one, other in combinations([text.get_window_extent() for text in names], 2):
+        assert not one.overlaps(other)
 
 
 @pytest.mark.parametrize("waves", [("QRS", "T"), ("QRS",), ()], ids=lambda waves: f"with {'+'.join(waves) or 'no wave'}")

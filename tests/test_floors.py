@@ -3,13 +3,17 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from planted import model_of, random_state
 
 from heartlens.analyses.head_scan import HeadScan
 from heartlens.analysis import run
+from heartlens.measures.beat_matching import averaged, beats_of
+from heartlens.progress import shown
 from heartlens.signals.simulate import simulated
 from heartlens.store import write_summary
 
@@ -101,9 +105,15 @@ def imports(tree, with_types=True):
             yield from imports(node, with_types)
 
 
+@cache
+def imported_by(name, with_types=True):
+    """The same of a module, read off its source once."""
+    return list(imports(TREES[name], with_types))
+
+
 def imported_modules(name):
     """The modules of heartlens that a module imports, without `heartlens.`; `from heartlens import x` is "" where x is no module."""
-    for full in imports(TREES[name]):
+    for full in imported_by(name):
         if full.split(".")[0] == "heartlens":
             parts = full.split(".")[1:]
             yield ".".join(parts) if ".".join(parts) in MODULES else ".".join(parts[:-1])
@@ -149,7 +159,7 @@ def test_every_exception_is_needed(exception):
 
 @pytest.mark.parametrize("heavy", list(DOORS))
 def test_heavy_packages_are_imported_only_behind_their_doors(heavy):
-    users = {name for name, tree in TREES.items() if heavy in (full.split(".")[0] for full in imports(tree, with_types=False))}
+    users = {name for name in MODULES if heavy in (full.split(".")[0] for full in imported_by(name, with_types=False))}
     assert {name for name in users if not any(within(name, door) for door in DOORS[heavy])} == set()
 
 
@@ -163,6 +173,21 @@ def test_analyses_never_import_each_other():
 def test_names_say_what():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler"}
     assert [name for name in MODULES if drawers & set(name.split("."))] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: beats_of(np.zeros((2, 9)), 50.0),  # axes
+        lambda: beats_of(np.zeros(9, int), 50.0),  # numbers
+        lambda: averaged(np.zeros((2, 9)), np.zeros(3, int), 20),  # the same axis twice
+        lambda: shown("no"),  # without arrays
+    ],
+    ids=["axes", "numbers", "one axis of two arrays", "no array"],
+)
+def test_types_are_executed(wrong):
+    with pytest.raises(Exception, match=r"violates type hint|Type-check error"):
+        wrong()
 
 
 @pytest.mark.parametrize(

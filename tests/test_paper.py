@@ -1,7 +1,10 @@
 """The paper report: its verdicts follow from summaries alone and can say no; a stopped run goes on; nothing is measured twice."""
 
+import io
 import json
 import re
+import shutil
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 
 import pytest
@@ -104,22 +107,15 @@ def test_variants_change_what_they_say():
     assert plan.JOBS[0].varied("another seed").analysis.seed == 1
 
 
-@pytest.fixture
-def small(monkeypatch, tmp_path):
-    """The command on two small jobs of a planted model and simulated people; what it measured, by name and variant."""
+@contextmanager
+def small_jobs():
+    """Within it the paper is two small jobs of a planted model on simulated people; gives a list to which every measured job is added."""
     options = {"n_permutations": 99, "n_twins": 2, "twin_windows": 1}
     jobs = (
         Job("cycles-ecg", AttentionCycles(**options), "ecg", "ludb", 3),
         Job("heads-published-ecg", HeadScan(**options, variant="published", fine=True, n_rotations=4), "ecg", "ludb", 3),
     )
     model = planted({(1, 0): SamePhase(lag=1)}, WINDOWS)
-    monkeypatch.setattr(plan, "JOBS", jobs)
-    monkeypatch.setattr(measure, "_loaded", lambda checkpoint, published_only: subject_of(model))
-    monkeypatch.setattr(data, "N_SIMULATED", 3)
-    monkeypatch.setattr(measure, "FORMATS", ["svg"])  # of the formats one is enough here
-    for module in (command, report):
-        monkeypatch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in (AS_IT_IS, "noise at 10 dB")})
-    data._read.cache_clear()
     measured = []
     own = Bench.measure
 
@@ -127,14 +123,38 @@ def small(monkeypatch, tmp_path):
         own(bench, job)
         measured.append((job.name, job.variant))
 
-    monkeypatch.setattr(Bench, "measure", watched)
-    yield tmp_path / "paper", measured
-    data._read.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "JOBS", jobs)
+        patch.setattr(measure, "_loaded", lambda checkpoint, published_only: subject_of(model))
+        patch.setattr(data, "N_SIMULATED", 3)
+        patch.setattr(measure, "FORMATS", ["svg"])  # of the formats one is enough here
+        for module in (command, report):
+            patch.setattr(module, "VARIANTS", {name: VARIANTS[name] for name in (AS_IT_IS, "noise at 10 dB")})
+        patch.setattr(Bench, "measure", watched)
+        data._read.cache_clear()
+        yield measured
+        data._read.cache_clear()
 
 
-def test_the_command_writes_a_report_of_what_is_stored(small, capsys):
-    out, measured = small
-    assert command.run_command(["--out", str(out)]) == 0
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What one whole run of the command wrote, what it measured and what it printed; not to be changed."""
+    out, printed = tmp_path_factory.mktemp("whole") / "paper", io.StringIO()
+    with small_jobs() as measured, redirect_stdout(printed):
+        assert command.run_command(["--out", str(out)]) == 0
+    return out, measured, printed.getvalue()
+
+
+@pytest.fixture
+def stored(whole, tmp_path):
+    """A copy of what that run wrote, for the command to go on with, and what it measures from now on."""
+    shutil.copytree(whole[0], tmp_path / "paper")
+    with small_jobs() as measured:
+        yield tmp_path / "paper", measured
+
+
+def test_the_command_writes_a_report_of_what_is_stored(whole):
+    out, measured, printed = whole
     assert len(measured) == 4
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "SIMULATED" in page
@@ -147,21 +167,20 @@ def test_the_command_writes_a_report_of_what_is_stored(small, capsys):
     assert [row["claim"] for row in rows] == ["A ECG", "A' ECG", "C ECG H1", "C ECG H5", "C ECG H7"]
     lift = store.read_summary(out / "cycles-ecg" / "summary.nc")["layer_same_phase_lift"].values[-1]
     assert rows[0]["effect"].startswith(f"same-phase lift {lift:.2f}")
-    assert capsys.readouterr().out.startswith("A ECG: ")
+    assert printed.startswith("A ECG: ")
 
 
-def test_the_claims_are_printed_as_json(small, capsys):
-    out, _ = small
+def test_the_claims_are_printed_as_json(stored, capsys):
+    out, _ = stored
     assert command.run_command(["--out", str(out), "--quick", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["claims"] == json.loads((out / "claims.json").read_text(encoding="utf-8"))
     assert printed["files"] == [str(out / "report.html"), str(out / "claims.json")]
 
 
-def test_page_and_claims_appear_together_or_not_at_all(small, capsys, monkeypatch):
+def test_page_and_claims_appear_together_or_not_at_all(stored, capsys, monkeypatch):
     """Whatever stops the second file, the page and the claims of before stay, with the jobs that were measured since."""
-    out, measured = small
-    assert command.run_command(["--out", str(out), "--quick"]) == 0
+    out, measured = stored
     before = {name: (out / name).read_bytes() for name in report.WRITTEN}
     (out / "mine.txt").write_text("mine")
     (out / "cycles-ecg" / "job.json").unlink()
@@ -185,10 +204,8 @@ def test_page_and_claims_appear_together_or_not_at_all(small, capsys, monkeypatc
     assert not Folder(out / "cycles-ecg").is_result or (out / "cycles-ecg" / "summary.nc").is_file()
 
 
-def test_what_is_stored_is_not_measured_again_and_what_was_lost_is(small):
-    out, measured = small
-    assert command.run_command(["--out", str(out)]) == 0
-    measured.clear()
+def test_what_is_stored_is_not_measured_again_and_what_was_lost_is(stored):
+    out, measured = stored
     assert command.run_command(["--out", str(out)]) == 0
     assert measured == []
     (out / "cycles-ecg" / "job.json").unlink()
@@ -196,14 +213,12 @@ def test_what_is_stored_is_not_measured_again_and_what_was_lost_is(small):
     assert measured == [("cycles-ecg", AS_IT_IS)]
 
 
-def test_other_options_are_measured_anew(small, monkeypatch):
-    out, measured = small
-    assert command.run_command(["--out", str(out), "--quick"]) == 0
-    assert {variant for _, variant in measured} == {AS_IT_IS}
-    measured.clear()
+def test_other_options_are_measured_anew(stored, monkeypatch):
+    """And with `--quick` without variants."""
+    out, measured = stored
     monkeypatch.setattr(plan, "JOBS", tuple(Job(job.name, job.analysis, job.checkpoint, job.source, 2) for job in plan.JOBS))
     assert command.run_command(["--out", str(out), "--quick"]) == 0
-    assert len(measured) == 2
+    assert measured == [("cycles-ecg", AS_IT_IS), ("heads-published-ecg", AS_IT_IS)]
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):

@@ -1,11 +1,13 @@
 """A window's tokens as a line, with what a model does at each; waves, levels of the model, and points on the cycle."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import matplotlib as mpl
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from heartlens.figures.layout import PALETTE
 from heartlens.wording import plain
@@ -71,14 +73,22 @@ def wave_strip(axes: Axes, time_s: Times, wave: Int[np.ndarray, " time"], names:
 
 
 def bands(axes: Axes, phase: Float[np.ndarray, " phase"], occupancy: dict[str, Float[np.ndarray, " phase"]]) -> None:
-    """Where in the cycle each wave lies, as a strip above the axes: as dark as the part of the wave's tokens at that phase."""
+    """Where in the cycle each wave lies, as a strip above the axes: as dark as the part of the wave's tokens at that phase.
+
+    Strips are as high as a line of text, however small the page: their names must not overlap.
+    """
+    size = min(mpl.rcParams["xtick.labelsize"], 6)
+    line = 1.25 * size / 72  # inches
+    in_axes: Any = axes.transAxes  # matplotlib's types allow only affine ones here, and any transform works
+    inches_above = cast(Any, axes.figure).dpi_scale_trans + ScaledTranslation(0, 1, in_axes)
     for row, (name, weight) in enumerate(occupancy.items()):
         peak = np.nanmax(weight) if np.isfinite(weight).any() else 0
         if peak > 0:
-            strip = axes.inset_axes((0, 1.02 + 0.07 * row, 1, 0.06))
+            place = (0, (row + 0.2) * line, 1, 0.85 * line)
+            strip = axes.inset_axes(place, transform=blended_transform_factory(axes.transAxes, inches_above))
             strip.imshow((weight / peak)[None], cmap="Greys", aspect="auto", vmin=0, vmax=1.3)
             strip.set_axis_off()
-            strip.text(-0.6, 0, plain(name), ha="right", va="center", fontsize=6)
+            strip.text(-0.6, 0, plain(name), ha="right", va="center", fontsize=size)
 
 
 def level_lines(axes: Axes, time_s: Times, lines: Float[np.ndarray, "level time"], behind: Times | None = None) -> None:

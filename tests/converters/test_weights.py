@@ -69,7 +69,8 @@ def test_a_command_imports_no_transformer_lens(tmp_path):
 import sys
 from heartlens.exits import exit_code
 from heartlens.__main__ import main
-sys.argv = ["heartlens", "head_scan", "ecg-sim", "--n-twins", "1", "--out", {str(tmp_path / "out")!r}, "--quiet"]
+quick = "--n-twins 1 --twin-windows 1 --n-rotations 2 --n-permutations 99 --simulate sinus --format svg --quiet"
+sys.argv = ["heartlens", "head_scan", "ecg-sim", *quick.split(), "--out", {str(tmp_path / "out")!r}]
 try:
     main()
 except SystemExit as end:

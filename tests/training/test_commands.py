@@ -1,7 +1,10 @@
 """Pre-training and fine-tuning as a user meets them: from recordings to a checkpoint every command takes, or one line that says why not."""
 
 import csv
+import io
 import json
+import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -38,18 +41,48 @@ def folder(tmp_path_factory):
     return folder
 
 
+def stay_within(folder, monkeypatch):
+    """Nothing outside a folder is read, fetched or written."""
+    monkeypatch.setenv("HEARTLENS_OFFLINE", "1")
+    monkeypatch.setenv("HEARTLENS_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("HEARTLENS_CHECKPOINTS", "")
+    monkeypatch.chdir(folder)
+
+
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("HEARTLENS_OFFLINE", "1")
-    monkeypatch.setenv("HEARTLENS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HEARTLENS_CHECKPOINTS", "")
-    monkeypatch.chdir(tmp_path)
+    stay_within(tmp_path, monkeypatch)
 
 
 def tune(folder, out, *more, task="af", labels="labels.csv", classes=("N", "A")):
     given = [str(folder / "base.pth"), "--task", task, "--data", str(folder / "hearts"), "--labels", str(folder / labels)]
     given += ["--classes", *classes] if classes else []
     return run_finetune([*given, "--out", str(out), "--device", "cpu", *FINETUNE, *more])
+
+
+def tuned_once(folder, tmp_path_factory, *more):
+    """The folder of a finished run, not to be changed, and what the run printed."""
+    place, printed = tmp_path_factory.mktemp("finished"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(printed):
+        stay_within(place, patched)
+        assert tune(folder, place / "run", *more) == 0
+    return place / "run", printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def with_folds(folder, tmp_path_factory):
+    return tuned_once(folder, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def without_folds(folder, tmp_path_factory):
+    return tuned_once(folder, tmp_path_factory, "--folds", "none")
+
+
+@pytest.fixture
+def run_without_folds(without_folds, tmp_path):
+    """A copy of that run, to go on with or to replace."""
+    return shutil.copytree(without_folds[0], tmp_path / "run")
 
 
 def test_pretraining_on_recordings_gives_a_checkpoint(folder, tmp_path, capsys):
@@ -137,26 +170,25 @@ def test_a_loss_that_is_not_finite(folder, tmp_path, capsys, monkeypatch):
     assert "step 1: the loss is" in capsys.readouterr().err
 
 
-def test_fine_tuning_on_ones_own_labels(folder, tmp_path, capsys):
-    assert tune(folder, tmp_path / "run") == 0
-    told = capsys.readouterr()
-    assert "cross-validated: window AUC" in told.out
-    model = load(tmp_path / "run/model.safetensors")
+def test_fine_tuning_on_ones_own_labels(with_folds):
+    run, printed = with_folds
+    assert "cross-validated: window AUC" in printed
+    model = load(run / "model.safetensors")
     assert model.cfg.d_vocab_out == 1
     assert model.origin.task == "atrial fibrillation (last token)"
     assert 0 < model.card["threshold"] < 1
     assert model.card["base"]["checkpoint"] == "base.pth"
     assert set(model.card["split"]["validation"]) < {record_code(f"hearts/h{i}") for i in range(8)}
     assert "record AUC" in model.card["metrics"]["cross-validated"]
-    rows = list(csv.DictReader((tmp_path / "run/predictions.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 16
     assert {row["label"] for row in rows} == {"N", "A"}
-    summary = read_summary(tmp_path / "run/summary.nc")
+    summary = read_summary(run / "summary.nc")
     assert float(summary["calibration"].sel(part="count").sum()) == 0  # of scores by several models none is given
-    page = (tmp_path / "run/report.html").read_text()
+    page = (run / "report.html").read_text()
     assert "8 records only" in page
     assert "<svg" in page
-    assert not (tmp_path / "run/frozen.npy").exists()
+    assert not (run / "frozen.npy").exists()
 
 
 def test_fine_tuning_every_token(folder, tmp_path, capsys):
@@ -165,20 +197,20 @@ def test_fine_tuning_every_token(folder, tmp_path, capsys):
     assert load(tmp_path / "run/model.safetensors").origin.task == "beat (every token)"
 
 
-def test_fine_tuning_beside_another_checkpoint_and_without_folds(folder, tmp_path, capsys):
-    assert tune(folder, tmp_path / "one", "--folds", "none") == 0
-    assert "validation records (they chose stop and threshold)" in capsys.readouterr().out
-    assert tune(folder, tmp_path / "two", "--compare", str(tmp_path / "one/model.safetensors")) == 0
+def test_fine_tuning_beside_another_checkpoint_and_without_folds(folder, without_folds, tmp_path):
+    other, printed = without_folds
+    assert "validation records (they chose stop and threshold)" in printed
+    assert tune(folder, tmp_path / "two", "--compare", str(other / "model.safetensors")) == 0
     sources = read_summary(tmp_path / "two/summary.nc")["source"].values.tolist()
     assert sources[0] == "cross-validated"
-    threshold = read_card(tmp_path / "one/model.safetensors")["threshold"]
+    threshold = read_card(other / "model.safetensors")["threshold"]
     assert sources[1] == f"model.safetensors (threshold {threshold:g})"
 
 
-def test_fine_tuning_goes_on_to_the_same_end(folder, tmp_path, monkeypatch):
+def test_fine_tuning_goes_on_to_the_same_end(folder, with_folds, tmp_path, monkeypatch):
     from heartlens.training import judged
 
-    assert tune(folder, tmp_path / "alone") == 0
+    undisturbed, _ = with_folds
     calls = []
     fit = judged.fit
 
@@ -193,8 +225,8 @@ def test_fine_tuning_goes_on_to_the_same_end(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(judged, "fit", fit)
     assert tune(folder, tmp_path / "stopped", "--resume") == 0
     for name in ("predictions.csv", "losses.csv"):
-        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    one, other = (load(tmp_path / run / "model.safetensors").state_dict() for run in ("alone", "stopped"))
+        assert (tmp_path / "stopped" / name).read_bytes() == (undisturbed / name).read_bytes()
+    one, other = (load(run / "model.safetensors").state_dict() for run in (undisturbed, tmp_path / "stopped"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -225,22 +257,20 @@ def test_labels_need_recordings(folder, capsys):
     assert "--labels needs recordings" in capsys.readouterr().err
 
 
-def test_a_folder_of_another_fine_tuning(folder, tmp_path, capsys):
-    assert tune(folder, tmp_path / "run", "--folds", "none") == 0
-    assert tune(folder, tmp_path / "run") == 2
+def test_a_folder_of_another_fine_tuning(folder, run_without_folds, capsys):
+    assert tune(folder, run_without_folds) == 2
     assert "--resume goes on with a run, --overwrite replaces it" in capsys.readouterr().err
-    assert tune(folder, tmp_path / "run", "--resume", "--seed", "3") == 2
+    assert tune(folder, run_without_folds, "--resume", "--seed", "3") == 2
     told = capsys.readouterr().err
     assert "folds was none, is 2" in told
     assert "seed was 0, is 3" in told
-    assert json.loads((tmp_path / "run/options.json").read_text())["folds"] == "none"
+    assert json.loads((run_without_folds / "options.json").read_text())["folds"] == "none"
 
 
-def test_an_overwritten_run_stays_until_the_new_one_is_finished(folder, tmp_path, capsys, monkeypatch):
+def test_an_overwritten_run_stays_until_the_new_one_is_finished(folder, run_without_folds, tmp_path, capsys, monkeypatch):
     from heartlens.training import finetune_command
 
-    run = tmp_path / "run"
-    assert tune(folder, run, "--folds", "none") == 0
+    run = run_without_folds
     before = {path.name: path.read_bytes() for path in run.iterdir()}
 
     def stopped(*given):
@@ -260,10 +290,9 @@ def test_an_overwritten_run_stays_until_the_new_one_is_finished(folder, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
 
 
-def test_a_run_folder_without_its_options_gives_no_old_weights(folder, tmp_path, capsys):
+def test_a_run_folder_without_its_options_gives_no_old_weights(folder, run_without_folds, capsys):
     """State and checkpoint of another run, whose options are gone."""
-    run = tmp_path / "run"
-    assert tune(folder, run, "--folds", "none") == 0
+    run = run_without_folds
     old = (run / "model.safetensors").read_bytes()
     (run / "options.json").unlink()
     assert tune(folder, run, "--folds", "none", "--seed", "3", "--resume") == 2

@@ -54,6 +54,7 @@ def able_for(windows: Windows, counterfactual: str) -> Able:
     return EDITS[counterfactual].able(windows)
 
 
+@cf.made_once
 def pairs_of(windows: Windows, counterfactual: str, seed: int, with_control: bool, *, rescale: bool = True) -> Pairs:
     """The pairs of windows for which `able_for` is true; the control is as strong as gives it the counterfactual's dose (`cf.dose_of`)."""
     edit = EDITS[counterfactual]

@@ -4,7 +4,7 @@ Nothing is projected on the sign of a record's own difference: an edit that move
 carried by every head that adds to that randomness, and its control would not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -53,7 +53,10 @@ OF_STREAM = {
     "stream_back": _of_part("in_cycle", "the stream at the tokens of the cycle holds part of it", "levels x cycles"),
 }
 OF_TWINS = ("clean", "corrupt", "effect", "n_pairs")
+ENDS = ("", "_low", "_high")  # of the names of an estimate and of its interval
 ByRecord = Float[np.ndarray, "record *effect"]
+Means = dict[str, ByRecord]
+PValues = Callable[[ByRecord], Any]
 
 
 def summarized(
@@ -64,82 +67,108 @@ def summarized(
         raise Refusal(f"no window has the landmarks that {sums.attrs['counterfactual']} and {sums.attrs['readout']} need; none was patched")
     paired = sums.isel(record=np.flatnonzero(sums["n_pairs"].values > 0))
     means = _by_record(paired)
-    n_records, has_control = paired.sizes["record"], bool((paired["n_controls"] == paired["n_pairs"]).all())
-    if not has_control:
+    if not (paired["n_controls"] == paired["n_pairs"]).all():
         means |= {name: np.full_like(means[name], np.nan) for name in ("control", "control_effect")}
-    flipped = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
-    whole = means["clean"] - means["corrupt"]
-    of_control = means["clean"] - means["control"]
-    numbers = mean_and_interval("difference", (), whole) | mean_and_interval("control_difference", (), of_control)
-    numbers |= mean_and_interval("difference_beyond_control", (), whole - of_control)
-    numbers |= {"record_difference": ("record", whole), "difference_p_value": float(flipped(whole[:, None])[0])}
-    numbers |= {f"{name}_readout": means[name].mean() for name in ("clean", "corrupt", "control")}
-    model_reaches, twin_reaches = _reaches(on_twin_windows), [_reaches(twin) for twin in twins.values()]
-    for index, name in enumerate(("difference", "effect")):
-        numbers[f"twin_{name}_reach"] = ("twin", np.array([np.max(of_twin[index]) for of_twin in twin_reaches], float))
+    p_values = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
+    difference_reach, effect_reach = _reaches(on_twin_windows)
     coords = {str(axis): place for axis, place in paired.coords.items() if axis != "side"}
-    summary = xr.Dataset(numbers, coords=coords | {"twin": list(twins)})
-    unit = unit_of(sums.attrs["readout"])
-    moves = replace(MOVES, unit=unit, smallest=SMALLEST_CHANGE[unit])
-    controls = [(summary["difference_beyond_control_low"], summary["difference_beyond_control_high"])]
-    among = Among(xr.DataArray(model_reaches[0]), summary["twin_difference_reach"])
-    effect, low, high = (summary[f"difference{end}"] for end in ("", "_low", "_high"))
-    summary = summary.assign(
-        decide(moves, effect, low, high, n_units=n_records, q_value=summary["difference_p_value"], controls=controls, twins=among)
+    summary = xr.Dataset(coords=coords | {"twin": list(twins)}).assign_attrs(
+        sums.attrs, unit=unit_of(sums.attrs["readout"]), n_records=paired.sizes["record"]
     )
-
-    is_shown = bool(is_yes(summary, "moves"))
-    bottom = whole if is_shown else np.full_like(whole, np.nan)
-    numbers = {}
-    for name, axes in AXES_OF.items():
-        numbers |= mean_and_interval(name, axes, means[name]) | _parts(name, axes, means[name], bottom)
-        numbers[f"{name}_p_value"] = (axes, flipped(means[name]))
-    at_all = list(summary["place"].values).index(WHOLE)
-    beyond = means["effect"][..., at_all] - means["control_effect"]
-    numbers |= mean_and_interval("beyond_control", ("layer", "head"), beyond)
-    p_value = np.maximum(numbers["effect_p_value"][1][..., at_all], flipped(beyond))  # of both demands, so that both are corrected
-    numbers["carries_q_value"] = (("layer", "head"), q_values(p_value))
-    summary = summary.assign(numbers)
-    towards = np.sign(whole.mean())
-    ends = (towards * summary["beyond_control_low"], towards * summary["beyond_control_high"])
-    controls = [ends if towards > 0 else ends[::-1]]
-    among = Among(xr.DataArray(model_reaches[1], dims=("layer", "head")), summary["twin_effect_reach"])
-    effect, low, high = (summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ("", "_low", "_high"))
-    summary = summary.assign(
-        decide(CARRIES, effect, low, high, n_units=n_records, q_value=summary["carries_q_value"], controls=controls, twins=among)
-    )
-
-    carries = is_yes(summary, "carries").values
-    tested = {
-        "effect": carries[..., None] & (summary["place"].values != WHOLE),
-        "direct": carries,
-        "path": carries & (means["path"] != 0).any(axis=0),
-        "stream": np.broadcast_to(summary["place"].values != WHOLE, (summary.sizes["level"], summary.sizes["place"])),
-        "stream_back": np.ones((summary.sizes["level"], summary.sizes["lag"]), bool),
-    }
-    for name, claim in (OF_CARRIERS | OF_STREAM).items():
-        q_value = q_values(np.where(tested[name] & is_shown, summary[f"{name}_p_value"].values, np.nan))
-        summary[f"{claim.name}_q_value"] = (AXES_OF[name], q_value)
-        effect, low, high = (summary[f"{name}_part{end}"] for end in ("", "_low", "_high"))
-        summary = summary.assign(decide(claim, effect, low, high, n_units=n_records, q_value=summary[f"{claim.name}_q_value"]))
-    if "cross_model" in means:  # each part's share of the fine-tuned logit, and of its difference between clean and corrupt
-        shares, base = means["cross_model"], means["base_logit"]
-        summary = summary.assign_coords(side=["clean", "difference"])
-        summary = summary.assign(
-            mean_and_interval("cross_model", ("side", "swapped"), np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1))
-        )
-        summary["base_logit"] = ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))
+    summary = _with_difference(summary, means, difference_reach, [_reaches(twin) for twin in twins.values()], p_values)
+    summary = _with_effects(summary, means, effect_reach, p_values)
+    summary = _with_parts_of_heads_and_stream(summary, means)
+    if "cross_model" in means:
+        summary = _with_cross_model(summary, means)
     lacking = sums["record"].values[sums["n_pairs"].values == 0]
     for what in ("pairs", "unchanged"):
         summary[f"n_{what}"] = int(sums[f"n_{what}"].sum())
     return summary.assign_attrs(
-        sums.attrs,
-        unit=unit,
-        n_records=n_records,
         n_windows=int(sums["n_pairs"].sum()),
         n_windows_given=int(sums["n_windows"].sum()),
         records_without_pairs="\n".join(map(str, lacking)),
     )
+
+
+def _with_difference(
+    summary: xr.Dataset, means: Means, model_reach: Any, twin_reaches: list[tuple[Any, Any]], p_values: PValues
+) -> xr.Dataset:
+    """The summary with the difference between clean and counterfactual, that of the control, and whether the readout moves."""
+    whole, of_control = means["clean"] - means["corrupt"], means["clean"] - means["control"]
+    numbers = mean_and_interval("difference", (), whole) | mean_and_interval("control_difference", (), of_control)
+    numbers |= mean_and_interval("difference_beyond_control", (), whole - of_control)
+    numbers |= {"record_difference": ("record", whole), "difference_p_value": float(p_values(whole[:, None])[0])}
+    numbers |= {f"{name}_readout": means[name].mean() for name in ("clean", "corrupt", "control")}
+    for index, name in enumerate(("difference", "effect")):
+        numbers[f"twin_{name}_reach"] = ("twin", np.array([np.max(reaches[index]) for reaches in twin_reaches], float))
+    summary = summary.assign(numbers)
+    unit = summary.attrs["unit"]
+    return summary.assign(
+        decide(
+            replace(MOVES, unit=unit, smallest=SMALLEST_CHANGE[unit]),
+            *(summary[f"difference{end}"] for end in ENDS),
+            n_units=summary.attrs["n_records"],
+            q_value=summary["difference_p_value"],
+            controls=[(summary["difference_beyond_control_low"], summary["difference_beyond_control_high"])],
+            twins=Among(xr.DataArray(model_reach), summary["twin_difference_reach"]),
+        )
+    )
+
+
+def _with_effects(summary: xr.Dataset, means: Means, model_reach: Any, p_values: PValues) -> xr.Dataset:
+    """The summary with every effect of patching, as a part of the difference too where that is shown, and which heads carry it."""
+    whole = means["clean"] - means["corrupt"]
+    bottom = whole if is_yes(summary, "moves") else np.full_like(whole, np.nan)
+    numbers: dict[str, Any] = {}
+    for name, axes in AXES_OF.items():
+        numbers |= mean_and_interval(name, axes, means[name]) | _parts(name, axes, means[name], bottom)
+        numbers[f"{name}_p_value"] = (axes, p_values(means[name]))
+    at_all = list(summary["place"].values).index(WHOLE)
+    beyond = means["effect"][..., at_all] - means["control_effect"]
+    numbers |= mean_and_interval("beyond_control", ("layer", "head"), beyond)
+    p_value = np.maximum(numbers["effect_p_value"][1][..., at_all], p_values(beyond))  # of both demands, so that both are corrected
+    numbers["carries_q_value"] = (("layer", "head"), q_values(p_value))
+    summary = summary.assign(numbers)
+    towards = np.sign(whole.mean())
+    ends = (towards * summary["beyond_control_low"], towards * summary["beyond_control_high"])
+    return summary.assign(
+        decide(
+            CARRIES,
+            *(summary[f"effect_part{end}"].sel(place=WHOLE, drop=True) for end in ENDS),
+            n_units=summary.attrs["n_records"],
+            q_value=summary["carries_q_value"],
+            controls=[ends if towards > 0 else ends[::-1]],
+            twins=Among(xr.DataArray(model_reach, dims=("layer", "head")), summary["twin_effect_reach"]),
+        )
+    )
+
+
+def _with_parts_of_heads_and_stream(summary: xr.Dataset, means: Means) -> xr.Dataset:
+    """The summary with what heads that carry the difference do by wave and by path, and what the stream holds of it by level."""
+    carries, is_wave = is_yes(summary, "carries").values, summary["place"].values != WHOLE
+    tested = {
+        "effect": carries[..., None] & is_wave,
+        "direct": carries,
+        "path": carries & (means["path"] != 0).any(axis=0),
+        "stream": np.broadcast_to(is_wave, (summary.sizes["level"], summary.sizes["place"])),
+        "stream_back": np.ones((summary.sizes["level"], summary.sizes["lag"]), bool),
+    }
+    for name, claim in (OF_CARRIERS | OF_STREAM).items():
+        is_tested = tested[name] & bool(is_yes(summary, "moves"))
+        q_value = q_values(np.where(is_tested, summary[f"{name}_p_value"].values, np.nan))
+        summary[f"{claim.name}_q_value"] = (AXES_OF[name], q_value)
+        effect = (summary[f"{name}_part{end}"] for end in ENDS)
+        summary = summary.assign(decide(claim, *effect, n_units=summary.attrs["n_records"], q_value=summary[f"{claim.name}_q_value"]))
+    return summary
+
+
+def _with_cross_model(summary: xr.Dataset, means: Means) -> xr.Dataset:
+    """The summary with each part's share of the fine-tuned logit, and of its difference between clean and counterfactual."""
+    shares, base = means["cross_model"], means["base_logit"]
+    by_side = np.stack([shares[:, 0], shares[:, 0] - shares[:, 1]], axis=1)
+    summary = summary.assign_coords(side=["clean", "difference"]).assign(mean_and_interval("cross_model", ("side", "swapped"), by_side))
+    summary["base_logit"] = ("side", np.array([base[:, 0].mean(), (base[:, 0] - base[:, 1]).mean()]))
+    return summary
 
 
 def drawn_as(summary: xr.Dataset) -> tuple[str, str]:
@@ -147,7 +176,7 @@ def drawn_as(summary: xr.Dataset) -> tuple[str, str]:
     return ("_part", "part of the difference") if bool(is_yes(summary, "moves")) else ("", f"effect ({summary.attrs['unit']})")
 
 
-def _by_record(paired: xr.Dataset) -> dict[str, ByRecord]:
+def _by_record(paired: xr.Dataset) -> Means:
     """The means over each record's pairs. Effects count towards the clean readout, and are 0 where they are what float32 rounds off."""
     order = AXES_OF | {"cross_model": ("side", "swapped"), "base_logit": ("side",)}
     n_pairs, means = paired["n_pairs"].values, {}

@@ -95,7 +95,7 @@ class Reliance(Twinned):
         drawn, coords = [], {"p_wave": list(design.P_WAVES), "rhythm": list(design.RHYTHMS)}
         for chosen, which in ((able & shows_p, design.WITH_P), (able & ~shows_p, design.WITHOUT_P)):
             if chosen.any():
-                arms = design.Arms(windows[chosen], self.seed, rescale=self.rescale)
+                arms = design.arms_of(windows[chosen], self.seed, rescale=self.rescale)
                 made = {arm: arms.of(arm) for arm in which}
                 self._measure_arms(subject, arms, made, np.flatnonzero(chosen), sums)
                 swapped = np.array([self.swapped is None or name in self.swapped for name in map(str, windows[chosen].identity)])

@@ -61,14 +61,24 @@ SWAPS: dict[Swap, dict[Part, float]] = {  # what a swap into an arm counts in wh
 
 
 class Arms:
-    """The windows in each arm; the rhythm is changed first, then waves. Shams, and flattened T waves, have the dose of the whole edit."""
+    """The windows in each arm; the rhythm is changed first, then waves. Shams, and flattened T waves, have the dose of the whole edit.
+
+    Each is made when it is first asked for, and kept.
+    """
 
     def __init__(self, windows: Windows, seed: int, *, rescale: bool = True) -> None:
         self.windows, self.seed, self.rescale = windows, seed, rescale
         self._rhythms: dict[tuple[str, float], Windows] = {}
+        self._arms: dict[tuple[Arm, float, float], Windows] = {}
 
     def of(self, arm: Arm, p_strength: float = 1.0, rhythm_strength: float = 1.0) -> Windows:
         """The windows in an arm, of which P waves and rhythm are changed by these strengths (1: wholly; the rhythm counts from regular)."""
+        key = arm, p_strength, rhythm_strength
+        if key not in self._arms:
+            self._arms[key] = self._changed(*key)
+        return self._arms[key]
+
+    def _changed(self, arm: Arm, p_strength: float, rhythm_strength: float) -> Windows:
         p_wave, rhythm = arm
         windows = self._rhythm(rhythm, rhythm_strength)
         if p_wave == "removed":
@@ -119,6 +129,12 @@ class Arms:
         """The strengths at which an edit of the regular windows with P waves has the dose of another arm."""
         regular = self._rhythm("regular", 1.0)
         return cf.matched(regular, edit, cf.dose_of(regular, self.of((p_wave, rhythm))), most)[1]
+
+
+@cf.made_once
+def arms_of(windows: Windows, seed: int, *, rescale: bool = True) -> Arms:
+    """The arms of windows."""
+    return Arms(windows, seed, rescale=rescale)
 
 
 def graded(kind: str, *, with_p: bool) -> list[Graded]:

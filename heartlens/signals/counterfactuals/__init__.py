@@ -20,6 +20,7 @@ from heartlens.signals.counterfactuals.baseline import at_rest
 from heartlens.signals.counterfactuals.dose import dose_of, matched
 from heartlens.signals.counterfactuals.intervals import RHYTHMS
 from heartlens.signals.counterfactuals.kept import keeping
+from heartlens.signals.counterfactuals.made_once import made_once
 from heartlens.signals.counterfactuals.noise import with_noise
 from heartlens.signals.counterfactuals.rhythm import (
     movable_beats,
@@ -57,6 +58,7 @@ __all__ = [
     "has_beats",
     "has_wave",
     "keeping",
+    "made_once",
     "matched",
     "movable_beats",
     "on_scale_of",

@@ -15,10 +15,12 @@ from heartlens.signals.channels import choose_lead, columns_of, kind_of_lead
 from heartlens.signals.column_names import KINDS, Column, shown, words_of
 from heartlens.signals.hints import Hints
 from heartlens.signals.readers.csv.body import Convert, columns_in, rows_in, samples_of
+from heartlens.signals.readers.csv.cells import MOST_COLUMNS, too_wide
 from heartlens.signals.readers.csv.facts import rate_in_name
 from heartlens.signals.readers.csv.fields import is_clock, number
 from heartlens.signals.readers.csv.grid import evenly, unwrapped
-from heartlens.signals.readers.csv.layout import MOST_COLUMNS, Layout, counts, layout_of, too_wide
+from heartlens.signals.readers.csv.header import counts
+from heartlens.signals.readers.csv.layout import Layout, layout_of
 from heartlens.signals.readers.csv.stamps import in_seconds, numbers_or_clock
 from heartlens.signals.recording import Recording, agreed_rate, digest, record_name
 
