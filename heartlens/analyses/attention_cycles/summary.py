@@ -22,6 +22,7 @@ SAME_PHASE = Claim(
     null=1.0,
     smallest=0.25,
     family="all heads",
+    twin_alpha=STRICT,
 )
 OF_LAYER = replace(SAME_PHASE, text=SAME_PHASE.text.replace("the head", "the layer, summed over its heads,"), family="all layers")
 SLOPE = Claim(
