@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -133,7 +134,8 @@ def test_an_upload_that_is_cancelled_is_no_error(client, tab):
     async def send(message):
         messages.append(message)
 
-    asyncio.run(client.app(scope, receive, send))
+    with ThreadPoolExecutor(1) as thread:  # in this one playwright's event loop may run
+        thread.submit(lambda: asyncio.run(client.app(scope, receive, send))).result()
     assert messages[0]["status"] == 204
 
 
