@@ -121,7 +121,9 @@ def published(
     analysis: Any, checkpoint: str, corpus: Corpus, sizes: Sizes, folder: Path, say: Callable[[str], None], n_processes: int = 1
 ) -> Rows:
     """The rows of one analysis' trial."""
-    pool, trial = opened(analysis, checkpoint, corpus, folder), trial_of(analysis)
+    trial = trial_of(analysis)
+    analysis = replace(analysis, **trial.options)
+    pool = opened(analysis, checkpoint, corpus, folder)
     about = {
         "checkpoint": pool.subject.origin.checkpoint,
         **replace(corpus, rhythm=trial.rhythm).described(pool.windows.kind),

@@ -12,7 +12,7 @@ from heartlens.trial import simulations, trial_of
 from heartlens.trial.published import Corpus, analyses, page, passes, rules_of, stale, stored, write
 
 NOT_PUBLISHED_YET = dict.fromkeys(
-    FEWER_MODELS.keys() - {"attention_cycles", "circuit", "patching"},
+    FEWER_MODELS.keys() - {"attention_cycles", "circuit"},
     "hours of measuring; the small trial judges a few models and simulated studies",
 )
 DOCS = Path(heartlens.__file__).parents[1] / "docs"

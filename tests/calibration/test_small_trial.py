@@ -86,7 +86,7 @@ def small(analysis):
     trial, legal = trial_of(analysis()), {option.name for option in options_of(analysis)}
     chosen = {name: value for name, value in SMALL.items() if name in legal}
     base = {"base": base_of_fine_tuned()} if trial.needs == "fine-tuned" else {}
-    return replace(analysis(), **chosen | base | dict(trial.small))
+    return replace(analysis(), **chosen | base | dict(trial.options) | dict(trial.small))
 
 
 def small_pool(name):

@@ -28,7 +28,7 @@ def trial() -> Trial:
         Effect("moves", "1 logit, between-person SD 1", {}, 0.5, _as_it_is, partial(_study, whole=1.0)),
         Effect("carries", "1 of 3 logits by one head, between-person SD 1", HEAD, 0.5, _with_a_carrier, _of_no_carrier),
     )
-    return Trial({"n_twins": 19, "base": "none"}, effects, nulls, needs="task head")
+    return Trial({"n_twins": 19}, effects, nulls, needs="task head", options={"base": "none"})
 
 
 def _study(rng: np.random.Generator, whole: float = 3.0, control: float = 0.0, of_heads: float = 0.0) -> Measured:
