@@ -171,7 +171,7 @@ def pictured(page, name):
 def opened_example(page, example, model, view):
     page.locator("#facts:not(.loading)").wait_for(timeout=120_000)
     page.locator("#records").select_option(label=example)
-    page.locator("#facts", has_text=example).wait_for(timeout=120_000)
+    page.locator("#facts:not(.loading)", has_text=example).wait_for(timeout=120_000)
     page.locator("#models").select_option(model)
     page.locator("#exact:not(:text-is('loading…'))").wait_for(timeout=120_000)
     page.locator(f"#tab-{view}").click()
@@ -213,7 +213,7 @@ def test_generation_in_a_browser(page):
 
 
 def test_an_hour_of_pulse_in_a_browser(page):
-    page.locator("#facts", has_text="1:00:00").wait_for(timeout=120_000)
+    page.locator("#facts:not(.loading)", has_text="1:00:00").wait_for(timeout=120_000)
     page.locator("#tab-beats").click()
     page.locator(".beat-chart").wait_for()
     page.get_by_role("button", name="all", exact=True).click()
