@@ -1,8 +1,10 @@
 """A fake published checkpoint, tiny, with its zip, an empty cache and nothing of the user's environment."""
 
+import gc
 import hashlib
 import socket
 import threading
+import warnings
 from contextlib import suppress
 from dataclasses import replace
 
@@ -62,6 +64,9 @@ def raw_server(monkeypatch):
     yield start
     done.set()
     listener.close()
+    with warnings.catch_warnings():  # a download that broke off leaves its connection to the garbage collector, who would complain later
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

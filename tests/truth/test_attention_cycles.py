@@ -22,7 +22,7 @@ from heartlens.tally import Tally
 
 CYCLE = 80
 WINDOWS = regular("ecg", 8)
-CYCLES = AttentionCycles(n_permutations=999, n_twins=20, twin_windows=8)
+CYCLES = AttentionCycles(n_permutations=999, n_twins=49, twin_windows=8)  # the fewest twins that can give p = 0.02
 QUICK = AttentionCycles(n_permutations=99, n_twins=2, twin_windows=1)
 SAME, WAVE, SINK = (1, 3), (0, 5), (0, 2)
 PER_HEAD = ("same_phase_share", "same_phase_share_null", "same_phase_lift", "p_value", "q_value", "effective_tokens")
