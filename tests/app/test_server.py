@@ -89,15 +89,20 @@ def test_bad_files_are_refused_in_one_line_and_the_recording_stays(tab):
     assert tab.ask("signal", "described")["name"] == "simulated ECG, sinus rhythm"
 
 
-def test_reading_can_be_cancelled(tab, house):
-    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+def long_reading(tab, house):
+    """What reads a long upload now, the thread that waits for the answer, and where the answer will be."""
     upload, answers = tab.upload(("long.csv", long_csv(1).encode())).json()["upload"], []
     thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
     before = house.tab(tab.key).stop
     thread.start()
     while (stop := house.tab(tab.key).stop) is before or stop._process is None:
         time.sleep(0.01)
-    reading = stop._process._process
+    return stop._process._process, thread, answers
+
+
+def test_reading_can_be_cancelled(tab, house):
+    tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    reading, thread, answers = long_reading(tab, house)
     assert reading.poll() is None
     tab.ask("signal", "cancel")
     assert reading.poll() is not None  # the process has ended, not only the question
@@ -109,12 +114,7 @@ def test_reading_can_be_cancelled(tab, house):
 
 
 def test_opening_another_recording_cancels_the_one_that_is_read(tab, house):
-    upload, answers = tab.upload(("long.csv", long_csv(1).encode())).json()["upload"], []
-    thread = threading.Thread(target=lambda: answers.append(tab.post("signal", "open", upload=upload)))
-    before = house.tab(tab.key).stop
-    thread.start()
-    while (stop := house.tab(tab.key).stop) is before or stop._process is None:
-        time.sleep(0.01)
+    _, thread, answers = long_reading(tab, house)
     assert tab.ask("signal", "open", example="simulated ECG, sinus rhythm")["name"] == "simulated ECG, sinus rhythm"
     thread.join(30)
     assert "cancelled" in answers[0].text
