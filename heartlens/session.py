@@ -30,7 +30,7 @@ from heartlens.signals.source import Part, Simulated, Source
 from heartlens.tally import name_hash
 
 NOTHING_TO_RESUME = "no earlier run to go on with; starting with the first recording"
-N_SIMULATED = 24  # default windows: so many simulated people, one window each
+N_SIMULATED = 10  # default windows: so many simulated people, one window each, on which twins are measured in seconds
 Say = Callable[[str], None]
 
 

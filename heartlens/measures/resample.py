@@ -43,12 +43,12 @@ def rotation_p_values(
 
 def q_values(p_value: Ratio) -> Ratio:
     """Benjamini-Hochberg q-values over everything in `p_value`; NaN, where nothing was tested, stays NaN and is not counted."""
-    from scipy.stats import false_discovery_control
-
-    tested = ~np.isnan(p_value)
-    q = np.full(p_value.shape, np.nan)
-    if tested.any():
-        q[tested] = false_discovery_control(p_value[tested])
+    q, tested = np.full(p_value.shape, np.nan), ~np.isnan(p_value)
+    order = np.argsort(p_value[tested])
+    rank = np.arange(1, order.size + 1)
+    stepped_up = np.empty(order.size)
+    stepped_up[order] = np.minimum.accumulate((p_value[tested][order] * order.size / rank)[::-1])[::-1]
+    q[tested] = np.minimum(stepped_up, 1.0)
     return q
 
 

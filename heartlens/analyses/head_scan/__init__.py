@@ -244,10 +244,15 @@ class HeadScan(Twinned):
 def _shares(sums: xr.Dataset, by: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Each record's share and even share by record, `by` (query or rotation, wave), layer and head; 0 where it has no such asking token."""
     n_asked, name = (sums["n_asked"].sel(query="all", drop=True), "rotated_share") if "rotation" in by else (sums["n_asked"], "share")
-    per_token = 1 / n_asked.where(n_asked > 0)
-    pair = xr.broadcast(sums[name] * per_token, sums[f"even_{name}"] * per_token)
-    share, even = (each.fillna(0).transpose("record", *by, "layer", "head").values for each in pair)
-    return share, even
+    share, even, asked = (_in_order(each, ("record", *by, "layer", "head")) for each in (sums[name], sums[f"even_{name}"], n_asked))
+    per_token = np.divide(1.0, asked, out=np.zeros(asked.shape), where=asked > 0)
+    return share * per_token, np.broadcast_to(even * per_token, share.shape)
+
+
+def _in_order(array: xr.DataArray, axes: tuple[str, ...]) -> np.ndarray:
+    """The values along `axes`, one long where the array lacks the axis (xarray's own alignment takes longer than twins' sums)."""
+    values = array.transpose(*(axis for axis in axes if axis in array.dims)).values
+    return values.reshape([array.sizes.get(axis, 1) for axis in axes])
 
 
 def _mean_shares(sums: xr.Dataset, names: tuple[str, ...]) -> dict[str, xr.DataArray]:
@@ -289,7 +294,9 @@ def _logarithm(low: xr.DataArray) -> xr.DataArray:
 
 def _largest_lift(twin: Tally) -> np.ndarray:
     """The largest lift any head of a twin has, by wave; NaN where the twin's windows have no such wave."""
-    return _mean_shares(twin.sums, ("share",))["lift"].sel(query="all").max(("layer", "head")).values
+    share, even = (each[:, 0].sum(axis=0) for each in _shares(twin.sums.sel(query=["all"]), ("query", "wave")))
+    lift = np.divide(share, even, out=np.full(share.shape, -np.inf), where=even > 0).max(axis=(1, 2))
+    return np.where(np.isfinite(lift), lift, np.nan)
 
 
 def _over_even(keys: np.ndarray, even: np.ndarray) -> np.ndarray:
