@@ -16,6 +16,8 @@ from numba.extending import intrinsic
 
 WIDTH = 8  # the kernel reads a head in slices of so many numbers
 ROWS = 8  # queries are done in blocks: a call for each would take a tenth of the time
+FOUR = 4  # so many rows share what they read of keys and values; ROWS is a multiple
+APART = 16  # numbers between rows of weights: rows 2 KiB apart would make the processor take a store for the next load's (4K aliasing)
 BLOCK = 32  # keys are done in blocks: arrays have room for whole blocks of tokens, whatever stands in the room to spare
 LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lies beyond is made anew: float32 would lose its entropy
 
@@ -48,6 +50,12 @@ def kept_apart(typing_context: Any) -> Any:
 def whole(n):  # type: ignore[no-untyped-def]
     """The next multiple of BLOCK: loops over whole blocks leave no remainder to be done number by number."""
     return (n + BLOCK - 1) & -BLOCK
+
+
+@inlined
+def rows_of(n_time):  # type: ignore[no-untyped-def]
+    """Memory for a number of each key, in ROWS rows."""
+    return np.empty((ROWS, whole(n_time) + APART), np.float32)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -92,46 +100,69 @@ def _unlimited_exp2(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _weighed_rows(query, key, first, last, n_time, is_causal, weight, total, moment):  # type: ignore[no-untyped-def]
-    """As `weigh` for a head of WIDTH whose scores are known to be near: they are used where they are made. Whether all totals are good."""
+def _weighed_rows(query, key, first, last, n_time, is_causal, has_moment, weight, score, total, moment):  # type: ignore[no-untyped-def]
+    """As `weigh` for a multiple of FOUR rows of a head of WIDTH whose scores are known to be near. Whether all totals are good."""
     kept_apart()
     are_good = True
     for t in range(first, last):
-        n, own, total_of_row, moment_of_row = t + 1 if is_causal else n_time, weight[t - first], ZERO, ZERO
-        q0, q1, q2, q3 = query[0, t], query[1, t], query[2, t], query[3, t]
-        q4, q5, q6, q7 = query[4, t], query[5, t], query[6, t], query[7, t]
-        for j in range(whole(n)):
-            low = (q0 * key[0, j] + q1 * key[1, j]) + (q2 * key[2, j] + q3 * key[3, j])
-            score = low + ((q4 * key[4, j] + q5 * key[5, j]) + (q6 * key[6, j] + q7 * key[7, j]))
-            power = _unlimited_exp2(score) if j < n else ZERO
-            own[j] = power
-            total_of_row += power
-            moment_of_row += power * score
-        total[t - first], moment[t - first] = total_of_row, moment_of_row
+        n, own, total_of_row = t + 1 if is_causal else n_time, weight[t - first], ZERO
+        for j in range(n, whole(n)):
+            own[j] = ZERO
+        if has_moment:
+            own_score, moment_of_row = score[t - first], ZERO
+            for j in range(whole(n)):
+                total_of_row += own[j]
+                moment_of_row += own[j] * own_score[j]
+            moment[t - first] = moment_of_row
+        else:
+            for j in range(whole(n)):
+                total_of_row += own[j]
+        total[t - first] = total_of_row
         if total_of_row < LEAST or total_of_row > MOST:
             are_good = False
     return are_good
 
 
 @compiled
-def _totalled_rows(query, key, first, last, n_time, is_causal, weight, total):  # type: ignore[no-untyped-def]
-    """As `_weighed_rows`, but only the totals: where no entropy is asked for, a pass takes less."""
+def _power(query, key, first, last, n_time, is_causal, weight):  # type: ignore[no-untyped-def]
+    """Write exp2(score) of the queries from `first` to before `last`, FOUR at a time: each key is read once for all of them."""
     kept_apart()
-    are_good = True
-    for t in range(first, last):
-        n, own, total_of_row = t + 1 if is_causal else n_time, weight[t - first], ZERO
-        q0, q1, q2, q3 = query[0, t], query[1, t], query[2, t], query[3, t]
-        q4, q5, q6, q7 = query[4, t], query[5, t], query[6, t], query[7, t]
-        for j in range(whole(n)):
-            low = (q0 * key[0, j] + q1 * key[1, j]) + (q2 * key[2, j] + q3 * key[3, j])
-            score = low + ((q4 * key[4, j] + q5 * key[5, j]) + (q6 * key[6, j] + q7 * key[7, j]))
-            power = _unlimited_exp2(score) if j < n else ZERO
-            own[j] = power
-            total_of_row += power
-        total[t - first] = total_of_row
-        if total_of_row < LEAST or total_of_row > MOST:
-            are_good = False
-    return are_good
+    for t in range(first, last, FOUR):
+        q0, q1, q2, q3 = _vector(query, t), _vector(query, t + 1), _vector(query, t + 2), _vector(query, t + 3)
+        w0, w1, w2, w3 = weight[t - first], weight[t - first + 1], weight[t - first + 2], weight[t - first + 3]
+        for j in range(whole(t + FOUR if is_causal else n_time)):
+            k = _vector(key, j)
+            a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
+            w0[j], w1[j], w2[j], w3[j] = _unlimited_exp2(a), _unlimited_exp2(b), _unlimited_exp2(c), _unlimited_exp2(d)
+
+
+@compiled
+def _power_and_score(query, key, first, last, n_time, is_causal, weight, score):  # type: ignore[no-untyped-def]
+    """As `_power`, and write the scores."""
+    kept_apart()
+    for t in range(first, last, FOUR):
+        q0, q1, q2, q3 = _vector(query, t), _vector(query, t + 1), _vector(query, t + 2), _vector(query, t + 3)
+        w0, w1, w2, w3 = weight[t - first], weight[t - first + 1], weight[t - first + 2], weight[t - first + 3]
+        s0, s1, s2, s3 = score[t - first], score[t - first + 1], score[t - first + 2], score[t - first + 3]
+        for j in range(whole(t + FOUR if is_causal else n_time)):
+            k = _vector(key, j)
+            a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
+            s0[j], s1[j], s2[j], s3[j] = a, b, c, d
+            w0[j], w1[j], w2[j], w3[j] = _unlimited_exp2(a), _unlimited_exp2(b), _unlimited_exp2(c), _unlimited_exp2(d)
+
+
+@inlined
+def _vector(vectors, t):  # type: ignore[no-untyped-def]
+    return (
+        *(vectors[0, t], vectors[1, t], vectors[2, t], vectors[3, t]),
+        *(vectors[4, t], vectors[5, t], vectors[6, t], vectors[7, t]),
+    )
+
+
+@inlined
+def _score(q, k):  # type: ignore[no-untyped-def]
+    low = (q[0] * k[0] + q[1] * k[1]) + (q[2] * k[2] + q[3] * k[3])
+    return low + ((q[4] * k[4] + q[5] * k[5]) + (q[6] * k[6] + q[7] * k[7]))
 
 
 @compiled
@@ -227,18 +258,20 @@ def _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, tota
 
 
 @inlined
-def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearness, weight, total, moment):  # type: ignore[no-untyped-def]
+def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearness, weight, score, total, moment):  # type: ignore[no-untyped-def]
     """Write exp2(score) of the queries from `first` to before `last`, up to a factor; their totals, and those of weight times log2(weight).
 
-    Scores are near where the queries' squared lengths are below `nearness`.
+    Scores are near where the queries' squared lengths are below `nearness`; `score` is scratch memory.
     """
-    are_good = key.shape[0] == WIDTH
+    are_good = key.shape[0] == WIDTH and (last - first) % FOUR == 0
     for t in range(first, last):
         are_good = are_good and square[t] < nearness
-    if are_good and has_moment:
-        are_good = _weighed_rows(query, key, first, last, n_time, is_causal, weight, total, moment)
-    elif are_good:
-        are_good = _totalled_rows(query, key, first, last, n_time, is_causal, weight, total)
+    if are_good:
+        if has_moment:
+            _power_and_score(query, key, first, last, n_time, is_causal, weight, score)
+        else:
+            _power(query, key, first, last, n_time, is_causal, weight)
+        are_good = _weighed_rows(query, key, first, last, n_time, is_causal, has_moment, weight, score, total, moment)
     if not are_good:
         _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, total, moment)
 
@@ -264,55 +297,60 @@ def mixed_row(weight, value, n, factor, mixed):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _mixed_rows(weight, value, first, last, n_time, is_causal, total, mixed):  # type: ignore[no-untyped-def]
-    """As `mix` for a head of WIDTH."""
+def _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed):  # type: ignore[no-untyped-def]
+    """As `mix` for a head of WIDTH and a multiple of FOUR rows: each value is read once for FOUR, half of its numbers at a time."""
     kept_apart()
-    for t in range(first, last):
-        n, own, factor = t + 1 if is_causal else n_time, weight[t - first], ONE / total[t - first]
-        m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-        for j in range(whole(n)):
-            w = own[j]
-            m0 += w * value[0, j]
-            m1 += w * value[1, j]
-            m2 += w * value[2, j]
-            m3 += w * value[3, j]
-            m4 += w * value[4, j]
-            m5 += w * value[5, j]
-            m6 += w * value[6, j]
-            m7 += w * value[7, j]
-        to = mixed[t - first]
-        to[0], to[1], to[2], to[3] = m0 * factor, m1 * factor, m2 * factor, m3 * factor
-        to[4], to[5], to[6], to[7] = m4 * factor, m5 * factor, m6 * factor, m7 * factor
+    for r in range(0, last - first, FOUR):
+        n = first + r + FOUR if is_causal else n_time
+        _mix_half(weight, value, r, 0, n, total, mixed)
+        _mix_half(weight, value, r, WIDTH // 2, n, total, mixed)
+
+
+@inlined
+def _mix_half(weight, value, r, d, n, total, mixed):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
+    a0, a1, a2, a3, b0, b1, b2, b3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    c0, c1, c2, c3, e0, e1, e2, e3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for j in range(whole(n)):
+        p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
+        v0, v1, v2, v3 = value[d, j], value[d + 1, j], value[d + 2, j], value[d + 3, j]
+        a0, a1, a2, a3 = a0 + p0 * v0, a1 + p0 * v1, a2 + p0 * v2, a3 + p0 * v3
+        b0, b1, b2, b3 = b0 + p1 * v0, b1 + p1 * v1, b2 + p1 * v2, b3 + p1 * v3
+        c0, c1, c2, c3 = c0 + p2 * v0, c1 + p2 * v1, c2 + p2 * v2, c3 + p2 * v3
+        e0, e1, e2, e3 = e0 + p3 * v0, e1 + p3 * v1, e2 + p3 * v2, e3 + p3 * v3
+    f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
+    mixed[r, d], mixed[r, d + 1], mixed[r, d + 2], mixed[r, d + 3] = a0 * f0, a1 * f0, a2 * f0, a3 * f0
+    mixed[r + 1, d], mixed[r + 1, d + 1], mixed[r + 1, d + 2], mixed[r + 1, d + 3] = b0 * f1, b1 * f1, b2 * f1, b3 * f1
+    mixed[r + 2, d], mixed[r + 2, d + 1], mixed[r + 2, d + 2], mixed[r + 2, d + 3] = c0 * f2, c1 * f2, c2 * f2, c3 * f2
+    mixed[r + 3, d], mixed[r + 3, d + 1], mixed[r + 3, d + 2], mixed[r + 3, d + 3] = e0 * f3, e1 * f3, e2 * f3, e3 * f3
 
 
 @inlined
 def mix(weight, value, first, last, n_time, is_causal, total, mixed):  # type: ignore[no-untyped-def]
     """Write into the rows of `mixed` the values, each times its weight over the row's total, summed."""
-    if value.shape[0] == WIDTH:
-        _mixed_rows(weight, value, first, last, n_time, is_causal, total, mixed)
+    if value.shape[0] == WIDTH and (last - first) % FOUR == 0 and first % FOUR == 0:
+        _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed)
     else:
         for r in range(last - first):
             mixed_row(weight[r], value, first + r + 1 if is_causal else n_time, ONE / total[r], mixed[r])
 
 
 @compiled
-def mix_and_add(weight, value, first, last, n_time, is_causal, total, mixed, column, group):  # type: ignore[no-untyped-def]
-    """As `mix` for a head of WIDTH; the weights over the row's total are also added to the column sums of the row's group."""
+def add_rows(weight, first, last, n_time, is_causal, total, column, group):  # type: ignore[no-untyped-def]
+    """Add each row's weights over its total to the column sums of the row's group, where FOUR rows are of one group all at once."""
     kept_apart()
-    for t in range(first, last):
-        n, own, factor = t + 1 if is_causal else n_time, weight[t - first], ONE / total[t - first]
-        added = column[group[t]]
-        m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-        for j in range(whole(n)):
-            w = own[j] * factor
-            added[j] += w
-            m0 += w * value[0, j]
-            m1 += w * value[1, j]
-            m2 += w * value[2, j]
-            m3 += w * value[3, j]
-            m4 += w * value[4, j]
-            m5 += w * value[5, j]
-            m6 += w * value[6, j]
-            m7 += w * value[7, j]
-        to = mixed[t - first]
-        to[0], to[1], to[2], to[3], to[4], to[5], to[6], to[7] = m0, m1, m2, m3, m4, m5, m6, m7
+    t = first
+    while t < last:
+        r, added = t - first, column[group[t]]
+        is_one = t % FOUR == 0 and t + FOUR <= last
+        if is_one and group[t] == group[t + 1] and group[t] == group[t + 2] and group[t] == group[t + 3]:
+            w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
+            f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
+            for j in range(whole(t + FOUR if is_causal else n_time)):
+                added[j] += (w0[j] * f0 + w1[j] * f1) + (w2[j] * f2 + w3[j] * f3)
+            t += FOUR
+        else:
+            own, factor = weight[r], ONE / total[r]
+            for j in range(whole(t + 1 if is_causal else n_time)):
+                added[j] += own[j] * factor
+            t += 1

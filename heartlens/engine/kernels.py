@@ -6,7 +6,21 @@ ln 2 (log2 total - sum(weight score) / total).
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import LN2, ONE, ROWS, WIDTH, ZERO, compiled, kept_apart, mix, mix_and_add, nearness_of, weigh, whole
+from heartlens.engine.kernel_rows import (
+    APART,
+    LN2,
+    ONE,
+    ROWS,
+    ZERO,
+    add_rows,
+    compiled,
+    kept_apart,
+    mix,
+    nearness_of,
+    rows_of,
+    weigh,
+    whole,
+)
 
 
 @compiled
@@ -16,7 +30,7 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
     `query`, `key` and `value` are (window, head, d, time), the query in units of log2.
     """
     n_windows, n_heads = key.shape[:2]
-    weight, square = np.empty((ROWS, whole(n_time)), np.float32), np.empty(n_time, np.float32)
+    weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
     total, moment = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
@@ -24,7 +38,7 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
             nearness = nearness_of(q, k, n_time, square)
             for t in range(first_query, n_time, ROWS):
                 last = min(t + ROWS, n_time)
-                weigh(q, k, t, last, n_time, is_causal, False, square, nearness, weight, total, moment)
+                weigh(q, k, t, last, n_time, is_causal, False, square, nearness, weight, score, total, moment)
                 mix(weight, v, t, last, n_time, is_causal, total, m[t - first_query :])
 
 
@@ -32,7 +46,7 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
 def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed, pattern, entropy):  # type: ignore[no-untyped-def]
     """As `attention_output` for all queries; write the pattern's rows from `first_query` on, and every row's entropy (nats)."""
     n_windows, n_heads = key.shape[:2]
-    weight, square = np.empty((ROWS, whole(n_time)), np.float32), np.empty(n_time, np.float32)
+    weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
     total, moment = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
@@ -40,7 +54,7 @@ def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed,
             nearness = nearness_of(q, k, n_time, square)
             for first in range(0, n_time, ROWS):
                 last = min(first + ROWS, n_time)
-                weigh(q, k, first, last, n_time, is_causal, True, square, nearness, weight, total, moment)
+                weigh(q, k, first, last, n_time, is_causal, True, square, nearness, weight, score, total, moment)
                 mix(weight, v, first, last, n_time, is_causal, total, m[first:])
                 for t in range(first, last):
                     n, own, factor = t + 1 if is_causal else n_time, weight[t - first], ONE / total[t - first]
@@ -63,13 +77,16 @@ def attention_sums(  # type: ignore[no-untyped-def]
     `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `runs`, `bins`, `coordinate`,
     `row_of` and `entropy` may have no window, for sums that nobody asked for.
     """
-    n_windows, n_heads, width = key.shape[:3]
+    n_windows, n_heads = key.shape[:2]
     is_weighted, has_entropy = importance.shape[0] > 0, entropy.shape[0] > 0
     n_coordinates = coordinate.shape[1] if coordinate.shape[0] > 0 else 0
-    is_plain = width == WIDTH and n_left_out == 0 and not is_weighted
+    is_plain = n_left_out == 0 and not is_weighted
     n_groups = column_of.shape[0]
-    by_group, extent = np.empty((n_groups + 1, whole(n_time)), np.float32), np.empty(n_groups + 1, np.int64)  # the last: of group -1
-    weight, square = np.empty((ROWS, whole(n_time)), np.float32), np.empty(n_time, np.float32)
+    by_group, extent = (
+        np.empty((n_groups + 1, whole(n_time) + APART), np.float32),
+        np.empty(n_groups + 1, np.int64),
+    )  # the last: of group -1
+    weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
     totals, moments = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
@@ -78,11 +95,10 @@ def attention_sums(  # type: ignore[no-untyped-def]
             nearness = nearness_of(q, k, n_time, square)
             for first in range(0, n_time, ROWS):
                 last = min(first + ROWS, n_time)
-                weigh(q, k, first, last, n_time, is_causal, has_entropy, square, nearness, weight, totals, moments)
+                weigh(q, k, first, last, n_time, is_causal, has_entropy, square, nearness, weight, score, totals, moments)
+                mix(weight, v, first, last, n_time, is_causal, totals, m[first:])
                 if is_plain:
-                    mix_and_add(weight, v, first, last, n_time, is_causal, totals, m[first:], by_group, group[w])
-                else:
-                    mix(weight, v, first, last, n_time, is_causal, totals, m[first:])
+                    add_rows(weight, first, last, n_time, is_causal, totals, by_group, group[w])
                 for t in range(first, last):
                     n, own, total, moment, g = (
                         t + 1 if is_causal else n_time,

@@ -47,11 +47,11 @@ def bandpass(signal: Signal, rate_hz: float, kind: str) -> Signal:
 
 def resample(signal: Signal, rate_hz: float, kind: str) -> Float[np.ndarray, " token"]:
     """A finite signal at the model's rate, its first sample where it was; what the lower rate cannot hold is filtered out before."""
-    from scipy.signal import resample_poly
-
     ratio = tokens_per_sample(rate_hz, kind)
     if ratio == 1:
         return signal
+    from scipy.signal import resample_poly
+
     up, down = ratio.numerator, ratio.denominator
     if signal.dtype != np.float64:
         return np.asarray(resample_poly(signal, up, down, padtype="line"))
