@@ -201,6 +201,12 @@ def asked_of(n_windows, n_time, what, seed=0):
     return Asked(**asked)
 
 
+def _groups(rng, n_windows, n_time):
+    """Groups that hold for one asking token or for several, as the cycles of a recording do: the kernel adds four of one group at once."""
+    each = [np.repeat(rng.integers(-1, 4, size=n_time), rng.choice([1, 1, 6], size=n_time))[:n_time] for _ in range(n_windows)]
+    return np.stack(each).astype(np.int32)
+
+
 def _runs(rng, n_windows, n_time):
     """Runs of keys in any order, that overlap, one of them empty, one whole."""
     runs = np.sort(rng.integers(0, n_time + 1, size=(n_windows, 6, 2)), axis=2)
@@ -212,7 +218,7 @@ def _runs(rng, n_windows, n_time):
 ASKED = {
     "nothing": lambda rng, w, t: {},
     "columns": lambda rng, w, t: {
-        "group": rng.integers(-1, 4, size=(w, t)).astype(np.int32),
+        "group": _groups(rng, w, t),
         "column_of": np.array([1, 0, 1, 3], np.int32),  # two groups share a column, and one has none
     },
     "runs": lambda rng, w, t: {"runs": _runs(rng, w, t)},
