@@ -23,6 +23,40 @@ KERNELS = ("heartlens.engine.kernels", "heartlens.engine.kernel_rows", "heartlen
 is_checked = hook.should_instrument
 hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
 
+LONGEST = (  # from half a minute to three minutes of processor time each
+    "tests/calibration/test_small_trial.py",
+    "tests/test_kill.py",
+    "tests/laws/test_laws.py",
+    "tests/truth/test_reliance.py",
+    "tests/models/test_without.py",
+    "tests/engine/test_parity.py",
+    "tests/training/test_commands.py",
+    "tests/truth/test_ablation.py",
+    "tests/test_paper.py",
+    "tests/truth/test_attention_shift.py",
+    "tests/test_partial.py",
+    "tests/test_scale.py",
+    "tests/test_merge.py",
+    "tests/test_adding_an_analysis.py",
+)
+BROWSER = ("tests/app/test_page.py", "tests/app/test_screens.py", "tests/app/test_live.py", "tests/app/test_views.py", "tests/app/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules first, so that at the end no worker waits long for the other: xdist gives out whole modules in this order.
+
+    The app's modules come after all others: where playwright has run, its loop stays until the session ends. Doctests, the shortest, end.
+    """
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        for group, names in ((0, LONGEST), (2, BROWSER)):
+            for number, name in enumerate(names):
+                if item.nodeid.startswith(name):
+                    return group, number
+        return (1, 0) if item.nodeid.startswith("tests/") else (3, 0)
+
+    items.sort(key=place)
+
 
 def parts_of(annotation: Any) -> Iterator[Any]:
     """An annotation, and what it is made of."""
