@@ -15,6 +15,7 @@ from heartlens.checkpoints.card import read_card
 from heartlens.models.load import load
 from heartlens.signals.simulate import simulated
 from heartlens.training import embedded, held_out
+from heartlens.training.command import run_pretrain
 from heartlens.training.corpus import Corpus
 from heartlens.training.finetune import Finetune
 from heartlens.training.network import network_of
@@ -101,11 +102,11 @@ def test_recipe_of_the_embedded_models(small_recipe, capsys):
 
 def test_two_processes_share_the_windows_of_one(tmp_path):
     """What `accelerate launch` does on two devices, here two processes on the CPU: the same losses as one that takes all windows."""
-    command = ["-m", "heartlens.training.pretrain", "ecg", "--people", "4", "--quiet", "--device", "cpu", "--dropout", "0", "--batch", "4"]
-    command += ["--layers", "1", "--heads", "1", "--d-model", "4", "--steps", "4", "--validate-every", "2", "--validation-windows", "2"]
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    for name, launched in (("one", []), ("two", launcher)):
-        subprocess.run([sys.executable, *launched, *command, "--out", str(tmp_path / name)], check=True, capture_output=True)
+    given = ["ecg", "--people", "4", "--quiet", "--device", "cpu", "--dropout", "0", "--batch", "4"]
+    given += ["--layers", "1", "--heads", "1", "--d-model", "4", "--steps", "4", "--validate-every", "2", "--validation-windows", "2"]
+    assert run_pretrain([*given, "--out", str(tmp_path / "one")]) == 0
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "heartlens.training.pretrain"]
+    subprocess.run([*launched, *given, "--out", str(tmp_path / "two")], check=True, capture_output=True)
     one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
     np.testing.assert_allclose(one.saved()[0].losses, two.saved()[0].losses, rtol=1e-5)
     for name, tensor in one.kept().items():

@@ -17,6 +17,7 @@ from originals import tiny_state
 from heartlens.checkpoints.card import read_card
 from heartlens.refusal import Refusal
 from heartlens.training import loop
+from heartlens.training.command import run_pretrain
 from heartlens.training.loop import Schedule, train
 from heartlens.training.network import Network
 from heartlens.training.pretrain import next_token_loss, pretrain
@@ -183,11 +184,11 @@ def test_steps_are_clipped(tmp_path, device, monkeypatch):
 
 def test_a_process_that_is_killed_goes_on(tmp_path):
     """The command itself, ended by SIGKILL somewhere in the middle, then resumed: as one that was left alone."""
-    command = [sys.executable, "-m", "heartlens.training.pretrain", "ecg", "--people", "4", "--quiet", "--device", "cpu"]
-    command += ["--layers", "1", "--heads", "1", "--d-model", "4", "--batch", "2", "--steps", "40", "--validate-every", "4"]
-    command += ["--validation-windows", "2", "--warmup", "2"]
+    given = ["ecg", "--people", "4", "--quiet", "--device", "cpu", "--layers", "1", "--heads", "1", "--d-model", "4", "--batch", "2"]
+    given += ["--steps", "40", "--validate-every", "4", "--validation-windows", "2", "--warmup", "2"]
+    command = [sys.executable, "-m", "heartlens.training.pretrain", *given]
     alone, ended = tmp_path / "alone", tmp_path / "ended"
-    subprocess.run([*command, "--out", str(alone)], check=True, capture_output=True)
+    assert run_pretrain([*given, "--out", str(alone)]) == 0
     process = subprocess.Popen([*command, "--out", str(ended)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
     while not (ended / "state.pt").exists() and time.monotonic() < deadline:
