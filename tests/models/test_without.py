@@ -63,7 +63,7 @@ def test_every_engine_gives_the_numbers_of_the_hooks(model, windows, names, engi
         AttentionCycles(n_twins=0),
         Homonyms(n_twins=0, n_shuffles=2),
         PreviousBeat(n_twins=0),
-        Attribution(n_twins=0),
+        Attribution(n_twins=0, n_steps=2),
     ],
     ids=lambda analysis: type(analysis).__name__,
 )
@@ -147,7 +147,8 @@ def test_every_analysis_of_recordings_takes_it(capsys):
 @pytest.mark.parametrize("options", [["head_scan", "--n-rotations", "2"], ["homonyms", "--n-shuffles", "2"]])
 def test_a_result_says_what_was_ablated_and_is_remade(recordings, tmp_path, monkeypatch, capsys, options):
     name, *rest = options
-    given = ["ecg-sim", str(recordings), "--rate", "100", "--n-twins", "2", "--format", "svg", *rest]
+    given = ["ecg-sim", str(recordings), "--rate", "100", "--n-twins", "2", "--twin-windows", "2", "--n-permutations", "99", *rest]
+    given += ["--format", "svg"]
     assert heartlens([name, *given, "--ablate", "mlp1", "L2H3", "--out", str(tmp_path / "o")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "The model was edited: ablated L2H3,MLP1, zero."
     summary = hl.read_summary(tmp_path / "o/summary.nc")
