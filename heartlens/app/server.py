@@ -10,7 +10,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,6 @@ def application(house: House, token: str, port: int) -> Starlette:
         return FileResponse(STATIC / "index.html", media_type="text/html; charset=utf-8")
 
     async def start(request: Request) -> Response:
-        threading.Thread(target=_load, args=(house,), daemon=True).start()
         return JSONResponse({"tab": house.new_tab().key, "model": house.model, "not_medical": NOT_MEDICAL, "views": _views()})
 
     async def upload(request: Request) -> Response:
@@ -120,12 +119,6 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _load(house: House) -> None:
-    """Load the model the page opens with, while the recording is read."""
-    with suppress(Refusal):  # said when it is asked for
-        house.models.subject(house.model)
 
 
 def _views() -> list[dict[str, str]]:
