@@ -54,7 +54,7 @@ class Tab:
         subject = self.house.models.subject(str(asked.get("model", "")))
         if self.strip is not None and subject.kind != self.strip.kind:
             raise Refusal(
-                f"{subject.origin.checkpoint} reads {str(subject.kind).upper()}, and {self.shown_name(self.strip.name)} "
+                f"{subject.origin.checkpoint} reads {str(subject.kind).upper()}, and {self.example or self.shown_name(self.strip.name)} "
                 f"({self.strip.lead}) is {self.strip.kind.upper()}: its tokens would mean something else to this model; "
                 f"choose a model for {self.strip.kind.upper()}"
             )

@@ -95,7 +95,7 @@ class App {
       if (this.state.model) id('models').value = this.state.model.asked;
       throw error;
     }
-    if (!this.view) await this.show(this.views[0].name); else this.tell('model');
+    if (!this.view) await this.show(this.state.model.answers === 'last token' ? 'arrhythmia' : this.views[0].name); else this.tell('model');
   }
 
   /** Say in a view's place that the model cannot be asked about this recording, and offer one that can; whether that was so. */
@@ -166,9 +166,11 @@ class App {
       const place = element('div');
       id('view').replaceChildren(place);
       id('view').setAttribute('aria-labelledby', `tab-${name}`);
+      document.body.dataset.view = name;
       const { mount } = await import(`./views/${name}.js`);
       if (turn !== this.turn) return;  // another view was asked for meanwhile
       this.name = name;
+      id('saving').hidden = false;
       this.view = mount(place, this);
       saving(id('saving'), this, name, this.view);
       this.paper.drawWindow();
