@@ -148,7 +148,7 @@
     const step = lengthS > 6 ? 2 : 1;
     const seconds = [];
     for (let s = Math.ceil(startS / step) * step; s <= startS + lengthS; s += step) seconds.push(s);
-    const grid = seconds.map((s) => `<line class="grid-line" x1="${x((s - startS) * rules.rate_hz)}" x2="${x((s - startS) * rules.rate_hz)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text x="${x((s - startS) * rules.rate_hz)}" y="${HEIGHT - 4}" text-anchor="middle">${s} s</text>`).join("");
+    const grid = seconds.map((s) => `<line class="grid-line" x1="${x((s - startS) * rules.rate_hz)}" x2="${x((s - startS) * rules.rate_hz)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text x="${Math.min(x((s - startS) * rules.rate_hz), WIDTH - 14)}" y="${HEIGHT - 4}" text-anchor="middle">${s} s</text>`).join("");
     const levels = [low, (low + high) / 2, high].map((value) => `<text x="${LEFT - 8}" y="${y(value) + 4}" text-anchor="end">${minus(value, digitsOf(high - low))}</text>`).join("");
     const strips = edits.removable.length ? strip(edited.window) : "";
     at("paper").innerHTML = `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" class="${edited.steps.length ? "is-edited" : ""}" role="group" aria-label="the window's signal; grey: as recorded">
@@ -162,14 +162,17 @@
     const bars = rules.waves.map((name, index) => {
       const colour = `var(${COLOURS[index]})`;
       return runs(window.wave, (label) => label === index)
-        .map(([first, last], k) => `<rect x="${x(first)}" y="${HEIGHT - BOTTOM + 4}" width="${Math.max(x(last) - x(first), 2)}" height="6" fill="${colour}"/>${k === firstInside(window, index) ? `<text x="${(x(first) + x(last)) / 2}" y="${HEIGHT - BOTTOM + 22}" text-anchor="middle">${plain(name)}</text>` : ""}`)
+        .map(([first, last]) => `<rect x="${x(first)}" y="${HEIGHT - BOTTOM + 4}" width="${Math.max(x(last) - x(first), 2)}" height="6" fill="${colour}"/>`)
         .join("");
     });
-    return bars.join("");
+    let place = LEFT;
+    const names = rules.waves.map((name, index) => {
+      const left = place;
+      place += 34 + 6 * name.length;
+      return `<rect x="${left}" y="${HEIGHT - BOTTOM + 15}" width="12" height="6" fill="var(${COLOURS[index]})"/><text x="${left + 17}" y="${HEIGHT - BOTTOM + 22}">${plain(name)}</text>`;
+    });
+    return [...bars, ...names].join("");
   }
-
-  /** Which stretch of a wave gets its name: the second, so that the names of one beat stand beside each other. */
-  const firstInside = (window, index) => Math.min(1, runs(window.wave, (label) => label === index).length - 1);
 
   /** Where waves can be taken hold of: those of whole beats, each for itself; where no beats are known, all that are marked, together. */
   function touches() {
@@ -259,10 +262,11 @@
   }
 
   // sliders, parts, steps -----------------------------------------------------------------------------------------------------------------
+  const nameInWords = (wave) => (wave.length === 1 ? `${wave} wave` : plain(wave));
   const SLIDERS = [
     ...Object.keys(rules.flat).map((wave) => ({
       id: `wave-${wave}`,
-      name: wave.length === 1 ? `${wave} wave` : plain(wave),
+      name: nameInWords(wave),
       colour: `var(${COLOURS[rules.waves.indexOf(wave)]})`,
       range: [-100, 100, 5],
       value: () => Math.round(100 * (1 - (settings.waves[nameOf(wave, ofBeat)] || 0))),
@@ -388,7 +392,8 @@
   function describe(step) {
     if (step.name === "noise") return `noise added, ${step.db} dB below the signal`;
     if (step.name === "wave") {
-      const what = step.beat === null ? `${plain(step.wave)} waves` : `${plain(step.wave)} wave of beat ${step.beat + 1}`;
+      const name = nameInWords(step.wave);
+      const what = step.beat === null ? `${name.replace(/h$/, "he")}s` : `${name} of beat ${step.beat + 1}`;
       return step.strength === 1 ? `${what} removed` : `${what} at ${minus(100 * (1 - step.strength), 0)} % of ${step.beat === null ? "their" : "its"} height`;
     }
     if (step.name === "regular") return `rhythm made regular${step.strength === 1 ? "" : `, ${Math.round(100 * step.strength)} % of the way`}`;
