@@ -227,6 +227,15 @@ def test_a_file_that_tells_too_little_is_read_with_what_the_form_says(page):
     assert page.evaluate("document.getElementById('records').selectedOptions[0].textContent") == "bare.csv"
 
 
+def test_a_refusal_of_what_has_left_the_screen_is_not_shown(page):
+    refused = """async isOpening => {
+      heartlens.opening.isOpening = isOpening;
+      try { await heartlens.ask('similarity', 'cosines', { model: 'ppg-sim' }); } catch (error) { return error.name; }
+      finally { heartlens.opening.isOpening = false; }
+    }"""
+    assert [page.evaluate(refused, isOpening) for isOpening in (True, False)] == ["AbortError", "Error"]
+
+
 def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
     before = page.evaluate("[heartlens.state.recording.name, heartlens.state.window.tokens]")
     path = tmp_path / "long.csv"

@@ -24,13 +24,17 @@ class App {
   async ask(view, answer, question = {}, { latest = null, isBinary = false } = {}) {
     const abort = new AbortController();
     if (latest) { this._running.get(latest)?.abort(); this._running.set(latest, abort); }
-    const { model, state: { start_s } } = { model: this.state.model?.asked, state: this.state };
+    const { start_s, recording } = this.state, model = this.state.model?.asked;
     const began = performance.now();
     const response = await fetch(`/api/${view}/${answer}`, {
       method: 'POST', signal: abort.signal, headers: this.headers({ 'Content-Type': 'application/json' }),
       body: JSON.stringify({ model, start_s, ...question }),
     });
-    if (!response.ok) throw new Refused(refusal(await response.text()));
+    if (!response.ok) {
+      const reason = refusal(await response.text()), isOld = this.opening.isOpening || recording !== this.state.recording || model !== this.state.model?.asked;
+      if (isOld && view !== 'signal') throw new DOMException('asked about what is not on the screen any more', 'AbortError');
+      throw new Refused(reason);
+    }
     const result = isBinary ? response : await response.json();
     if (latest && this._running.get(latest) === abort) this._running.delete(latest);
     this.timings.push([`${view}/${answer}`, performance.now() - began]);

@@ -16,6 +16,7 @@ export class Opening {
   /** Read a recording and look at it. */
   async open(question, name = id('records').selectedOptions[0]?.textContent ?? '') {
     const { app } = this, { state } = app, done = this._busy(name);
+    this.isOpening = true;
     try {
       state.recording = await app.ask('signal', 'open', question, { latest: 'open' });
       state.stack.clear();
@@ -36,7 +37,10 @@ export class Opening {
       if (error.name !== 'AbortError' && (question.upload ?? question.given)) this._ask(question, name);
       if (this.chosen) id('records').value = this.chosen;  // what is still on the screen
       throw error;
-    } finally { done(); }
+    } finally {
+      this.isOpening = false;
+      done();
+    }
   }
 
   /** Send files and read them; what cannot be read opens the form that says how to. */
