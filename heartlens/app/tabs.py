@@ -93,9 +93,9 @@ class Tab:
 class House:
     """All tabs, the models they share, and the process that reads. `data` are the recordings of the command line, `out` holds results."""
 
-    def __init__(self, data: tuple[str, ...], model: str, out: Path) -> None:
+    def __init__(self, data: tuple[str, ...], model: str, out: Path, reader: Reader | None = None) -> None:
         self.data, self.model, self.out = data, model, out
-        self.models, self.reader = Models(), Reader()
+        self.models, self.reader = Models(), reader or Reader()
         self.folder = Path(tempfile.mkdtemp(prefix="heartlens-app-"))
         self._tabs: OrderedDict[str, Tab] = OrderedDict()
         self._lock = threading.Lock()

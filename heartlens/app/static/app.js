@@ -65,7 +65,7 @@ class App {
   async start() {
     const response = await fetch('/api/start', { method: 'POST', headers: this.headers({ 'Content-Type': 'application/json' }), body: '{}' });
     if (!response.ok) { this.say(refusal(await response.text())); return; }
-    const { tab, model, views } = await response.json();
+    const { tab, model, views, has_given } = await response.json();
     this.tab = tab;
     this.views = views.filter(each => each.name !== 'signal');
     this.paper = new Paper(this);
@@ -74,12 +74,15 @@ class App {
     this._listen();
     id('view').replaceChildren(element('p', { className: 'empty loading', textContent: 'Opening an example…' }));
     await this.attempt(async () => {
-      const [examples, models] = await Promise.all([this.ask('signal', 'examples'), this.ask('signal', 'models')]);
-      this._choices(examples, models);
-      const given = examples.given.length;
-      const first = given ? { given: examples.given[0] } : { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
-      id('records').value = JSON.stringify(first);
-      await this.opening.open(first);
+      const example = { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
+      const lists = Promise.all([this.ask('signal', 'examples'), this.ask('signal', 'models')]).then(([examples, models]) => {
+        const first = examples.given.length ? { given: examples.given[0] } : example;
+        this._choices(examples, models);
+        id('records').value = this.opening.chosen = JSON.stringify(first);
+        return first;
+      });
+      if (has_given) await this.opening.open(await lists);
+      else await Promise.all([this.opening.open(example, example.example), lists]);  // it need not wait for the lists
       await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
     });
   }
