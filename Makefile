@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan app test chromium test-bridge docs pages wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
+.PHONY: scan app test chromium test-bridge docs pages pictures wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -39,6 +39,10 @@ docs: .venv/docs
 # Pages that are made by what they tell of: which TransformerLens tools work.
 pages: $(INSTALLED)
 	cd tests && ../$(BIN)/python -m lens_tools
+
+# The pictures of the app's and the live page's documentation, made in Chromium; look at them before they are kept.
+pictures: $(INSTALLED)
+	$(BIN)/python tests/app/pictures.py
 
 # The package as users get it: a wheel, in an environment with nothing but what it asks for, used outside the checkout.
 wheel:

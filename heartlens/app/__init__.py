@@ -5,6 +5,7 @@ Recordings that are uploaded, and all that is made of them, are gone when the co
 """
 
 import argparse
+import threading
 from pathlib import Path
 
 from heartlens.checkpoints.registry import NAMES
@@ -43,9 +44,15 @@ def _run(arguments: list[str]) -> int:
     for path in given.data or ():
         if not any(sign in path for sign in "*?[") and not Path(path).exists():
             raise Refusal(f"{path} is not there; give recordings: files, folders or patterns")
+    from heartlens.app.reading import Reader
+
+    reader = Reader()
+    threading.Thread(target=reader.warm, daemon=True).start()  # while the server is imported and the browser is opened
     try:
         from heartlens.app.server import serve
+        from heartlens.app.tabs import House
     except ImportError as missing:
         raise Failure(f"the app needs {missing.name}; install it with: pip install 'heartlens[app]'") from missing
-    serve(tuple(given.data or ()), given.model or "ecg-af", given.port, given.out or Path("out"), given.open, given.quiet)
+    house = House(tuple(given.data or ()), given.model or "ecg-af", given.out or Path("out"), reader)
+    serve(house, given.port, given.open, given.quiet)
     return DONE

@@ -5,7 +5,9 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
+
+from heartlens.app import NOT_MEDICAL
 
 MOST_JSON = 2**20  # bytes of a question
 MOST_UPLOAD = 256 * 2**20  # bytes of one upload
@@ -21,6 +23,11 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>heartlens</title><link rel="icon" href="data:,">'
+    '<link rel="stylesheet" href="/static/app.css">'
+    '<main class="refused"><h1>heartlens</h1><p>{}</p><p><strong>{}</strong></p></main></html>'
+)
 
 
 class Guard:
@@ -43,8 +50,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *((name.encode(), text.encode()) for name, text in HEADERS.items())]
             await send(message)
 
-        answer = PlainTextResponse(reason, 403) if reason else self.app
-        await answer(scope, receive, guarded)
+        await (_refusal(scope, reason) if reason else self.app)(scope, receive, guarded)
 
     def why_not(self, scope: Any) -> str:
         """Why a request is refused; empty where it is not."""
@@ -67,3 +73,9 @@ class Guard:
             if int(length) > most:
                 return f"{int(length) / 2**20:.0f} MB are sent; at most {most / 2**20:.0f} MB are taken"
         return ""
+
+
+def _refusal(scope: Any, reason: str) -> Any:
+    """A reason as a page where a person would look at it."""
+    is_page = scope["path"] == "/" and scope["method"] == "GET"
+    return HTMLResponse(PAGE.format(reason, NOT_MEDICAL), 403) if is_page else PlainTextResponse(reason, 403)

@@ -1,6 +1,7 @@
 """The models of the page, each loaded once, when it is first asked for. Nothing heavy is imported before that."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from heartlens.parts import Part, listed
 from heartlens.refusal import Refusal, unknown
 
 MOST_ABLATED = 8  # models without some of their parts that are kept
+YIELD_S = 0.002  # enough for who waits to wake up
 
 
 class Models:
@@ -19,6 +21,12 @@ class Models:
         self._ablated: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
         self.running = threading.Lock()  # one at a time computes: the machine has few cores
+
+    def give_way(self) -> None:
+        """In long work that holds `running`: who waits for something short has a turn."""
+        self.running.release()
+        time.sleep(YIELD_S)
+        self.running.acquire()
 
     def subject(self, name: str, parts: Sequence[Part] = ()) -> Any:
         """A model without these parts, with its engine. Refuses unknown names."""

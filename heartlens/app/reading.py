@@ -1,5 +1,6 @@
 """Files are read by the package's guarded readers, in a process of its own that is killed when it takes too long or is cancelled."""
 
+import importlib
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,8 @@ from heartlens.refusal import Failure, Refusal
 
 MOST_S = 60.0  # that reading one recording may take
 MOST_MEMORY = 8 * 2**30  # bytes of the reading process
+NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip")
+READY = "ready"
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,17 @@ class Refused:
     reason: str
 
 
-def answered(source: None, order: Order) -> Iterator[Any]:
-    """In the reading process: the names of the recordings, the path and the strip of one; or why not. Damage of any kind is a reason."""
+def answered(source: None, order: Order | None) -> Iterator[Any]:
+    """In the reading process: the names of the recordings, the path and the strip of one; or why not. Damage of any kind is a reason.
+
+    No order: what reading needs is imported, before someone waits for it.
+    """
     _limit_memory()
+    if order is None:
+        for name in NEEDED:
+            importlib.import_module(name)
+        yield READY
+        return
     try:
         yield _read(order)
     except Refusal as refusal:
@@ -103,7 +114,9 @@ class Reader:
 
         with self._lock:
             if self._process is None:
-                self._process = ReadingProcess(answered, None)  # type: ignore[assignment]
+                process = ReadingProcess(answered, None)
+                process.begin(None)
+                self._process = process  # type: ignore[assignment]
 
     def read(self, order: Order, most_s: float = MOST_S, stop: Stop | None = None) -> Any:
         """The names of the recordings in the files, the path and the strip of the first (or named) one.
@@ -124,7 +137,8 @@ class Reader:
         try:
             stop.watch(process)
             process.begin(order)
-            answer = process.receive()
+            while (answer := process.receive()) == READY:
+                pass
         except Ended as how:
             if stop.is_asked:
                 self._refuse_cancelled(process)

@@ -7,10 +7,9 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,9 @@ def application(house: House, token: str, port: int) -> Starlette:
         return FileResponse(STATIC / "index.html", media_type="text/html; charset=utf-8")
 
     async def start(request: Request) -> Response:
-        threading.Thread(target=_load, args=(house,), daemon=True).start()
-        return JSONResponse({"tab": house.new_tab().key, "model": house.model, "not_medical": NOT_MEDICAL, "views": _views()})
+        return JSONResponse(
+            {"tab": house.new_tab().key, "model": house.model, "has_given": bool(house.data), "not_medical": NOT_MEDICAL, "views": _views()}
+        )
 
     async def upload(request: Request) -> Response:
         tab = house.tab(request.headers.get(TAB, ""))
@@ -84,8 +84,15 @@ def application(house: House, token: str, port: int) -> Starlette:
     return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
 
 
-def serve(data: tuple[str, ...], model: str, port: int, out: Path, is_opened: bool, is_quiet: bool) -> None:
+def serve(house: House, port: int, is_opened: bool, is_quiet: bool) -> None:
     """Serve the page until the command is interrupted. Fails where the port is taken."""
+    try:
+        _serve(house, port, is_opened, is_quiet)
+    finally:
+        house.close()
+
+
+def _serve(house: House, port: int, is_opened: bool, is_quiet: bool) -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -94,19 +101,14 @@ def serve(data: tuple[str, ...], model: str, port: int, out: Path, is_opened: bo
     except OSError as error:
         raise Failure(f"port {port} cannot be used ({error.strerror}); give another --port, or none") from error
     port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
-    house = House(data, model, out)
     address = f"http://127.0.0.1:{port}/?token={token}"
     config = uvicorn.Config(application(house, token, port), log_level="error", access_log=False, server_header=False, lifespan="on")
-    try:
-        threading.Thread(target=house.reader.warm, daemon=True).start()  # while the browser is opened
-        print(address, flush=True)
-        if not is_quiet:
-            print(f"heartlens: open this address in a browser; Ctrl-C ends the app. {NOT_MEDICAL}", file=sys.stderr)
-        if is_opened:
-            webbrowser.open(address)
-        asyncio.run(_Server(config).serve(sockets=[listener]))
-    finally:
-        house.close()
+    print(address, flush=True)
+    if not is_quiet:
+        print(f"heartlens: open this address in a browser; Ctrl-C ends the app. {NOT_MEDICAL}", file=sys.stderr)
+    if is_opened:
+        webbrowser.open(address)
+    asyncio.run(_Server(config).serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
@@ -120,12 +122,6 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _load(house: House) -> None:
-    """Load the model the page opens with, while the recording is read."""
-    with suppress(Refusal):  # said when it is asked for
-        house.models.subject(house.model)
 
 
 def _views() -> list[dict[str, str]]:

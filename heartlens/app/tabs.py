@@ -54,7 +54,7 @@ class Tab:
         subject = self.house.models.subject(str(asked.get("model", "")))
         if self.strip is not None and subject.kind != self.strip.kind:
             raise Refusal(
-                f"{subject.origin.checkpoint} reads {str(subject.kind).upper()}, and {self.shown_name(self.strip.name)} "
+                f"{subject.origin.checkpoint} reads {str(subject.kind).upper()}, and {self.example or self.shown_name(self.strip.name)} "
                 f"({self.strip.lead}) is {self.strip.kind.upper()}: its tokens would mean something else to this model; "
                 f"choose a model for {self.strip.kind.upper()}"
             )
@@ -93,9 +93,9 @@ class Tab:
 class House:
     """All tabs, the models they share, and the process that reads. `data` are the recordings of the command line, `out` holds results."""
 
-    def __init__(self, data: tuple[str, ...], model: str, out: Path) -> None:
+    def __init__(self, data: tuple[str, ...], model: str, out: Path, reader: Reader | None = None) -> None:
         self.data, self.model, self.out = data, model, out
-        self.models, self.reader = Models(), Reader()
+        self.models, self.reader = Models(), reader or Reader()
         self.folder = Path(tempfile.mkdtemp(prefix="heartlens-app-"))
         self._tabs: OrderedDict[str, Tab] = OrderedDict()
         self._lock = threading.Lock()

@@ -87,11 +87,24 @@ class Page:
 
 
 @pytest.fixture
-def page(browser, address):
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
-    own = Page(context.new_page())
+def page_of(browser):
+    """Makes pages of an own context each; at the end the console must not have complained."""
+    made = []
+
+    def page():
+        context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
+        made.append(Page(context.new_page()))
+        return made[-1]
+
+    yield page
+    for own in made:
+        own.context.close()
+        assert own.complaints == []
+
+
+@pytest.fixture
+def page(page_of, address):
+    own = page_of()
     own.goto(address)
     own.until("window.heartlens?.state.window && heartlens.state.model && heartlens.view")
-    yield own
-    context.close()
-    assert own.complaints == []
+    return own

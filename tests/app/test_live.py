@@ -39,10 +39,12 @@ def answered(script, question):
 
 
 def random_settings(rng, windows):
-    """A stack of edits."""
+    """A stack of edits: of the waves of all beats, of one beat, or of both."""
+    waves = cf.FLAT[windows.kind]
+    names = [f"{wave}{of}" for of in ([""], [f"@{rng.integers(6)}"], ["", "@2"])[rng.integers(3)] for wave in waves]
     return {
         "noiseDb": [None, 20, 5][rng.integers(3)],
-        "waves": {wave: float(rng.choice([0, 0.3, 1, 1.7])) for wave in cf.FLAT[windows.kind]},
+        "waves": {name: float(rng.choice([0, 0.3, 1, 1.7])) for name in names},
         "regular": float(rng.choice([0, 0.5, 1])),
         "moves": {str(beat): int(rng.integers(-12, 13)) for beat in rng.choice(np.arange(1, 4), 2, replace=False)},
     }
@@ -55,7 +57,7 @@ def by_package(window, steps):
             case "noise":
                 window = cf.with_noise(window, float(step["db"]))
             case "wave":
-                window = cf.flattened(window, step["wave"], step["strength"])
+                window = cf.flattened(window, step["wave"], step["strength"], beat=step["beat"])
             case "regular":
                 window = cf.with_rhythm(window, "regular", strength=step["strength"])
             case "beat":
@@ -81,14 +83,14 @@ def assert_equal_edits(windows, seed=0, n_each=6):
             np.testing.assert_array_equal(answer["tokens"], edited.tokens[0], str(answer["steps"]))
             np.testing.assert_array_equal(answer["wave"], edited.wave[0])
             np.testing.assert_allclose([answer["low"], answer["high"]], [edited.low[0], edited.high[0]], rtol=1e-12, atol=1e-12)
-            made |= {step["name"] for step in answer["steps"]}
+            made |= {step["name"] if step.get("beat") is None or step["name"] == "beat" else "one wave" for step in answer["steps"]}
     return made
 
 
 @needs_node
 @pytest.mark.parametrize(("kind", "rhythm"), [("ecg", "sinus"), ("ecg", "af"), ("ecg", "ectopy"), ("ppg", "sinus")])
 def test_edits_in_the_page_are_those_of_the_package(kind, rhythm):
-    assert assert_equal_edits(simulated(kind, 6, 1, rhythm)) == {"noise", "wave", "regular", "beat"}
+    assert assert_equal_edits(simulated(kind, 6, 1, rhythm)) == {"noise", "wave", "one wave", "regular", "beat"}
 
 
 @needs_node
@@ -102,19 +104,22 @@ def test_edits_in_the_page_are_those_of_the_package(kind, rhythm):
 )
 def test_edits_of_recordings_are_those_of_the_package(shared, path, hints):
     windows = read(shared / path, max_windows=6, **hints)
-    assert "wave" in assert_equal_edits(windows)
+    assert {"wave", "one wave"} <= assert_equal_edits(windows)
 
 
 @needs_node
 def test_the_sham_changes_as_much_and_is_the_packages():
     windows = simulated("ecg", 4, 1)
     nothing = {"noiseDb": None, "waves": {}, "regular": 0, "moves": {}}
-    stacks = [{**nothing, "waves": {"P": 1}}, {**nothing, "moves": {"2": 9}}, {**nothing, "regular": 1}]
-    for index, (waves, beat, regular) in enumerate(edited_in_page(windows, [stacks] * len(windows), with_sham=True)):
+    stacks = [{**nothing, **own} for own in ({"waves": {"P": 1}}, {"waves": {"P@2": 1}}, {"moves": {"2": 9}}, {"regular": 1})]
+    for index, (waves, one, beat, regular) in enumerate(edited_in_page(windows, [stacks] * len(windows), with_sham=True)):
         window = windows[index : index + 1]
-        wanted = cf.dose_of(window, cf.without_p(window))
-        bent, _ = cf.matched(window, lambda own, strength: cf.with_bent_baseline(own, "P", strength), wanted, cf.MOST_BENT)
-        np.testing.assert_array_equal(waves["sham"], bent.tokens[0])
+        for answer, of in ((waves, None), (one, 2)):
+            wanted = cf.dose_of(window, cf.flattened(window, "P", beat=of))
+            bent, _ = cf.matched(
+                window, lambda own, strength, of=of: cf.with_bent_baseline(own, "P", strength, beat=of), wanted, cf.MOST_BENT
+            )
+            np.testing.assert_array_equal(answer["sham"], bent.tokens[0])
         for answer, edited in ((beat, cf.with_beat_moved(window, 0.09, 2)), (regular, cf.with_rhythm(window, "regular"))):
             together, _ = cf.matched(window, cf.with_beats_moved_together, cf.dose_of(window, edited))
             np.testing.assert_array_equal(answer["sham"], together.tokens[0])
@@ -216,6 +221,11 @@ def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, s
     without = changed(lambda: page.locator("#wave-P").fill("0"))
     expected = cf.with_beat_moved(cf.without_p(windows[:1]), 0.05, 2)
     assert without["edited"] == pytest.approx(package_logit(model, expected.tokens[0]), abs=1e-4)
+    page.locator("#whose").select_option("2")
+    alone = changed(lambda: page.locator("#wave-T").fill("-50"))
+    expected = cf.with_beat_moved(cf.flattened(cf.without_p(windows[:1]), "T", 1.5, beat=2), 0.05, 2)
+    assert alone["edited"] == pytest.approx(package_logit(model, expected.tokens[0]), abs=1e-4)
+    assert "T wave of beat 3 at −50 % of its height" in page.locator("#steps").inner_text()
     off = changed(lambda: page.locator('[data-part="7.1"]').click())
     off = changed(lambda: page.locator('[data-part="6"]').click())
     assert off["edited"] == pytest.approx(package_logit(model, expected.tokens[0], [(7, 1)], [6]), abs=1e-4)
@@ -226,7 +236,7 @@ def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, s
     names: dict = {}
     exec(code, names)
     assert float(names["logit"]) == pytest.approx(off["edited"], abs=1e-4)
-    for _ in range(4):
+    for _ in range(5):
         changed(lambda: page.keyboard.press("z"))
     assert answer_of(page)["edited"] == pytest.approx(answer_of(page)["recorded"], abs=1e-6)
     for strength in ("50", "0", "-50", "100"):
@@ -234,6 +244,38 @@ def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, s
     print(f"new answer within {np.median(times):.0f} ms at the median of {len(times)} edits (asked for: {LIMIT_MS} on a quiet machine)")
     assert [url for url in requests if not url.startswith(("blob:", "data:"))] == [path.as_uri()]
     assert "not a medical device" in page.locator("header").inner_text()
+
+
+def pulled(page, wave, beat, by):
+    """Take hold of the wave of one beat and pull it down by so many pixels."""
+    box = page.locator(f'.wave-touch[data-wave="{wave}"][data-beat="{beat}"]').bounding_box()
+    place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*place)
+    page.mouse.down()
+    page.mouse.move(place[0], place[1] + by, steps=4)
+    page.mouse.up()
+
+
+def test_a_wave_of_one_beat_is_pulled_down(published_page, browser, shared):
+    path, model = published_page
+    window = read(shared / "data" / "ludb" / "177.hea", lead="i", kind="ecg", max_windows=6)[:1]
+    page, _ = opened(path, browser)
+    answer_of(page)
+    pulled(page, "P", 2, 65)  # as far as it goes would be upside down
+    strength = 1 - int(page.locator("#wave-P").input_value()) / 100
+    assert 0.8 < strength < 1.3
+    assert page.locator("#whose").input_value() == "2"  # the sliders follow
+    page.locator("#wave-P").fill("0")
+    assert "P wave of beat 3 removed" in page.locator("#steps").inner_text()
+    page.wait_for_timeout(100)
+    expected = cf.flattened(window, "P", beat=2)
+    assert answer_of(page)["edited"] == pytest.approx(package_logit(model, expected.tokens[0]), abs=1e-4)
+    assert 'cf.flattened(window, "P", strength=1, beat=2)' in page.locator("#python").inner_text()
+    page.keyboard.down("Shift")
+    pulled(page, "T", 3, 40)
+    page.keyboard.up("Shift")
+    assert page.locator("#whose").input_value() == ""  # with Shift, of all beats
+    assert "T waves at" in page.locator("#steps").inner_text()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -150,6 +150,7 @@ def test_attention_is_the_packages_and_the_keyboard_moves_in_it(page, strip):
     shown = page.evaluate("[...heartlens.view.maps.own.row(498, true)]")
     expected = attention_of(subject_of(load("ecg-sim-af")), strip.window_at(0).tokens[0])[2, 2, 498]
     assert np.allclose(shown, expected, atol=1e-6)
+    assert page.evaluate("heartlens.view.key_") == 1 + int(np.argmax(expected[1:499]))  # why it looks where it looks most
     page.keyboard.press("Shift+ArrowLeft")
     position = page.evaluate("heartlens.state.window.position")
     assert position[498] - position[page.evaluate("heartlens.state.token")] == pytest.approx(1, abs=0.02)
@@ -210,6 +211,31 @@ def test_bad_files_are_told_and_good_ones_opened(page):
     page.until("heartlens.state.model.kind === 'ppg' && heartlens.view.result", 200)
 
 
+def test_a_file_that_tells_too_little_is_read_with_what_the_form_says(page):
+    _, *rows = simulated_csv("ppg", "sinus", duration_s=30).splitlines()
+    text = "\n".join(row.split(",")[1] for row in rows).encode()  # no name of a channel, no rate
+    page.set_input_files("#file", [{"name": "bare.csv", "mimeType": "text/csv", "buffer": text}])
+    page.until("!document.getElementById('message').hidden && !document.getElementById('hints').hidden")
+    assert "Of bare.csv:" in page.inner_text("#hints")
+    page.select_option("#hints [name=kind]", "ppg")
+    page.click("#hints button")  # the rate is still not told
+    page.until("heartlens.opening.said.kind === 'ppg' && document.querySelector('#hints [name=kind]').value === 'ppg'")
+    page.fill("#hints [name=rate_hz]", "50")
+    page.click("#hints button")
+    page.until("heartlens.state.recording.kind === 'ppg' && document.getElementById('hints').hidden")
+    assert page.is_hidden("#message")
+    assert page.evaluate("document.getElementById('records').selectedOptions[0].textContent") == "bare.csv"
+
+
+def test_a_refusal_of_what_has_left_the_screen_is_not_shown(page):
+    refused = """async isOpening => {
+      heartlens.opening.isOpening = isOpening;
+      try { await heartlens.ask('similarity', 'cosines', { model: 'ppg-sim' }); } catch (error) { return error.name; }
+      finally { heartlens.opening.isOpening = false; }
+    }"""
+    assert [page.evaluate(refused, isOpening) for isOpening in (True, False)] == ["AbortError", "Error"]
+
+
 def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
     before = page.evaluate("[heartlens.state.recording.name, heartlens.state.window.tokens]")
     path = tmp_path / "long.csv"
@@ -223,9 +249,11 @@ def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
     assert "cancelled" in page.inner_text("#message")
     assert before[0] in page.inner_text("#facts")
     assert page.evaluate("[heartlens.state.recording.name, heartlens.state.window.tokens]") == before
+    assert page.is_visible("#message")
     page.select_option("#records", label="simulated ECG, premature beats")
     page.until("heartlens.state.recording.name === 'simulated ECG, premature beats'")
     assert page.locator("#records option", has_text="long.csv").count() == 0
+    page.until("document.getElementById('message').hidden")  # it was about another recording
 
 
 def test_help_lists_the_keys(page):
@@ -236,13 +264,57 @@ def test_help_lists_the_keys(page):
     assert not page.evaluate("document.getElementById('keys').open")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("view", "ready"), [("attention", MAP), ("arrhythmia", ANSWERED)])
-def test_axe_finds_nothing_serious(page, view, ready, theme):
+@pytest.mark.parametrize(
+    ("view", "ready"),
+    [
+        ("attention", MAP),
+        ("arrhythmia", ANSWERED),
+        ("similarity", "heartlens.view.answer"),
+        ("generate", "true"),
+        ("beats", "/reads pulse waves/.test(document.getElementById('view').textContent)"),
+        ("results", "/No results are stored/.test(document.getElementById('view').textContent)"),
+    ],
+)
+def test_axe_finds_nothing_serious(page, view, ready):
+    page.view(view, ready)
+    if view == "arrhythmia":
+        page.evaluate("heartlens.view.set('P@2', 'P@2:0')")
+        page.until("heartlens.view.shams")
+    assert_accessible(page)
+
+
+def test_axe_finds_nothing_serious_in_what_opens(page):
+    """A refusal, the form that says how to read, what a model cannot be asked, and the list of keys."""
+    page.set_input_files("#file", [{"name": "noise.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"}])
+    page.until("!document.getElementById('message').hidden && !document.getElementById('hints').hidden")
+    assert_accessible(page)
+    page.select_option("#models", "ppg-sim")
+    page.until("heartlens.view.isEmpty")
+    assert_accessible(page)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    assert_accessible(page)
+
+
+def assert_accessible(page):
+    """That axe finds nothing serious in the page as it is, in light and in dark."""
     from axe_playwright_python.sync_playwright import Axe
 
-    page.view(view, ready)
-    page.evaluate("theme => { document.documentElement.dataset.theme = theme; heartlens.tell('theme'); }", theme)
-    page.wait_for_timeout(300)
-    violations = [each for each in Axe().run(page.page).response["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; heartlens.tell('theme'); }", theme)
+        page.wait_for_timeout(200)
+        violations = [each for each in Axe().run(page.page).response["violations"] if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+
+
+@pytest.mark.parametrize("view", ["attention", "similarity", "arrhythmia", "generate"])
+def test_a_model_of_another_kind_is_told_in_every_view(page, view):
+    page.click(f"#tab-{view}")
+    page.until(f"heartlens.name === '{view}' && heartlens.view")
+    page.select_option("#models", "ppg-sim")
+    page.until("heartlens.view.isEmpty")
+    assert "ppg-sim reads PPG, and this recording is ECG" in page.inner_text("#view")
+    assert page.is_hidden("#message")
+    page.select_option("#models", "ecg-sim-af")
+    page.until("heartlens.view && !heartlens.view.isEmpty")
+    assert "reads PPG" not in page.inner_text("#view")

@@ -178,11 +178,14 @@ def opened_example(page, example, model, view):
 
 
 def assert_accessible(page):
-    """That axe finds nothing serious."""
+    """That axe finds nothing serious, in light and in dark."""
     from axe_playwright_python.sync_playwright import Axe
 
-    violations = Axe().run(page).response["violations"]
-    assert [(each["id"], each["nodes"][0]["html"][:160]) for each in violations if each["impact"] in ("serious", "critical")] == []
+    for theme in ("dark", "light"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; heartlens.tell('theme'); }", theme)
+        page.wait_for_timeout(300)
+        violations = Axe().run(page).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"][:160]) for each in violations if each["impact"] in ("serious", "critical")] == []
 
 
 def test_similarity_in_a_browser(page):

@@ -40,7 +40,11 @@ def test_strangers_are_refused(client, headers, reason):
 
 def test_the_page_needs_the_token_of_the_address(client):
     bare = TestClient(client.app, base_url=AT)
-    assert bare.get("/").status_code == 403
+    refused = bare.get("/")
+    assert refused.status_code == 403
+    assert refused.headers["content-type"].startswith("text/html")  # a person looks at it
+    assert "whole address" in refused.text
+    assert "This is not a medical device." in refused.text
     page = bare.get(f"/?token={TOKEN}")
     assert page.status_code == 200
     assert "This is not a medical device." in page.text

@@ -68,7 +68,7 @@ def live_page(
         "mostBent": MOST_BENT,
         "nTried": dose.N_TRIED,
         "record": str(shown.record[0]),
-        "unit": unit or "own unit",
+        "unit": unit or "a.u.",
         "command": command,
         "reading": reading or "windows = ...  # the windows of this recording",
     }

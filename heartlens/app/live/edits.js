@@ -101,13 +101,15 @@ function editsOf(rules, draws) {
   const gone = (wave) => rules.flat[wave].map(index);
   const hasWave = (window, wave) => window.wave.some((label) => gone(wave).includes(label));
 
-  /** The wave times 1 - `strength` (0 to 2), baseline in its place. */
-  function flattened(window, wave, strength) {
+  /** The wave times 1 - `strength` (0 to 2), baseline in its place; `beat` (from 0, of the whole ones): that of one beat alone. */
+  function flattened(window, wave, strength, beat = null) {
     if (!hasWave(window, wave)) return null;
     const random = generatorOf(draws);
     const labels = gone(wave);
-    const spans = takenOut(window.wave, labels);
-    random.permutation(spans.length); // of which a share would be chosen
+    const all = takenOut(window.wave, labels);
+    random.permutation(all.length); // of which a share would be chosen
+    const spans = ofBeat(window, wave, beat, all);
+    if (!spans.length) return null;
     const level = Float64Array.from(window.tokens);
     const donors = donorsOf(window);
     const lines = spans.map(([first, last]) => lineOver(level, first, last));
@@ -125,19 +127,21 @@ function editsOf(rules, draws) {
     return edited(window, level, { wave: own });
   }
 
-  /** The sham: baseline beside the waves bent, `strength` times as far as taking them out bends them. */
-  function withBentBaseline(window, wave, strength) {
+  /** The sham: baseline beside the waves (of one beat) bent, `strength` times as far as taking them out bends them. */
+  function withBentBaseline(window, wave, strength, beat = null) {
     if (!hasWave(window, wave)) return null;
+    const spans = ofBeat(window, wave, beat, takenOut(window.wave, gone(wave)));
+    if (!spans.length) return null;
     const tokens = Float64Array.from(window.tokens);
     const smoother = unrounded(window.tokens);
     const shape = new Float64Array(tokens.length);
-    for (const [first, last] of elsewhere(window.wave, gone(wave))) {
+    for (const [first, last] of elsewhere(window.wave, gone(wave), spans)) {
       const angle = linspace(0, Math.PI, last - first + 3);
       for (let t = first; t <= last; t++) shape[t] = Math.sin(angle[t - first + 1]);
     }
     let total = 0;
     let size = 0;
-    for (const [first, last] of takenOut(window.wave, gone(wave)))
+    for (const [first, last] of spans)
       lineOver(tokens, first, last).forEach((line, t) => {
         total += line - tokens[first + t];
         size += Math.abs(line - tokens[first + t]);
@@ -159,13 +163,14 @@ function editsOf(rules, draws) {
     return runs(support, Boolean);
   }
 
-  function elsewhere(labels, waves) {
+  function elsewhere(labels, waves, chosen) {
     const spans = takenOut(labels, waves);
     const free = Array.from(labels, (label) => label === NONE);
     for (const [first, last] of spans) free.fill(false, first, last + 1);
     const edges = [0, ...spans.flat(), labels.length - 1];
     const beside = [];
-    spans.forEach((_, place) => {
+    spans.forEach((span, place) => {
+      if (!chosen.some(([first, last]) => first === span[0] && last === span[1])) return;
       const stretches = runs(free, (own, t) => own && t >= edges[2 * place] && t <= edges[2 * place + 3]);
       if (!stretches.length) return;
       const longest = stretches.reduce((best, span) => (span[1] - span[0] > best[1] - best[0] ? span : best));
@@ -173,6 +178,27 @@ function editsOf(rules, draws) {
       free.fill(false, longest[0], longest[1] + 1);
     });
     return beside;
+  }
+
+  /** Those of the spans that are the beat's; all where `beat` is null, none where the window does not show it whole. */
+  function ofBeat(window, wave, beat, spans) {
+    if (beat === null) return spans;
+    const beats = beatsOf(window);
+    if (!beats || beat >= beats.mark.length) return [];
+    const [low, high] = besideCore(window, beats, beat, wave);
+    return spans.filter(([first, last]) => first <= high && last >= low);
+  }
+
+  /** The waves that `flattened` can change alone. */
+  function wavesOfBeats(window) {
+    const beats = beatsOf(window);
+    return removable.flatMap((wave) => {
+      const spans = runs(window.wave, (label) => label === gone(wave)[0]);
+      return (beats ? beats.mark : []).flatMap((_, beat) => {
+        const [low, high] = besideCore(window, beats, beat, wave);
+        return spans.filter(([first, last]) => low <= first && last <= high).map(([first, last]) => ({ wave, beat, first, last }));
+      });
+    });
   }
 
   // complexes.py -----------------------------------------------------------------------------------------------------------------------
@@ -210,6 +236,14 @@ function editsOf(rules, draws) {
       return Math.min(Math.max(own >= 0 ? own : even(places[k] + usual), offset[k]), limit);
     });
     return { number: whole.map((beat) => number[beat]), mark: places, start, onset, offset, end };
+  }
+
+  /** Between which tokens a beat's wave lies: from the core before it to its own (P), or from its own to the next (T). */
+  function besideCore(window, beats, beat, wave) {
+    const cores = range(window.wave.length).filter((t) => rules.core.map(index).includes(window.wave[t]));
+    const [onset, offset] = [beats.onset[beat], beats.offset[beat]];
+    if (rules.before.includes(wave)) return [Math.max(-1, ...cores.filter((t) => t < onset)) + 1, onset - 1];
+    return [offset + 1, Math.min(window.wave.length, ...cores.filter((t) => t > offset)) - 1];
   }
 
   // warp.py ----------------------------------------------------------------------------------------------------------------------------
@@ -334,7 +368,7 @@ function editsOf(rules, draws) {
   }
 
   const removable = Object.keys(rules.flat);
-  return { removable, withNoise, flattened, withBentBaseline, withRegularRhythm, withBeatMoved, withBeatsMovedTogether, hasWave, warpable, beatsOf, roomOf };
+  return { removable, withNoise, flattened, wavesOfBeats, withBentBaseline, withRegularRhythm, withBeatMoved, withBeatsMovedTogether, hasWave, warpable, beatsOf, roomOf };
 }
 
 // dose.py --------------------------------------------------------------------------------------------------------------------------------
@@ -527,7 +561,7 @@ function generatorOf({ state: begin, increment }) {
 }
 
 // the page's stack of edits ---------------------------------------------------------------------------------------------------------------
-/** `settings`: noiseDb (null: none), waves {name: strength}, regular (0 to 1), moves {beat: tokens}. */
+/** `settings`: noiseDb (null: none), waves {name: strength}, "P" of all beats, "P@3" of one; regular (0 to 1), moves {beat: tokens}. */
 const unchanged = () => ({ noiseDb: null, waves: {}, regular: 0, moves: {} });
 
 /** The edited window, in this order: noise, waves, rhythm, beats; and the steps that were made. What is not possible is left out. */
@@ -541,8 +575,11 @@ function applied(edits, window, settings, noise) {
     }
   };
   if (settings.noiseDb !== null) make(edits.withNoise(now, settings.noiseDb, noise), { name: "noise", db: settings.noiseDb });
-  for (const [wave, strength] of Object.entries(settings.waves))
-    if (strength > 0) make(edits.flattened(now, wave, strength), { name: "wave", wave, strength });
+  for (const [name, strength] of Object.entries(settings.waves)) {
+    const [wave, number] = name.split("@");
+    const beat = number === undefined ? null : Number(number);
+    if (strength > 0) make(edits.flattened(now, wave, strength, beat), { name: "wave", wave, strength, beat });
+  }
   if (settings.regular > 0) make(edits.withRegularRhythm(now, settings.regular), { name: "regular", strength: settings.regular });
   for (const beat of Object.keys(settings.moves).map(Number).sort((a, b) => a - b)) {
     const limits = edits.roomOf(now, beat);
@@ -559,12 +596,14 @@ function shamOf(edits, window, settings, noise, most, nTried) {
   let sham = window;
   if (rhythm.steps.length) sham = matched(window, (strength) => edits.withBeatsMovedTogether(window, strength), doseOf(window, rhythm.window), 1, nTried);
   if (!sham || !rest.steps.length) return sham;
-  const own = rest.steps.filter((step) => step.name === "wave").map((step) => step.wave);
-  const wave = [...own, ...edits.removable].find((name) => edits.hasWave(window, name));
+  const own = rest.steps.filter((step) => step.name === "wave");
+  const wave = [...own.map((step) => step.wave), ...edits.removable].find((name) => edits.hasWave(window, name));
   if (!wave) return null;
+  const isOfOne = own.length > 0 && rest.steps.length === own.length && own.every((step) => step.wave === wave && step.beat === own[0].beat);
+  const beat = isOfOne ? own[0].beat : null; // beside the one wave that is changed, else beside all
   const before = sham;
   const whole = applied(edits, window, settings, noise).window;
-  return matched(window, (strength) => edits.withBentBaseline(before, wave, strength), doseOf(window, whole), most, nTried);
+  return matched(window, (strength) => edits.withBentBaseline(before, wave, strength, beat), doseOf(window, whole), most, nTried);
 }
 
 /** A window from what the page holds of it, with its noise and its generator's state. */

@@ -19,6 +19,7 @@
   let edited; // {window, steps}
   let answers = {}; // recorded, edited, sham: {logit, ms, dose}
   let isFirstDrag = true;
+  let ofBeat = null; // whose waves the sliders are about; null: those of all beats
 
   function fail(reason) {
     at("app").hidden = true;
@@ -147,12 +148,11 @@
     const step = lengthS > 6 ? 2 : 1;
     const seconds = [];
     for (let s = Math.ceil(startS / step) * step; s <= startS + lengthS; s += step) seconds.push(s);
-    const grid = seconds.map((s) => `<line class="grid-line" x1="${x((s - startS) * rules.rate_hz)}" x2="${x((s - startS) * rules.rate_hz)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text x="${x((s - startS) * rules.rate_hz)}" y="${HEIGHT - 4}" text-anchor="middle">${s} s</text>`).join("");
+    const grid = seconds.map((s) => `<line class="grid-line" x1="${x((s - startS) * rules.rate_hz)}" x2="${x((s - startS) * rules.rate_hz)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/><text x="${Math.min(x((s - startS) * rules.rate_hz), WIDTH - 14)}" y="${HEIGHT - 4}" text-anchor="middle">${s} s</text>`).join("");
     const levels = [low, (low + high) / 2, high].map((value) => `<text x="${LEFT - 8}" y="${y(value) + 4}" text-anchor="end">${minus(value, digitsOf(high - low))}</text>`).join("");
     const strips = edits.removable.length ? strip(edited.window) : "";
-    const touch = edits.removable.map((wave) => touchOf(wave)).join("");
     at("paper").innerHTML = `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" class="${edited.steps.length ? "is-edited" : ""}" role="group" aria-label="the window's signal; grey: as recorded">
-      ${grid}${levels}<text x="${LEFT - 8}" y="12" text-anchor="end">${data.unit}</text>${strips}${touch}
+      ${grid}${levels}<text x="${LEFT - 8}" y="12" text-anchor="end">${data.unit}</text>${strips}${touches()}
       <path class="before" d="${path(base.window)}"/><path class="after" d="${path(edited.window)}"/>${handles()}</svg>`;
   }
 
@@ -162,21 +162,30 @@
     const bars = rules.waves.map((name, index) => {
       const colour = `var(${COLOURS[index]})`;
       return runs(window.wave, (label) => label === index)
-        .map(([first, last], k) => `<rect x="${x(first)}" y="${HEIGHT - BOTTOM + 4}" width="${Math.max(x(last) - x(first), 2)}" height="6" fill="${colour}"/>${k === firstInside(window, index) ? `<text x="${(x(first) + x(last)) / 2}" y="${HEIGHT - BOTTOM + 22}" text-anchor="middle">${plain(name)}</text>` : ""}`)
+        .map(([first, last]) => `<rect x="${x(first)}" y="${HEIGHT - BOTTOM + 4}" width="${Math.max(x(last) - x(first), 2)}" height="6" fill="${colour}"/>`)
         .join("");
     });
-    return bars.join("");
+    let place = LEFT;
+    const names = rules.waves.map((name, index) => {
+      const left = place;
+      place += 34 + 6 * name.length;
+      return `<rect x="${left}" y="${HEIGHT - BOTTOM + 15}" width="12" height="6" fill="var(${COLOURS[index]})"/><text x="${left + 17}" y="${HEIGHT - BOTTOM + 22}">${plain(name)}</text>`;
+    });
+    return [...bars, ...names].join("");
   }
 
-  /** Which stretch of a wave gets its name: the second, so that the names of one beat stand beside each other. */
-  const firstInside = (window, index) => Math.min(1, runs(window.wave, (label) => label === index).length - 1);
-
-  function touchOf(wave) {
-    const labels = rules.flat[wave].map((name) => rules.waves.indexOf(name));
-    return runs(base.window.wave, (label) => labels.includes(label))
-      .map(([first, last]) => `<rect class="wave-touch" data-wave="${wave}" x="${x(first)}" y="${TOP}" width="${x(last) - x(first)}" height="${HEIGHT - TOP - BOTTOM}"><title>pull ${plain(wave)} down or up</title></rect>`)
+  /** Where waves can be taken hold of: those of whole beats, each for itself; where no beats are known, all that are marked, together. */
+  function touches() {
+    const all = () => edits.removable.flatMap((wave) => runs(base.window.wave, (label) => label === rules.waves.indexOf(rules.flat[wave][0])).map(([first, last]) => ({ wave, first, last })));
+    const own = edits.wavesOfBeats(edited.window);
+    const gone = edits.wavesOfBeats(base.window).filter(({ wave, beat }) => !own.some((each) => each.wave === wave && each.beat === beat));
+    const spans = [...own, ...gone.map((each) => shiftedBy(each, settings.moves[each.beat] || 0))];
+    return (spans.length ? spans : all())
+      .map(({ wave, beat, first, last }) => `<rect class="wave-touch${beat !== undefined && beat === ofBeat ? " chosen" : ""}" data-wave="${wave}"${beat === undefined ? "" : ` data-beat="${beat}"`} x="${x(first)}" y="${TOP}" width="${x(last) - x(first)}" height="${HEIGHT - TOP - BOTTOM}"><title>pull ${plain(wave)}${beat === undefined ? "" : ` of beat ${beat + 1}`} down or up (Shift: of all beats)</title></rect>`)
       .join("");
   }
+
+  const shiftedBy = (each, by) => ({ ...each, first: each.first + by, last: each.last + by });
 
   function handles() {
     const beats = edits.warpable(edited.window);
@@ -205,7 +214,13 @@
     const unit = at("paper").getBoundingClientRect().width / WIDTH;
     drag = handle
       ? { beat: handle.dataset.beat, from: event.clientX, before: settings.moves[handle.dataset.beat] || 0, unit }
-      : { wave: wave.dataset.wave, from: event.clientY, before: settings.waves[wave.dataset.wave] || 0, unit };
+      : { wave: nameOf(wave.dataset.wave, event.shiftKey ? null : (wave.dataset.beat ?? null)), from: event.clientY, unit };
+    if (drag.wave) {
+      drag.before = settings.waves[drag.wave] || 0;
+      ofBeat = drag.wave.includes("@") ? Number(wave.dataset.beat) : null; // the sliders follow
+      draw();
+      showControls();
+    }
     at("paper").setPointerCapture(event.pointerId);
   });
   at("paper").addEventListener("pointermove", (event) => {
@@ -238,26 +253,30 @@
     update();
   }
 
-  function setWave(wave, strength) {
-    settings.waves = { ...settings.waves, [wave]: Math.min(Math.max(Math.round(strength * 20) / 20, 0), 2) };
+  /** How an edit of a wave is called: "P" of all beats, "P@3" of the fourth. */
+  const nameOf = (wave, beat) => (beat === null ? wave : `${wave}@${beat}`);
+
+  function setWave(name, strength) {
+    settings.waves = { ...settings.waves, [name]: Math.min(Math.max(Math.round(strength * 20) / 20, 0), 2) };
     update();
   }
 
   // sliders, parts, steps -----------------------------------------------------------------------------------------------------------------
+  const nameInWords = (wave) => (wave.length === 1 ? `${wave} wave` : plain(wave));
   const SLIDERS = [
     ...Object.keys(rules.flat).map((wave) => ({
       id: `wave-${wave}`,
-      name: wave.length === 1 ? `${wave} wave` : plain(wave),
+      name: nameInWords(wave),
       colour: `var(${COLOURS[rules.waves.indexOf(wave)]})`,
       range: [-100, 100, 5],
-      value: () => Math.round(100 * (1 - (settings.waves[wave] || 0))),
+      value: () => Math.round(100 * (1 - (settings.waves[nameOf(wave, ofBeat)] || 0))),
       text: (value) => `${minus(value, 0)} %`,
-      change: (value) => setWave(wave, 1 - value / 100),
-      absent: () => !edits.hasWave(base.window, wave) && "none marked",
+      change: (value) => setWave(nameOf(wave, ofBeat), 1 - value / 100),
+      absent: () => !(ofBeat === null ? edits.hasWave(base.window, wave) : waveOf(wave, ofBeat)) && "none marked",
     })),
     {
       id: "regular",
-      name: "rhythm made regular",
+      name: "regular rhythm",
       range: [0, 100, 5],
       value: () => Math.round(100 * settings.regular),
       text: (value) => `${value} %`,
@@ -281,8 +300,16 @@
     },
   ];
 
+  const waveOf = (wave, beat) => edits.wavesOfBeats(base.window).some((each) => each.wave === wave && each.beat === beat);
+
   function makeSliders() {
-    at("sliders").innerHTML = SLIDERS.map(({ id, name, colour, range: [min, max, step] }) => `<div class="slider"><label for="${id}">${colour ? `<span class="swatch" style="background:${colour}"></span>` : ""}${name}</label><input type="range" id="${id}" min="${min}" max="${max}" step="${step}"><output for="${id}"></output></div>`).join("");
+    const whose = '<div class="slider whose"><label for="whose">waves of</label><select id="whose"></select></div>';
+    at("sliders").innerHTML = whose + SLIDERS.map(({ id, name, colour, range: [min, max, step] }) => `<div class="slider"><label for="${id}">${colour ? `<span class="swatch" style="background:${colour}"></span>` : ""}${name}</label><input type="range" id="${id}" min="${min}" max="${max}" step="${step}"><output for="${id}"></output></div>`).join("");
+    at("whose").addEventListener("change", () => {
+      ofBeat = at("whose").value === "" ? null : Number(at("whose").value);
+      draw();
+      showControls();
+    });
     for (const slider of SLIDERS) {
       const input = at(slider.id);
       let isMoving = false;
@@ -340,6 +367,10 @@
   }
 
   function showControls() {
+    const beats = [...new Set(edits.wavesOfBeats(base.window).map(({ beat }) => beat))].sort((a, b) => a - b);
+    at("whose").innerHTML = ['<option value="">all beats</option>', ...beats.map((beat) => `<option value="${beat}">beat ${beat + 1}</option>`)].join("");
+    at("whose").value = ofBeat === null ? "" : String(ofBeat);
+    at("whose").disabled = !beats.length;
     for (const slider of SLIDERS) {
       const input = at(slider.id);
       const absent = slider.absent();
@@ -360,7 +391,11 @@
 
   function describe(step) {
     if (step.name === "noise") return `noise added, ${step.db} dB below the signal`;
-    if (step.name === "wave") return step.strength === 1 ? `${plain(step.wave)} waves removed` : `${plain(step.wave)} waves at ${minus(100 * (1 - step.strength), 0)} % of their height`;
+    if (step.name === "wave") {
+      const name = nameInWords(step.wave);
+      const what = step.beat === null ? `${name.replace(/h$/, "he")}s` : `${name} of beat ${step.beat + 1}`;
+      return step.strength === 1 ? `${what} removed` : `${what} at ${minus(100 * (1 - step.strength), 0)} % of ${step.beat === null ? "their" : "its"} height`;
+    }
     if (step.name === "regular") return `rhythm made regular${step.strength === 1 ? "" : `, ${Math.round(100 * step.strength)} % of the way`}`;
     return `beat ${step.beat + 1} ${Math.round((1000 * Math.abs(step.by)) / rules.rate_hz)} ms ${step.by < 0 ? "earlier" : "later"}`;
   }
@@ -369,7 +404,7 @@
   function python() {
     const calls = edited.steps.map((step) => {
       if (step.name === "noise") return `window = cf.with_noise(window, snr_db=${step.db.toFixed(1)})`;
-      if (step.name === "wave") return `window = cf.flattened(window, "${step.wave}", strength=${Number(step.strength.toFixed(4))})`;
+      if (step.name === "wave") return `window = cf.flattened(window, "${step.wave}", strength=${Number(step.strength.toFixed(4))}${step.beat === null ? "" : `, beat=${step.beat}`})`;
       if (step.name === "regular") return `window = cf.with_rhythm(window, "regular", strength=${Number(step.strength.toFixed(4))})`;
       return `window = cf.with_beat_moved(window, by_s=${Number((step.by / rules.rate_hz).toFixed(4))}, beat=${step.beat})`;
     });
@@ -415,6 +450,7 @@
     base = windowOf(data.windows[index]);
     edits = editsOf(rules, base.draws);
     settings = { ...unchanged(), off: settings.off };
+    ofBeat = null;
     history = [];
     answers = {};
     edited = applied(edits, base.window, settings, base.noise);

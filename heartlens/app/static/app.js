@@ -24,13 +24,17 @@ class App {
   async ask(view, answer, question = {}, { latest = null, isBinary = false } = {}) {
     const abort = new AbortController();
     if (latest) { this._running.get(latest)?.abort(); this._running.set(latest, abort); }
-    const { model, state: { start_s } } = { model: this.state.model?.asked, state: this.state };
+    const { start_s, recording } = this.state, model = this.state.model?.asked;
     const began = performance.now();
     const response = await fetch(`/api/${view}/${answer}`, {
       method: 'POST', signal: abort.signal, headers: this.headers({ 'Content-Type': 'application/json' }),
       body: JSON.stringify({ model, start_s, ...question }),
     });
-    if (!response.ok) throw new Refused(refusal(await response.text()));
+    if (!response.ok) {
+      const reason = refusal(await response.text()), isOld = this.opening.isOpening || recording !== this.state.recording || model !== this.state.model?.asked;
+      if (isOld && view !== 'signal') throw new DOMException('asked about what is not on the screen any more', 'AbortError');
+      throw new Refused(reason);
+    }
     const result = isBinary ? response : await response.json();
     if (latest && this._running.get(latest) === abort) this._running.delete(latest);
     this.timings.push([`${view}/${answer}`, performance.now() - began]);
@@ -61,7 +65,7 @@ class App {
   async start() {
     const response = await fetch('/api/start', { method: 'POST', headers: this.headers({ 'Content-Type': 'application/json' }), body: '{}' });
     if (!response.ok) { this.say(refusal(await response.text())); return; }
-    const { tab, model, views } = await response.json();
+    const { tab, model, views, has_given } = await response.json();
     this.tab = tab;
     this.views = views.filter(each => each.name !== 'signal');
     this.paper = new Paper(this);
@@ -70,12 +74,15 @@ class App {
     this._listen();
     id('view').replaceChildren(element('p', { className: 'empty loading', textContent: 'Opening an example…' }));
     await this.attempt(async () => {
-      const [examples, models] = await Promise.all([this.ask('signal', 'examples'), this.ask('signal', 'models')]);
-      this._choices(examples, models);
-      const given = examples.given.length;
-      const first = given ? { given: examples.given[0] } : { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
-      id('records').value = JSON.stringify(first);
-      await this.opening.open(first);
+      const example = { example: model.startsWith('ppg') ? 'simulated pulse wave, sinus rhythm' : 'simulated ECG, sinus rhythm' };
+      const lists = Promise.all([this.ask('signal', 'examples'), this.ask('signal', 'models')]).then(([examples, models]) => {
+        const first = examples.given.length ? { given: examples.given[0] } : example;
+        this._choices(examples, models);
+        id('records').value = this.opening.chosen = JSON.stringify(first);
+        return first;
+      });
+      if (has_given) await this.opening.open(await lists);
+      else await Promise.all([this.opening.open(example, example.example), lists]);  // it need not wait for the lists
       await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
     });
   }
@@ -95,7 +102,7 @@ class App {
       if (this.state.model) id('models').value = this.state.model.asked;
       throw error;
     }
-    if (!this.view) await this.show(this.views[0].name); else this.tell('model');
+    if (!this.view) await this.show(this.state.model.answers === 'last token' ? 'arrhythmia' : this.views[0].name); else this.tell('model');
   }
 
   /** Say in a view's place that the model cannot be asked about this recording, and offer one that can; whether that was so. */
@@ -166,9 +173,11 @@ class App {
       const place = element('div');
       id('view').replaceChildren(place);
       id('view').setAttribute('aria-labelledby', `tab-${name}`);
+      document.body.dataset.view = name;
       const { mount } = await import(`./views/${name}.js`);
       if (turn !== this.turn) return;  // another view was asked for meanwhile
       this.name = name;
+      id('saving').hidden = false;
       this.view = mount(place, this);
       saving(id('saving'), this, name, this.view);
       this.paper.drawWindow();

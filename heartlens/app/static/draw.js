@@ -44,6 +44,9 @@ export function minutes(from, until, count) {
   return Array.from({ length: Math.floor(until / step) - Math.ceil(from / step) + 1 }, (_, place) => (Math.ceil(from / step) + place) * step);
 }
 
+/** A number as it is printed, with a true minus sign. */
+export const minus = value => String(value).replace('-', '−');
+
 /** A line through points; NaN and null break it. */
 export function line(context, xs, ys, stroke, width = 1, dash = []) {
   context.strokeStyle = stroke;

@@ -7,6 +7,7 @@ const KEYS = [
   ['↑ ↓', 'the row of heads above or below: one layer back or on'], ['1 … 8', 'a head of the layer; 0: the sum over its heads'],
   ['Shift', 'held while a wave is dragged: the wave of all beats (what if)'],
   ['[ ]', 'the beat nearest to the asking token, earlier or later (what if)'],
+  ['R, Enter', 'the asking token becomes the reference, or is compared with it (similarity)'], ['+ −', 'closer or farther, on the chart (beats)'],
   ['Space', 'play or stop (views that have levels)'], ['Z', 'undo the last edit'], ['?', 'this list'],
   ['Tab', 'from control to control; on the recording, ← → slide the window, Page ↑ ↓ by its length'],
 ];

@@ -16,6 +16,7 @@ export class Opening {
   /** Read a recording and look at it. */
   async open(question, name = id('records').selectedOptions[0]?.textContent ?? '') {
     const { app } = this, { state } = app, done = this._busy(name);
+    this.isOpening = true;
     try {
       state.recording = await app.ask('signal', 'open', question, { latest: 'open' });
       state.stack.clear();
@@ -27,33 +28,44 @@ export class Opening {
       state.token = 499;
       await looked;
       app.paper.draw();
+      id('message').hidden = true;
       app.tell('recording');
+      this._list(question, name);
       this.chosen = id('records').value;
+      if (this.pending) { this.pending = null; this._form(false); } else if (!id('hints').hidden) this._fields();
     } catch (error) {
+      if (error.name !== 'AbortError' && (question.upload ?? question.given)) this._ask(question, name);
       if (this.chosen) id('records').value = this.chosen;  // what is still on the screen
       throw error;
-    } finally { done(); }
+    } finally {
+      this.isOpening = false;
+      done();
+    }
   }
 
   /** Send files and read them; what cannot be read opens the form that says how to. */
   async upload(files) {
     const names = [...files].map(file => file.name), label = names.length > 1 ? `${names[0]} and ${names.length - 1} more` : names[0];
     await this.app.attempt(async () => {
-      const { upload, files: kept } = await this._send(files, label);
-      try {
-        await this.open({ upload }, label);
-        this.pending = null;
-      } catch (error) {
-        if (error.name === 'AbortError') throw error;
-        this.pending = { upload };
-        this.dropped = kept.join(', ');  // what the user says of it in the form is read with it
-        this._form();
-        throw error;
-      }
-      const option = element('option', { textContent: label, value: JSON.stringify({ upload }), selected: true });
-      id('records').append(option);
-      this.chosen = option.value;
+      const { upload } = await this._send(files, label);
+      await this.open({ upload }, label);
     });
+  }
+
+  /** Ask how what could not be read is to be read: the form says it of those files. */
+  _ask({ upload, given, ...said }, name) {
+    this.pending = upload ? { upload } : { given };
+    this.said = said;
+    this.dropped = name;
+    this._form();
+  }
+
+  /** The list of recordings names the one that was read. */
+  _list({ upload, given }, name) {
+    if (!upload && !given) return;
+    const value = JSON.stringify(upload ? { upload } : { given });
+    if (![...id('records').options].some(option => option.value === value)) id('records').append(element('option', { textContent: name, value }));
+    id('records').value = value;
   }
 
   /** Send no more, end the process that reads, and stay with what is on the screen. */
@@ -103,9 +115,10 @@ export class Opening {
   /** What was read, in one line. */
   facts() {
     const { state: { recording }, paper } = this.app;
+    id('reread').hidden = !recording;
     if (!recording) { id('facts').textContent = 'No recording is open.'; return; }
     const rate = recording.rate_hz === recording.model_rate_hz ? `${recording.rate_hz} Hz` : `${Number(recording.rate_hz.toPrecision(6))} → ${recording.model_rate_hz} Hz`;
-    id('facts').textContent = [recording.name, `${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? '' : recording.person ? `person ${recording.person}` : 'person not known'].filter(Boolean).join(' · ');
+    id('facts').textContent = [recording.name, `${recording.kind === 'ecg' && recording.lead ? 'lead ' : ''}${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? '' : recording.person ? `person ${recording.person}` : 'person not known'].filter(Boolean).join(' · ');
     id('facts').title = recording.notes.join('\n');
     id('ribbon').hidden = !recording.is_simulated;
     id('ribbon').textContent = 'simulated';
@@ -127,16 +140,16 @@ export class Opening {
 
   _fields() {
     const { recording } = this.app.state;
-    if (!recording) return;
-    const hints = recording.hints ?? {};
+    if (!recording && !this.pending) return;
+    const hints = (this.pending ? this.said : recording.hints) ?? {};
     const field = (label, control) => element('label', { className: 'field' }, element('span', { textContent: label }), control);
     const choice = (name, options, value) => element('select', { name }, ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === value })));
     id('hints').replaceChildren(
       ...(this.pending ? [element('strong', { textContent: `Of ${this.dropped}:` })] : []),
-      ...(recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
+      ...(!this.pending && recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
       field('lead', element('input', { name: 'lead', size: 8, placeholder: this.pending ? '' : recording.lead, value: hints.lead ?? '' })),
-      field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], '')),
-      field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: String(recording.rate_hz), value: hints.rate_hz ?? '' })),
+      field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], hints.kind ?? '')),
+      field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: this.pending ? '' : String(recording.rate_hz), value: hints.rate_hz ?? '' })),
       field('polarity', choice('polarity', [['check', 'checked'], ['invert', 'turned upside down'], ['as-is', 'taken as it is']], hints.polarity ?? 'check')),
       field('landmarks', choice('landmarks', [['auto', 'expert, else detector'], ['expert', 'expert'], ['detected', 'detector']], hints.landmarks ?? 'auto')),
       element('button', { type: 'submit', textContent: 'Read again' }),
@@ -154,7 +167,7 @@ export class Opening {
       event.preventDefault();
       const asked = Object.fromEntries([...new FormData(id('hints'))].filter(([, value]) => value !== ''));
       if (asked.rate_hz) asked.rate_hz = Number(asked.rate_hz);
-      app.attempt(async () => { await this.open({ ...this.pending, ...asked }); this.pending = null; });
+      app.attempt(() => this.open({ ...this.pending, ...asked }, this.pending ? this.dropped : undefined));
     });
     document.addEventListener('dragover', event => event.preventDefault());
     document.addEventListener('drop', event => { event.preventDefault(); if (event.dataTransfer.files.length) this.upload(event.dataTransfer.files); });

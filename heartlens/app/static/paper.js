@@ -1,6 +1,6 @@
 // The recording as paper: all of it above, the window beneath it. Views lay things over the window through `layers` and `grab`.
 
-import { colour, hatch, line, minutes, scale, sheet, ticks, waveColours } from './draw.js';
+import { colour, hatch, line, minus, minutes, scale, sheet, ticks, waveColours } from './draw.js';
 
 const LEFT = 46, RIGHT = 8, TOKENS = 500;
 
@@ -25,8 +25,10 @@ export class Paper {
     this.drawOverview();
     const columns = Math.min(Math.max(Math.round((this.overview.clientWidth - LEFT - RIGHT) * (window.devicePixelRatio || 1)), 2), 4000);
     const [first, last] = this.shown;
-    this.columns = await this.app.ask('signal', 'overview', { from_s: first, until_s: last, n_columns: columns }, { latest: 'overview' });
-    this.drawOverview();
+    await this.app.attempt(async () => {
+      this.columns = await this.app.ask('signal', 'overview', { from_s: first, until_s: last, n_columns: columns }, { latest: 'overview' });
+      this.drawOverview();
+    });
   }
 
   draw() { this.drawOverview(); this.drawWindow(); }
@@ -42,7 +44,8 @@ export class Paper {
       context.fillStyle = colour('grid');
       context.fillRect(x(place), 0, 1, bottom);
       context.fillStyle = colour('dim');
-      context.fillText(until > 600 ? clock(place) : `${place} s`, Math.min(Math.max(x(place), LEFT + 8), width - 18), height - 3);
+      const text = until > 600 ? clock(place) : `${place} s`, half = context.measureText(text).width / 2;
+      context.fillText(text, Math.min(Math.max(x(place), LEFT + half - 4), width - half - 2), height - 3);
     }
     if (this.columns && this.columns.least.length) {
       const { least, largest, from_s, until_s } = this.columns, finite = [...least, ...largest].filter(value => value !== null);
@@ -115,11 +118,11 @@ export class Paper {
       this.window.setAttribute('aria-valuenow', token + 1);
       this.window.setAttribute('aria-valuetext', this._said(token));
     }
-    const named = [];
+    const named = (handles ?? []).map(each => ({ middle: x(each.token), wide: 14, high: y(each.level) }));  // no name on a handle
     for (const handle of handles ?? []) {
       dot(context, x(handle.token), y(handle.level), 5, colour('ground'), colour(handle.isHeld ? 'more' : 'accent'));
-      if (handle.label) {
-        const wide = context.measureText(handle.label).width + 12, middle = Math.min(x(handle.token) + 12 + wide / 2, width - wide / 2);
+      if (handle.label) {  // beside its handle; on the left of it where there is no room on the right
+        const wide = context.measureText(handle.label).width + 12, right = x(handle.token) + 12, middle = right + wide < width ? right + wide / 2 : x(handle.token) - 12 - wide / 2;
         let high = Math.max(y(handle.level), 12);
         while (named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18)) high += high > height / 2 ? -18 : 18;
         named.push({ middle, wide, high });
@@ -140,7 +143,7 @@ export class Paper {
       context.fillStyle = colour('grid');
       context.fillRect(LEFT, y(level), this.window.clientWidth - LEFT - RIGHT, 1);
       context.fillStyle = colour('dim');
-      context.fillText(Number(place.toPrecision(4)), LEFT - 5, y(level) + 4);
+      context.fillText(minus(Number(place.toPrecision(4))), LEFT - 5, y(level) + 4);
     }
     context.textAlign = 'left';
     context.fillText(recording.unit, 4, 11);
@@ -183,7 +186,7 @@ export class Paper {
   _said(token) {
     const { window } = this.app.state, wave = window.waves.find(each => each.first <= token && token <= each.last);
     const time = window.start_s + token / window.rate_hz;
-    return `token ${token + 1} at ${time.toFixed(2)} s, value ${window.tokens[token]}, ${Number(window.samples[token].toPrecision(3))} ${this.app.state.recording.unit}${wave ? `, ${wave.wave.replace('_', ' ')}` : ''}`;
+    return `token ${token + 1} at ${time.toFixed(2)} s, value ${window.tokens[token]}, ${minus(Number(window.samples[token].toPrecision(3)))} ${this.app.state.recording.unit}${wave ? `, ${wave.wave.replace('_', ' ')}` : ''}`;
   }
 
   _listen() {

@@ -47,6 +47,7 @@ def begin(tab: Tab, asked: dict[str, Any]) -> Any:
             nonlocal n_done
             n_done += n_more
             tell(n_done / n_windows, None)
+            tab.house.models.give_way()
 
         with tab.house.models.running:
             return prepared, beats_in(subject, prepared, after)

@@ -93,8 +93,14 @@ def compared(tab: Tab, asked: dict[str, Any]) -> Any:
     comparison = of_results(a.path, b.path)
     effects = [name.removesuffix("_difference") for name in map(str, comparison) if name.endswith("_difference")]
     columns, *rows = rows_of(comparison, effects)
-    notes = [*unlike(a.summary.attrs, b.summary.attrs), *about(comparison).splitlines()]
+    low, high = columns.index("low"), columns.index("high")
+    rows.sort(key=lambda row: not _leaves_out_zero(row[low], row[high]))
+    notes = [*unlike(a.summary.attrs, b.summary.attrs), *about(comparison).splitlines(), "Those that leave out 0 come first."]
     return {"columns": columns, "rows": rows[:MOST_ROWS], "n_rows": len(rows), "notes": notes}
+
+
+def _leaves_out_zero(low: Any, high: Any) -> bool:
+    return low not in ("", None) and high not in ("", None) and float(low) * float(high) > 0
 
 
 def live(tab: Tab, asked: dict[str, Any]) -> Binary:

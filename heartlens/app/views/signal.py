@@ -132,8 +132,7 @@ def window(tab: Tab, asked: dict[str, Any]) -> Any:
 
 
 def told(windows: Any) -> dict[str, Any]:
-    """A window as the page draws it."""
-    from heartlens.models.readouts import true_beats
+    """A window as the page draws it. No model is imported for it: the recording is on the screen before one is there."""
     from heartlens.signals.tokens import amplitude
 
     wave = windows.wave[0]
@@ -151,7 +150,6 @@ def told(windows: Any) -> dict[str, Any]:
         "tokens": windows.tokens[0],
         "samples": amplitude(windows.tokens, windows.low, windows.high)[0],
         "waves": waves,
-        "beats": true_beats(windows)[0],
         "position": windows.position[0],
     }
 

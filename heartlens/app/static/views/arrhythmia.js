@@ -1,6 +1,6 @@
 // What the model says over the recording and of the window, and what if: edits by direct manipulation, each beside its sham.
 
-import { element } from '../draw.js';
+import { element, minus } from '../draw.js';
 import { Handles } from '../handles.js';
 import { OverRecording } from '../over_recording.js';
 import { onScale } from '../paper.js';
@@ -35,14 +35,15 @@ class Arrhythmia {
     this.handles = new Handles(this.app, (name, text, isPassing) => this._dragged(name, text, isPassing));
     this.parts = new Parts(part => this.toggle(part));
     this.recording = new OverRecording(this.app);
-    this.numbers = element('div', { className: 'answers', 'aria-live': 'polite' });
+    this.numbers = element('div', { className: 'answers', 'aria-live': 'polite' }, element('p', { className: 'dim loading', textContent: 'Asking the model…' }));
+    this.back = element('div', { className: 'back' });
     this.list = element('ol', { className: 'stack', 'aria-label': 'edits, in their order' });
     this.controls = element('div', { className: 'controls' });
     const shift = element('label', { className: 'field', title: 'The last token’s attention in the last block, mean over heads, less that of the model it was fine-tuned from. Orange: gained; blue: lost.' },
       element('input', { type: 'checkbox', disabled: !model.base, on: { change: event => this.shift(event.target.checked) } }), element('span', { textContent: model.base ? `change of attention since ${model.base}` : 'no base model is known' }));
     this.place.replaceChildren(element('div', { className: 'columns' },
-      element('div', { className: 'what-if' }, this.numbers, this.controls, this.list),
-      element('div', {}, element('h2', { textContent: 'Click a head or MLP to take it away', title: 'Colour: by how much the logit changes without it (zero ablation), one at a time, in this window.' }), this.parts.place),
+      element('div', { className: 'what-if' }, element('div', { className: 'told' }, this.numbers, this.back), this.controls, this.list),
+      element('div', {}, element('h2', { textContent: 'Click a head or MLP to take it away', title: 'Colour: by how much the logit changes without it (zero ablation), one at a time, in this window.' }), this.parts.place, element('p', { className: 'caption', textContent: 'Number: change of the logit without it, alone, in this window as recorded; · below 0.05.' })),
       element('div', { className: 'wide' }, this.recording.place)));
     this.recording.foot.append(shift);
     this.fresh();
@@ -126,7 +127,7 @@ class Arrhythmia {
     this.app.state.window = window;
     if (this.shams && JSON.stringify(this.shams.stack) !== JSON.stringify(this.stack)) this.shams = null;
     const sham = this.shams?.sham;
-    const number = (label, logit, title, kind = '') => element('div', { title }, element('div', { className: 'dim', textContent: label }), element('div', { className: `big ${kind}`, textContent: shown(logit) }), element('div', { className: 'dim', textContent: logit === null || logit === undefined ? '' : `logit ${logit.toFixed(2)}` }));
+    const number = (label, logit, title, kind = '') => element('div', { title }, element('div', { className: 'dim', textContent: label }), element('div', { className: `big ${kind}`, textContent: shown(logit) }), element('div', { className: 'dim', textContent: logit === null || logit === undefined ? '' : `logit ${minus(logit.toFixed(2))}` }));
     this.numbers.replaceChildren(
       number('as recorded', before, 'The probability of this window, as recorded. Not calibrated unless the model card has a threshold.'),
       number('edited', isEdited ? after : null, 'The probability with all edits that are switched on.', isEdited ? (after > before ? 'more' : 'less') : ''),
@@ -195,7 +196,7 @@ class Arrhythmia {
         small('✕', `${words(edit.text)}: take out`, false, () => { this.change(edits.filter(each => each !== edit)); this._controls(); }));
     }));
     if (!edits.length) this.list.replaceChildren(element('li', { className: 'dim', textContent: 'No edits. Drag a beat (○ on its peak) or a wave by its top (Shift: of all beats), or use the sliders.' }));
-    else this.list.append(element('li', {}, small('Undo (Z)', 'undo the last edit', !this.edits.history.length, () => this.undo()), small('Start again', 'take out all edits', false, () => { this.change([]); this._controls(); })));
+    this.back.replaceChildren(small('Undo (Z)', 'undo the last edit', !this.edits.history.length, () => this.undo()), small('Start again', 'take out all edits', !edits.length, () => { this.change([]); this._controls(); }));
     this.parts.mark(this.edits);
   }
 

@@ -23,6 +23,7 @@ class Attention {
     this.hasSink = true;
     this.wave = null;
     this.key_ = null;
+    this.isKeyChosen = false;  // else the key that the asking token looks at most
     this.zoom = [0, N, 0, N];   // keys from, until; asking tokens from, until
     this.maps = {};
   }
@@ -49,7 +50,7 @@ class Attention {
     this.isEdited = this.app.state.stack.texts.length > 0;
     this.edits = element('div', { className: 'row' });
     this.place.replaceChildren(element('div', { className: 'columns' },
-      element('div', {}, element('div', { className: 'row' }, pick(this.wave, recording.waves.map(wave => [wave, wave.replace('_', ' ')]), 'lift on', value => { this.wave = value; this.overview(); })), this.grid),
+      element('div', {}, element('div', { className: 'row' }, pick(this.wave, recording.waves.map(wave => [wave, wave.replace('_', ' ')]), 'lift on', value => { this.wave = value; this.overview(); })), this.grid, element('p', { className: 'caption', textContent: 'in multiples of an even spread of attention' })),
       element('div', {}, this.title, this.canvas),
       element('div', { hidden: true, className: 'besides' }, this.besideTitle, this.beside),
       element('div', { className: 'wide' }, this.edits, element('div', { className: 'row' }, ...base, sink), this.why)));
@@ -131,6 +132,7 @@ class Attention {
     const { n_layers, n_heads } = this.app.state.model;
     this.chosen = { layer: Math.min(Math.max(layer, 0), n_layers - 1), head: Math.min(head, n_heads - 1) };
     this.key_ = null;
+    this.isKeyChosen = false;
     this._grid(this.lift);
     this.load();
   }
@@ -142,6 +144,7 @@ class Attention {
       const get = async which => new Float32Array(await (await this.app.ask('attention', 'map', { ...this.chosen, which, stack: this.stack }, { isBinary: true, latest: `map ${which}` })).arrayBuffer());
       const [own, base] = await Promise.all([get(this.which), this.isBeside && this.app.state.model.base ? get('base') : null]);
       this.maps = { own: new Map_(own, this.which === 'change'), base: base ? new Map_(base, false) : null };
+      this.place.firstElementChild.classList.toggle('is-beside', Boolean(base));
       this.besides.hidden = this.besideTitle.hidden = this.beside.hidden = !base;
       this.redraw();
     });
@@ -161,7 +164,7 @@ class Attention {
     if (!own || this.hasLeft) return;
     const row = own.row(token, this.hasSink);
     const order = [...row.keys()].filter(key => key <= token && (key >= 1 || this.hasSink)).sort((one, other) => Math.abs(row[other]) - Math.abs(row[one]));
-    if (this.key_ === null || this.key_ > token) this.key_ = order.find(key => key >= 1) ?? 0;
+    if (this.key_ === null || this.key_ > token || !this.isKeyChosen) this.key_ = order.find(key => key >= 1) ?? 0;
     this.app.paper.layers.shade = { row, isSigned: own.isSigned, most: largest(row, token) };
     this.app.paper.drawWindow();
     drawMap(this.canvas, own, this.zoom, token, this.key_, this.hasSink);
@@ -175,9 +178,9 @@ class Attention {
       this.why.replaceChildren(element('p', { className: 'dim', textContent: `Nothing changed here: fine-tuning left ${name(this.chosen.layer, this.chosen.head)} as it was. It trained the last block alone.` }));
       return;
     }
-    const keys = order.slice(0, beside ? 3 : 5).map(key => element('button', {
+    const keys = order.slice(0, beside ? 2 : 5).map(key => element('button', {
       type: 'button', className: 'small', 'aria-pressed': String(key === this.key_), textContent: `${key + 1}: ${row[key].toFixed(3)}${beside ? ` (base ${beside[key].toFixed(3)})` : ''}`,
-      title: this.app.paper._said(key), on: { click: () => { this.key_ = key; this.row(); } },
+      title: this.app.paper._said(key), on: { click: () => { this.key_ = key; this.isKeyChosen = true; this.row(); } },
     }));
     const box = element('div', { className: 'parts' });
     this.why.replaceChildren(
@@ -223,6 +226,7 @@ class Attention {
       const [key, asking] = at(event).map(Math.floor);
       if (key > asking) return;
       this.key_ = key;
+      this.isKeyChosen = true;
       this.app.pick(asking);
     });
     canvas.addEventListener('pointermove', event => {

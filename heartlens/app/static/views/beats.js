@@ -1,6 +1,6 @@
 // The beats of the whole recording, coloured by confidence; signal, confidence and intervals share one zoom. Drawn from least and largest samples.
 
-import { colour, element, hatch, line, scale, sheet, ticks } from '../draw.js';
+import { colour, element, hatch, line, minutes, scale, sheet, ticks } from '../draw.js';
 
 const LEFT = 46, RIGHT = 10, FINE = 3; // the drawn columns reach over so many screens
 const BANDS = ['low', 'medium', 'high'], COLOURS = ['wave-1', 'shade', 'wave-2'];
@@ -17,6 +17,7 @@ class Beats {
   start() {
     const { recording } = this.app.state;
     if (!recording) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording.' })); return; }
+    document.getElementById('saving').hidden = recording.kind !== 'ppg';
     if (recording.kind !== 'ppg') {
       this.place.replaceChildren(element('p', { className: 'empty' }, 'The beat detector reads pulse waves (PPG); this recording is an ECG, whose beats are marked on the window above. ',
         element('button', { type: 'button', textContent: 'Open a simulated pulse wave', on: { click: () => this.app.attempt(() => this.app.open({ example: 'simulated pulse wave, sinus rhythm' })) } })));
@@ -30,7 +31,7 @@ class Beats {
     this.stop = button('Cancel', 'Stop looking for beats', () => this.app.attempt(() => this.app.ask('beats', 'cancel', { job: this.job })));
     this.place.replaceChildren(
       element('div', { className: 'row' }, button('−', 'Zoom out (-)', () => this.zoom(1.6)), button('+', 'Zoom in (+)', () => this.zoom(1 / 1.6)), button('all', 'The whole recording', () => this.look(0, recording.duration_s)),
-        ...BANDS.map((band, number) => { const swatch = element('span', { className: 'swatch' }); swatch.style.background = colour(COLOURS[number]); return element('span', { className: 'dim' }, swatch, ` ${band}`); }),
+        element('span', { className: 'dim', textContent: 'confidence:' }), ...BANDS.map((band, number) => { const swatch = element('span', { className: 'swatch' }); swatch.style.background = colour(COLOURS[number]); return element('span', { className: 'dim' }, swatch, ` ${band}`); }),
         element('span', { className: 'space' }), button('WFDB annotations', 'Save the beats as a WFDB annotation file', () => this.save('annotations')), button('.mat', 'Save context, model_output and peaks_array, as published', () => this.save('mat')), this.stop, this.state),
       this.numbers, this.chart);
     this.listen();
@@ -57,7 +58,7 @@ class Beats {
 
   tell() {
     const { numbers } = this.found, text = (value, digits = 0) => (value === null ? '–' : value.toFixed(digits));
-    const told = [['beats', text(numbers.n_beats)], ...BANDS.map(band => [`${band} confidence`, text(numbers[`n_${band}`])]), ['overall quality (mean confidence)', text(numbers.mean_confidence, 3)],
+    const told = [['beats', text(numbers.n_beats)], ['confidence low, medium, high', BANDS.map(band => text(numbers[`n_${band}`])).join(', ')], ['overall quality (mean confidence)', text(numbers.mean_confidence, 3)],
       ['per minute', text(numbers.pulses_per_minute, 1)], ['median interval', `${text(numbers.median_interval_s, 3)} s`], ['RMSSD', `${text(numbers.rmssd_s, 3)} s`], ['used', `${text(numbers.used_s)} of ${text(numbers.duration_s)} s`], ['gaps', text(numbers.n_gaps)]];
     this.numbers.replaceChildren(...told.map(([name, value]) => element('span', {}, element('span', { className: 'dim', textContent: `${name} ` }), value)));
   }
@@ -118,9 +119,9 @@ class Beats {
     context.fillRect(0, 0, width, height);
     const parts = { signal: [8, height * 0.52], confidence: [height * 0.6, height * 0.74], interval: [height * 0.82, height - 20] };
     context.textAlign = 'center';
-    for (const second of ticks(from, until, width / 100)) {
+    for (const second of until - from > 600 ? minutes(from, until, width / 100) : ticks(from, until, width / 100)) {
       context.fillStyle = colour('grid'); context.fillRect(x(second), 0, 1, height - 16);
-      context.fillStyle = colour('dim'); context.fillText(until > 600 ? `${Math.floor(second / 60)}:${String(Math.round(second % 60)).padStart(2, '0')}` : `${second} s`, x(second), height - 4);
+      context.fillStyle = colour('dim'); context.fillText(until > 600 ? `${Math.floor(second / 60)}:${String(Math.round(second % 60)).padStart(2, '0')}` : `${second} s`, Math.min(x(second), width - 14), height - 4);
     }
     context.textAlign = 'left';
     for (const [name, [top]] of Object.entries(parts)) { context.fillStyle = colour('dim'); context.fillText(name === 'interval' ? 'interval (s)' : name === 'signal' ? this.app.state.recording.unit : name, 2, top - 2 + (name === 'signal' ? 6 : 0)); }
@@ -158,17 +159,20 @@ class Beats {
     const { time_s, confidence, band, interval_s, bounds } = this.found, [from, until] = this.shown;
     let first = lowerBound(time_s, from), last = lowerBound(time_s, until);
     const sure = scale(0, 1, parts.confidence[1], parts.confidence[0] + 6), longest = interval_s.slice(first, last).reduce((most, value) => Math.max(most, value ?? 0), 0.5), long = scale(0, longest * 1.1, parts.interval[1], parts.interval[0] + 6);
+    for (const end of [sure(0), sure(1), long(0)]) line(context, [LEFT, x(until)], [end, end], colour('grid'), 1);
     for (const bound of bounds) line(context, [LEFT, x(until)], [sure(bound), sure(bound)], colour('line'), 1, [2, 3]);
     context.textAlign = 'right'; context.fillStyle = colour('dim');
-    context.fillText('1', LEFT - 5, sure(1) + 8); context.fillText('0', LEFT - 5, sure(0)); context.fillText(longest.toFixed(1), LEFT - 5, long(longest) + 5);
+    context.fillText('1', LEFT - 5, sure(1) + 4); context.fillText('0', LEFT - 5, sure(0) + 4); context.fillText(longest.toFixed(1), LEFT - 5, long(longest) + 4); context.fillText('0', LEFT - 5, long(0) + 2);
     const size = last - first > 900 ? 1.3 : last - first > 200 ? 2 : 3.4;
+    const paths = BANDS.map(() => new Path2D());  // one for each colour: thousands of beats are drawn in one frame
+    const put = size > 2 ? (path, place, level) => { path.moveTo(place + size, level); path.arc(place, level, size, 0, 2 * Math.PI); } : (path, place, level) => path.rect(place - size, level - size, 2 * size, 2 * size);
     for (; first < last; first += 1) {
-      context.fillStyle = colour_(band[first]);
-      const place = x(time_s[first]);
-      dot(context, place, y ? y(time_s[first]) - 5 : parts.signal[0], size);
-      dot(context, place, sure(confidence[first]), size);
-      if (interval_s[first] !== null) dot(context, place, long(interval_s[first]), size);
+      const place = x(time_s[first]), path = paths[band[first]];
+      put(path, place, y ? y(time_s[first]) - 5 : parts.signal[0]);
+      put(path, place, sure(confidence[first]));
+      if (interval_s[first] !== null) put(path, place, long(interval_s[first]));
     }
+    paths.forEach((path, number) => { context.fillStyle = colour_(number); context.fill(path); });
   }
 
   save(form) {
@@ -191,8 +195,6 @@ class Beats {
 
 let palette = {};
 const colour_ = band => { const theme = document.documentElement.dataset.theme; if (palette.theme !== theme) palette = { theme, of: COLOURS.map(colour) }; return palette.of[band]; };
-
-function dot(context, x, y, radius) { context.beginPath(); context.arc(x, y, radius, 0, 2 * Math.PI); context.fill(); }
 
 function lowerBound(sorted, value) {
   let low = 0, high = sorted.length;

@@ -1,6 +1,6 @@
 // The signal goes on after the window, drawn as it grows: one continuation, or several with their fan.
 
-import { colour, element, line, scale, sheet, ticks } from '../draw.js';
+import { colour, element, line, minus, scale, sheet, ticks } from '../draw.js';
 
 const SHOWN = 250; // tokens of the window that are drawn before it
 
@@ -14,8 +14,9 @@ class Generate {
   constructor(place, app) { Object.assign(this, { place, app, job: null, tokens: [], isRunning: false, settings: { n: 300, samples: 3, seed: 0, temperature: 1, context: 500, ablate: '' } }); }
 
   start() {
-    const { model, window } = this.app.state;
-    if (!model || !window) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording and choose a model.' })); return; }
+    this.isEmpty = this.app.cannotAsk(this.place);
+    if (this.isEmpty) return;
+    const { model } = this.app.state;
     const field = (name, label, more) => element('label', { className: 'field' }, element('span', { textContent: label }),
       element('input', { type: 'number', value: this.settings[name], ...more, on: { change: event => { this.settings[name] = Number(event.target.value); } } }));
     this.go = element('button', { type: 'button', textContent: 'Go on', on: { click: () => this.run() } });
@@ -50,7 +51,7 @@ class Generate {
         answer.tokens.forEach((more, sample) => { this.tokens[sample] = [...(this.tokens[sample] ?? []), ...more]; });
         isOver = answer.is_over;
         const grown = this.tokens[0]?.length ?? 0;
-        this.state.textContent = `${model}${this.asked.ablate ? ` without ${this.asked.ablate}` : ''}: ${grown} of ${this.asked.n} tokens, ${this.tokens.length} sample${this.tokens.length === 1 ? '' : 's'}, seed ${this.asked.seed}, temperature ${this.asked.temperature}${answer.is_cancelled ? '; cancelled' : isOver ? '' : ' …'}`;
+        this.state.textContent = `${model}${this.asked.ablate ? ` without ${this.asked.ablate}` : ''}: ${grown} of ${this.asked.n} tokens, ${this.tokens.length} sample${this.tokens.length === 1 ? '' : 's'}, seed ${this.asked.seed}, temperature ${this.asked.temperature}${answer.is_cancelled ? '; cancelled' : isOver ? '' : ' …'}${this.tokens.length > 2 ? '. Blue: the first sample; grey: the others; band: from the least to the largest at each moment' : ''}`;
         this.draw();
       }
     });
@@ -69,11 +70,11 @@ class Generate {
     context.textAlign = 'center';
     for (const second of ticks(-SHOWN / rate, n / rate, 10)) {
       context.fillStyle = colour('grid'); context.fillRect(x(second * rate), 0, 1, height - 18);
-      context.fillStyle = colour('dim'); context.fillText(`${second} s`, x(second * rate), height - 5);
+      context.fillStyle = colour('dim'); context.fillText(minus(`${second} s`), x(second * rate), height - 5);
     }
     context.textAlign = 'right';
     context.fillStyle = colour('dim');
-    for (const value of ticks(window.low, window.high, 4)) context.fillText(Number(value.toPrecision(4)), 40, y((value - window.low) / (window.high - window.low) * 100) + 4);
+    for (const value of ticks(window.low, window.high, 4)) context.fillText(minus(Number(value.toPrecision(4))), 40, y((value - window.low) / (window.high - window.low) * 100) + 4);
     context.textAlign = 'left';
     context.fillText(recording.unit, 2, 10);
     const seen = window.tokens.slice(-SHOWN);
@@ -100,7 +101,7 @@ class Generate {
 
   changed(what) {
     if (what === 'token') return;
-    if (what === 'theme') { this.draw(); return; }
+    if (what === 'theme') { if (!this.isEmpty) this.draw(); return; }
     if (this.isRunning) this.cancel();
     this.job = null;
     this.tokens = [];

@@ -1,6 +1,6 @@
 // Stored results: what a command wrote, in words, as a figure and in numbers; how to make it again; two of them compared.
 
-import { element } from '../draw.js';
+import { element, minus } from '../draw.js';
 
 const PLACES = 4;
 
@@ -52,8 +52,8 @@ class Results {
     const list = (title, lines) => lines.length ? [element('h2', { textContent: title }), element('ul', {}, ...lines.map(text => element('li', { textContent: text })))] : [];
     const copy = element('button', { type: 'button', textContent: 'Copy the command', className: 'small', on: { click: async () => { await navigator.clipboard.writeText(told.command); copy.textContent = 'Copied'; } } });
     this.body.replaceChildren(
-      element('h2', { className: 'result-title', textContent: told.title }),
-      ...(told.is_simulated ? [element('p', {}, element('span', { className: 'ribbon', textContent: 'measured on simulated signals' }))] : []),
+      element('div', { className: 'row' }, element('h2', { className: 'result-title', textContent: told.title }),
+        ...(told.is_simulated ? [element('span', { className: 'ribbon', textContent: 'measured on simulated signals' })] : [])),
       element('div', { className: 'columns' },
         element('div', { className: 'wide' }, ...told.verdict.map(text => element('p', { className: 'verdict', textContent: text })), ...list('What a reader must know', told.cautions),
           element('details', {}, element('summary', { textContent: 'How every number is defined' }), ...told.methods.map(text => element('p', { textContent: text }))),
@@ -71,11 +71,13 @@ class Results {
 
   async compare() {
     const { columns, rows, n_rows: count, notes } = await this.app.ask('results', 'compared', { a: this.name, b: this.other }, { latest: 'result' });
-    const number = text => (Number.isFinite(Number(text)) && text !== '' && String(text).includes('.') ? Number(text).toFixed(PLACES) : text);
+    const isNamed = columns.includes('part');  // layer and head by the part, from 1, as in the paper
+    const kept = columns.flatMap((name, place) => isNamed && ['layer', 'head'].includes(name) ? [] : [place]);
+    const number = text => (Number.isFinite(Number(text)) && text !== '' && String(text).includes('.') ? minus(Number(text).toFixed(PLACES)) : text);
     this.body.replaceChildren(
-      element('h2', { textContent: `${this.other} less ${this.name}` }), ...notes.map(text => element('p', { className: 'dim', textContent: text })),
+      element('h2', { textContent: `b, ${this.other}, less a, ${this.name}` }), element('div', { className: 'notes' }, ...notes.map(text => element('p', { className: 'dim', textContent: text }))),
       ...(count > rows.length ? [element('p', { className: 'dim', textContent: `the first ${rows.length} of ${count} rows` })] : []),
-      element('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'comparison' }, tableOf(columns, rows.map(row => row.map(number)))));
+      element('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'comparison' }, tableOf(kept.map(place => columns[place]), rows.map(row => kept.map(place => number(row[place]))))));
     this.place.dataset.shown = `${this.name} ${this.other}`;
   }
 

@@ -1,6 +1,6 @@
 // How alike the window's tokens are to one of them, by level; and all of them in a plane, level by level, coloured by phase.
 
-import { colour, css, element, line, mix, scale, sheet, ticks } from '../draw.js';
+import { colour, css, element, line, minus, mix, scale, sheet, ticks } from '../draw.js';
 
 const MOST_OTHERS = 5, PLAY_MS = 650;
 
@@ -16,10 +16,12 @@ class Similarity {
   }
 
   start() {
+    this.isEmpty = this.app.cannotAsk(this.place);
+    if (this.isEmpty) return;
     const button = (text, title, click) => element('button', { type: 'button', textContent: text, title, on: { click } });
     this.told = element('span', { className: 'dim' });
     this.chart = element('canvas', { className: 'sim-chart', role: 'img', 'aria-label': 'cosine to the reference by level' });
-    this.table = element('table');
+    this.table = element('table', { className: 'similar' });
     this.plane = element('canvas', { className: 'sim-plane', role: 'img', 'aria-label': 'all tokens in a plane, coloured by phase' });
     this.slider = element('input', { type: 'range', min: 0, max: 8, value: 0, 'aria-label': 'level', on: { input: () => this.show(Number(this.slider.value)) } });
     this.name = element('output', { className: 'dim' });
@@ -32,7 +34,7 @@ class Similarity {
           element('input', { type: 'checkbox', checked: this.centred, on: { change: event => { this.centred = event.target.checked; this.load(); } } }), element('span', { textContent: 'centred' })),
         this.told),
       element('div', { className: 'columns' },
-        element('div', { className: 'wide' }, element('h2', { textContent: 'Cosine to the reference, by level' }), this.chart, this.table),
+        element('div', { className: 'wide' }, element('h2', { textContent: 'Cosine to the reference, after the embedding and each block' }), this.chart, this.table),
         element('div', {}, element('h2', { textContent: 'All 500 tokens, first two principal components' }), this.plane,
           element('div', { className: 'row' }, this.play, this.slider, this.name), this.legend())));
     this.load();
@@ -44,8 +46,6 @@ class Similarity {
   }
 
   load() {
-    const { model, window } = this.app.state;
-    if (!model || !window) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording and choose a model.' })); return undefined; }
     this.mark();
     return this.app.attempt(async () => {
       const [answer, cloud] = await Promise.all([
@@ -85,7 +85,7 @@ class Similarity {
     context.textAlign = 'right';
     for (const tick of ticks(Math.min(0, ...values), 1, 5)) {
       context.fillStyle = colour('grid'); context.fillRect(40, y(tick), width - 52, 1);
-      context.fillStyle = colour('dim'); context.fillText(tick, 34, y(tick) + 4);
+      context.fillStyle = colour('dim'); context.fillText(minus(tick), 34, y(tick) + 4);
     }
     context.textAlign = 'center';
     levels.forEach((name, level) => { context.fillStyle = colour('dim'); context.fillText(level ? level : 'emb.', x(level), height - 8); });
@@ -98,8 +98,8 @@ class Similarity {
     const { tokens } = this.app.state.window;
     const rows = [...this.others.map((token, number) => [`token ${token}, value ${tokens[token - 1]}`, cosine.map(row => row[token - 1]), this.colourOf(number)]), ['mean of all others', any, colour('dim')]];
     this.table.replaceChildren(
-      element('tr', {}, element('th', { textContent: `to token ${this.reference}, value ${tokens[this.reference - 1]}` }), ...levels.map((_, level) => element('th', { className: 'number', textContent: level ? `block ${level}` : 'emb.' }))),
-      ...rows.map(([text, numbers, fill]) => { const name = cell('', false), swatch = element('span', { className: 'swatch' }); swatch.style.background = fill; name.append(swatch, ` ${text}`); return element('tr', {}, name, ...numbers.map(value => cell(value.toFixed(2)))); }));
+      element('tr', {}, element('th', { textContent: `to token ${this.reference}, value ${tokens[this.reference - 1]}` }), ...levels.map((_, level) => element('th', { className: 'number', textContent: level || 'emb.', title: level ? `after block ${level}` : 'embedding' }))),
+      ...rows.map(([text, numbers, fill]) => { const name = cell('', false), swatch = element('span', { className: 'swatch' }); swatch.style.background = fill; name.append(swatch, ` ${text}`); return element('tr', {}, name, ...numbers.map(value => cell(minus(value.toFixed(2))))); }));
     this.drawPlane();
   }
 
@@ -144,6 +144,7 @@ class Similarity {
   }
 
   key(pressed) {
+    if (this.isEmpty) return false;
     if (pressed === ' ') this.toggle();
     else if (pressed === 'r') this.refer();
     else if (pressed === 'Enter') this.compare();
@@ -152,9 +153,9 @@ class Similarity {
     return true;
   }
 
-  hover(token) { return this.answer ? ` · cosine ${this.answer.cosine[this.level][token].toFixed(2)} at ${this.answer.levels[this.level]}` : ''; }
+  hover(token) { return this.answer && !this.isEmpty ? ` · cosine ${minus(this.answer.cosine[this.level][token].toFixed(2))} at ${this.answer.levels[this.level]}` : ''; }
 
-  changed(what) { if (what === 'theme') this.start(); else if (what !== 'token') this.load(); }
+  changed(what) { if (what === 'window') { if (!this.isEmpty) this.load(); } else if (what !== 'token') this.start(); }
 
   leave() { clearInterval(this.timer); }
 
