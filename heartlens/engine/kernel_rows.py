@@ -127,7 +127,8 @@ def _total(first, last, n_time, is_causal, weight, score, total, moment):  # typ
             total_of_row += own[j]
             moment_of_row += own[j] * own_score[j]
         total[r], moment[r] = total_of_row, moment_of_row
-        are_good = are_good and LEAST <= total_of_row <= MOST
+        if total_of_row < LEAST or total_of_row > MOST:
+            are_good = False
     return are_good
 
 
