@@ -100,8 +100,45 @@ def _unlimited_exp2(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _power(query, key, first, last, n_time, is_causal, weight, score):  # type: ignore[no-untyped-def]
-    """Write score and exp2(score) of the queries from `first` to before `last`, FOUR at a time: each key is read once for all of them."""
+def _weighed_rows(query, key, first, last, n_time, is_causal, has_moment, weight, score, total, moment):  # type: ignore[no-untyped-def]
+    """As `weigh` for a multiple of FOUR rows of a head of WIDTH whose scores are known to be near. Whether all totals are good."""
+    kept_apart()
+    are_good = True
+    for t in range(first, last):
+        n, own, total_of_row = t + 1 if is_causal else n_time, weight[t - first], ZERO
+        for j in range(n, whole(n)):
+            own[j] = ZERO
+        if has_moment:
+            own_score, moment_of_row = score[t - first], ZERO
+            for j in range(whole(n)):
+                total_of_row += own[j]
+                moment_of_row += own[j] * own_score[j]
+            moment[t - first] = moment_of_row
+        else:
+            for j in range(whole(n)):
+                total_of_row += own[j]
+        total[t - first] = total_of_row
+        if total_of_row < LEAST or total_of_row > MOST:
+            are_good = False
+    return are_good
+
+
+@compiled
+def _power(query, key, first, last, n_time, is_causal, weight):  # type: ignore[no-untyped-def]
+    """Write exp2(score) of the queries from `first` to before `last`, FOUR at a time: each key is read once for all of them."""
+    kept_apart()
+    for t in range(first, last, FOUR):
+        q0, q1, q2, q3 = _vector(query, t), _vector(query, t + 1), _vector(query, t + 2), _vector(query, t + 3)
+        w0, w1, w2, w3 = weight[t - first], weight[t - first + 1], weight[t - first + 2], weight[t - first + 3]
+        for j in range(whole(t + FOUR if is_causal else n_time)):
+            k = _vector(key, j)
+            a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
+            w0[j], w1[j], w2[j], w3[j] = _unlimited_exp2(a), _unlimited_exp2(b), _unlimited_exp2(c), _unlimited_exp2(d)
+
+
+@compiled
+def _power_and_score(query, key, first, last, n_time, is_causal, weight, score):  # type: ignore[no-untyped-def]
+    """As `_power`, and write the scores."""
     kept_apart()
     for t in range(first, last, FOUR):
         q0, q1, q2, q3 = _vector(query, t), _vector(query, t + 1), _vector(query, t + 2), _vector(query, t + 3)
@@ -112,24 +149,6 @@ def _power(query, key, first, last, n_time, is_causal, weight, score):  # type: 
             a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
             s0[j], s1[j], s2[j], s3[j] = a, b, c, d
             w0[j], w1[j], w2[j], w3[j] = _unlimited_exp2(a), _unlimited_exp2(b), _unlimited_exp2(c), _unlimited_exp2(d)
-
-
-@compiled
-def _total(first, last, n_time, is_causal, weight, score, total, moment):  # type: ignore[no-untyped-def]
-    """Set the weights after a row's last key to 0; write the totals, and those of weight times score. Whether all totals are good."""
-    kept_apart()
-    are_good = True
-    for r in range(last - first):
-        n, own, own_score, total_of_row, moment_of_row = first + r + 1 if is_causal else n_time, weight[r], score[r], ZERO, ZERO
-        for j in range(n, whole(n)):
-            own[j] = ZERO
-        for j in range(whole(n)):
-            total_of_row += own[j]
-            moment_of_row += own[j] * own_score[j]
-        total[r], moment[r] = total_of_row, moment_of_row
-        if total_of_row < LEAST or total_of_row > MOST:
-            are_good = False
-    return are_good
 
 
 @inlined
@@ -239,7 +258,7 @@ def _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, tota
 
 
 @inlined
-def weigh(query, key, first, last, n_time, is_causal, square, nearness, weight, score, total, moment):  # type: ignore[no-untyped-def]
+def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearness, weight, score, total, moment):  # type: ignore[no-untyped-def]
     """Write exp2(score) of the queries from `first` to before `last`, up to a factor; their totals, and those of weight times log2(weight).
 
     Scores are near where the queries' squared lengths are below `nearness`; `score` is scratch memory.
@@ -248,8 +267,11 @@ def weigh(query, key, first, last, n_time, is_causal, square, nearness, weight, 
     for t in range(first, last):
         are_good = are_good and square[t] < nearness
     if are_good:
-        _power(query, key, first, last, n_time, is_causal, weight, score)
-        are_good = _total(first, last, n_time, is_causal, weight, score, total, moment)
+        if has_moment:
+            _power_and_score(query, key, first, last, n_time, is_causal, weight, score)
+        else:
+            _power(query, key, first, last, n_time, is_causal, weight)
+        are_good = _weighed_rows(query, key, first, last, n_time, is_causal, has_moment, weight, score, total, moment)
     if not are_good:
         _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, total, moment)
 
@@ -279,22 +301,28 @@ def _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed):  # 
     """As `mix` for a head of WIDTH and a multiple of FOUR rows: each value is read once for FOUR, half of its numbers at a time."""
     kept_apart()
     for r in range(0, last - first, FOUR):
-        w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
-        f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
-        for d in range(0, WIDTH, FOUR):
-            a0, a1, a2, a3, b0, b1, b2, b3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-            c0, c1, c2, c3, e0, e1, e2, e3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-            for j in range(whole(first + r + FOUR if is_causal else n_time)):
-                p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
-                v0, v1, v2, v3 = value[d, j], value[d + 1, j], value[d + 2, j], value[d + 3, j]
-                a0, a1, a2, a3 = a0 + p0 * v0, a1 + p0 * v1, a2 + p0 * v2, a3 + p0 * v3
-                b0, b1, b2, b3 = b0 + p1 * v0, b1 + p1 * v1, b2 + p1 * v2, b3 + p1 * v3
-                c0, c1, c2, c3 = c0 + p2 * v0, c1 + p2 * v1, c2 + p2 * v2, c3 + p2 * v3
-                e0, e1, e2, e3 = e0 + p3 * v0, e1 + p3 * v1, e2 + p3 * v2, e3 + p3 * v3
-            mixed[r, d], mixed[r, d + 1], mixed[r, d + 2], mixed[r, d + 3] = a0 * f0, a1 * f0, a2 * f0, a3 * f0
-            mixed[r + 1, d], mixed[r + 1, d + 1], mixed[r + 1, d + 2], mixed[r + 1, d + 3] = b0 * f1, b1 * f1, b2 * f1, b3 * f1
-            mixed[r + 2, d], mixed[r + 2, d + 1], mixed[r + 2, d + 2], mixed[r + 2, d + 3] = c0 * f2, c1 * f2, c2 * f2, c3 * f2
-            mixed[r + 3, d], mixed[r + 3, d + 1], mixed[r + 3, d + 2], mixed[r + 3, d + 3] = e0 * f3, e1 * f3, e2 * f3, e3 * f3
+        n = first + r + FOUR if is_causal else n_time
+        _mix_half(weight, value, r, 0, n, total, mixed)
+        _mix_half(weight, value, r, WIDTH // 2, n, total, mixed)
+
+
+@inlined
+def _mix_half(weight, value, r, d, n, total, mixed):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
+    a0, a1, a2, a3, b0, b1, b2, b3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    c0, c1, c2, c3, e0, e1, e2, e3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for j in range(whole(n)):
+        p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
+        v0, v1, v2, v3 = value[d, j], value[d + 1, j], value[d + 2, j], value[d + 3, j]
+        a0, a1, a2, a3 = a0 + p0 * v0, a1 + p0 * v1, a2 + p0 * v2, a3 + p0 * v3
+        b0, b1, b2, b3 = b0 + p1 * v0, b1 + p1 * v1, b2 + p1 * v2, b3 + p1 * v3
+        c0, c1, c2, c3 = c0 + p2 * v0, c1 + p2 * v1, c2 + p2 * v2, c3 + p2 * v3
+        e0, e1, e2, e3 = e0 + p3 * v0, e1 + p3 * v1, e2 + p3 * v2, e3 + p3 * v3
+    f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
+    mixed[r, d], mixed[r, d + 1], mixed[r, d + 2], mixed[r, d + 3] = a0 * f0, a1 * f0, a2 * f0, a3 * f0
+    mixed[r + 1, d], mixed[r + 1, d + 1], mixed[r + 1, d + 2], mixed[r + 1, d + 3] = b0 * f1, b1 * f1, b2 * f1, b3 * f1
+    mixed[r + 2, d], mixed[r + 2, d + 1], mixed[r + 2, d + 2], mixed[r + 2, d + 3] = c0 * f2, c1 * f2, c2 * f2, c3 * f2
+    mixed[r + 3, d], mixed[r + 3, d + 1], mixed[r + 3, d + 2], mixed[r + 3, d + 3] = e0 * f3, e1 * f3, e2 * f3, e3 * f3
 
 
 @inlined

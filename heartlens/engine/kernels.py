@@ -38,7 +38,7 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
             nearness = nearness_of(q, k, n_time, square)
             for t in range(first_query, n_time, ROWS):
                 last = min(t + ROWS, n_time)
-                weigh(q, k, t, last, n_time, is_causal, square, nearness, weight, score, total, moment)
+                weigh(q, k, t, last, n_time, is_causal, False, square, nearness, weight, score, total, moment)
                 mix(weight, v, t, last, n_time, is_causal, total, m[t - first_query :])
 
 
@@ -54,7 +54,7 @@ def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed,
             nearness = nearness_of(q, k, n_time, square)
             for first in range(0, n_time, ROWS):
                 last = min(first + ROWS, n_time)
-                weigh(q, k, first, last, n_time, is_causal, square, nearness, weight, score, total, moment)
+                weigh(q, k, first, last, n_time, is_causal, True, square, nearness, weight, score, total, moment)
                 mix(weight, v, first, last, n_time, is_causal, total, m[first:])
                 for t in range(first, last):
                     n, own, factor = t + 1 if is_causal else n_time, weight[t - first], ONE / total[t - first]
@@ -95,7 +95,7 @@ def attention_sums(  # type: ignore[no-untyped-def]
             nearness = nearness_of(q, k, n_time, square)
             for first in range(0, n_time, ROWS):
                 last = min(first + ROWS, n_time)
-                weigh(q, k, first, last, n_time, is_causal, square, nearness, weight, score, totals, moments)
+                weigh(q, k, first, last, n_time, is_causal, has_entropy, square, nearness, weight, score, totals, moments)
                 mix(weight, v, first, last, n_time, is_causal, totals, m[first:])
                 if is_plain:
                     add_rows(weight, first, last, n_time, is_causal, totals, by_group, group[w])
