@@ -59,6 +59,7 @@ class Arrhythmia {
       if (!this.handles.beats.includes(this.beat)) this.beat = null;
       this._controls();
       await this.ask();
+      if (this.hasLeft) return;  // a view that was opened since asks for its own map, which this one would take the place of
       this.effects = await this.app.ask('arrhythmia', 'ablations', {}, { latest: 'ablations' });
       this._parts();
     });
