@@ -1,4 +1,4 @@
-"""What the kernels do with a block of rows of attention: weights from scores, and values mixed by weights. float32, compiled for the CPU.
+"""How attention kernels make the weights of a block of rows from scores. float32, compiled for the CPU.
 
 Keys and values lie contiguous along the tokens, so that the inner loops run over keys in SIMD. Scores come in units of log2 (the query is
 multiplied by log2(e) / attn_scale before), so that the weight of a key is exp2(score), made from a polynomial and an exponent shift,
@@ -100,27 +100,31 @@ def _unlimited_exp2(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _weighed_rows(query, key, first, last, n_time, is_causal, has_moment, weight, score, total, moment):  # type: ignore[no-untyped-def]
-    """As `weigh` for a multiple of FOUR rows of a head of WIDTH whose scores are known to be near. Whether all totals are good."""
+def _total(first, last, n_time, is_causal, weight, total):  # type: ignore[no-untyped-def]
+    """Set the weights after each row's last key to 0 and write the rows' totals. Whether float32 holds all of them well."""
     kept_apart()
     are_good = True
-    for t in range(first, last):
-        n, own, total_of_row = t + 1 if is_causal else n_time, weight[t - first], ZERO
+    for r in range(last - first):
+        n, own, total_of_row = first + r + 1 if is_causal else n_time, weight[r], ZERO
         for j in range(n, whole(n)):
             own[j] = ZERO
-        if has_moment:
-            own_score, moment_of_row = score[t - first], ZERO
-            for j in range(whole(n)):
-                total_of_row += own[j]
-                moment_of_row += own[j] * own_score[j]
-            moment[t - first] = moment_of_row
-        else:
-            for j in range(whole(n)):
-                total_of_row += own[j]
-        total[t - first] = total_of_row
+        for j in range(whole(n)):
+            total_of_row += own[j]
+        total[r] = total_of_row
         if total_of_row < LEAST or total_of_row > MOST:
             are_good = False
     return are_good
+
+
+@compiled
+def _moments(first, last, n_time, is_causal, weight, score, moment):  # type: ignore[no-untyped-def]
+    """Write each row's total of weight times score."""
+    kept_apart()
+    for r in range(last - first):
+        own, own_score, moment_of_row = weight[r], score[r], ZERO
+        for j in range(whole(first + r + 1 if is_causal else n_time)):
+            moment_of_row += own[j] * own_score[j]
+        moment[r] = moment_of_row
 
 
 @compiled
@@ -138,7 +142,7 @@ def _power(query, key, first, last, n_time, is_causal, weight):  # type: ignore[
 
 @compiled
 def _power_and_score(query, key, first, last, n_time, is_causal, weight, score):  # type: ignore[no-untyped-def]
-    """As `_power`, and write the scores."""
+    """As `_power`, and write the scores: where nobody needs them they would crowd the cache that two threads of a core share."""
     kept_apart()
     for t in range(first, last, FOUR):
         q0, q1, q2, q3 = _vector(query, t), _vector(query, t + 1), _vector(query, t + 2), _vector(query, t + 3)
@@ -261,7 +265,7 @@ def _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, tota
 def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearness, weight, score, total, moment):  # type: ignore[no-untyped-def]
     """Write exp2(score) of the queries from `first` to before `last`, up to a factor; their totals, and those of weight times log2(weight).
 
-    Scores are near where the queries' squared lengths are below `nearness`; `score` is scratch memory.
+    Scores are near where the queries' squared lengths are below `nearness`; `score` is memory for moments.
     """
     are_good = key.shape[0] == WIDTH and (last - first) % FOUR == 0
     for t in range(first, last):
@@ -271,86 +275,8 @@ def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearne
             _power_and_score(query, key, first, last, n_time, is_causal, weight, score)
         else:
             _power(query, key, first, last, n_time, is_causal, weight)
-        are_good = _weighed_rows(query, key, first, last, n_time, is_causal, has_moment, weight, score, total, moment)
+        are_good = _total(first, last, n_time, is_causal, weight, total)
+        if has_moment:
+            _moments(first, last, n_time, is_causal, weight, score, moment)
     if not are_good:
         _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, total, moment)
-
-
-@compiled
-def mixed_row(weight, value, n, factor, mixed):  # type: ignore[no-untyped-def]
-    """Write the sum of the first `n` values, each times its weight and the factor."""
-    kept_apart()
-    for d in range(0, value.shape[0], WIDTH):
-        m0, m1, m2, m3, m4, m5, m6, m7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-        for j in range(whole(n)):
-            w = weight[j]
-            m0 += w * value[d, j]
-            m1 += w * value[d + 1, j]
-            m2 += w * value[d + 2, j]
-            m3 += w * value[d + 3, j]
-            m4 += w * value[d + 4, j]
-            m5 += w * value[d + 5, j]
-            m6 += w * value[d + 6, j]
-            m7 += w * value[d + 7, j]
-        mixed[d], mixed[d + 1], mixed[d + 2], mixed[d + 3] = m0 * factor, m1 * factor, m2 * factor, m3 * factor
-        mixed[d + 4], mixed[d + 5], mixed[d + 6], mixed[d + 7] = m4 * factor, m5 * factor, m6 * factor, m7 * factor
-
-
-@compiled
-def _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed):  # type: ignore[no-untyped-def]
-    """As `mix` for a head of WIDTH and a multiple of FOUR rows: each value is read once for FOUR, half of its numbers at a time."""
-    kept_apart()
-    for r in range(0, last - first, FOUR):
-        n = first + r + FOUR if is_causal else n_time
-        _mix_half(weight, value, r, 0, n, total, mixed)
-        _mix_half(weight, value, r, WIDTH // 2, n, total, mixed)
-
-
-@inlined
-def _mix_half(weight, value, r, d, n, total, mixed):  # type: ignore[no-untyped-def]
-    w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
-    a0, a1, a2, a3, b0, b1, b2, b3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    c0, c1, c2, c3, e0, e1, e2, e3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    for j in range(whole(n)):
-        p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
-        v0, v1, v2, v3 = value[d, j], value[d + 1, j], value[d + 2, j], value[d + 3, j]
-        a0, a1, a2, a3 = a0 + p0 * v0, a1 + p0 * v1, a2 + p0 * v2, a3 + p0 * v3
-        b0, b1, b2, b3 = b0 + p1 * v0, b1 + p1 * v1, b2 + p1 * v2, b3 + p1 * v3
-        c0, c1, c2, c3 = c0 + p2 * v0, c1 + p2 * v1, c2 + p2 * v2, c3 + p2 * v3
-        e0, e1, e2, e3 = e0 + p3 * v0, e1 + p3 * v1, e2 + p3 * v2, e3 + p3 * v3
-    f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
-    mixed[r, d], mixed[r, d + 1], mixed[r, d + 2], mixed[r, d + 3] = a0 * f0, a1 * f0, a2 * f0, a3 * f0
-    mixed[r + 1, d], mixed[r + 1, d + 1], mixed[r + 1, d + 2], mixed[r + 1, d + 3] = b0 * f1, b1 * f1, b2 * f1, b3 * f1
-    mixed[r + 2, d], mixed[r + 2, d + 1], mixed[r + 2, d + 2], mixed[r + 2, d + 3] = c0 * f2, c1 * f2, c2 * f2, c3 * f2
-    mixed[r + 3, d], mixed[r + 3, d + 1], mixed[r + 3, d + 2], mixed[r + 3, d + 3] = e0 * f3, e1 * f3, e2 * f3, e3 * f3
-
-
-@inlined
-def mix(weight, value, first, last, n_time, is_causal, total, mixed):  # type: ignore[no-untyped-def]
-    """Write into the rows of `mixed` the values, each times its weight over the row's total, summed."""
-    if value.shape[0] == WIDTH and (last - first) % FOUR == 0 and first % FOUR == 0:
-        _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed)
-    else:
-        for r in range(last - first):
-            mixed_row(weight[r], value, first + r + 1 if is_causal else n_time, ONE / total[r], mixed[r])
-
-
-@compiled
-def add_rows(weight, first, last, n_time, is_causal, total, column, group):  # type: ignore[no-untyped-def]
-    """Add each row's weights over its total to the column sums of the row's group, where FOUR rows are of one group all at once."""
-    kept_apart()
-    t = first
-    while t < last:
-        r, added = t - first, column[group[t]]
-        is_one = t % FOUR == 0 and t + FOUR <= last
-        if is_one and group[t] == group[t + 1] and group[t] == group[t + 2] and group[t] == group[t + 3]:
-            w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
-            f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
-            for j in range(whole(t + FOUR if is_causal else n_time)):
-                added[j] += (w0[j] * f0 + w1[j] * f1) + (w2[j] * f2 + w3[j] * f3)
-            t += FOUR
-        else:
-            own, factor = weight[r], ONE / total[r]
-            for j in range(whole(t + 1 if is_causal else n_time)):
-                added[j] += own[j] * factor
-            t += 1

@@ -1,26 +1,13 @@
 """Causal attention compiled for the CPU, with the sums that analyses ask of it, never storing an attention matrix. float32.
 
-One head of one window at a time, queries in order, in blocks of ROWS (`kernel_rows.py`). The entropy of a row is
+One head of one window at a time, queries in order, in blocks of ROWS (`kernel_rows.py`, `kernel_values.py`). The entropy of a row is
 ln 2 (log2 total - sum(weight score) / total).
 """
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import (
-    APART,
-    LN2,
-    ONE,
-    ROWS,
-    ZERO,
-    add_rows,
-    compiled,
-    kept_apart,
-    mix,
-    nearness_of,
-    rows_of,
-    weigh,
-    whole,
-)
+from heartlens.engine.kernel_rows import APART, LN2, ONE, ROWS, ZERO, compiled, kept_apart, nearness_of, rows_of, weigh, whole
+from heartlens.engine.kernel_values import add_rows, mix
 
 
 @compiled
@@ -30,7 +17,7 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
     `query`, `key` and `value` are (window, head, d, time), the query in units of log2.
     """
     n_windows, n_heads = key.shape[:2]
-    weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
+    weight, square = rows_of(n_time), np.empty(n_time, np.float32)
     total, moment = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
@@ -38,7 +25,7 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
             nearness = nearness_of(q, k, n_time, square)
             for t in range(first_query, n_time, ROWS):
                 last = min(t + ROWS, n_time)
-                weigh(q, k, t, last, n_time, is_causal, False, square, nearness, weight, score, total, moment)
+                weigh(q, k, t, last, n_time, is_causal, False, square, nearness, weight, weight, total, moment)
                 mix(weight, v, t, last, n_time, is_causal, total, m[t - first_query :])
 
 
@@ -82,10 +69,8 @@ def attention_sums(  # type: ignore[no-untyped-def]
     n_coordinates = coordinate.shape[1] if coordinate.shape[0] > 0 else 0
     is_plain = n_left_out == 0 and not is_weighted
     n_groups = column_of.shape[0]
-    by_group, extent = (
-        np.empty((n_groups + 1, whole(n_time) + APART), np.float32),
-        np.empty(n_groups + 1, np.int64),
-    )  # the last: of group -1
+    by_group = np.empty((n_groups + 1, whole(n_time) + APART), np.float32)  # the last: of group -1
+    extent = np.empty(n_groups + 1, np.int64)
     weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
     totals, moments = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for w in range(n_windows):
@@ -100,34 +85,21 @@ def attention_sums(  # type: ignore[no-untyped-def]
                 if is_plain:
                     add_rows(weight, first, last, n_time, is_causal, totals, by_group, group[w])
                 for t in range(first, last):
-                    n, own, total, moment, g = (
-                        t + 1 if is_causal else n_time,
-                        weight[t - first],
-                        totals[t - first],
-                        moments[t - first],
-                        group[w, t],
-                    )
-                    extent[g] = n
+                    n, own, g = t + 1 if is_causal else n_time, weight[t - first], group[w, t]
+                    total, moment, extent[g] = totals[t - first], moments[t - first], n
                     if is_weighted:
                         total, moment = _reweighed(own, importance[w, h], n, total, moment)
                     factor = ONE / total if total > ZERO else ZERO
                     if has_entropy:
                         entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO) if total > ZERO else ZERO
-                    first_total = ZERO
-                    for j in range(min(n_first, n)):
-                        first_total += own[j]
-                    first_share[w, h, t] = first_total * factor
+                    first_share[w, h, t] = _sum_of(own, 0, min(n_first, n)) * factor
                     if row_of.shape[0] > 0 and row_of[t] >= 0:
                         kept = row[w, h, row_of[t]]
                         for j in range(n):
                             kept[j] = own[j] * factor
                     if is_plain and bins.shape[0] == 0 and n_coordinates == 0:
                         continue
-                    rest = total
-                    if n_left_out > 0:
-                        rest = ZERO
-                        for j in range(n_left_out, n):
-                            rest += own[j]
+                    rest = _sum_of(own, n_left_out, n) if n_left_out > 0 else total
                     factor = ONE / rest if rest > ZERO else ZERO
                     if not is_plain:
                         added = by_group[g]
@@ -140,6 +112,15 @@ def attention_sums(  # type: ignore[no-untyped-def]
             _gather(by_group, extent, column_of, column[w, h])
             if runs.shape[0] > 0:
                 _sum_runs(by_group, extent, runs[w], on_runs[w, h])
+
+
+@compiled
+def _sum_of(weight, first, n):  # type: ignore[no-untyped-def]
+    """The sum of the weights of the keys `first` to `n`."""
+    total = ZERO
+    for j in range(first, n):
+        total += weight[j]
+    return total
 
 
 @compiled

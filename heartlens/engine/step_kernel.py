@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import LEAST, MOST, ONE, ZERO, compiled, kept_apart, mixed_row, powered, scored, whole
+from heartlens.engine.kernel_rows import LEAST, MOST, ONE, ZERO, compiled, kept_apart, powered, scored, whole
+from heartlens.engine.kernel_values import mixed_row
 
 NOTHING, HEAD, MLP, LAYER = 0, 1, 2, 3  # what of a block is replaced
 UNROLLED = 8  # inputs that one pass over the outputs takes

@@ -43,7 +43,7 @@ def rotation_p_values(
 
 def q_values(p_value: Ratio) -> Ratio:
     """Benjamini-Hochberg q-values over everything in `p_value`; NaN, where nothing was tested, stays NaN and is not counted."""
-    q, tested = np.full(p_value.shape, np.nan), ~np.isnan(p_value)
+    q, tested = np.full(p_value.shape, np.nan), ~np.isnan(p_value)  # scipy.stats has this too, but takes most of a second to import
     order = np.argsort(p_value[tested])
     rank = np.arange(1, order.size + 1)
     stepped_up = np.empty(order.size)

@@ -26,10 +26,10 @@ def app(folder):
 
 
 def kept(page, name):
-    """The page as a picture of few bytes."""
+    """The page as a picture, with all its colours: fewer would make the small swatches of two waves one."""
     page.wait_for_timeout(400)
     page.screenshot(path=DOCS / name)
-    Image.open(DOCS / name).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(DOCS / name, optimize=True)
+    Image.open(DOCS / name).convert("RGB").save(DOCS / name, optimize=True)
 
 
 def pulled(page, wave, number, by):

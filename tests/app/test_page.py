@@ -122,6 +122,31 @@ def test_edits_are_there_again_after_another_view(page):
     assert page.evaluate("heartlens.view.stack") == []  # they were edits of another window
 
 
+def test_the_map_of_heads_comes_where_the_view_was_opened_twice(page):
+    """The first view's answer is late: the map that it would ask for must not take the place of the second's, which is still under way."""
+    page.view("attention", "heartlens.view.maps?.own")
+    page.evaluate(
+        """() => {
+          const { ask } = heartlens, own = window.fetch;
+          let n = 0;
+          heartlens.ask = async function (view, answer, ...rest) {
+            if (answer === 'answer' && n++ === 0) await new Promise(done => setTimeout(done, 1000));
+            return ask.call(this, view, answer, ...rest);
+          };
+          window.fetch = async (url, options) => {
+            if (url.endsWith('/ablations')) await new Promise((done, fail) => {
+              setTimeout(done, 3000);
+              options.signal.addEventListener('abort', () => fail(options.signal.reason));
+            });
+            return own(url, options);
+          };
+        }"""
+    )
+    page.click("#tab-arrhythmia")
+    page.click("#tab-arrhythmia")
+    page.until("heartlens.name === 'arrhythmia' && heartlens.view && heartlens.view.effects", most_s=30)
+
+
 def test_what_is_saved_is_what_is_shown(page, strip):
     page.view("arrhythmia", ANSWERED)
     page.evaluate("heartlens.view.set('P', 'P:0')")

@@ -239,7 +239,7 @@ def anew(monkeypatch):
 
 
 def no_numba(monkeypatch):
-    for name in ("kernels", "kernel_rows"):
+    for name in ("kernels", "kernel_rows", "kernel_values"):
         monkeypatch.delitem(sys.modules, f"heartlens.engine.{name}", raising=False)
         monkeypatch.delattr(heartlens.engine, name, raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
