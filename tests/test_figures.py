@@ -43,6 +43,15 @@ def test_the_same_summary_is_the_same_file(stored, suffix, tmp_path):
     assert len(one) > 10_000
 
 
+def test_a_head_that_is_strongest_at_two_waves_has_one_line(stored):
+    summary = read_summary(stored)
+    summary["lift"] = summary["lift"].copy()
+    summary["lift"].loc[{"wave": ["P", "QRS"], "layer": summary["layer"][0], "head": summary["head"][1]}] = 99.0
+    summary["lift"].loc[{"wave": "T", "layer": summary["layer"][0], "head": summary["head"][0]}] = 99.0
+    labels = [text.get_text() for axes in SCAN.plot(summary).axes if (legend := axes.get_legend()) for text in legend.get_texts()]
+    assert [label for label in labels if "strongest" in label] == ["L1H2, strongest at P and QRS", "L1H1, strongest at T"]
+
+
 def test_text_in_the_vector_formats_stays_text(stored, tmp_path):
     figures.save(SCAN.plot(read_summary(stored)), tmp_path / "scan.svg")
     assert "lift (share / even share)" in (tmp_path / "scan.svg").read_text()

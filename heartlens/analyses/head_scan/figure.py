@@ -65,7 +65,12 @@ def _profiles(axes: Any, scan: xr.Dataset, heads: dict[str, tuple[int, int]]) ->
     shown = (scan["phase"] + lead) % 1 - lead
     order = np.argsort(shown.values)
     lift = scan["lift_by_phase"].transpose("layer", "head", "phase").values[..., order]
-    named = {wave: (f"{head_label(*heads[wave])}, strongest at {plain(wave)}", lift[heads[wave]]) for wave in heads}
+    waves_of = {
+        head: [wave for wave in heads if heads[wave] == head] for head in heads.values()
+    }  # one line a head, whatever it is strongest at
+    named = {
+        waves[0]: (f"{head_label(*head)}, strongest at {' and '.join(map(plain, waves))}", lift[head]) for head, waves in waves_of.items()
+    }
     figures.profiles(axes, shown.values[order], [named.get(str(wave)) for wave in scan["wave"].values])
     occupancy = scan["wave_by_phase"].transpose("wave", "phase").values[:, order]
     figures.bands(axes, shown.values[order], dict(zip(map(str, scan["wave"].values), occupancy, strict=True)))
