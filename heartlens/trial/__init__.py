@@ -58,7 +58,8 @@ class Effect:
 class Trial:
     """How an analysis is tried: `small` are the options that the tests' trial changes, `effects` what its rules must find.
 
-    `options` are those without which models that learnt nothing cannot be judged (they have no base, say), in the tests' trial too.
+    `options` are those that models which learnt nothing are judged with, in the tests' trial too: without them they could not be judged
+    (they have no base, say), or would be measured for rules that are not about learning.
     `of_any_model` are rules whose yes may be true of a model that learnt nothing; `nulls` are the studies on which such rules are tried.
     `needs` says which model is judged; of a fine-tuned one those that learnt nothing are its own twins, its base changed at random.
     `rhythm` is that of the simulated persons.

@@ -13,7 +13,7 @@ OF_PATCHING = frozenset({"change", "activation_patching", "activation_patching_m
 
 
 def trial() -> Trial:
-    """Of any model may be true that another window changes its output and that a part carries that; the small trial patches nothing."""
+    """Of any model may be true that another window changes its output and that a part carries that: judged models patch nothing."""
     nulls = (
         Null(
             ("change",), f"a partner's window that changes the output by {LEAST_CHANGE:g} logits, the least of interest", _of_least_change
@@ -31,7 +31,7 @@ def trial() -> Trial:
             _of_nothing_carried,
         ),
     )
-    return Trial({"n_twins": 19, "patch_windows": 0, "n_steps": 1}, effects, nulls, OF_PATCHING)
+    return Trial({"n_twins": 19, "n_steps": 1}, effects, nulls, OF_PATCHING, options={"patch_windows": 0})
 
 
 def _study(rng: np.random.Generator, whole: np.ndarray, heads: np.ndarray, mlps: np.ndarray) -> Measured:
