@@ -119,10 +119,13 @@ def _refuse_bomb(content: bytes, path: Path) -> None:
 
 
 def _without_masks(state: State, path: Path) -> State:
-    kept = {}
+    kept, causal = {}, torch.ones(0)
     for name, tensor in state.items():
         if not re.fullmatch(r"blocks\.\d+\.sa\.heads\.\d+\.tril", name):
             kept[name] = tensor
-        elif tensor.ndim != 2 or tensor.shape[0] != tensor.shape[1] or not torch.equal(tensor, torch.ones_like(tensor).tril()):
+            continue
+        if tensor.shape != causal.shape and tensor.ndim == 2 and tensor.shape[0] == tensor.shape[1]:
+            causal = torch.ones_like(tensor).tril()  # one for all heads
+        if not torch.equal(tensor, causal.to(tensor.dtype)):
             raise Refusal(f"{path}: {name} is not a causal mask; only causal HeartGPT models convert")
     return kept
