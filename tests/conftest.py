@@ -29,7 +29,7 @@ LONGEST = (  # from half a minute to three minutes of processor time each
     "tests/laws/test_laws.py",
     "tests/truth/test_reliance.py",
     "tests/models/test_without.py",
-    "tests/engine/test_parity.py",
+    "tests/engine/test_sums.py",
     "tests/training/test_commands.py",
     "tests/truth/test_ablation.py",
     "tests/test_paper.py",
