@@ -15,7 +15,6 @@ from heartlens import __version__, store
 from heartlens import analysis as frame
 from heartlens.folder import Folder
 from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
-from heartlens.meanwhile import import_meanwhile
 from heartlens.options_file import OPTIONS, options_file
 from heartlens.partial import Partial, attrs_of_run, shard_named
 from heartlens.parts import STREAM, listed, refuse_idle
@@ -102,7 +101,6 @@ def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made 
     run = _Run(analysis, subject, recordings, stored, about, names, partial, options, say, progress)
     total = Total(Gathered(read=Inventory(notes=frozenset(recordings.notes))))
     folder.claim()
-    import_meanwhile()
     try:
         _gather(run, total)
         _describe(total.value, say)

@@ -19,7 +19,6 @@ from heartlens import __version__
 from heartlens.exits import DONE, PARTIAL, exit_code, leave
 from heartlens.findings import Findings, as_json, with_edits
 from heartlens.folder import Folder
-from heartlens.meanwhile import import_meanwhile
 from heartlens.options_file import OPTIONS, options_file
 from heartlens.parser import (
     Parser,
@@ -109,7 +108,6 @@ class Task:
                 raise Refusal(f"{out} holds a result; give another --out, or --overwrite")
             folder.refuse_foreign()
             subject = _subject(given) if self.has_model else None
-            import_meanwhile()
             made = self.made(given, subject)
             summary = made.summary.assign_attrs(made.summary.attrs | _provenance(self, parser, given, subject, made.read))
             written = _write(self, summary, made, folder, given.format)

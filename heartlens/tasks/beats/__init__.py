@@ -15,7 +15,6 @@ import xarray as xr
 from jaxtyping import Int
 
 from heartlens.axes import KINDS
-from heartlens.meanwhile import import_meanwhile
 from heartlens.refusal import Refusal
 from heartlens.tasks.beats.detect import HIGH, LOW, NUMBERS, STEP, Beats, beats_in, refuse_other_models
 from heartlens.tasks.beats.page import cell, findings, plot
@@ -44,7 +43,6 @@ def made(given: Namespace, subject: Any) -> Made:
     by_beat: list[tuple[int, np.ndarray]] = []
     n_windows = 0
     refuse_other_models(subject)
-    import_meanwhile(["scipy.signal"])  # for the peaks
     for prepared in recordings_of(files_of(given, kind), kind, given.keep_names):
         recordings.append(prepared.bare)
         about = (prepared.name, prepared.person)
