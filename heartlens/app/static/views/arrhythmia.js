@@ -153,13 +153,13 @@ class Arrhythmia {
 
   _controls() {
     const { waves } = this.handles.recorded, { beats } = this.handles, fields = [];
-    const slider = (label, name, { min, max, step, neutral, text, title, isDisabled = false }) => {
-      const input = element('input', { type: 'range', min, max, step, value: String(this.edits.value(name, neutral)), disabled: isDisabled, 'aria-label': label, title });
-      const change = isPassing => { const at = Number(input.value); this.set(name, at === neutral ? null : `${name}:${text ? text(at) : at}`, isPassing); };
-      input.addEventListener('input', () => change(true));
-      input.addEventListener('change', () => change(false));
+    const slider = (label, at, put, { min, max, step, title, isDisabled = false }) => {
+      const input = element('input', { type: 'range', min, max, step, value: String(at), disabled: isDisabled, 'aria-label': label, title });
+      input.addEventListener('input', () => put(Number(input.value), true));
+      input.addEventListener('change', () => put(Number(input.value), false));
       return element('label', { className: 'field', title }, element('span', { textContent: label }), input);
     };
+    const of = (label, name, { neutral, ...rest }) => slider(label, this.edits.value(name, neutral), (at, isPassing) => this.set(name, at === neutral ? null : `${name}:${at}`, isPassing), rest);
     const choice = (label, options, chosen, change) => element('select', { 'aria-label': label, on: { change: event => change(event.target.value) } },
       ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === chosen })));
     if (waves.length && beats.length) {
@@ -173,14 +173,27 @@ class Arrhythmia {
     }
     for (const wave of waves) {
       const isDisabled = this.beat !== null && !this.handles.has(wave, this.beat), name = this.beat === null ? wave : `${wave}@${this.beat}`, what = waveWords(wave);
-      fields.push(slider(what, name, { min: -1, max: 1, step: 0.05, neutral: 1, isDisabled, title: `Height of the ${what}${this.beat === null ? '' : ` of beat ${this.beat + 1}`}: right as recorded, middle none, left upside down` }));
+      fields.push(of(what, name, { min: -1, max: 1, step: 0.05, neutral: 1, isDisabled, title: `Height of the ${what}${this.beat === null ? '' : ` of beat ${this.beat + 1}`}: right as recorded, middle none, left upside down` }));
     }
-    fields.push(slider('noise', 'noise', { min: 0, max: 30, step: 1, neutral: 0, text: at => 31 - at, title: 'White noise: more to the right (30 to 1 dB)' }));
-    if (this.app.state.recording.kind === 'ecg') fields.push(slider('f waves', 'f_waves', { min: 0, max: 5, step: 0.25, neutral: 0, title: 'Fibrillatory waves put in: their height' }));
+    const { can } = this.handles.recorded, decibels = this.edits.value('noise', null);
+    if (can.add_P && !waves.includes('P')) fields.push(of('P waves put in', 'add_P', { min: 0, max: 3, step: 0.1, neutral: 0, title: 'A P wave before every QRS complex that has none and leaves room for one: its height' }));
+    fields.push(slider('noise', decibels === null ? 0 : 31 - decibels, (at, isPassing) => this.set('noise', at ? `noise:${31 - at}` : null, isPassing), { min: 0, max: 30, step: 1, title: 'White noise: more to the right (30 to 1 dB)' }));
+    if (can.f_waves) fields.push(this._fWaves(slider));
     const rhythm = choice('rhythm', RHYTHMS, this.edits.value('rhythm', ''), value => this.set('rhythm', value ? `rhythm:${value}` : null));
     if (!this.handles.recorded.beats.length) { rhythm.disabled = true; rhythm.title = 'Too few whole beats, or too little room between them, in this window.'; }
     this.controls.replaceChildren(...fields, rhythm);
     this._list();
+  }
+
+  /** Fibrillatory waves: two edits on one slider, of which one is in force. */
+  _fWaves(slider) {
+    const put = (at, isPassing) => this._changed(() => {
+      const [name, other] = at < 0 ? ['no_f_waves', 'f_waves'] : ['f_waves', 'no_f_waves'];
+      if (this.edits.has(other)) this.edits.set(other, null, true);
+      this.edits.set(name, at === 0 ? null : `${name}:${at < 0 ? -at / 5 : at}`, isPassing);
+    });
+    const at = this.edits.has('no_f_waves') ? -5 * this.edits.value('no_f_waves', 0) : this.edits.value('f_waves', 0);
+    return slider('f waves', at, put, { min: -5, max: 5, step: 0.25, title: 'Fibrillatory waves; right: put in, their height; left: those of the recording taken out (in sinus rhythm it takes P waves for them)' });
   }
 
   _list() {
