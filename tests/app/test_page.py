@@ -96,6 +96,49 @@ def test_a_wave_is_changed_in_one_beat_or_in_all(page, strip):
     assert page.evaluate("heartlens.view.stack")[1].startswith("T:")  # with Shift, of all beats
 
 
+def slide(page, label, values):
+    """Drag a slider of the what-if over some values."""
+    page.locator(f"#view input[aria-label='{label}']").evaluate(
+        """(input, values) => {
+          for (const value of values) { input.value = value; input.dispatchEvent(new Event('input')); }
+          input.dispatchEvent(new Event('change'));
+        }""",
+        values,
+    )
+
+
+def test_f_waves_are_put_in_or_taken_out_with_one_slider_and_p_waves_put_in(page, tmp_path):
+    path = tmp_path / "af.csv"
+    path.write_text(simulated_csv("ecg", "af"))
+    files = Files((str(path),), kind="ecg")
+    window = strip_of(files.recording(files.names()[0]), "ecg").window_at(0)
+    subject = subject_of(load("ecg-sim-af"))
+
+    def assert_answer(*edits):
+        page.until(f"heartlens.view.stack.join() === '{','.join(edits)}' && !heartlens.view.isAsking")
+        assert page.evaluate("heartlens.view.result.after") == pytest.approx(what_if(subject, window, edits, shams=False).after, abs=1e-4)
+
+    page.view("arrhythmia", ANSWERED)
+    assert page.locator("#view input[aria-label='P waves put in']").count() == 0  # every beat of sinus rhythm has one
+    page.select_option("#records", label="simulated ECG, atrial fibrillation")
+    page.until(f"heartlens.state.recording.name.endsWith('fibrillation') && {ANSWERED}")
+    slide(page, "f waves", [-1, -2.5])
+    assert_answer("no_f_waves:0.5")
+    assert "f waves × 0.5" in page.inner_text(".stack")
+    slide(page, "f waves", [-1, 0, 1, 2])
+    assert_answer("f_waves:2")
+    page.click("#view button[aria-label='undo the last edit']")  # all of a drag is one step, over zero too
+    assert_answer("no_f_waves:0.5")
+    assert page.input_value("#view input[aria-label='f waves']") == "-2.5"
+    slide(page, "f waves", [0])
+    slide(page, "P waves put in", [0.5, 1.2])
+    assert_answer("add_P:1.2")
+    assert "P waves put in × 1.2" in page.inner_text(".stack")
+    handles = page.evaluate("heartlens.paper.layers.handles.map(each => each.wave)")
+    assert "T" in handles
+    assert "P" not in handles  # what was put in has the slider; a drag changes what the recording has
+
+
 def test_edits_are_there_again_after_another_view(page):
     page.view("arrhythmia", ANSWERED)
     recorded = page.evaluate("heartlens.state.window.tokens")
