@@ -243,6 +243,15 @@ def test_beats_in_a_browser(page):
     opened_example(page, "simulated pulse wave, sinus rhythm", "ppg-sim", "beats")
     page.locator("#view [data-beats]:not([data-beats=''])").wait_for(timeout=120_000)
     assert page.locator("#view", has_text="overall quality").count() == 1
+    of_window = """() => {
+      const { view: { found: { time_s, band } }, state: { window: { start_s, rate_hz } } } = heartlens, places = time_s.map((_, place) => place);
+      return places.filter(place => time_s[place] >= start_s && time_s[place] < start_s + 500 / rate_hz).map(place => [(time_s[place] - start_s) * rate_hz, band[place]]);
+    }"""
+    for start_s in (0, 21):
+        page.evaluate("start_s => heartlens.slide(start_s)", start_s)
+        shown = page.evaluate("heartlens.paper.layers.beats.map(({ token, band }) => [token, band])")
+        assert shown == page.evaluate(of_window)
+        assert len(shown) > 5
     page.locator(".beat-chart").focus()
     page.keyboard.press("+")
     page.wait_for_timeout(300)
@@ -251,6 +260,36 @@ def test_beats_in_a_browser(page):
         page.get_by_role("button", name=".mat").click()
     assert download.value.suggested_filename.endswith(".mat")
     assert_accessible(page)
+    page.locator("#tab-results").click()
+    page.locator("#view [data-shown]").wait_for(timeout=60_000)
+    assert page.evaluate("heartlens.paper.layers.beats") is None
+
+
+def test_no_peak_of_the_chart_of_beats_is_lost(page):
+    opened_example(page, "simulated pulse wave, sinus rhythm", "ppg-sim", "beats")
+    page.locator("#view [data-beats]:not([data-beats=''])").wait_for(timeout=120_000)
+    missed = page.evaluate(
+        """async () => {
+          const { scale } = await import('/static/draw.js'), { view } = heartlens, { chart } = view;
+          view.found = null;
+          const lost = [];
+          for (const factor of [1, 0.99, 0.6, 0.03]) {  // several columns for a pixel, and several pixels for a column
+            view.zoom(factor);
+            await view.fetch();
+            while (view.columns.until_s - view.columns.from_s > 3.01 * (view.shown[1] - view.shown[0])) await new Promise(requestAnimationFrame);
+            const { columns: { least, largest, from_s, until_s }, shown } = view, step = (until_s - from_s) / least.length;
+            largest[least.length >> 1] += 40;  // a peak that is one column wide
+            view.draw();
+            const x = scale(...shown, 46, chart.clientWidth - 10), middle = column => x(from_s + (column + 0.5) * step);
+            const columns = least.map((_, column) => column).filter(column => middle(column) > 47 && middle(column) < chart.clientWidth - 11);
+            const y = scale(Math.min(...columns.map(column => least[column])), Math.max(...columns.map(column => largest[column])), chart.clientHeight * 0.52, 22);
+            const isDrawn = (column, value) => chart.getContext('2d').getImageData(Math.floor(middle(column)), Math.floor(y(value)), 1, 1).data[0] < 225;  // neither ground nor grid
+            lost.push(columns.filter(column => !isDrawn(column, least[column]) || !isDrawn(column, largest[column])).length);
+          }
+          return lost;
+        }"""
+    )
+    assert missed == [0, 0, 0, 0]
 
 
 def test_results_in_a_browser(page):

@@ -1,6 +1,7 @@
 // The recording as paper: all of it above, the window beneath it. Views lay things over the window through `layers` and `grab`.
 
-import { colour, hatch, line, minus, minutes, scale, sheet, ticks, waveColours } from './draw.js';
+import { Shapes } from './beat_marks.js';
+import { colour, envelope, hatch, line, minus, minutes, scale, sheet, ticks, waveColours } from './draw.js';
 
 const LEFT = 46, RIGHT = 8, TOKENS = 500;
 
@@ -9,7 +10,7 @@ export class Paper {
     this.app = app;
     this.overview = document.getElementById('overview');
     this.window = document.getElementById('window');
-    this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, title}]
+    this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, title}], beats: [{token, band}]
     this.grab = null;      // a view's {at(token, level, isShift), move(held, token, level), drop(held, token, level)}
     this.shown = null;     // [from, until] in seconds of the overview
     this.hidden = new Set();
@@ -50,18 +51,7 @@ export class Paper {
     if (this.columns && this.columns.least.length) {
       const { least, largest, from_s, until_s } = this.columns, finite = [...least, ...largest].filter(value => value !== null);
       const y = scale(Math.min(...finite), Math.max(...finite), bottom - 3, 4), own = scale(0, least.length - 1, x(from_s), x(until_s));
-      context.strokeStyle = colour('trace');
-      context.lineWidth = 1;
-      context.beginPath();
-      least.forEach((low, column) => {
-        if (low === null) return;
-        const place = own(column);
-        context.moveTo(place, y(low) + 0.5);
-        context.lineTo(place, y(largest[column]) - 0.5);
-        const next = least[column + 1];
-        if (next !== null && next !== undefined) { context.moveTo(place, y((low + largest[column]) / 2)); context.lineTo(own(column + 1), y((next + largest[column + 1]) / 2)); }
-      });
-      context.stroke();
+      envelope(context, this.columns, 0, least.length - 1, own, y, colour('trace'));
     }
     for (const [first, last, reason] of recording.skipped) {
       if (last < from || first > until) continue;
@@ -100,13 +90,14 @@ export class Paper {
     context.fillStyle = colour('sheet');
     context.fillRect(0, 0, width, height);
     if (!window || !recording) return;
-    const { x, y } = this.axes, { shade, ghost, handles } = this.layers, bottom = height - 18;
+    const { x, y } = this.axes, { shade, ghost, handles, beats } = this.layers, bottom = height - 18;
     this._axes(context, window, recording, x, y, bottom);
     this._waves(context, window, recording, x, bottom);
     if (shade) this._shade(context, shade, x, bottom);
     const xs = Array.from({ length: TOKENS }, (_, place) => x(place));
     if (ghost) line(context, xs, Array.from(ghost, value => y(value)), colour('ghost'), 1.2, [4, 3]);
     line(context, xs, window.tokens.map(value => y(value)), colour('trace'), 1.3);
+    if (beats) this._beats(context, beats, x, y);
     if (token !== null) {
       context.strokeStyle = colour('accent');
       context.lineWidth = 1;
@@ -171,6 +162,13 @@ export class Paper {
     }
   }
 
+  /** Beats above the line, by how sure the detector is of each. */
+  _beats(context, beats, x, y) {
+    const { tokens } = this.app.state.window, shapes = new Shapes(context, 4);
+    for (const { token, band } of beats) shapes.put(band, x(token), Math.max(y(tokens[Math.min(Math.round(token), TOKENS - 1)]) - 9, 7));
+    shapes.show();
+  }
+
   _shade(context, { row, isSigned, most }, x, bottom) {
     const half = (x(1) - x(0)) / 2, largest = most || 1e-9, middle = isSigned ? bottom / 2 : bottom - 5, room = isSigned ? bottom / 2 - 8 : bottom - 18;
     context.globalAlpha = 0.62;
@@ -195,6 +193,10 @@ export class Paper {
       const x = scale(this.shown[0], this.shown[1], LEFT, this.overview.clientWidth - RIGHT);
       return x.back(event.offsetX);
     };
+    const zoom = (factor, middle) => {
+      const [from, until] = this.shown, least = 2 * TOKENS / (this.app.state.window?.rate_hz ?? 100);
+      if ((until - from) * factor > least || factor > 1) this.look(middle - (middle - from) * factor, middle + (until - middle) * factor);
+    };
     this.overview.addEventListener('pointerdown', event => {
       if (!this.app.state.window) return;
       this.overview.setPointerCapture(event.pointerId);
@@ -207,12 +209,12 @@ export class Paper {
     this.overview.addEventListener('wheel', event => {
       if (!this.shown) return;
       event.preventDefault();
-      const [from, until] = this.shown, middle = seconds(event), factor = event.deltaY > 0 ? 1.3 : 1 / 1.3, least = 2 * TOKENS / (this.app.state.window?.rate_hz ?? 100);
+      const [from, until] = this.shown, factor = event.deltaY > 0 ? 1.3 : 1 / 1.3;
       if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
         const by = Math.sign(event.deltaX || event.deltaY) * (until - from) * 0.15;
         const first = Math.min(Math.max(from + by, 0), this.app.state.recording.duration_s - (until - from));
         this.look(first, first + until - from);
-      } else if ((until - from) * factor > least || factor > 1) this.look(middle - (middle - from) * factor, middle + (until - middle) * factor);
+      } else zoom(factor, seconds(event));
     }, { passive: false });
     this.overview.addEventListener('keydown', event => {
       const steps = { ArrowLeft: -0.1, ArrowRight: 0.1, PageUp: -1, PageDown: 1 }, { window, recording } = this.app.state;
@@ -221,6 +223,7 @@ export class Paper {
       if (event.key in steps) this.app.slide(window.start_s + steps[event.key] * length);
       else if (event.key === 'Home') this.app.slide(0);
       else if (event.key === 'End') this.app.slide(recording.duration_s);
+      else if (event.key === '+' || event.key === '-') zoom(event.key === '+' ? 1 / 1.3 : 1.3, window.start_s + length / 2);
       else return;
       event.preventDefault();
       event.stopPropagation();
