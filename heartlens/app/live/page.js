@@ -101,7 +101,9 @@
     const change = recorded && now ? `logit ${minus(now.logit, 2)}, change ${signed(now.logit - recorded.logit)}` : "";
     fill("edited", now, isChanged() ? change : "nothing changed yet");
     const hasSham = edited.steps.length > 0;
-    const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${doseOf(base.window, edited.window)}`;
+    const dose = doseOf(base.window, edited.window);
+    const miss = () => Math.abs(sham.dose - dose) <= 0.1 * dose ? "" : `: ${Math.round(100 * Math.abs(sham.dose / dose - 1))} % ${sham.dose < dose ? "less" : "more"}, none is nearer`;
+    const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${dose}${miss()}`;
     const shamText = !hasSham ? (settings.off.length ? "the signal is not changed" : "no edit yet") : !sham ? "…" : sham.logit === null ? "cannot be made in this window" : size();
     fill("sham", hasSham && sham && sham.logit !== null ? sham : null, shamText);
     for (const which of ["edited", "sham"]) at(which).classList.toggle("waits", Boolean(waiting[which]) || (busy && asked === which));
