@@ -111,7 +111,7 @@ export class Paper {
     }
     const named = (handles ?? []).map(each => ({ middle: x(each.token), wide: 14, high: y(each.level) }));  // no name on a handle
     for (const handle of handles ?? []) {
-      dot(context, x(handle.token), y(handle.level), 5, colour('ground'), colour(handle.isHeld ? 'more' : 'accent'));
+      dot(context, x(handle.token), y(handle.level), 5, colour(handle.isHeld ? 'more' : 'ground'), colour(handle.isHeld ? 'more' : 'accent'));
       if (handle.label) {  // beside its handle; on the left of it where there is no room on the right
         const wide = context.measureText(handle.label).width + 12, right = x(handle.token) + 12, middle = right + wide < width ? right + wide / 2 : x(handle.token) - 12 - wide / 2;
         let high = Math.max(y(handle.level), 12);
@@ -154,10 +154,11 @@ export class Paper {
     for (const { wave, first, last } of window.waves) {
       if (this.hidden.has(wave)) continue;
       const left = x(first) - half, wide = x(last) - x(first) + 2 * half;
-      context.fillStyle = colours[recording.waves.indexOf(wave)];
-      context.fillRect(left, bottom - 4, wide, 5);
+      const number = recording.waves.indexOf(wave);
+      context.fillStyle = colours[number];
+      bar(context, number, left, bottom - 5, wide);
       context.globalAlpha = 0.07;
-      context.fillRect(left, 0, wide, bottom - 4);
+      context.fillRect(left, 0, wide, bottom - 5);
       context.globalAlpha = 1;
     }
   }
@@ -253,6 +254,17 @@ export class Paper {
     });
     this.window.addEventListener('pointerleave', () => { document.getElementById('hover').textContent = ''; });
   }
+}
+
+/** Where a wave is, in a pattern of its own (the legend's swatches have the same): full, hollow, striped, thin. */
+function bar(context, number, left, top, wide) {
+  const pieces = [
+    () => [[left, top, wide, 6]],
+    () => [[left, top, wide, 1.5], [left, top + 4.5, wide, 1.5], [left, top, 1.5, 6], [left + wide - 1.5, top, 1.5, 6]],
+    () => Array.from({ length: Math.ceil(wide / 5) }, (_, stripe) => [left + 5 * stripe, top, Math.min(3, wide - 5 * stripe), 6]),
+    () => [[left, top + 2, wide, 2]],
+  ][number]();
+  for (const piece of pieces) context.fillRect(...piece);
 }
 
 function dot(context, x, y, radius, fill, stroke = null) {

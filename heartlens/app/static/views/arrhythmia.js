@@ -1,6 +1,6 @@
 // What the model says over the recording and of the window, and what if: edits by direct manipulation, each beside its sham.
 
-import { element, minus } from '../draw.js';
+import { element, minus, replace } from '../draw.js';
 import { Handles } from '../handles.js';
 import { OverRecording } from '../over_recording.js';
 import { onScale } from '../paper.js';
@@ -168,7 +168,6 @@ class Arrhythmia {
         this.beat = value === '' ? null : Number(value);
         this._controls();
         this._lay();
-        this.controls.querySelector('select').focus();
       }));
     }
     for (const wave of waves) {
@@ -181,7 +180,7 @@ class Arrhythmia {
     if (can.f_waves) fields.push(this._fWaves(slider));
     const rhythm = choice('rhythm', RHYTHMS, this.edits.value('rhythm', ''), value => this.set('rhythm', value ? `rhythm:${value}` : null));
     if (!this.handles.recorded.beats.length) { rhythm.disabled = true; rhythm.title = 'Too few whole beats, or too little room between them, in this window.'; }
-    this.controls.replaceChildren(...fields, rhythm);
+    replace(this.controls, ...fields, rhythm);
     this._list();
   }
 
@@ -199,7 +198,7 @@ class Arrhythmia {
   _list() {
     const { edits } = this.edits, move = (place, by) => { const after = [...edits], [edit] = after.splice(place, 1); after.splice(place + by, 0, edit); this.change(after); };
     const small = (text, label, isDisabled, click) => element('button', { type: 'button', className: 'small', textContent: text, 'aria-label': label, title: label, disabled: isDisabled, on: { click } });
-    this.list.replaceChildren(...edits.map((edit, place) => {
+    const items = edits.map((edit, place) => {
       const at = this.shams?.stack.indexOf(edit.text) ?? -1;
       const alone = at >= 0 ? `alone ${shown(this.shams.alone[at])} · sham ${shown(this.shams.sham_alone[at])}` : '';
       const title = at >= 0 ? (this.shams.why_no_sham[at] || `changes token values by ${this.shams.dose[at]}, its sham by ${this.shams.sham_dose[at]}`) : '';
@@ -208,9 +207,9 @@ class Arrhythmia {
         element('span', { className: 'name', textContent: words(edit.text) }), element('span', { className: 'dim alone', textContent: alone, title }),
         small('↑', `${words(edit.text)}: earlier`, place === 0, () => move(place, -1)), small('↓', `${words(edit.text)}: later`, place === edits.length - 1, () => move(place, 1)),
         small('✕', `${words(edit.text)}: take out`, false, () => { this.change(edits.filter(each => each !== edit)); this._controls(); }));
-    }));
-    if (!edits.length) this.list.replaceChildren(element('li', { className: 'dim', textContent: 'No edits. Drag a beat (○ on its peak) or a wave by its top (Shift: of all beats), or use the sliders.' }));
-    this.back.replaceChildren(small('Undo (Z)', 'undo the last edit', !this.edits.history.length, () => this.undo()), small('Start again', 'take out all edits', !edits.length, () => { this.change([]); this._controls(); }));
+    });
+    replace(this.list, ...(items.length ? items : [element('li', { className: 'dim', textContent: 'No edits. Drag a beat (○ on its peak) or a wave by its top (Shift: of all beats), or use the sliders.' })]));
+    replace(this.back, small('Undo (Z)', 'undo the last edit', !this.edits.history.length, () => this.undo()), small('Start again', 'take out all edits', !edits.length, () => { this.change([]); this._controls(); }));
     this.parts.mark(this.edits);
   }
 

@@ -4,6 +4,7 @@ import { BANDS, FROM_BELOW, Shapes, Squares, bandNames } from '../beat_marks.js'
 import { colour, element, envelope, hatch, line, minutes, scale, sheet, ticks } from '../draw.js';
 
 const LEFT = 46, RIGHT = 10, FINE = 3; // the drawn columns reach over so many screens
+const EXAMPLE = 'simulated pulse wave, sinus rhythm';
 const MOST_SHAPES = 300;  // beats that are drawn as shapes; of more, a shape could not be seen
 
 export function mount(place, app) {
@@ -23,7 +24,7 @@ class Beats {
     document.getElementById('saving').hidden = recording.kind !== 'ppg';
     if (recording.kind !== 'ppg') {
       this.place.replaceChildren(element('p', { className: 'empty' }, 'The beat detector reads pulse waves (PPG); this recording is an ECG, whose beats are marked on the window above. ',
-        element('button', { type: 'button', textContent: 'Open a simulated pulse wave', on: { click: () => this.app.attempt(() => this.app.open({ example: 'simulated pulse wave, sinus rhythm' })) } })));
+        element('button', { type: 'button', textContent: 'Open a simulated pulse wave', on: { click: () => this.app.attempt(() => this.app.opening.open({ example: EXAMPLE }, EXAMPLE)) } })));
       return;
     }
     this.shown = [0, Math.min(recording.duration_s, 60)];
