@@ -295,6 +295,24 @@ def test_a_file_that_tells_too_little_is_read_with_what_the_form_says(page):
     assert page.evaluate("document.getElementById('records').selectedOptions[0].textContent") == "bare.csv"
 
 
+def test_what_the_reader_decided_is_shown_and_can_be_changed(page):
+    page.set_input_files("#file", [{"name": "mine.csv", "mimeType": "text/csv", "buffer": simulated_csv("ecg", duration_s=20).encode()}])
+    page.until("heartlens.state.recording.name === 'mine'")
+    tokens = page.evaluate("heartlens.state.window.tokens")
+    assert page.inner_text("#facts") == "mine · lead ecg_mV in mV · 100 Hz · 20.0 s · person not known"
+    page.click("#reread")
+    fields = {name: page.get_attribute(f"#hints [name={name}]", "placeholder") for name in ("lead", "rate_hz", "unit", "person")}
+    assert fields == {"lead": "ecg_mV", "rate_hz": "100", "unit": "mV", "person": "not known"}
+    page.fill("#hints [name=person]", "12")
+    page.fill("#hints [name=unit]", "uV")
+    page.select_option("#hints [name=polarity]", "invert")
+    page.click("#hints button")
+    page.until("heartlens.state.recording.person === '12'")
+    assert page.inner_text("#facts") == "mine · lead ecg_mV in uV · 100 Hz · 20.0 s · turned upside down · person 12"
+    assert np.allclose(page.evaluate("heartlens.state.window.tokens"), 100 - np.array(tokens), atol=1)
+    assert page.input_value("#hints [name=person]") == "12"
+
+
 def test_a_refusal_of_what_has_left_the_screen_is_not_shown(page):
     refused = """async isOpening => {
       heartlens.opening.isOpening = isOpening;
@@ -322,6 +340,17 @@ def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
     page.until("heartlens.state.recording.name === 'simulated ECG, premature beats'")
     assert page.locator("#records option", has_text="long.csv").count() == 0
     page.until("document.getElementById('message').hidden")  # it was about another recording
+
+
+def test_at_125_percent_all_is_as_wide_as_the_screen(page):
+    page.set_viewport_size({"width": 1024, "height": 576})
+    page.view("arrhythmia", ANSWERED)
+    page.evaluate("heartlens.view.set('P@2', 'P@2:0')")
+    page.until("heartlens.view.shams")
+    assert page.locator("header").bounding_box()["height"] < 50  # in one line
+    rights = page.evaluate("[...document.querySelectorAll('body *')].map(each => [each.getBoundingClientRect().right, each.outerHTML])")
+    beyond = [html for right, html in rights if right > 1025]
+    assert beyond == []
 
 
 def test_help_lists_the_keys(page):
