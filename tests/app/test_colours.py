@@ -33,7 +33,7 @@ def drawn(page, box):
 @pytest.mark.parametrize("example", ["simulated ECG, sinus rhythm", "simulated pulse wave, sinus rhythm"])
 def test_waves_and_beats_differ_without_colours(grey, example):
     grey.select_option("#records", label=example)
-    grey.until(f"heartlens.state.recording.name === '{example}'")
+    grey.until(f"heartlens.state.recording.name === '{example}' && !heartlens.opening.isOpening")
     shapes = [drawn(grey, box) for box in grey.evaluate(BARS)]
     if "pulse" in example:
         grey.view("beats", "heartlens.view.found")

@@ -114,8 +114,8 @@ export class Paper {
       dot(context, x(handle.token), y(handle.level), 5, colour(handle.isHeld ? 'more' : 'ground'), colour(handle.isHeld ? 'more' : 'accent'));
       if (handle.label) {  // beside its handle; on the left of it where there is no room on the right
         const wide = context.measureText(handle.label).width + 12, right = x(handle.token) + 12, middle = right + wide < width ? right + wide / 2 : x(handle.token) - 12 - wide / 2;
-        let high = Math.max(y(handle.level), 12);
-        while (named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18)) high += high > height / 2 ? -18 : 18;
+        const beside = Math.max(y(handle.level), 12), isFree = high => high > 10 && high < bottom - 8 && !named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18);
+        const high = [0, 18, -18, 36, -36, 54, -54, 72, -72, 90, -90, 108, -108].map(by => beside + by).find(isFree) ?? beside;
         named.push({ middle, wide, high });
         context.fillStyle = colour('accent');
         context.fillRect(middle - wide / 2, high - 9, wide, 17);
