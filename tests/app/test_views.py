@@ -52,6 +52,11 @@ def test_a_what_if_is_the_packages(tab, house):
     assert answer["window"]["tokens"] == expected.windows.tokens[0].tolist()
 
 
+def test_the_tabs_own_folder_is_not_named(tab):
+    told = tab.ask("signal", "described")
+    assert [told["key"], *told["names"]] == ["simulated-ecg-sinus"] * 2
+
+
 def test_the_probabilities_over_the_recording_come_in_parts(tab):
     first = tab.ask("arrhythmia", "chances", model="ecg-sim-af", first=0)
     assert first["n_windows"] == len(first["probability"]) == 12
