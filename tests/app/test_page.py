@@ -297,7 +297,7 @@ def test_a_file_that_tells_too_little_is_read_with_what_the_form_says(page):
 
 def test_what_the_reader_decided_is_shown_and_can_be_changed(page):
     page.set_input_files("#file", [{"name": "mine.csv", "mimeType": "text/csv", "buffer": simulated_csv("ecg", duration_s=20).encode()}])
-    page.until("heartlens.state.recording.name === 'mine'")
+    page.until("heartlens.state.recording.name === 'mine' && !heartlens.opening.isOpening")
     tokens = page.evaluate("heartlens.state.window.tokens")
     assert page.inner_text("#facts") == "mine · lead ecg_mV in mV · 100 Hz · 20.0 s · person not known"
     page.click("#reread")
@@ -307,7 +307,7 @@ def test_what_the_reader_decided_is_shown_and_can_be_changed(page):
     page.fill("#hints [name=unit]", "uV")
     page.select_option("#hints [name=polarity]", "invert")
     page.click("#hints button")
-    page.until("heartlens.state.recording.person === '12'")
+    page.until("heartlens.state.recording.person === '12' && !heartlens.opening.isOpening")
     assert page.inner_text("#facts") == "mine · lead ecg_mV in uV · 100 Hz · 20.0 s · turned upside down · person 12"
     assert np.allclose(page.evaluate("heartlens.state.window.tokens"), 100 - np.array(tokens), atol=1)
     assert page.input_value("#hints [name=person]") == "12"

@@ -1,7 +1,7 @@
 // The recording as paper: all of it above, the window beneath it. Views lay things over the window through `layers` and `grab`.
 
 import { Shapes } from './beat_marks.js';
-import { colour, envelope, hatch, line, minus, minutes, scale, sheet, ticks, waveColours } from './draw.js';
+import { colour, envelope, hatch, line, minus, minutes, readable, rgb, scale, sheet, ticks, waveColours } from './draw.js';
 
 const LEFT = 46, RIGHT = 8, TOKENS = 500;
 
@@ -10,7 +10,7 @@ export class Paper {
     this.app = app;
     this.overview = document.getElementById('overview');
     this.window = document.getElementById('window');
-    this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, title}], beats: [{token, band}]
+    this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, fill, isHeld}], beats: [{token, band}]
     this.grab = null;      // a view's {at(token, level, isShift), move(held, token, level), drop(held, token, level)}
     this.shown = null;     // [from, until] in seconds of the overview
     this.hidden = new Set();
@@ -111,15 +111,16 @@ export class Paper {
     }
     const named = (handles ?? []).map(each => ({ middle: x(each.token), wide: 14, high: y(each.level) }));  // no name on a handle
     for (const handle of handles ?? []) {
-      dot(context, x(handle.token), y(handle.level), 5, colour(handle.isHeld ? 'more' : 'ground'), colour(handle.isHeld ? 'more' : 'accent'));
+      const fill = handle.fill ?? colour(handle.isHeld ? 'more' : 'accent');
+      dot(context, x(handle.token), y(handle.level), 5, handle.isHeld ? fill : colour('ground'), fill);
       if (handle.label) {  // beside its handle; on the left of it where there is no room on the right
         const wide = context.measureText(handle.label).width + 12, right = x(handle.token) + 12, middle = right + wide < width ? right + wide / 2 : x(handle.token) - 12 - wide / 2;
         const beside = Math.max(y(handle.level), 12), isFree = high => high > 10 && high < bottom - 8 && !named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18);
         const high = [0, 18, -18, 36, -36, 54, -54, 72, -72, 90, -90, 108, -108].map(by => beside + by).find(isFree) ?? beside;
         named.push({ middle, wide, high });
-        context.fillStyle = colour('accent');
+        context.fillStyle = fill;
         context.fillRect(middle - wide / 2, high - 9, wide, 17);
-        context.fillStyle = colour('on-accent');
+        context.fillStyle = readable(rgb(fill));
         context.textAlign = 'center';
         context.fillText(handle.label, middle, high + 3.5);
       }
