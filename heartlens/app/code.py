@@ -4,8 +4,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from heartlens.app.reading import SAID
 from heartlens.app.tabs import Tab
 
+PERSONS = "persons.csv"
 SHELL_HINTS = {"lead": "--lead", "rate_hz": "--rate"}
 
 
@@ -26,21 +28,33 @@ def making(tab: Tab) -> str:
 
 
 def command(tab: Tab, task: str, model: str, *options: Any) -> str:
-    """A command of heartlens on the recording that is open, with the hints that it was read with."""
-    hints = tab.order.hints if tab.order else {}
+    """A command of heartlens on the recording that is open, with the hints that it was read with (a unit is a label, and no option)."""
+    hints, before = (tab.order.hints if tab.order else {}), making(tab)
     words = ["heartlens", task, model, path_of(tab), *map(str, options)]
     words += [word for name, flag in SHELL_HINTS.items() if hints.get(name) for word in (flag, f"{hints[name]}")]
     words += {"invert": ["--invert"], "as-is": ["--as-is"]}.get(str(hints.get("polarity")), [])
-    return making(tab) + shlex.join(words)
+    if person := hints.get("person"):
+        words += ["--persons", PERSONS]
+        named = shlex.join(["record,person", ",".join(_quoted(text) for text in (Path(tab.path).stem, person))])
+        before += f"printf '%s\\n' {named} > {PERSONS}\n"
+    return before + shlex.join(words)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def python(tab: Tab, model: str, start_s: float, lines: str, ablate: str = "") -> str:
     """A program that has `strip`, `windows` (the window on the screen) and `subject` (the model), followed by `lines`."""
-    hints = {name: value for name, value in (tab.order.hints if tab.order else {}).items() if name != "landmarks"}
+    of_all = tab.order.hints if tab.order else {}
+    hints = {name: value for name, value in of_all.items() if name not in ("landmarks", *SAID)}
+    said = "".join(f", {name}={of_all[name]!r}" for name in SAID if name in of_all)
+    recording = f"replace(files.recording(files.names()[0]){said})" if said else "files.recording(files.names()[0])"
     named = "".join(f", {name}={value!r}" for name, value in hints.items())
-    landmarks, polarity = (tab.order.hints.get(name) if tab.order else None for name in ("landmarks", "polarity"))
+    landmarks, polarity = (of_all.get(name) for name in ("landmarks", "polarity"))
     choice = f", Choice({landmarks or 'auto'!r}, polarity={polarity or 'check'!r})" if landmarks or polarity else ""
     imports = "from heartlens.signals.windowing import Choice\n" if choice else ""
+    standard = "from dataclasses import replace\n" if said else ""
     parts, without = ("from heartlens.parts import parts_in\n", f", ablate=parts_in({ablate!r})") if ablate else ("", "")
     made = ""
     if tab.example:
@@ -52,9 +66,9 @@ def python(tab: Tab, model: str, start_s: float, lines: str, ablate: str = "") -
             f"Path({path_of(tab)!r}).write_text(simulated_csv({kind!r}, {rhythm!r}))\n\n"
         )
     return (
-        f"{made}from heartlens.models.load import load_subject\n{parts}from heartlens.signals.files import Files\n"
+        f"{made}{standard}from heartlens.models.load import load_subject\n{parts}from heartlens.signals.files import Files\n"
         f"from heartlens.signals.strip import strip_of\n{imports}\n"
         f"files = Files(({path_of(tab)!r},), kind={tab.strip.kind!r}{named})\n"
-        f"strip = strip_of(files.recording(files.names()[0]), {tab.strip.kind!r}{choice})\n"
+        f"strip = strip_of({recording}, {tab.strip.kind!r}{choice})\n"
         f"windows = strip.window_at({start_s!r})\nsubject = load_subject({model!r}{without})\n{lines}\n"
     )

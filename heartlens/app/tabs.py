@@ -71,8 +71,9 @@ class Tab:
             return self.kept[key]
 
     def shown_name(self, name: str) -> str:
-        """A recording's name, without the folder that its upload lies in."""
-        return next((name.split(f"{upload}/", 1)[1] for upload in self.uploads if f"{upload}/" in name), name)
+        """A recording's name, without the folder of the tab or of an upload that it lies in."""
+        folders = (*self.uploads, self.folder.name)
+        return next((name.split(f"{folder}/", 1)[1] for folder in folders if f"{folder}/" in name), name)
 
     def shown_refusal(self, refusal: Refusal) -> Refusal:
         """The same refusal without the folders of uploads, which the page need not know."""

@@ -50,7 +50,7 @@ def interval_line(axes: Axes, x: Any, y: Floats, low: Floats, high: Floats, name
     axes.plot(x, y, color=colour, linewidth=1.2, marker="o", markersize=3, label=name)
 
 
-def by_level(axes: Axes, named: dict[str, Float[np.ndarray, "3 level"]], colours: Sequence[str], dashes: Sequence[str] = "-") -> None:
+def by_level(axes: Axes, named: dict[str, Float[np.ndarray, "3 level"]], colours: Sequence[str], dashes: Sequence[Any] = "-") -> None:
     """Named lines (value, low, high) by level of the model, with the interval as a band; NaN is left out."""
     for (name, (value, low, high)), colour, dash in zip(named.items(), colours, cycle(dashes), strict=False):
         place = np.arange(len(value))

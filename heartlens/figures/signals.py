@@ -1,6 +1,7 @@
 """A window's tokens as a line, with what a model does at each; waves, levels of the model, and points on the cycle."""
 
 from collections.abc import Mapping
+from itertools import chain, cycle
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -55,12 +56,16 @@ def shifted_signal(axes: Axes, time_s: Times, token: UInt8[np.ndarray, " time"],
 
 
 def marked_signal(axes: Axes, token: UInt8[np.ndarray, " time"], rate_hz: float, marked: Mapping[str, int]) -> None:
-    """A window's tokens as a line with named tokens marked, each in its colour of the palette."""
+    """A window's tokens as a line with named tokens marked, each in its colour of the palette; where they are many, by their numbers."""
     axes.plot(np.arange(len(token)) / rate_hz, token, color="0.4", linewidth=0.8)
-    for (name, place), colour in zip(marked.items(), PALETTE, strict=False):
-        axes.scatter([place / rate_hz], [token[place]], s=22, color=colour, label=name, zorder=3)
+    is_few = len(marked) <= len(PALETTE)
+    for (name, place), colour in zip(marked.items(), chain(PALETTE[:1], cycle(PALETTE[1:])), strict=False):
+        axes.scatter([place / rate_hz], [token[place]], s=22, color=colour, label=name if is_few else None, zorder=3)
+        if not is_few:
+            axes.annotate(str(place + 1), (place / rate_hz, token[place]), (0, 4), textcoords="offset points", fontsize=5, ha="center")
     axes.set(xlim=(0, len(token) / rate_hz), ylim=(-5, 104))
-    axes.legend(frameon=False, ncols=len(marked), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    if is_few:
+        axes.legend(frameon=False, ncols=len(marked), loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
 
 def wave_strip(axes: Axes, time_s: Times, wave: Int[np.ndarray, " time"], names: list[str]) -> None:

@@ -21,6 +21,9 @@ from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.command import Made, Table, Task, mat, npz
 from heartlens.tasks.recordings import Window, add_window, inventory_of_recordings, one_recording, window_of
 
+MOST_OTHERS = 24
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1)))  # of the compared tokens, five each
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 5}  # a long legend
 VECTORS = "vector_propagation"  # the name of the published program's array
 RAW = "raw residual vectors, no LayerNorm and no centring, as published"
 CENTRED = "residual vectors less their mean over the window's tokens at each level, no LayerNorm"
@@ -104,8 +107,8 @@ def others_of(reference: int, others: str) -> list[int]:
     parts = [part.strip() for part in others.split(",")]
     if not 1 <= reference <= CONTEXT:
         raise Refusal(f"--reference is {reference}; tokens count from 1 to {CONTEXT}")
-    if not all(part.isdecimal() and 1 <= int(part) <= CONTEXT for part in parts) or len(parts) > 5:
-        raise Refusal(f"--others is {others!r}; give at most 5 token numbers from 1 to {CONTEXT} with commas between, as 460,71")
+    if not all(part.isdecimal() and 1 <= int(part) <= CONTEXT for part in parts) or len(parts) > MOST_OTHERS:
+        raise Refusal(f"--others is {others!r}; give at most {MOST_OTHERS} tokens from 1 to {CONTEXT} with commas between, as 460,71")
     return [int(part) for part in parts]
 
 
@@ -113,8 +116,7 @@ def plot(summary: xr.Dataset) -> Any:
     """The window with its marked tokens, every token's cosine by level beneath, and the marked tokens' by level."""
     from heartlens import figures
 
-    attrs, time_s = summary.attrs, summary["time_s"].values
-    others = [int(number) for number in str(attrs["others"]).split(",")]
+    attrs, time_s, others = summary.attrs, summary["time_s"].values, _others(summary)
     with figures.style():
         page = figures.page(figures.PAGE_MM, 85)
         panels = page.subplot_mosaic([["signal", "lines"], ["map", "lines"]], width_ratios=(3, 2), height_ratios=(3, 2))
@@ -126,17 +128,23 @@ def plot(summary: xr.Dataset) -> Any:
         cosine = summary["cosine"].values
         bare = {**{f"token {number}": cosine[:, number - 1] for number in others}, "any token": summary["cosine_any"].values}
         lines = {name: np.stack([values, *[np.full(len(values), np.nan)] * 2]) for name, values in bare.items()}
-        figures.by_level(panels["lines"], lines, (*figures.PALETTE[1 : 1 + len(others)], "0.6"), ["-"] * len(others) + [":"])
+        colours = [figures.PALETTE[1 + place % 5] for place in range(len(others))]
+        figures.by_level(panels["lines"], lines, (*colours, "0.6"), [*(DASHES[place // 5] for place in range(len(others))), ":"])
         panels["lines"].set(ylabel="cosine to the reference")
-        panels["lines"].legend(frameon=False)
+        panels["lines"].legend(frameon=False, **(BESIDE if len(others) > 5 else {}))
         page.suptitle(f"{attrs['checkpoint']}{edited(attrs)} · {attrs['record']}, {attrs['window']}", fontsize=7, x=0.01, ha="left")
     return page
+
+
+def _others(summary: xr.Dataset) -> list[int]:
+    """The compared tokens, from 1."""
+    return [int(number) for number in str(summary.attrs["others"]).split(",") if number]
 
 
 def findings(summary: xr.Dataset) -> Findings:
     """The marked tokens' cosines in a table."""
     attrs, token, cosine = summary.attrs, summary["token"].values, summary["cosine"].values
-    others = [int(number) for number in str(attrs["others"]).split(",")]
+    others = _others(summary)
     columns = [f"token {number} (value {token[number - 1]})" for number in others]
     values = np.column_stack([*(cosine[:, number - 1] for number in others), summary["cosine_any"].values])
     ends = ", ".join(f"{name} from {row[0]:.2f} to {row[-1]:.2f}" for name, row in zip((*columns, "any token"), values.T, strict=True))

@@ -108,10 +108,11 @@ def test_edits_of_recordings_are_those_of_the_package(shared, path, hints):
 
 
 @needs_node
-def test_the_sham_changes_as_much_and_is_the_packages():
+def test_the_sham_of_a_wave_is_the_packages_and_that_of_beats_changes_as_much():
     windows = simulated("ecg", 4, 1)
     nothing = {"noiseDb": None, "waves": {}, "regular": 0, "moves": {}}
     stacks = [{**nothing, **own} for own in ({"waves": {"P": 1}}, {"waves": {"P@2": 1}}, {"moves": {"2": 9}}, {"regular": 1})]
+    misses = []
     for index, (waves, one, beat, regular) in enumerate(edited_in_page(windows, [stacks] * len(windows), with_sham=True)):
         window = windows[index : index + 1]
         for answer, of in ((waves, None), (one, 2)):
@@ -121,8 +122,12 @@ def test_the_sham_changes_as_much_and_is_the_packages():
             )
             np.testing.assert_array_equal(answer["sham"], bent.tokens[0])
         for answer, edited in ((beat, cf.with_beat_moved(window, 0.09, 2)), (regular, cf.with_rhythm(window, "regular"))):
-            together, _ = cf.matched(window, cf.with_beats_moved_together, cf.dose_of(window, edited))
-            np.testing.assert_array_equal(answer["sham"], together.tokens[0])
+            wanted, tokens = cf.dose_of(window, edited)[0], window.tokens[0].astype(float)
+            together, _ = cf.matched(window, cf.with_beats_moved_together, np.array([wanted]))
+            miss = np.abs(np.abs(answer["sham"] - tokens).sum() - wanted)
+            assert miss <= np.abs(cf.dose_of(window, together)[0] - wanted)  # beats move by whole tokens: baseline makes up for it
+            misses.append(miss / wanted)
+    assert np.median(misses) < 0.05
 
 
 def package_logit(model, tokens, heads=(), mlps=()):

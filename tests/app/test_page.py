@@ -96,6 +96,49 @@ def test_a_wave_is_changed_in_one_beat_or_in_all(page, strip):
     assert page.evaluate("heartlens.view.stack")[1].startswith("T:")  # with Shift, of all beats
 
 
+def slide(page, label, values):
+    """Drag a slider of the what-if over some values."""
+    page.locator(f"#view input[aria-label='{label}']").evaluate(
+        """(input, values) => {
+          for (const value of values) { input.value = value; input.dispatchEvent(new Event('input')); }
+          input.dispatchEvent(new Event('change'));
+        }""",
+        values,
+    )
+
+
+def test_f_waves_are_put_in_or_taken_out_with_one_slider_and_p_waves_put_in(page, tmp_path):
+    path = tmp_path / "af.csv"
+    path.write_text(simulated_csv("ecg", "af"))
+    files = Files((str(path),), kind="ecg")
+    window = strip_of(files.recording(files.names()[0]), "ecg").window_at(0)
+    subject = subject_of(load("ecg-sim-af"))
+
+    def assert_answer(*edits):
+        page.until(f"heartlens.view.stack.join() === '{','.join(edits)}' && !heartlens.view.isAsking")
+        assert page.evaluate("heartlens.view.result.after") == pytest.approx(what_if(subject, window, edits, shams=False).after, abs=1e-4)
+
+    page.view("arrhythmia", ANSWERED)
+    assert page.locator("#view input[aria-label='P waves put in']").count() == 0  # every beat of sinus rhythm has one
+    page.select_option("#records", label="simulated ECG, atrial fibrillation")
+    page.until(f"heartlens.state.recording.name.endsWith('fibrillation') && {ANSWERED}")
+    slide(page, "f waves", [-1, -2.5])
+    assert_answer("no_f_waves:0.5")
+    assert "f waves × 0.5" in page.inner_text(".stack")
+    slide(page, "f waves", [-1, 0, 1, 2])
+    assert_answer("f_waves:2")
+    page.click("#view button[aria-label='undo the last edit']")  # all of a drag is one step, over zero too
+    assert_answer("no_f_waves:0.5")
+    assert page.input_value("#view input[aria-label='f waves']") == "-2.5"
+    slide(page, "f waves", [0])
+    slide(page, "P waves put in", [0.5, 1.2])
+    assert_answer("add_P:1.2")
+    assert "P waves put in × 1.2" in page.inner_text(".stack")
+    handles = page.evaluate("heartlens.paper.layers.handles.map(each => each.wave)")
+    assert "T" in handles
+    assert "P" not in handles  # what was put in has the slider; a drag changes what the recording has
+
+
 def test_edits_are_there_again_after_another_view(page):
     page.view("arrhythmia", ANSWERED)
     recorded = page.evaluate("heartlens.state.window.tokens")
@@ -252,6 +295,24 @@ def test_a_file_that_tells_too_little_is_read_with_what_the_form_says(page):
     assert page.evaluate("document.getElementById('records').selectedOptions[0].textContent") == "bare.csv"
 
 
+def test_what_the_reader_decided_is_shown_and_can_be_changed(page):
+    page.set_input_files("#file", [{"name": "mine.csv", "mimeType": "text/csv", "buffer": simulated_csv("ecg", duration_s=20).encode()}])
+    page.until("heartlens.state.recording.name === 'mine' && !heartlens.opening.isOpening")
+    tokens = page.evaluate("heartlens.state.window.tokens")
+    assert page.inner_text("#facts") == "mine · lead ecg_mV in mV · 100 Hz · 20.0 s · person not known"
+    page.click("#reread")
+    fields = {name: page.get_attribute(f"#hints [name={name}]", "placeholder") for name in ("lead", "rate_hz", "unit", "person")}
+    assert fields == {"lead": "ecg_mV", "rate_hz": "100", "unit": "mV", "person": "not known"}
+    page.fill("#hints [name=person]", "12")
+    page.fill("#hints [name=unit]", "uV")
+    page.select_option("#hints [name=polarity]", "invert")
+    page.click("#hints button")
+    page.until("heartlens.state.recording.person === '12' && !heartlens.opening.isOpening")
+    assert page.inner_text("#facts") == "mine · lead ecg_mV in uV · 100 Hz · 20.0 s · turned upside down · person 12"
+    assert np.allclose(page.evaluate("heartlens.state.window.tokens"), 100 - np.array(tokens), atol=1)
+    assert page.input_value("#hints [name=person]") == "12"
+
+
 def test_a_refusal_of_what_has_left_the_screen_is_not_shown(page):
     refused = """async isOpening => {
       heartlens.opening.isOpening = isOpening;
@@ -279,6 +340,17 @@ def test_a_long_reading_shows_how_long_and_is_cancelled(page, tmp_path):
     page.until("heartlens.state.recording.name === 'simulated ECG, premature beats'")
     assert page.locator("#records option", has_text="long.csv").count() == 0
     page.until("document.getElementById('message').hidden")  # it was about another recording
+
+
+def test_at_125_percent_all_is_as_wide_as_the_screen(page):
+    page.set_viewport_size({"width": 1024, "height": 576})
+    page.view("arrhythmia", ANSWERED)
+    page.evaluate("heartlens.view.set('P@2', 'P@2:0')")
+    page.until("heartlens.view.shams")
+    assert page.locator("header").bounding_box()["height"] < 50  # in one line
+    rights = page.evaluate("[...document.querySelectorAll('body *')].map(each => [each.getBoundingClientRect().right, each.outerHTML])")
+    beyond = [html for right, html in rights if right > 1025]
+    assert beyond == []
 
 
 def test_help_lists_the_keys(page):

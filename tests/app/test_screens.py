@@ -59,6 +59,9 @@ def test_similarity_is_the_published_screen(client, shared):
     assert np.shape(plane["place"]) == (9, 500, 2)
     assert tab.post("similarity", "figure", format="svg").text.lstrip().startswith("<?xml")
     assert "legal: 1 to 500" in tab.refusal("similarity", "cosines", reference=501)
+    for n_others in (0, 24):
+        assert tab.post("similarity", "figure", format="svg", others=list(range(1, 1 + n_others))).status_code == 200
+    assert "at most 24 tokens" in tab.refusal("similarity", "cosines", others=list(range(1, 26)))
 
 
 def test_beats_are_the_golden_output(client, shared):
@@ -198,6 +201,16 @@ def test_similarity_in_a_browser(page):
     page.wait_for_timeout(500)
     assert page.locator("#view table tr").count() == 5
     assert page.locator("#view table").inner_text() != before
+    for _ in range(4, 25):
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+    page.locator("#view table tr").nth(25).wait_for()  # above and below 24 tokens: the reference, and the mean of all
+    pictured(page, "similarity-24")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    assert "24 tokens are compared" in page.locator("#message").inner_text()
+    assert page.evaluate("heartlens.view.others.length") == 24
+    page.keyboard.press("Escape")
     page.keyboard.press("r")
     page.locator("#view th", has_text=re.compile("to token (?!485)")).wait_for()
     page.keyboard.press("ArrowUp")
@@ -243,6 +256,16 @@ def test_beats_in_a_browser(page):
     opened_example(page, "simulated pulse wave, sinus rhythm", "ppg-sim", "beats")
     page.locator("#view [data-beats]:not([data-beats=''])").wait_for(timeout=120_000)
     assert page.locator("#view", has_text="overall quality").count() == 1
+    of_window = """() => {
+      const { time_s, band } = heartlens.view.found, { start_s, rate_hz } = heartlens.state.window;
+      const beats = time_s.map((time, place) => [(time - start_s) * rate_hz, band[place]]);
+      return beats.filter(([token]) => token >= 0 && token < 500);
+    }"""
+    for start_s in (0, 21):
+        page.evaluate("start_s => heartlens.slide(start_s)", start_s)
+        shown = page.evaluate("heartlens.paper.layers.beats.map(({ token, band }) => [token, band])")
+        assert shown == page.evaluate(of_window)
+        assert len(shown) > 5
     page.locator(".beat-chart").focus()
     page.keyboard.press("+")
     page.wait_for_timeout(300)
@@ -251,6 +274,39 @@ def test_beats_in_a_browser(page):
         page.get_by_role("button", name=".mat").click()
     assert download.value.suggested_filename.endswith(".mat")
     assert_accessible(page)
+    page.locator("#tab-results").click()
+    page.locator("#view [data-shown]").wait_for(timeout=60_000)
+    assert page.evaluate("heartlens.paper.layers.beats") is None
+
+
+def test_no_peak_of_the_chart_of_beats_is_lost(page):
+    opened_example(page, "simulated pulse wave, sinus rhythm", "ppg-sim", "beats")
+    page.locator("#view [data-beats]:not([data-beats=''])").wait_for(timeout=120_000)
+    missed = page.evaluate(
+        """async () => {
+          const { scale } = await import('/static/draw.js'), { view } = heartlens, { chart } = view;
+          view.found = null;
+          const lost = [];
+          for (const factor of [1, 0.99, 0.6, 0.03]) {  // several columns for a pixel, and several pixels for a column
+            view.zoom(factor);
+            await view.fetch();
+            const isFine = ({ columns: { from_s, until_s }, shown: [from, until] }) => until_s - from_s < 3.01 * (until - from);
+            while (!isFine(view)) await new Promise(requestAnimationFrame);
+            const { columns: { least, largest, from_s, until_s }, shown } = view, step = (until_s - from_s) / least.length;
+            largest[least.length >> 1] += 40;  // a peak that is one column wide
+            view.draw();
+            const right = chart.clientWidth - 10, x = scale(...shown, 46, right), middle = column => x(from_s + (column + 0.5) * step);
+            const columns = least.map((_, column) => column).filter(column => middle(column) > 47 && middle(column) < right - 1);
+            const low = Math.min(...columns.map(column => least[column])), high = Math.max(...columns.map(column => largest[column]));
+            const y = scale(low, high, chart.clientHeight * 0.52, 22), context = chart.getContext('2d');
+            const red = (column, value) => context.getImageData(Math.floor(middle(column)), Math.floor(y(value)), 1, 1).data[0];
+            const isDrawn = (column, value) => red(column, value) < 225;  // neither ground nor grid
+            lost.push(columns.filter(column => !isDrawn(column, least[column]) || !isDrawn(column, largest[column])).length);
+          }
+          return lost;
+        }"""
+    )
+    assert missed == [0, 0, 0, 0]
 
 
 def test_results_in_a_browser(page):

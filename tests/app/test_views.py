@@ -52,6 +52,11 @@ def test_a_what_if_is_the_packages(tab, house):
     assert answer["window"]["tokens"] == expected.windows.tokens[0].tolist()
 
 
+def test_the_tabs_own_folder_is_not_named(tab):
+    told = tab.ask("signal", "described")
+    assert [told["key"], *told["names"]] == ["simulated-ecg-sinus"] * 2
+
+
 def test_the_probabilities_over_the_recording_come_in_parts(tab):
     first = tab.ask("arrhythmia", "chances", model="ecg-sim-af", first=0)
     assert first["n_windows"] == len(first["probability"]) == 12
@@ -132,3 +137,31 @@ def test_the_copied_command_and_python_give_the_numbers_on_the_screen(tab, tmp_p
     with xr.open_dataset(tmp_path / file, engine="h5netcdf") as stored:
         assert number(stored) == pytest.approx(shown, abs=1e-5)
     assert any(float(word) == pytest.approx(shown, abs=1e-5) for word in printed.split())
+
+
+def test_what_is_said_of_a_recording_is_told_and_copied(client, tmp_path, monkeypatch, capsys):
+    own = Asker(client)
+    said = {"polarity": "invert", "person": 'No. 12, "left"', "unit": "uV"}
+    told = own.ask("signal", "open", example="simulated ECG, sinus rhythm", **said)
+    assert {name: told["hints"][name] for name in said} == said
+    assert (told["person"], told["unit"]) == (said["person"], said["unit"])
+    asked = {"model": "ecg-sim-af", "start_s": 3.1, "stack": ["T:0.5"]}
+    shown, code = own.ask("arrhythmia", "answer", **asked)["after"], own.ask("arrhythmia", "code", **asked)
+    program = code["command"].replace("heartlens ", f"{sys.executable} -m heartlens ").replace("python -c", f"{sys.executable} -c")
+    subprocess.run(program, shell=True, check=True, cwd=tmp_path, capture_output=True)
+    with xr.open_dataset(tmp_path / "out/what_if-ecg-sim-af/summary.nc", engine="h5netcdf") as stored:
+        assert stored.attrs["logit_after"] == pytest.approx(shown, abs=1e-5)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(compile(code["python"] + "print(strip.person, strip.unit)\n", "copied", "exec"), {})
+    printed = capsys.readouterr().out
+    assert f"{said['person']} {said['unit']}" in printed
+    assert any(_is_near(word, shown) for word in printed.split())
+    assert "unit is no text of at most 40 letters" in own.refusal("signal", "open", unit="m" * 41)
+
+
+def _is_near(word, shown):
+    try:
+        return float(word) == pytest.approx(shown, abs=1e-5)
+    except ValueError:
+        return False

@@ -591,19 +591,21 @@ function applied(edits, window, settings, noise) {
 
 /** A window changed by as much (dose) that keeps waves and intervals: inner beats moved together, baseline bent. Null where none can be made. */
 function shamOf(edits, window, settings, noise, most, nTried) {
+  const whole = applied(edits, window, settings, noise);
   const rhythm = applied(edits, window, { ...unchanged(), regular: settings.regular, moves: settings.moves }, noise);
-  const rest = applied(edits, window, { ...settings, regular: 0, moves: {} }, noise);
-  let sham = window;
-  if (rhythm.steps.length) sham = matched(window, (strength) => edits.withBeatsMovedTogether(window, strength), doseOf(window, rhythm.window), 1, nTried);
-  if (!sham || !rest.steps.length) return sham;
-  const own = rest.steps.filter((step) => step.name === "wave");
+  const together = rhythm.steps.length ? matched(window, (strength) => edits.withBeatsMovedTogether(window, strength), doseOf(window, rhythm.window), 1, nTried) : window;
+  const rest = whole.steps.filter((step) => step.name === "noise" || step.name === "wave");
+  const own = rest.filter((step) => step.name === "wave");
   const wave = [...own.map((step) => step.wave), ...edits.removable].find((name) => edits.hasWave(window, name));
-  if (!wave) return null;
-  const isOfOne = own.length > 0 && rest.steps.length === own.length && own.every((step) => step.wave === wave && step.beat === own[0].beat);
+  if (!together || !wave) return rest.length ? null : together;
+  const isOfOne = own.length > 0 && rest.length === own.length && own.every((step) => step.wave === wave && step.beat === own[0].beat);
   const beat = isOfOne ? own[0].beat : null; // beside the one wave that is changed, else beside all
-  const before = sham;
-  const whole = applied(edits, window, settings, noise).window;
-  return matched(window, (strength) => edits.withBentBaseline(before, wave, strength, beat), doseOf(window, whole), most, nTried);
+  const dose = doseOf(window, whole.window);
+  const miss = (sham) => Math.abs(doseOf(window, sham) - dose);
+  const bent = (before) => matched(window, (strength) => edits.withBentBaseline(before, wave, strength, beat), dose, most, nTried);
+  // Beats move by whole tokens: where that is too little or too much, baseline makes up for it, or is bent alone.
+  const shams = [bent(together), ...(rhythm.steps.length ? [bent(window)] : [])].filter(Boolean);
+  return shams.reduce((best, each) => (best === null || miss(each) < miss(best) ? each : best), rest.length ? null : together);
 }
 
 /** A window from what the page holds of it, with its noise and its generator's state. */

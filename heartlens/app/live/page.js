@@ -101,7 +101,9 @@
     const change = recorded && now ? `logit ${minus(now.logit, 2)}, change ${signed(now.logit - recorded.logit)}` : "";
     fill("edited", now, isChanged() ? change : "nothing changed yet");
     const hasSham = edited.steps.length > 0;
-    const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${doseOf(base.window, edited.window)}`;
+    const dose = doseOf(base.window, edited.window);
+    const miss = () => Math.abs(sham.dose - dose) <= 0.1 * dose ? "" : `: ${Math.round(100 * Math.abs(sham.dose / dose - 1))} % ${sham.dose < dose ? "less" : "more"}, none is nearer`;
+    const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${dose}${miss()}`;
     const shamText = !hasSham ? (settings.off.length ? "the signal is not changed" : "no edit yet") : !sham ? "…" : sham.logit === null ? "cannot be made in this window" : size();
     fill("sham", hasSham && sham && sham.logit !== null ? sham : null, shamText);
     for (const which of ["edited", "sham"]) at(which).classList.toggle("waits", Boolean(waiting[which]) || (busy && asked === which));
@@ -127,7 +129,7 @@
       ["sham", "var(--quiet)", 5],
       ["edited", "var(--accent)", 8],
     ].filter(([name]) => answers[name] && answers[name].logit !== null && (name !== "sham" || edited.steps.length));
-    const tick = data.threshold === null || data.threshold === undefined ? "" : `<line x1="${x(data.threshold)}" x2="${x(data.threshold)}" y1="4" y2="30" stroke="var(--quiet)" stroke-dasharray="3 2"/><text x="${x(data.threshold)}" y="43" text-anchor="middle">threshold ${data.threshold}</text>`;
+    const tick = data.threshold === null || data.threshold === undefined ? "" : `<line x1="${x(data.threshold)}" x2="${x(data.threshold)}" y1="4" y2="30" stroke="var(--quiet)" stroke-dasharray="3 2"/><text x="${x(data.threshold)}" y="43" text-anchor="middle">threshold ${Number(data.threshold.toFixed(4))}</text>`;
     const dots = marks.map(([name, colour, r]) => `<circle cx="${x(probability(answers[name].logit))}" cy="17" r="${r - 1}" fill="${name === "sham" ? "var(--paper)" : colour}" stroke="${colour}" stroke-width="2"/>`).join("");
     at("scale").lastElementChild.innerHTML = `<svg viewBox="0 0 400 46" preserveAspectRatio="xMinYMid meet"><line x1="4" x2="396" y1="17" y2="17" class="grid-line"/>${[0, 0.5, 1].map((value) => `<line class="grid-line" x1="${x(value)}" x2="${x(value)}" y1="12" y2="22"/><text x="${x(value)}" y="${tick && value === 0.5 ? 10 : 43}" text-anchor="${value === 0 ? "start" : value === 1 ? "end" : "middle"}">${value}</text>`).join("")}${tick}${dots}</svg>`;
     at("scale").lastElementChild.setAttribute("aria-label", `probability of ${data.question} from 0 to 1: ${marks.map(([name]) => `${name} ${percent(answers[name].logit)}`).join(", ")}`);
@@ -158,18 +160,24 @@
 
   const digitsOf = (height) => Math.max(0, Math.min(3, 2 - Math.floor(Math.log10(height || 1))));
 
+  /** Where a wave is, in a colour and a pattern of its own: full, hollow, striped, thin. */
+  function bar(index, left, top, width) {
+    const stroke = `stroke="var(${COLOURS[index]})"`;
+    if (index === 1) return `<rect x="${left + 0.75}" y="${top + 0.75}" width="${Math.max(width - 1.5, 1)}" height="4.5" fill="none" ${stroke} stroke-width="1.5"/>`;
+    return `<line x1="${left}" x2="${left + width}" y1="${top + 3}" y2="${top + 3}" ${stroke} stroke-width="${index === 3 ? 2 : 6}"${index === 2 ? ' stroke-dasharray="3 2"' : ""}/>`;
+  }
+
   function strip(window) {
-    const bars = rules.waves.map((name, index) => {
-      const colour = `var(${COLOURS[index]})`;
-      return runs(window.wave, (label) => label === index)
-        .map(([first, last]) => `<rect x="${x(first)}" y="${HEIGHT - BOTTOM + 4}" width="${Math.max(x(last) - x(first), 2)}" height="6" fill="${colour}"/>`)
-        .join("");
-    });
+    const bars = rules.waves.map((name, index) =>
+      runs(window.wave, (label) => label === index)
+        .map(([first, last]) => bar(index, x(first), HEIGHT - BOTTOM + 4, Math.max(x(last) - x(first), 2)))
+        .join(""),
+    );
     let place = LEFT;
     const names = rules.waves.map((name, index) => {
       const left = place;
       place += 34 + 6 * name.length;
-      return `<rect x="${left}" y="${HEIGHT - BOTTOM + 15}" width="12" height="6" fill="var(${COLOURS[index]})"/><text x="${left + 17}" y="${HEIGHT - BOTTOM + 22}">${plain(name)}</text>`;
+      return `${bar(index, left, HEIGHT - BOTTOM + 15, 13)}<text x="${left + 17}" y="${HEIGHT - BOTTOM + 22}">${plain(name)}</text>`;
     });
     return [...bars, ...names].join("");
   }
@@ -359,6 +367,8 @@
       const { part } = button.dataset;
       const change = changeOf(part);
       const strength = Math.min(Math.abs(change) / most, 1);
+      button.classList.toggle("falls", change <= -0.05);
+      button.classList.toggle("rises", change >= 0.05);
       button.setAttribute("aria-pressed", settings.off.includes(part));
       button.setAttribute("aria-label", `${partName(part)} off: logit ${signed(change)}`);
       button.title = `${partName(part)} switched off alone: logit ${signed(change)} (the middle one of all heads: ${medianOf(heads).toFixed(2)} up or down)`;

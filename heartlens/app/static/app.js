@@ -156,7 +156,12 @@ class App {
     this.tell('token');
   }
 
-  tell(what) { this._where(); this.view?.changed?.(what); }
+  tell(what) {
+    const isInView = id('view').contains(document.activeElement);
+    this._where();
+    this.view?.changed?.(what);
+    if (isInView && !id('view').contains(document.activeElement)) id('view').focus();  // what had the focus was replaced
+  }
 
   /** Open a view. */
   show(name) {
@@ -227,10 +232,11 @@ class App {
   }
 
   _key(event) {
-    if (event.target.matches('input, select, textarea') || event.ctrlKey || event.metaKey || event.altKey || id('keys').open) return;
-    if (event.key === '?') openHelp(this);
+    if (event.ctrlKey || event.metaKey || event.altKey || id('keys').open) return;
+    if (event.key === 'Escape') id('message').hidden = true;
+    else if (isOwnKey(event.target, event.key)) return;
+    else if (event.key === '?') openHelp(this);
     else if (['ArrowLeft', 'ArrowRight'].includes(event.key)) this.pick(this._stepped(event.key === 'ArrowLeft' ? -1 : 1, event.shiftKey));
-    else if (event.key === 'Escape') id('message').hidden = true;
     else if (!this.view?.key?.(event.key)) return;
     event.preventDefault();
   }
@@ -244,6 +250,13 @@ class App {
     window.position.forEach((value, index) => { if (value !== null && (nearest === null || Math.abs(value - wanted) < Math.abs(window.position[nearest] - wanted))) nearest = index; });
     return nearest;
   }
+}
+
+/** Whether a control uses a key itself: what is typed in all of them, a slider those that move it, and what is pressed Enter and the space bar. */
+function isOwnKey(control, key) {
+  if (control.matches('input[type=range]')) return /^(Arrow|Page|Home|End)/.test(key);
+  if (control.matches('button, summary, input[type=checkbox]')) return (key === ' ' || key === 'Enter') && control.getAttribute('aria-selected') !== 'true';
+  return control.matches('input, select, textarea');
 }
 
 function mismatch(model, recording) {

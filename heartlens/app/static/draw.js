@@ -1,6 +1,12 @@
 // Drawing on canvases: sharp on every screen, in the colours of the page's CSS variables. Nothing here knows a model or a recording.
 
-export const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+let known = {};  // the colours of a theme: to ask for one takes as long as to draw a hundred marks
+
+export function colour(name) {
+  const { theme } = document.documentElement.dataset;
+  if (known.theme !== theme) known = { theme };
+  return known[name] ??= getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
 
 export const waveColours = () => [0, 1, 2, 3].map(number => colour(`wave-${number}`));
 
@@ -63,6 +69,46 @@ export function line(context, xs, ys, stroke, width = 1, dash = []) {
   context.setLineDash([]);
 }
 
+/** A signal by the least and largest sample of each column; `x` is the middle of a column in pixels. Columns without samples are null.
+ *
+ * The columns of one pixel are one bar as wide as it, so that no peak is lost; each bar reaches to the one before it.
+ */
+export function envelope(context, { least, largest }, first, last, x, y, fill) {
+  const pixel = 1 / (window.devicePixelRatio || 1);
+  let isOfSamples = true;
+  for (let column = first; column <= last && isOfSamples; column += 1) isOfSamples = least[column] === largest[column];
+  if (isOfSamples || x(1) - x(0) > 1.5 * pixel) { sparse(context, least, largest, first, last, x, y, fill); return; }
+  let bar = null, before = null;
+  const draw = right => {
+    const low = before ? Math.min(bar.low, before.high) : bar.low, high = before ? Math.max(bar.high, before.low) : bar.high;
+    context.fillRect(bar.left, y(high) - 0.5, right - bar.left, y(low) - y(high) + 1);
+  };
+  context.fillStyle = fill;
+  for (let column = first; column <= last; column += 1) {
+    const low = least[column], high = largest[column], left = Math.floor(x(column) / pixel) * pixel;
+    if (bar?.left === left && low !== null) { bar.low = Math.min(bar.low, low); bar.high = Math.max(bar.high, high); continue; }
+    if (bar) draw(low === null ? bar.left + pixel : left);
+    before = low === null ? null : bar;
+    bar = low === null ? null : { left, low, high };
+  }
+  if (bar) draw(bar.left + pixel);
+}
+
+/** The same where columns are single samples, or wider than a pixel: a line for each, and lines between their middles. */
+function sparse(context, least, largest, first, last, x, y, stroke) {
+  context.strokeStyle = stroke;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let column = first; column <= last; column += 1) {
+    if (least[column] === null) continue;
+    const place = x(column), next = column < last && least[column + 1] !== null;
+    context.moveTo(place, y(least[column]) + 0.5);
+    context.lineTo(place, y(largest[column]) - 0.5);
+    if (next) { context.moveTo(place, y((least[column] + largest[column]) / 2)); context.lineTo(x(column + 1), y((least[column + 1] + largest[column + 1]) / 2)); }
+  }
+  context.stroke();
+}
+
 /** Diagonal lines over a rectangle: what is not used. */
 export function hatch(context, left, top, width, height, stroke) {
   context.save();
@@ -121,4 +167,15 @@ export function element(tag, properties = {}, ...children) {
   }
   made.append(...children.filter(child => child !== null && child !== undefined));
   return made;
+}
+
+/** Other children in a place. The focus stays on the control with the same label, else in the same place, so that the keyboard can go on. */
+export function replace(place, ...children) {
+  const controls = () => [...place.querySelectorAll('button, input, select')], label = control => control.getAttribute('aria-label') ?? control.textContent;
+  const before = document.activeElement, at = controls().indexOf(before);
+  place.replaceChildren(...children);
+  if (at < 0) return;
+  const after = controls(), next = [after.find(each => label(each) === label(before)), ...after.slice(at), ...after.slice(0, at).reverse()].find(each => each && !each.disabled);
+  if (!next) place.tabIndex = -1;
+  (next ?? place).focus();
 }

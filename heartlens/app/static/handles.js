@@ -8,7 +8,7 @@ export class Handles {
   constructor(app, change) {
     this.app = app;
     this.change = change;
-    this.recorded = this.edited = { beats: [], waves: [], of_beats: [] };  // what the server says can be changed, before and after the edits
+    this.recorded = this.edited = { beats: [], waves: [], of_beats: [], can: {} };  // what the server says can be changed, before and after the edits
     this.grab = {
       at: (token, level, isAll = false) => {
         const handle = this.all.find(each => Math.abs(each.token - token) < NEAR.tokens && Math.abs(each.level - level) < NEAR.levels);
@@ -43,7 +43,7 @@ export class Handles {
     if (!this.recorded.of_beats.length) return window.waves.filter(each => this.recorded.waves.includes(each.wave)).map(each => ({ ...each, beat: null }));
     const gone = this.recorded.of_beats.filter(({ wave, beat }) => stack.has(`${wave}@${beat}`) && !this.edited.of_beats.some(each => each.wave === wave && each.beat === beat));
     const place = (state, beat) => state.beats.find(each => each.beat === beat)?.token ?? 0;
-    return [...this.edited.of_beats, ...gone.map(wave => {
+    return [...this.edited.of_beats.filter(({ wave, beat }) => this.has(wave, beat)), ...gone.map(wave => {
       const by = Math.round(place(this.edited, wave.beat) - place(this.recorded, wave.beat));
       return { ...wave, first: wave.first + by, last: wave.last + by };
     })];

@@ -7,9 +7,10 @@ const KEYS = [
   ['↑ ↓', 'the row of heads above or below: one layer back or on'], ['1 … 8', 'a head of the layer; 0: the sum over its heads'],
   ['Shift', 'held while a wave is dragged: the wave of all beats (what if)'],
   ['[ ]', 'the beat nearest to the asking token, earlier or later (what if)'],
-  ['R, Enter', 'the asking token becomes the reference, or is compared with it (similarity)'], ['+ −', 'closer or farther, on the chart (beats)'],
+  ['R, Enter', 'the asking token becomes the reference, or is compared with it (similarity)'], [', .', 'the key about which is told why, one earlier or later (attention)'],
+  ['+ −', 'closer or farther: the map (attention), the chart (beats), the recording when it has the focus'],
   ['Space', 'play or stop (views that have levels)'], ['Z', 'undo the last edit'], ['?', 'this list'],
-  ['Tab', 'from control to control; on the recording, ← → slide the window, Page ↑ ↓ by its length'],
+  ['Tab', 'from control to control; on the recording, ← → slide the window, Page ↑ ↓ by its length; Home and End'],
 ];
 
 export function openHelp() {

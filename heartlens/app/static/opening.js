@@ -5,6 +5,8 @@ import { clock } from './paper.js';
 import { Refused, refusal } from './refused.js';
 
 const id = name => document.getElementById(name);
+const rounded = rate_hz => Number(rate_hz.toPrecision(6));
+const TURNED = { invert: 'turned upside down', 'as-is': 'taken as it is' };
 
 export class Opening {
   constructor(app) {
@@ -61,9 +63,9 @@ export class Opening {
   }
 
   /** The list of recordings names the one that was read. */
-  _list({ upload, given }, name) {
-    if (!upload && !given) return;
-    const value = JSON.stringify(upload ? { upload } : { given });
+  _list({ upload, given, example }, name) {
+    if (!upload && !given && !example) return;  // the same one, read otherwise
+    const value = JSON.stringify(upload ? { upload } : given ? { given } : { example });
     if (![...id('records').options].some(option => option.value === value)) id('records').append(element('option', { textContent: name, value }));
     id('records').value = value;
   }
@@ -117,8 +119,8 @@ export class Opening {
     const { state: { recording }, paper } = this.app;
     id('reread').hidden = !recording;
     if (!recording) { id('facts').textContent = 'No recording is open.'; return; }
-    const rate = recording.rate_hz === recording.model_rate_hz ? `${recording.rate_hz} Hz` : `${Number(recording.rate_hz.toPrecision(6))} → ${recording.model_rate_hz} Hz`;
-    id('facts').textContent = [recording.name, `${recording.kind === 'ecg' && recording.lead ? 'lead ' : ''}${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, recording.is_simulated ? '' : recording.person ? `person ${recording.person}` : 'person not known'].filter(Boolean).join(' · ');
+    const own = rounded(recording.rate_hz), rate = own === recording.model_rate_hz ? `${own} Hz` : `${own} → ${recording.model_rate_hz} Hz`;
+    id('facts').textContent = [recording.name, `${recording.kind === 'ecg' && recording.lead ? 'lead ' : ''}${recording.lead || recording.kind.toUpperCase()} in ${recording.unit}`, rate, recording.duration_s > 600 ? clock(recording.duration_s) : `${recording.duration_s.toFixed(1)} s`, TURNED[recording.hints.polarity], recording.person ? `person ${recording.person}` : recording.is_simulated ? '' : 'person not known'].filter(Boolean).join(' · ');
     id('facts').title = recording.notes.join('\n');
     id('ribbon').hidden = !recording.is_simulated;
     id('ribbon').textContent = 'simulated';
@@ -149,8 +151,10 @@ export class Opening {
       ...(!this.pending && recording.names.length > 1 ? [field('recording', choice('name', recording.names.map(name => [name, name]), recording.key))] : []),
       field('lead', element('input', { name: 'lead', size: 8, placeholder: this.pending ? '' : recording.lead, value: hints.lead ?? '' })),
       field('kind', choice('kind', [['', 'as the file says'], ['ecg', 'ECG'], ['ppg', 'PPG']], hints.kind ?? '')),
-      field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: this.pending ? '' : String(recording.rate_hz), value: hints.rate_hz ?? '' })),
-      field('polarity', choice('polarity', [['check', 'checked'], ['invert', 'turned upside down'], ['as-is', 'taken as it is']], hints.polarity ?? 'check')),
+      field('rate (Hz)', element('input', { name: 'rate_hz', type: 'number', min: 1, step: 'any', placeholder: this.pending ? '' : String(rounded(recording.rate_hz)), value: hints.rate_hz ?? '' })),
+      field('unit', element('input', { name: 'unit', size: 5, maxLength: 40, placeholder: this.pending ? '' : recording.unit, value: hints.unit ?? '' })),
+      field('person', element('input', { name: 'person', size: 8, maxLength: 40, placeholder: this.pending ? '' : recording.person || 'not known', value: hints.person ?? '' })),
+      field('polarity', choice('polarity', [['check', 'as recorded, checked'], ...Object.entries(TURNED)], hints.polarity ?? 'check')),
       field('landmarks', choice('landmarks', [['auto', 'expert, else detector'], ['expert', 'expert'], ['detected', 'detector']], hints.landmarks ?? 'auto')),
       element('button', { type: 'submit', textContent: 'Read again' }),
       ...(this.pending ? [] : recording.notes).map(note => element('span', { className: 'dim', textContent: note })));

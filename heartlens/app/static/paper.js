@@ -1,6 +1,7 @@
 // The recording as paper: all of it above, the window beneath it. Views lay things over the window through `layers` and `grab`.
 
-import { colour, hatch, line, minus, minutes, scale, sheet, ticks, waveColours } from './draw.js';
+import { Shapes } from './beat_marks.js';
+import { colour, envelope, hatch, line, minus, minutes, readable, rgb, scale, sheet, ticks, waveColours } from './draw.js';
 
 const LEFT = 46, RIGHT = 8, TOKENS = 500;
 
@@ -9,7 +10,7 @@ export class Paper {
     this.app = app;
     this.overview = document.getElementById('overview');
     this.window = document.getElementById('window');
-    this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, title}]
+    this.layers = {};      // shade: {row, isSigned, most}, ghost: samples, handles: [{token, level, label, fill, isHeld}], beats: [{token, band}]
     this.grab = null;      // a view's {at(token, level, isShift), move(held, token, level), drop(held, token, level)}
     this.shown = null;     // [from, until] in seconds of the overview
     this.hidden = new Set();
@@ -50,18 +51,7 @@ export class Paper {
     if (this.columns && this.columns.least.length) {
       const { least, largest, from_s, until_s } = this.columns, finite = [...least, ...largest].filter(value => value !== null);
       const y = scale(Math.min(...finite), Math.max(...finite), bottom - 3, 4), own = scale(0, least.length - 1, x(from_s), x(until_s));
-      context.strokeStyle = colour('trace');
-      context.lineWidth = 1;
-      context.beginPath();
-      least.forEach((low, column) => {
-        if (low === null) return;
-        const place = own(column);
-        context.moveTo(place, y(low) + 0.5);
-        context.lineTo(place, y(largest[column]) - 0.5);
-        const next = least[column + 1];
-        if (next !== null && next !== undefined) { context.moveTo(place, y((low + largest[column]) / 2)); context.lineTo(own(column + 1), y((next + largest[column + 1]) / 2)); }
-      });
-      context.stroke();
+      envelope(context, this.columns, 0, least.length - 1, own, y, colour('trace'));
     }
     for (const [first, last, reason] of recording.skipped) {
       if (last < from || first > until) continue;
@@ -100,13 +90,14 @@ export class Paper {
     context.fillStyle = colour('sheet');
     context.fillRect(0, 0, width, height);
     if (!window || !recording) return;
-    const { x, y } = this.axes, { shade, ghost, handles } = this.layers, bottom = height - 18;
+    const { x, y } = this.axes, { shade, ghost, handles, beats } = this.layers, bottom = height - 18;
     this._axes(context, window, recording, x, y, bottom);
     this._waves(context, window, recording, x, bottom);
     if (shade) this._shade(context, shade, x, bottom);
     const xs = Array.from({ length: TOKENS }, (_, place) => x(place));
     if (ghost) line(context, xs, Array.from(ghost, value => y(value)), colour('ghost'), 1.2, [4, 3]);
     line(context, xs, window.tokens.map(value => y(value)), colour('trace'), 1.3);
+    if (beats) this._beats(context, beats, x, y);
     if (token !== null) {
       context.strokeStyle = colour('accent');
       context.lineWidth = 1;
@@ -120,15 +111,16 @@ export class Paper {
     }
     const named = (handles ?? []).map(each => ({ middle: x(each.token), wide: 14, high: y(each.level) }));  // no name on a handle
     for (const handle of handles ?? []) {
-      dot(context, x(handle.token), y(handle.level), 5, colour('ground'), colour(handle.isHeld ? 'more' : 'accent'));
+      const fill = handle.fill ?? colour(handle.isHeld ? 'more' : 'accent');
+      dot(context, x(handle.token), y(handle.level), 5, handle.isHeld ? fill : colour('ground'), fill);
       if (handle.label) {  // beside its handle; on the left of it where there is no room on the right
         const wide = context.measureText(handle.label).width + 12, right = x(handle.token) + 12, middle = right + wide < width ? right + wide / 2 : x(handle.token) - 12 - wide / 2;
-        let high = Math.max(y(handle.level), 12);
-        while (named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18)) high += high > height / 2 ? -18 : 18;
+        const beside = Math.max(y(handle.level), 12), isFree = high => high > 10 && high < bottom - 8 && !named.some(each => Math.abs(each.middle - middle) < (each.wide + wide) / 2 && Math.abs(each.high - high) < 18);
+        const high = [0, 18, -18, 36, -36, 54, -54, 72, -72, 90, -90, 108, -108].map(by => beside + by).find(isFree) ?? beside;
         named.push({ middle, wide, high });
-        context.fillStyle = colour('accent');
+        context.fillStyle = fill;
         context.fillRect(middle - wide / 2, high - 9, wide, 17);
-        context.fillStyle = colour('on-accent');
+        context.fillStyle = readable(rgb(fill));
         context.textAlign = 'center';
         context.fillText(handle.label, middle, high + 3.5);
       }
@@ -163,12 +155,20 @@ export class Paper {
     for (const { wave, first, last } of window.waves) {
       if (this.hidden.has(wave)) continue;
       const left = x(first) - half, wide = x(last) - x(first) + 2 * half;
-      context.fillStyle = colours[recording.waves.indexOf(wave)];
-      context.fillRect(left, bottom - 4, wide, 5);
+      const number = recording.waves.indexOf(wave);
+      context.fillStyle = colours[number];
+      bar(context, number, left, bottom - 5, wide);
       context.globalAlpha = 0.07;
-      context.fillRect(left, 0, wide, bottom - 4);
+      context.fillRect(left, 0, wide, bottom - 5);
       context.globalAlpha = 1;
     }
+  }
+
+  /** Beats above the line, by how sure the detector is of each. */
+  _beats(context, beats, x, y) {
+    const { tokens } = this.app.state.window, shapes = new Shapes(context, 4);
+    for (const { token, band } of beats) shapes.put(band, x(token), Math.max(y(tokens[Math.min(Math.round(token), TOKENS - 1)]) - 9, 7));
+    shapes.show();
   }
 
   _shade(context, { row, isSigned, most }, x, bottom) {
@@ -195,6 +195,10 @@ export class Paper {
       const x = scale(this.shown[0], this.shown[1], LEFT, this.overview.clientWidth - RIGHT);
       return x.back(event.offsetX);
     };
+    const zoom = (factor, middle) => {
+      const [from, until] = this.shown, least = 2 * TOKENS / (this.app.state.window?.rate_hz ?? 100);
+      if ((until - from) * factor > least || factor > 1) this.look(middle - (middle - from) * factor, middle + (until - middle) * factor);
+    };
     this.overview.addEventListener('pointerdown', event => {
       if (!this.app.state.window) return;
       this.overview.setPointerCapture(event.pointerId);
@@ -207,12 +211,12 @@ export class Paper {
     this.overview.addEventListener('wheel', event => {
       if (!this.shown) return;
       event.preventDefault();
-      const [from, until] = this.shown, middle = seconds(event), factor = event.deltaY > 0 ? 1.3 : 1 / 1.3, least = 2 * TOKENS / (this.app.state.window?.rate_hz ?? 100);
+      const [from, until] = this.shown, factor = event.deltaY > 0 ? 1.3 : 1 / 1.3;
       if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
         const by = Math.sign(event.deltaX || event.deltaY) * (until - from) * 0.15;
         const first = Math.min(Math.max(from + by, 0), this.app.state.recording.duration_s - (until - from));
         this.look(first, first + until - from);
-      } else if ((until - from) * factor > least || factor > 1) this.look(middle - (middle - from) * factor, middle + (until - middle) * factor);
+      } else zoom(factor, seconds(event));
     }, { passive: false });
     this.overview.addEventListener('keydown', event => {
       const steps = { ArrowLeft: -0.1, ArrowRight: 0.1, PageUp: -1, PageDown: 1 }, { window, recording } = this.app.state;
@@ -221,6 +225,7 @@ export class Paper {
       if (event.key in steps) this.app.slide(window.start_s + steps[event.key] * length);
       else if (event.key === 'Home') this.app.slide(0);
       else if (event.key === 'End') this.app.slide(recording.duration_s);
+      else if (event.key === '+' || event.key === '-') zoom(event.key === '+' ? 1 / 1.3 : 1.3, window.start_s + length / 2);
       else return;
       event.preventDefault();
       event.stopPropagation();
@@ -250,6 +255,17 @@ export class Paper {
     });
     this.window.addEventListener('pointerleave', () => { document.getElementById('hover').textContent = ''; });
   }
+}
+
+/** Where a wave is, in a pattern of its own (the legend's swatches have the same): full, hollow, striped, thin. */
+function bar(context, number, left, top, wide) {
+  const pieces = [
+    () => [[left, top, wide, 6]],
+    () => [[left, top, wide, 1.5], [left, top + 4.5, wide, 1.5], [left, top, 1.5, 6], [left + wide - 1.5, top, 1.5, 6]],
+    () => Array.from({ length: Math.ceil(wide / 5) }, (_, stripe) => [left + 5 * stripe, top, Math.min(3, wide - 5 * stripe), 6]),
+    () => [[left, top + 2, wide, 2]],
+  ][number]();
+  for (const piece of pieces) context.fillRect(...piece);
 }
 
 function dot(context, x, y, radius, fill, stroke = null) {

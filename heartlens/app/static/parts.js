@@ -1,6 +1,6 @@
 // The heads and MLPs of a model as a grid of buttons, coloured by what the answer changes without each; a click takes one away.
 
-import { colour, css, element, mix, readable, signed } from './draw.js';
+import { colour, css, element, mix, readable, replace, signed } from './draw.js';
 
 /** The grid's element; `toggle(part)` is called with the name of what was clicked ("L4H5", "MLP8"). */
 export class Parts {
@@ -19,7 +19,7 @@ export class Parts {
       for (let head = 0; head < n_heads; head += 1) cells.push(this._cell(`L${layer + 1}H${head + 1}`, heads?.[layer][head], most));
       cells.push(this._cell(`MLP${layer + 1}`, mlps?.[layer], most));
     }
-    this.place.replaceChildren(...cells);
+    replace(this.place, ...cells);
     this.mark(stack);
   }
 

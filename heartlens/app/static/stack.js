@@ -64,7 +64,9 @@ export function words(text) {
   if (name === 'ablate') return `without ${value}`;
   if (name === 'rhythm') return `rhythm made ${value}`;
   if (name === 'noise') return `noise at ${value} dB`;
-  if (name === 'f_waves') return `f waves × ${value}`;
+  if (name === 'f_waves') return `f waves put in × ${value}`;
+  if (name === 'no_f_waves') return Number(value) === 1 ? 'no f waves' : `f waves × ${Number((1 - value).toFixed(2))}`;
+  if (name === 'add_P') return `P waves put in × ${value}`;
   const what = beat === undefined ? PLURAL[wave] : `${WORDS[wave]} of beat ${Number(beat) + 1}`;
   return Number(value) === 0 ? `no ${what}` : `${what} × ${value.replace('-', '−')}`;
 }

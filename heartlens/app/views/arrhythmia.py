@@ -52,14 +52,16 @@ def beats(tab: Tab, asked: dict[str, Any]) -> Any:
 
 
 def changeable(windows: Any) -> dict[str, Any]:
-    """The beats of a window that can be moved, its waves whose height can be changed, and these waves beat by beat."""
+    """The beats of a window that can be moved, its waves whose height can be changed, these waves beat by beat, and what can be put in."""
     from heartlens.models.what_if import waves_of
-    from heartlens.signals.counterfactuals import has_wave, movable_beats, waves_of_beats
+    from heartlens.signals.counterfactuals import can_have_p, has_beats, has_wave, movable_beats, waves_of_beats
 
+    is_ecg = windows.kind == "ecg"
     return {
         "beats": [{"beat": beat, "token": token, "from_s": first, "until_s": last} for beat, token, first, last in movable_beats(windows)],
         "waves": [wave for wave in waves_of(windows.kind) if has_wave(windows, wave).all()],
         "of_beats": [{"wave": wave, "beat": beat, "first": first, "last": last} for wave, beat, first, last in waves_of_beats(windows)],
+        "can": {"f_waves": is_ecg and bool(has_beats(windows).all()), "add_P": is_ecg and bool(can_have_p(windows).all())},
     }
 
 

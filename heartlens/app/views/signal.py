@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from heartlens.app.reading import Order
+from heartlens.app.reading import SAID, Order
 from heartlens.app.tabs import Tab, number, whole
 from heartlens.app.views import View
 from heartlens.axes import KINDS
@@ -18,7 +18,8 @@ SIMULATED = {  # the examples that are always there
     "simulated pulse wave, sinus rhythm": ("ppg", "sinus"),
     "simulated pulse wave, atrial fibrillation": ("ppg", "af"),
 }
-HINTS = ("lead", "rate_hz", "polarity", "landmarks")
+HINTS = ("lead", "rate_hz", "polarity", "landmarks", "unit", "person")
+MOST_LETTERS = 40  # of a unit or a person
 MOST_LISTED = 200  # recordings of the command line
 MOST_COLUMNS = 4000
 
@@ -71,6 +72,9 @@ def open_recording(tab: Tab, asked: dict[str, Any]) -> Any:
     hints = {name: asked[name] for name in HINTS if asked.get(name) not in (None, "")}
     if "rate_hz" in hints:
         hints["rate_hz"] = number(hints, "rate_hz")
+    for name in SAID:
+        if not isinstance(hints.get(name, ""), str) or len(hints.get(name, "")) > MOST_LETTERS:
+            raise Refusal(f"{name} is no text of at most {MOST_LETTERS} letters")
     kind = asked.get("kind") or None
     if kind not in (None, *KINDS):
         raise unknown("kind", kind, KINDS)

@@ -11,8 +11,6 @@ from heartlens.app.views import Binary, View
 from heartlens.axes import CONTEXT
 from heartlens.refusal import Refusal
 
-MOST_OTHERS = 5
-
 
 def vectors(tab: Tab, asked: dict[str, Any]) -> np.ndarray:
     """The residual vectors of the window: level, token, width."""
@@ -45,6 +43,8 @@ def summary(tab: Tab, asked: dict[str, Any]) -> Any:
 
 def others(asked: dict[str, Any]) -> list[int]:
     """The tokens beside the reference, counted from 1."""
+    from heartlens.tasks.similarity import MOST_OTHERS
+
     given = asked.get("others", [460, 71])
     if not isinstance(given, list) or len(given) > MOST_OTHERS:
         raise Refusal(f"others is {given!r}; a list of at most {MOST_OTHERS} tokens is legal")

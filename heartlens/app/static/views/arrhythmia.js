@@ -1,6 +1,6 @@
 // What the model says over the recording and of the window, and what if: edits by direct manipulation, each beside its sham.
 
-import { element, minus } from '../draw.js';
+import { element, minus, replace } from '../draw.js';
 import { Handles } from '../handles.js';
 import { OverRecording } from '../over_recording.js';
 import { onScale } from '../paper.js';
@@ -153,13 +153,13 @@ class Arrhythmia {
 
   _controls() {
     const { waves } = this.handles.recorded, { beats } = this.handles, fields = [];
-    const slider = (label, name, { min, max, step, neutral, text, title, isDisabled = false }) => {
-      const input = element('input', { type: 'range', min, max, step, value: String(this.edits.value(name, neutral)), disabled: isDisabled, 'aria-label': label, title });
-      const change = isPassing => { const at = Number(input.value); this.set(name, at === neutral ? null : `${name}:${text ? text(at) : at}`, isPassing); };
-      input.addEventListener('input', () => change(true));
-      input.addEventListener('change', () => change(false));
+    const slider = (label, at, put, { min, max, step, title, isDisabled = false }) => {
+      const input = element('input', { type: 'range', min, max, step, value: String(at), disabled: isDisabled, 'aria-label': label, title });
+      input.addEventListener('input', () => put(Number(input.value), true));
+      input.addEventListener('change', () => put(Number(input.value), false));
       return element('label', { className: 'field', title }, element('span', { textContent: label }), input);
     };
+    const of = (label, name, { neutral, ...rest }) => slider(label, this.edits.value(name, neutral), (at, isPassing) => this.set(name, at === neutral ? null : `${name}:${at}`, isPassing), rest);
     const choice = (label, options, chosen, change) => element('select', { 'aria-label': label, on: { change: event => change(event.target.value) } },
       ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === chosen })));
     if (waves.length && beats.length) {
@@ -168,25 +168,37 @@ class Arrhythmia {
         this.beat = value === '' ? null : Number(value);
         this._controls();
         this._lay();
-        this.controls.querySelector('select').focus();
       }));
     }
     for (const wave of waves) {
       const isDisabled = this.beat !== null && !this.handles.has(wave, this.beat), name = this.beat === null ? wave : `${wave}@${this.beat}`, what = waveWords(wave);
-      fields.push(slider(what, name, { min: -1, max: 1, step: 0.05, neutral: 1, isDisabled, title: `Height of the ${what}${this.beat === null ? '' : ` of beat ${this.beat + 1}`}: right as recorded, middle none, left upside down` }));
+      fields.push(of(what, name, { min: -1, max: 1, step: 0.05, neutral: 1, isDisabled, title: `Height of the ${what}${this.beat === null ? '' : ` of beat ${this.beat + 1}`}: right as recorded, middle none, left upside down` }));
     }
-    fields.push(slider('noise', 'noise', { min: 0, max: 30, step: 1, neutral: 0, text: at => 31 - at, title: 'White noise: more to the right (30 to 1 dB)' }));
-    if (this.app.state.recording.kind === 'ecg') fields.push(slider('f waves', 'f_waves', { min: 0, max: 5, step: 0.25, neutral: 0, title: 'Fibrillatory waves put in: their height' }));
+    const { can } = this.handles.recorded, decibels = this.edits.value('noise', null);
+    if (can.add_P && !waves.includes('P')) fields.push(of('P waves put in', 'add_P', { min: 0, max: 3, step: 0.1, neutral: 0, title: 'A P wave before every QRS complex that has none and leaves room for one: its height' }));
+    fields.push(slider('noise', decibels === null ? 0 : 31 - decibels, (at, isPassing) => this.set('noise', at ? `noise:${31 - at}` : null, isPassing), { min: 0, max: 30, step: 1, title: 'White noise: more to the right (30 to 1 dB)' }));
+    if (can.f_waves) fields.push(this._fWaves(slider));
     const rhythm = choice('rhythm', RHYTHMS, this.edits.value('rhythm', ''), value => this.set('rhythm', value ? `rhythm:${value}` : null));
     if (!this.handles.recorded.beats.length) { rhythm.disabled = true; rhythm.title = 'Too few whole beats, or too little room between them, in this window.'; }
-    this.controls.replaceChildren(...fields, rhythm);
+    replace(this.controls, ...fields, rhythm);
     this._list();
+  }
+
+  /** Fibrillatory waves: two edits on one slider, of which one is in force. */
+  _fWaves(slider) {
+    const put = (at, isPassing) => this._changed(() => {
+      const [name, other] = at < 0 ? ['no_f_waves', 'f_waves'] : ['f_waves', 'no_f_waves'];
+      if (this.edits.has(other)) this.edits.set(other, null, true);
+      this.edits.set(name, at === 0 ? null : `${name}:${at < 0 ? -at / 5 : at}`, isPassing);
+    });
+    const at = this.edits.has('no_f_waves') ? -5 * this.edits.value('no_f_waves', 0) : this.edits.value('f_waves', 0);
+    return slider('f waves', at, put, { min: -5, max: 5, step: 0.25, title: 'Fibrillatory waves; right: put in, their height; left: those of the recording taken out (in sinus rhythm it takes P waves for them)' });
   }
 
   _list() {
     const { edits } = this.edits, move = (place, by) => { const after = [...edits], [edit] = after.splice(place, 1); after.splice(place + by, 0, edit); this.change(after); };
     const small = (text, label, isDisabled, click) => element('button', { type: 'button', className: 'small', textContent: text, 'aria-label': label, title: label, disabled: isDisabled, on: { click } });
-    this.list.replaceChildren(...edits.map((edit, place) => {
+    const items = edits.map((edit, place) => {
       const at = this.shams?.stack.indexOf(edit.text) ?? -1;
       const alone = at >= 0 ? `alone ${shown(this.shams.alone[at])} · sham ${shown(this.shams.sham_alone[at])}` : '';
       const title = at >= 0 ? (this.shams.why_no_sham[at] || `changes token values by ${this.shams.dose[at]}, its sham by ${this.shams.sham_dose[at]}`) : '';
@@ -195,9 +207,9 @@ class Arrhythmia {
         element('span', { className: 'name', textContent: words(edit.text) }), element('span', { className: 'dim alone', textContent: alone, title }),
         small('↑', `${words(edit.text)}: earlier`, place === 0, () => move(place, -1)), small('↓', `${words(edit.text)}: later`, place === edits.length - 1, () => move(place, 1)),
         small('✕', `${words(edit.text)}: take out`, false, () => { this.change(edits.filter(each => each !== edit)); this._controls(); }));
-    }));
-    if (!edits.length) this.list.replaceChildren(element('li', { className: 'dim', textContent: 'No edits. Drag a beat (○ on its peak) or a wave by its top (Shift: of all beats), or use the sliders.' }));
-    this.back.replaceChildren(small('Undo (Z)', 'undo the last edit', !this.edits.history.length, () => this.undo()), small('Start again', 'take out all edits', !edits.length, () => { this.change([]); this._controls(); }));
+    });
+    replace(this.list, ...(items.length ? items : [element('li', { className: 'dim', textContent: 'No edits. Drag a beat (○ on its peak) or a wave by its top (Shift: of all beats), or use the sliders.' })]));
+    replace(this.back, small('Undo (Z)', 'undo the last edit', !this.edits.history.length, () => this.undo()), small('Start again', 'take out all edits', !edits.length, () => { this.change([]); this._controls(); }));
     this.parts.mark(this.edits);
   }
 

@@ -1,6 +1,6 @@
 // Who attends to whom in the window: all heads by their lift on a wave, the map of one, the asking token's row on the signal, and why.
 
-import { VIRIDIS_TABLE, colour, css, element, mix, readable, scale, sheet, signed } from '../draw.js';
+import { VIRIDIS_TABLE, colour, css, element, mix, readable, replace, scale, sheet, signed } from '../draw.js';
 import { onScale } from '../paper.js';
 import { words } from '../stack.js';
 
@@ -86,7 +86,8 @@ class Attention {
   _sayEdits() {
     const { texts } = this.app.state.stack, other = this.isEdited ? 'Show it as recorded' : 'Show it with the edits';
     this.edits.hidden = !texts.length;
-    this.edits.replaceChildren(
+    replace(
+      this.edits,
       element('strong', { className: this.isEdited ? 'ribbon' : '', textContent: this.isEdited ? 'edited window' : 'window as recorded' }),
       element('span', { textContent: this.isEdited ? texts.map(words).join(', ') : `${texts.length} edit${texts.length === 1 ? '' : 's'} of the what-if not shown` }),
       element('button', { type: 'button', className: 'small', textContent: other, on: { click: () => { this.isEdited = !this.isEdited; this.look(); } } }));
@@ -111,7 +112,7 @@ class Attention {
       for (let head = 0; head < n_heads; head += 1) cells.push(this._cell(layer, head, lift?.[layer][head] ?? null));
       cells.push(this._cell(layer, SUM, null));
     }
-    this.grid.replaceChildren(...cells);
+    replace(this.grid, ...cells);
   }
 
   _cell(layer, head, lift) {
@@ -180,10 +181,11 @@ class Attention {
     }
     const keys = order.slice(0, beside ? 2 : 5).map(key => element('button', {
       type: 'button', className: 'small', 'aria-pressed': String(key === this.key_), textContent: `${key + 1}: ${row[key].toFixed(3)}${beside ? ` (base ${beside[key].toFixed(3)})` : ''}`,
-      title: this.app.paper._said(key), on: { click: () => { this.key_ = key; this.isKeyChosen = true; this.row(); } },
+      title: this.app.paper._said(key), on: { click: () => this._chooseKey(key) },
     }));
     const box = element('div', { className: 'parts' });
-    this.why.replaceChildren(
+    replace(
+      this.why,
       element('h2', { textContent: `Token ${token + 1} ${this.which === 'change' ? 'changes its attention most at' : `looks most at (of ${total.toFixed(2)} in all)`}` }), element('div', { className: 'row' }, ...keys), box);
     if (this.chosen.head === SUM) { box.replaceChildren(element('p', { className: 'dim', textContent: 'Choose one head to see why it looks there.' })); return; }
     if (this.which !== 'model') { box.replaceChildren(element('p', { className: 'dim', textContent: 'Choose the model itself to see why this head looks there.' })); return; }
@@ -236,6 +238,13 @@ class Attention {
     });
   }
 
+  /** The key about which is told why. */
+  _chooseKey(key) {
+    this.key_ = Math.min(Math.max(key, 0), this.app.state.token);
+    this.isKeyChosen = true;
+    this.row();
+  }
+
   changed(what) {
     if (what === 'model' || what === 'recording') { this.which = 'model'; this.isBeside = false; this.start(); return; }
     if (this.isEmpty) return;
@@ -251,6 +260,8 @@ class Attention {
     if (pressed === 'ArrowUp' || pressed === 'ArrowDown') this.choose(layer + (pressed === 'ArrowUp' ? -1 : 1), head);
     else if (/^[1-9]$/.test(pressed)) this.choose(layer, Number(pressed) - 1);
     else if (pressed === '0') this.choose(layer, SUM);
+    else if (pressed === ',' || pressed === '.') this._chooseKey(this.key_ + (pressed === ',' ? -1 : 1));
+    else if (pressed === '+' || pressed === '-') { this.zoom = zoomed(this.zoom, this.key_, this.app.state.token, pressed === '+' ? 0.8 : 1.25); this.row(); }
     else return false;
     return true;
   }

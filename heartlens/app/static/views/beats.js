@@ -1,9 +1,11 @@
 // The beats of the whole recording, coloured by confidence; signal, confidence and intervals share one zoom. Drawn from least and largest samples.
 
-import { colour, element, hatch, line, minutes, scale, sheet, ticks } from '../draw.js';
+import { BANDS, FROM_BELOW, Shapes, Squares, bandNames } from '../beat_marks.js';
+import { colour, element, envelope, hatch, line, minutes, scale, sheet, ticks } from '../draw.js';
 
 const LEFT = 46, RIGHT = 10, FINE = 3; // the drawn columns reach over so many screens
-const BANDS = ['low', 'medium', 'high'], COLOURS = ['wave-1', 'shade', 'wave-2'];
+const EXAMPLE = 'simulated pulse wave, sinus rhythm';
+const MOST_SHAPES = 300;  // beats that are drawn as shapes; of more, a shape could not be seen
 
 export function mount(place, app) {
   const view = new Beats(place, app);
@@ -12,15 +14,17 @@ export function mount(place, app) {
 }
 
 class Beats {
-  constructor(place, app) { Object.assign(this, { place, app, job: null, found: null, columns: null }); }
+  constructor(place, app) { Object.assign(this, { place, app, job: null, found: null, columns: null, squares: new Squares() }); }
 
   start() {
     const { recording } = this.app.state;
+    this.found = null;
+    this.app.paper.layers = {};
     if (!recording) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording.' })); return; }
     document.getElementById('saving').hidden = recording.kind !== 'ppg';
     if (recording.kind !== 'ppg') {
       this.place.replaceChildren(element('p', { className: 'empty' }, 'The beat detector reads pulse waves (PPG); this recording is an ECG, whose beats are marked on the window above. ',
-        element('button', { type: 'button', textContent: 'Open a simulated pulse wave', on: { click: () => this.app.attempt(() => this.app.open({ example: 'simulated pulse wave, sinus rhythm' })) } })));
+        element('button', { type: 'button', textContent: 'Open a simulated pulse wave', on: { click: () => this.app.attempt(() => this.app.opening.open({ example: EXAMPLE }, EXAMPLE)) } })));
       return;
     }
     this.shown = [0, Math.min(recording.duration_s, 60)];
@@ -31,7 +35,7 @@ class Beats {
     this.stop = button('Cancel', 'Stop looking for beats', () => this.app.attempt(() => this.app.ask('beats', 'cancel', { job: this.job })));
     this.place.replaceChildren(
       element('div', { className: 'row' }, button('−', 'Zoom out (-)', () => this.zoom(1.6)), button('+', 'Zoom in (+)', () => this.zoom(1 / 1.6)), button('all', 'The whole recording', () => this.look(0, recording.duration_s)),
-        element('span', { className: 'dim', textContent: 'confidence:' }), ...BANDS.map((band, number) => { const swatch = element('span', { className: 'swatch' }); swatch.style.background = colour(COLOURS[number]); return element('span', { className: 'dim' }, swatch, ` ${band}`); }),
+        element('span', { className: 'dim', textContent: 'confidence:' }), ...bandNames(),
         element('span', { className: 'space' }), button('WFDB annotations', 'Save the beats as a WFDB annotation file', () => this.save('annotations')), button('.mat', 'Save context, model_output and peaks_array, as published', () => this.save('mat')), this.stop, this.state),
       this.numbers, this.chart);
     this.listen();
@@ -50,7 +54,7 @@ class Beats {
         if (this.job !== job) return;
         this.state.textContent = answer.is_cancelled ? 'cancelled' : answer.is_over ? `by ${model}` : `looking for beats: ${(100 * answer.done).toFixed(0)} %`;
         this.stop.hidden = answer.is_over;
-        if (answer.time_s) { this.found = answer; this.place.dataset.beats = answer.time_s.length; this.tell(); this.draw(); }
+        if (answer.time_s) { this.found = answer; this.place.dataset.beats = answer.time_s.length; this.tell(); this.draw(); this.lay(); }
         if (answer.is_over) return;
       }
     });
@@ -61,6 +65,15 @@ class Beats {
     const told = [['beats', text(numbers.n_beats)], ['confidence low, medium, high', BANDS.map(band => text(numbers[`n_${band}`])).join(', ')], ['overall quality (mean confidence)', text(numbers.mean_confidence, 3)],
       ['per minute', text(numbers.pulses_per_minute, 1)], ['median interval', `${text(numbers.median_interval_s, 3)} s`], ['RMSSD', `${text(numbers.rmssd_s, 3)} s`], ['used', `${text(numbers.used_s)} of ${text(numbers.duration_s)} s`], ['gaps', text(numbers.n_gaps)]];
     this.numbers.replaceChildren(...told.map(([name, value]) => element('span', {}, element('span', { className: 'dim', textContent: `${name} ` }), value)));
+  }
+
+  /** The beats of the window, on the window. */
+  lay() {
+    if (!this.found) return;
+    const { start_s, rate_hz } = this.app.state.window, { time_s, band } = this.found, until_s = start_s + 500 / rate_hz;
+    const first = lowerBound(time_s, start_s), shown = time_s.slice(first, lowerBound(time_s, until_s));
+    this.app.paper.layers = { beats: shown.map((time, place) => ({ token: (time - start_s) * rate_hz, band: band[first + place] })) };
+    this.app.paper.drawWindow();
   }
 
   /** Move or zoom: what is there is drawn at once, finer columns follow. */
@@ -74,7 +87,7 @@ class Beats {
   }
 
   fetch() {
-    this.app.attempt(async () => {
+    return this.app.attempt(async () => {
       const { duration_s: most } = this.app.state.recording, [from, until] = this.shown, length = until - from, from_s = Math.max(from - length, 0), until_s = Math.min(until + length, most);
       const wide = Math.round(this.chart.clientWidth * (window.devicePixelRatio || 1) * (until_s - from_s) / length);
       this.columns = await this.app.ask('signal', 'overview', { from_s, until_s, n_columns: Math.min(Math.max(Math.min(wide, Math.floor((until_s - from_s) * this.app.state.recording.rate_hz)), 2), 4000) }, { latest: 'beats columns' });
@@ -121,14 +134,13 @@ class Beats {
     context.textAlign = 'center';
     for (const second of until - from > 600 ? minutes(from, until, width / 100) : ticks(from, until, width / 100)) {
       context.fillStyle = colour('grid'); context.fillRect(x(second), 0, 1, height - 16);
-      context.fillStyle = colour('dim'); context.fillText(until > 600 ? `${Math.floor(second / 60)}:${String(Math.round(second % 60)).padStart(2, '0')}` : `${second} s`, Math.min(x(second), width - 14), height - 4);
+      context.fillStyle = colour('dim'); context.fillText(until > 600 ? `${Math.floor(second / 60)}:${String(Math.round(second % 60)).padStart(2, '0')}` : `${second} s`, Math.min(x(second), width - 18), height - 4);
     }
     context.textAlign = 'left';
     for (const [name, [top]] of Object.entries(parts)) { context.fillStyle = colour('dim'); context.fillText(name === 'interval' ? 'interval (s)' : name === 'signal' ? this.app.state.recording.unit : name, 2, top - 2 + (name === 'signal' ? 6 : 0)); }
     for (const [first, last, reason] of this.app.state.recording.skipped) if (last > from && first < until) { hatch(context, x(first), 0, x(last) - x(first), height - 18, colour('hatch')); context.fillStyle = colour('dim'); context.fillText(reason, Math.max(x(first), LEFT) + 4, 14); }
     const y = this._signal(context, x, parts.signal);
     if (this.found) this._beats(context, x, y, parts);
-    context.fillStyle = colour('sheet');
   }
 
   _signal(context, x, [top, bottom]) {
@@ -140,39 +152,30 @@ class Beats {
     const y = scale(low, high, bottom, top + 14);
     context.save();
     context.beginPath(); context.rect(LEFT, 0, x(until) - LEFT, bottom + 2); context.clip();
-    context.strokeStyle = colour('trace');
-    context.lineWidth = 1;
-    context.beginPath();
-    for (let column = first; column <= last; column += 1) {
-      if (least[column] === null) continue;
-      const place = x(from_s + (column + 0.5) * step), next = column < last && least[column + 1] !== null;
-      context.moveTo(place, y(least[column]) + 0.5);
-      context.lineTo(place, y(largest[column]) - 0.5);
-      if (next) { context.moveTo(place, y((least[column] + largest[column]) / 2)); context.lineTo(x(from_s + (column + 1.5) * step), y((least[column + 1] + largest[column + 1]) / 2)); }
-    }
-    context.stroke();
+    envelope(context, this.columns, first, last, column => x(from_s + (column + 0.5) * step), y, colour('trace'));
     context.restore();
     return seconds => { const column = Math.floor((seconds - from_s) / step); return least[column] === null || least[column] === undefined ? bottom : y(largest[column]); };
   }
 
   _beats(context, x, y, parts) {
     const { time_s, confidence, band, interval_s, bounds } = this.found, [from, until] = this.shown;
-    let first = lowerBound(time_s, from), last = lowerBound(time_s, until);
+    const first = lowerBound(time_s, from), last = lowerBound(time_s, until);
     const sure = scale(0, 1, parts.confidence[1], parts.confidence[0] + 6), longest = interval_s.slice(first, last).reduce((most, value) => Math.max(most, value ?? 0), 0.5), long = scale(0, longest * 1.1, parts.interval[1], parts.interval[0] + 6);
     for (const end of [sure(0), sure(1), long(0)]) line(context, [LEFT, x(until)], [end, end], colour('grid'), 1);
     for (const bound of bounds) line(context, [LEFT, x(until)], [sure(bound), sure(bound)], colour('line'), 1, [2, 3]);
     context.textAlign = 'right'; context.fillStyle = colour('dim');
     context.fillText('1', LEFT - 5, sure(1) + 4); context.fillText('0', LEFT - 5, sure(0) + 4); context.fillText(longest.toFixed(1), LEFT - 5, long(longest) + 4); context.fillText('0', LEFT - 5, long(0) + 2);
-    const size = last - first > 900 ? 1.3 : last - first > 200 ? 2 : 3.4;
-    const paths = BANDS.map(() => new Path2D());  // one for each colour: thousands of beats are drawn in one frame
-    const put = size > 2 ? (path, place, level) => { path.moveTo(place + size, level); path.arc(place, level, size, 0, 2 * Math.PI); } : (path, place, level) => path.rect(place - size, level - size, 2 * size, 2 * size);
-    for (; first < last; first += 1) {
-      const place = x(time_s[first]), path = paths[band[first]];
-      put(path, place, y ? y(time_s[first]) - 5 : parts.signal[0]);
-      put(path, place, sure(confidence[first]));
-      if (interval_s[first] !== null) put(path, place, long(interval_s[first]));
+    const marks = last - first > MOST_SHAPES ? this.squares.on(context, last - first > 900 ? 1.5 : 2) : new Shapes(context, 3.6);
+    for (const shown of FROM_BELOW) {
+      for (let beat = first; beat < last; beat += 1) {
+        if (band[beat] !== shown) continue;
+        const place = x(time_s[beat]);
+        marks.put(shown, place, y ? y(time_s[beat]) - 6 : parts.signal[0]);
+        marks.put(shown, place, sure(confidence[beat]));
+        if (interval_s[beat] !== null) marks.put(shown, place, long(interval_s[beat]));
+      }
     }
-    paths.forEach((path, number) => { context.fillStyle = colour_(number); context.fill(path); });
+    marks.show();
   }
 
   save(form) {
@@ -185,16 +188,13 @@ class Beats {
   }
 
   changed(what) {
-    if (what === 'recording' || what === 'model') { this.job = null; this.columns = null; this.start(); } else if (what === 'theme') this.start();
+    if (what === 'recording' || what === 'model') { this.job = null; this.columns = null; this.start(); } else if (what === 'window') this.lay(); else if (what === 'theme') this.draw();
   }
 
   leave() { this.job = null; clearTimeout(this.later); }
 
   saved() { return { job: this.job }; }
 }
-
-let palette = {};
-const colour_ = band => { const theme = document.documentElement.dataset.theme; if (palette.theme !== theme) palette = { theme, of: COLOURS.map(colour) }; return palette.of[band]; };
 
 function lowerBound(sorted, value) {
   let low = 0, high = sorted.length;

@@ -2,7 +2,8 @@
 
 import { colour, css, element, line, minus, mix, scale, sheet, ticks } from '../draw.js';
 
-const MOST_OTHERS = 5, PLAY_MS = 650;
+const MOST_OTHERS = 24, PLAY_MS = 650;
+const COLOURS = ['wave-1', 'wave-2', 'wave-3', 'shade', 'wave-0'], DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2]];  // of every five tokens another dash
 
 export function mount(place, app) {
   const view = new Similarity(place, app);
@@ -34,7 +35,7 @@ class Similarity {
           element('input', { type: 'checkbox', checked: this.centred, on: { change: event => { this.centred = event.target.checked; this.load(); } } }), element('span', { textContent: 'centred' })),
         this.told),
       element('div', { className: 'columns' },
-        element('div', { className: 'wide' }, element('h2', { textContent: 'Cosine to the reference, after the embedding and each block' }), this.chart, this.table),
+        element('div', { className: 'wide' }, element('h2', { textContent: 'Cosine to the reference, after the embedding and each block' }), this.chart, element('div', { className: 'sim-table', tabIndex: 0, role: 'region', 'aria-label': 'cosines in numbers' }, this.table)),
         element('div', {}, element('h2', { textContent: 'All 500 tokens, first two principal components' }), this.plane,
           element('div', { className: 'row' }, this.play, this.slider, this.name), this.legend())));
     this.load();
@@ -62,17 +63,18 @@ class Similarity {
   compare() {
     const token = this.app.state.token + 1;
     if (token === this.reference) return;
-    this.others = this.others.includes(token) ? this.others.filter(each => each !== token) : [...this.others, token].slice(-MOST_OTHERS);
+    this.others = this.others.includes(token) ? this.others.filter(each => each !== token) : [...this.others, token];
+    if (this.others.length > MOST_OTHERS) { this.others.pop(); this.app.say(`${MOST_OTHERS} tokens are compared; clear some to compare others.`); return; }
     this.load();
   }
 
-  colourOf(number) { return colour(['wave-1', 'wave-2', 'wave-3', 'shade', 'wave-0'][number]); }
+  colourOf(number) { return colour(COLOURS[number % COLOURS.length]); }
 
   /** The marked tokens on the signal. */
   mark() {
     const { window } = this.app.state;
-    const at = (token, label) => ({ token: token - 1, level: window.tokens[token - 1], label });
-    this.app.paper.layers = { handles: [{ ...at(this.reference, `reference ${this.reference}`), isHeld: true }, ...this.others.map(each => at(each, String(each)))] };
+    const at = (token, label, fill = colour('ink')) => ({ token: token - 1, level: window.tokens[token - 1], label, fill });
+    this.app.paper.layers = { handles: [at(this.reference, `reference ${this.reference}`), ...this.others.map((each, number) => at(each, String(each), this.colourOf(number)))] };
     this.app.paper.drawWindow();
     this.told.textContent = 'click a token on the signal, then take it as the reference, or compare it';
   }
@@ -93,7 +95,8 @@ class Similarity {
     context.fillStyle = colour('grid');
     context.fillRect(x(this.level) - 0.5, 8, 1, height - 32);
     line(context, xs, any.map(y), colour('dim'), 1.2, [3, 3]);
-    this.others.forEach((token, number) => line(context, xs, cosine.map(row => y(row[token - 1])), this.colourOf(number), 2));
+    this.others.forEach((token, number) => line(context, xs, cosine.map(row => y(row[token - 1])), this.colourOf(number), 2, DASHES[Math.floor(number / COLOURS.length)]));
+    this.others.forEach((token, number) => { const level = 1 + number % (levels.length - 1); tag(context, token, x(level) - (level === levels.length - 1 ? 10 : 0), y(cosine[level][token - 1]), this.colourOf(number)); });
     const cell = (text, isNumber = true) => element('td', { className: isNumber ? 'number' : '', textContent: text });
     const { tokens } = this.app.state.window;
     const rows = [...this.others.map((token, number) => [`token ${token}, value ${tokens[token - 1]}`, cosine.map(row => row[token - 1]), this.colourOf(number)]), ['mean of all others', any, colour('dim')]];
@@ -131,6 +134,7 @@ class Similarity {
       context.beginPath();
       context.arc(x(a), y(b), 6, 0, 2 * Math.PI);
       context.stroke();
+      tag(context, token, x(a), y(b) + (y(b) < 24 ? 15 : -14), stroke);
     });
   }
 
@@ -160,6 +164,19 @@ class Similarity {
   leave() { clearInterval(this.timer); }
 
   saved() { return { reference: this.reference, others: this.others, centred: this.centred }; }
+}
+
+/** The number of a token, in its colour, on what lies under it. */
+function tag(context, token, x, y, fill) {
+  const half = context.measureText(token).width / 2 + 2, top = Math.max(y - 7, 0);
+  context.fillStyle = colour('ground');
+  context.fillRect(x - half, top, 2 * half, 13);
+  context.strokeStyle = fill;
+  context.lineWidth = 1;
+  context.strokeRect(x - half, top, 2 * half, 13);
+  context.fillStyle = colour('ink');
+  context.textAlign = 'center';
+  context.fillText(token, x, top + 10.5);
 }
 
 /** A colour that comes back to itself: blue, green, orange, pink, of Okabe and Ito. */
