@@ -39,7 +39,14 @@ LONGEST = (  # from half a minute to three minutes of processor time each
     "tests/test_merge.py",
     "tests/test_adding_an_analysis.py",
 )
-BROWSER = ("tests/app/test_page.py", "tests/app/test_screens.py", "tests/app/test_live.py", "tests/app/test_views.py", "tests/app/")
+BROWSER = (
+    "tests/app/test_answers.py",
+    "tests/app/test_page.py",
+    "tests/app/test_screens.py",
+    "tests/app/test_live.py",
+    "tests/app/test_views.py",
+    "tests/app/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

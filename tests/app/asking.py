@@ -8,6 +8,9 @@ from heartlens.signals.simulate.recording import simulated_csv
 PORT, TOKEN = 8765, "the-token-of-the-test"
 AT = f"http://127.0.0.1:{PORT}"
 
+ANSWERED = "heartlens.view.result && heartlens.view.effects"  # what the what-if shows first
+MAP = "heartlens.view.maps?.own && heartlens.view.lift"  # what the attention view shows first
+
 
 def client_of(house):
     """A client that has the token of an app."""
