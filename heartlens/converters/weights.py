@@ -29,7 +29,8 @@ class Weights(nn.Module):
         self.blocks = nn.ModuleList(nn.Module() for _ in range(cfg.n_layers))
         for name, tensor in tensors.items():
             path, leaf = name.rsplit(".", 1)
-            _module_at(self, path).register_parameter(leaf, nn.Parameter(tensor.clone().to(cfg.dtype)))
+            own = tensor.to(cfg.dtype, memory_format=torch.contiguous_format, copy=True)  # other strides give other last bits on some CPUs
+            _module_at(self, path).register_parameter(leaf, nn.Parameter(own))
         for block in self.blocks:
             attention: Any = block.attn
             attention._attention_dir_override = None  # `lens.unmask` sets it

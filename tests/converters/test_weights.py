@@ -24,6 +24,7 @@ def test_they_are_the_tensors_of_the_hooked_transformer(state):
     expected = parameters(model)
     assert list(parameters(weights)) == list(expected)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in parameters(weights).items())
+    assert BRIDGED or [tensor.stride() for tensor in parameters(weights).values()] == [tensor.stride() for tensor in expected.values()]
     for name in ("W_E", "W_pos", "W_U", "b_U", "W_Q", "W_K", "W_V", "W_O"):
         assert torch.equal(getattr(weights, name), getattr(model, name))
     with pytest.raises(AttributeError):
