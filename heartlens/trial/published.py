@@ -211,6 +211,11 @@ where another answer is yes. Where an analysis has no rows of models here, its m
 A limit: of a lift of 1.5 in one head the head scan finds fewer than half. With 25 persons and an SD of 0.3 between them its interval and
 its size would nearly always let it pass (standard error of the logarithm 0.06): what does not is the comparison with rotated waves and
 with models that learnt nothing.
+
+Another limit: models that are judged beside the same set of twins share its luck, so a rate from few sets varies more than its interval
+says (with 5 sets of 39 twins its standard deviation is 1.4 times as large). A judged model and its twins are drawn alike, so a p-value of
+at most 0.05 among twins cannot be wrong of more than 5 % over many sets; a rate beyond that, as of *direct_position* and *direct_mlp*,
+needs more sets to tell.
 """
 TABLES = (
     ("false yes", "## False yes", "wanted: 5 % within the interval, at most 10 %"),
