@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from heartlens.app.reading import SAID
+from heartlens.app.reading import OVERRIDDEN
 from heartlens.app.tabs import Tab
 
 PERSONS = "persons.csv"
@@ -47,14 +47,14 @@ def _quoted(text: str) -> str:
 def python(tab: Tab, model: str, start_s: float, lines: str, ablate: str = "") -> str:
     """A program that has `strip`, `windows` (the window on the screen) and `subject` (the model), followed by `lines`."""
     of_all = tab.order.hints if tab.order else {}
-    hints = {name: value for name, value in of_all.items() if name not in ("landmarks", *SAID)}
-    said = "".join(f", {name}={of_all[name]!r}" for name in SAID if name in of_all)
-    recording = f"replace(files.recording(files.names()[0]){said})" if said else "files.recording(files.names()[0])"
+    hints = {name: value for name, value in of_all.items() if name not in ("landmarks", *OVERRIDDEN)}
+    overrides = "".join(f", {name}={of_all[name]!r}" for name in OVERRIDDEN if name in of_all)
+    recording = f"replace(files.recording(files.names()[0]){overrides})" if overrides else "files.recording(files.names()[0])"
     named = "".join(f", {name}={value!r}" for name, value in hints.items())
     landmarks, polarity = (of_all.get(name) for name in ("landmarks", "polarity"))
     choice = f", Choice({landmarks or 'auto'!r}, polarity={polarity or 'check'!r})" if landmarks or polarity else ""
     imports = "from heartlens.signals.windowing import Choice\n" if choice else ""
-    standard = "from dataclasses import replace\n" if said else ""
+    standard = "from dataclasses import replace\n" if overrides else ""
     parts, without = ("from heartlens.parts import parts_in\n", f", ablate=parts_in({ablate!r})") if ablate else ("", "")
     made = ""
     if tab.example:

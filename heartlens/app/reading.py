@@ -13,12 +13,12 @@ MOST_S = 60.0  # that reading one recording may take
 MOST_MEMORY = 8 * 2**30  # bytes of the reading process
 NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip")
 READY = "ready"
-SAID = ("unit", "person")  # of a recording, as the user says
+OVERRIDDEN = ("unit", "person")  # fields of a recording that the user may put in the place of what was read
 
 
 @dataclass(frozen=True)
 class Order:
-    """Files to be read, and what the user says of them: fields of `signals.files.Files`, and those of a recording that are in SAID.
+    """Files to be read, and what the user says of them: fields of `signals.files.Files`, and those of a recording that are in OVERRIDDEN.
 
     `name` chooses one of several recordings.
     """
@@ -69,13 +69,13 @@ def _read(order: Order) -> Any:
     from heartlens.signals.windowing import Choice
 
     hints = {name: value for name, value in order.hints.items() if value not in (None, "")}
-    said = {name: hints.pop(name) for name in SAID if name in hints}
+    overrides = {name: hints.pop(name) for name in OVERRIDDEN if name in hints}
     files = Files(order.paths, kind=order.kind, **hints)
     names = files.names()
     if not names:
         raise Refusal("none of these files is a recording that can be read")
     name = order.name if order.name in names else names[0]
-    recording = replace(files.recording(name), **said)
+    recording = replace(files.recording(name), **overrides)
     kind = recording.kind or order.kind
     if kind not in KINDS:
         raise Refusal(f"{recording.source}: nothing tells whether this is ECG or PPG; choose the kind")

@@ -214,8 +214,8 @@ with models that learnt nothing.
 
 Another limit: models that are judged beside the same set of twins share its luck, so a rate from few sets varies more than its interval
 says (with 5 sets of 39 twins its standard deviation is 1.4 times as large). A judged model and its twins are drawn alike, so a p-value of
-at most 0.05 among twins cannot be wrong of more than 5 % over many sets; a rate beyond that, as of *direct_position* and *direct_mlp*,
-needs more sets to tell.
+at most 0.05 among twins cannot be wrong of more than 5 % over many sets; whether a rate a little beyond that is the sets' luck takes more
+sets to tell.
 """
 TABLES = (
     ("false yes", "## False yes", "wanted: 5 % within the interval, at most 10 %"),

@@ -62,7 +62,7 @@ def of_app(page):
     kept(page, "app_attention.png")
     page.select_option("#records", label="simulated pulse wave, atrial fibrillation")
     page.select_option("#models", "ppg-af")
-    page.view("beats", "heartlens.view.found && heartlens.view.stop.hidden")
+    page.view("beats", "heartlens.view.detected && heartlens.view.stop.hidden")
     kept(page, "app_beats.png")
 
 

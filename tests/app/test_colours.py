@@ -36,8 +36,8 @@ def test_waves_and_beats_differ_without_colours(grey, example):
     grey.until(f"heartlens.state.recording.name === '{example}' && !heartlens.opening.isOpening")
     shapes = [drawn(grey, box) for box in grey.evaluate(BARS)]
     if "pulse" in example:
-        grey.view("beats", "heartlens.view.found")
+        grey.view("beats", "heartlens.view.detected")
         marks = [drawn(grey, box) for box in grey.evaluate(MARKS)]
-        assert all((one != other).mean() > 0.08 for one, other in combinations(marks, 2))
+        assert all((mark != other).mean() > 0.08 for mark, other in combinations(marks, 2))
     assert len(shapes) >= 3
-    assert all((one != other).mean() > 0.15 for one, other in combinations(shapes, 2))
+    assert all((mark != other).mean() > 0.15 for mark, other in combinations(shapes, 2))

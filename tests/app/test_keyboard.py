@@ -172,7 +172,7 @@ def test_generate_beats_results_and_what_opens(keys, page):
     keys.view("beats", "document.querySelector('#view button')")
     keys.press("Tab")
     keys.press("Enter")  # "Open a simulated pulse wave"
-    keys.until("heartlens.view.found && heartlens.paper.layers.beats", 200)
+    keys.until("heartlens.view.detected && heartlens.paper.layers.beats", 200)
     assert keys.has("#view")  # what had the focus is not there any more
     assert keys.read("document.getElementById('records').selectedOptions[0].textContent") == "simulated pulse wave, sinus rhythm"
     keys.to(".beat-chart")

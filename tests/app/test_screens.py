@@ -257,7 +257,7 @@ def test_beats_in_a_browser(page):
     page.locator("#view [data-beats]:not([data-beats=''])").wait_for(timeout=120_000)
     assert page.locator("#view", has_text="overall quality").count() == 1
     of_window = """() => {
-      const { time_s, band } = heartlens.view.found, { start_s, rate_hz } = heartlens.state.window;
+      const { time_s, band } = heartlens.view.detected, { start_s, rate_hz } = heartlens.state.window;
       const beats = time_s.map((time, place) => [(time - start_s) * rate_hz, band[place]]);
       return beats.filter(([token]) => token >= 0 && token < 500);
     }"""
@@ -285,7 +285,7 @@ def test_no_peak_of_the_chart_of_beats_is_lost(page):
     missed = page.evaluate(
         """async () => {
           const { scale } = await import('/static/draw.js'), { view } = heartlens, { chart } = view;
-          view.found = null;
+          view.detected = null;
           const lost = [];
           for (const factor of [1, 0.99, 0.6, 0.03]) {  // several columns for a pixel, and several pixels for a column
             view.zoom(factor);

@@ -53,8 +53,8 @@ def test_a_what_if_is_the_packages(tab, house):
 
 
 def test_the_tabs_own_folder_is_not_named(tab):
-    told = tab.ask("signal", "described")
-    assert [told["key"], *told["names"]] == ["simulated-ecg-sinus"] * 2
+    description = tab.ask("signal", "described")
+    assert [description["key"], *description["names"]] == ["simulated-ecg-sinus"] * 2
 
 
 def test_the_probabilities_over_the_recording_come_in_parts(tab):
@@ -141,10 +141,10 @@ def test_the_copied_command_and_python_give_the_numbers_on_the_screen(tab, tmp_p
 
 def test_what_is_said_of_a_recording_is_told_and_copied(client, tmp_path, monkeypatch, capsys):
     own = Asker(client)
-    said = {"polarity": "invert", "person": 'No. 12, "left"', "unit": "uV"}
-    told = own.ask("signal", "open", example="simulated ECG, sinus rhythm", **said)
-    assert {name: told["hints"][name] for name in said} == said
-    assert (told["person"], told["unit"]) == (said["person"], said["unit"])
+    choices = {"polarity": "invert", "person": 'No. 12, "left"', "unit": "uV"}
+    opened = own.ask("signal", "open", example="simulated ECG, sinus rhythm", **choices)
+    assert {name: opened["hints"][name] for name in choices} == choices
+    assert (opened["person"], opened["unit"]) == (choices["person"], choices["unit"])
     asked = {"model": "ecg-sim-af", "start_s": 3.1, "stack": ["T:0.5"]}
     shown, code = own.ask("arrhythmia", "answer", **asked)["after"], own.ask("arrhythmia", "code", **asked)
     program = code["command"].replace("heartlens ", f"{sys.executable} -m heartlens ").replace("python -c", f"{sys.executable} -c")
@@ -155,7 +155,7 @@ def test_what_is_said_of_a_recording_is_told_and_copied(client, tmp_path, monkey
     capsys.readouterr()
     exec(compile(code["python"] + "print(strip.person, strip.unit)\n", "copied", "exec"), {})
     printed = capsys.readouterr().out
-    assert f"{said['person']} {said['unit']}" in printed
+    assert f"{choices['person']} {choices['unit']}" in printed
     assert any(_is_near(word, shown) for word in printed.split())
     assert "unit is no text of at most 40 letters" in own.refusal("signal", "open", unit="m" * 41)
 

@@ -66,12 +66,12 @@ def tokens_for(model, n_windows=2, n_time=None, seed=0):
     return torch.from_numpy(drawn)
 
 
-def off(got, expected):
+def off(computed, expected):
     """The largest difference, in parts of the largest number expected (of 1 where nothing is larger than 2^-90, which is as good as 0)."""
-    got, expected = np.asarray(got, float), np.asarray(expected, float)
-    assert got.shape == expected.shape
-    assert (np.isnan(got) == np.isnan(expected)).all()
-    got, expected = np.nan_to_num(got, nan=0.0, posinf=np.inf, neginf=-np.inf), np.nan_to_num(expected, nan=0.0)
-    assert np.isfinite(got).all()
+    computed, expected = np.asarray(computed, float), np.asarray(expected, float)
+    assert computed.shape == expected.shape
+    assert (np.isnan(computed) == np.isnan(expected)).all()
+    computed, expected = np.nan_to_num(computed, nan=0.0, posinf=np.inf, neginf=-np.inf), np.nan_to_num(expected, nan=0.0)
+    assert np.isfinite(computed).all()
     largest = np.abs(expected).max(initial=0)
-    return float(np.abs(got - expected).max(initial=0) / (largest if largest > 2.0**-90 else 1))
+    return float(np.abs(computed - expected).max(initial=0) / (largest if largest > 2.0**-90 else 1))

@@ -1,11 +1,11 @@
 // Drawing on canvases: sharp on every screen, in the colours of the page's CSS variables. Nothing here knows a model or a recording.
 
-let known = {};  // the colours of a theme: to ask for one takes as long as to draw a hundred marks
+let ofTheme = {};  // the colours of a theme: to ask for one takes as long as to draw a hundred marks
 
 export function colour(name) {
   const { theme } = document.documentElement.dataset;
-  if (known.theme !== theme) known = { theme };
-  return known[name] ??= getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (ofTheme.theme !== theme) ofTheme = { theme };
+  return ofTheme[name] ??= getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
 export const waveColours = () => [0, 1, 2, 3].map(number => colour(`wave-${number}`));

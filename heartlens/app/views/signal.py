@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from heartlens.app.reading import SAID, Order
+from heartlens.app.reading import OVERRIDDEN, Order
 from heartlens.app.tabs import Tab, number, whole
 from heartlens.app.views import View
 from heartlens.axes import KINDS
@@ -72,7 +72,7 @@ def open_recording(tab: Tab, asked: dict[str, Any]) -> Any:
     hints = {name: asked[name] for name in HINTS if asked.get(name) not in (None, "")}
     if "rate_hz" in hints:
         hints["rate_hz"] = number(hints, "rate_hz")
-    for name in SAID:
+    for name in OVERRIDDEN:
         if not isinstance(hints.get(name, ""), str) or len(hints.get(name, "")) > MOST_LETTERS:
             raise Refusal(f"{name} is no text of at most {MOST_LETTERS} letters")
     kind = asked.get("kind") or None

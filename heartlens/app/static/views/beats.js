@@ -14,11 +14,11 @@ export function mount(place, app) {
 }
 
 class Beats {
-  constructor(place, app) { Object.assign(this, { place, app, job: null, found: null, columns: null, squares: new Squares() }); }
+  constructor(place, app) { Object.assign(this, { place, app, job: null, detected: null, columns: null, squares: new Squares() }); }
 
   start() {
     const { recording } = this.app.state;
-    this.found = null;
+    this.detected = null;
     this.app.paper.layers = {};
     if (!recording) { this.place.replaceChildren(element('p', { className: 'empty', textContent: 'Open a recording.' })); return; }
     document.getElementById('saving').hidden = recording.kind !== 'ppg';
@@ -45,7 +45,7 @@ class Beats {
 
   run() {
     this.app.attempt(async () => {
-      this.found = null;
+      this.detected = null;
       const { job, model } = await this.app.ask('beats', 'begin');
       this.job = job;
       this.place.dataset.beats = '';
@@ -54,14 +54,14 @@ class Beats {
         if (this.job !== job) return;
         this.state.textContent = answer.is_cancelled ? 'cancelled' : answer.is_over ? `by ${model}` : `looking for beats: ${(100 * answer.done).toFixed(0)} %`;
         this.stop.hidden = answer.is_over;
-        if (answer.time_s) { this.found = answer; this.place.dataset.beats = answer.time_s.length; this.tell(); this.draw(); this.lay(); }
+        if (answer.time_s) { this.detected = answer; this.place.dataset.beats = answer.time_s.length; this.tell(); this.draw(); this.lay(); }
         if (answer.is_over) return;
       }
     });
   }
 
   tell() {
-    const { numbers } = this.found, text = (value, digits = 0) => (value === null ? '–' : value.toFixed(digits));
+    const { numbers } = this.detected, text = (value, digits = 0) => (value === null ? '–' : value.toFixed(digits));
     const told = [['beats', text(numbers.n_beats)], ['confidence low, medium, high', BANDS.map(band => text(numbers[`n_${band}`])).join(', ')], ['overall quality (mean confidence)', text(numbers.mean_confidence, 3)],
       ['per minute', text(numbers.pulses_per_minute, 1)], ['median interval', `${text(numbers.median_interval_s, 3)} s`], ['RMSSD', `${text(numbers.rmssd_s, 3)} s`], ['used', `${text(numbers.used_s)} of ${text(numbers.duration_s)} s`], ['gaps', text(numbers.n_gaps)]];
     this.numbers.replaceChildren(...told.map(([name, value]) => element('span', {}, element('span', { className: 'dim', textContent: `${name} ` }), value)));
@@ -69,8 +69,8 @@ class Beats {
 
   /** The beats of the window, on the window. */
   lay() {
-    if (!this.found) return;
-    const { start_s, rate_hz } = this.app.state.window, { time_s, band } = this.found, until_s = start_s + 500 / rate_hz;
+    if (!this.detected) return;
+    const { start_s, rate_hz } = this.app.state.window, { time_s, band } = this.detected, until_s = start_s + 500 / rate_hz;
     const first = lowerBound(time_s, start_s), shown = time_s.slice(first, lowerBound(time_s, until_s));
     this.app.paper.layers = { beats: shown.map((time, place) => ({ token: (time - start_s) * rate_hz, band: band[first + place] })) };
     this.app.paper.drawWindow();
@@ -140,7 +140,7 @@ class Beats {
     for (const [name, [top]] of Object.entries(parts)) { context.fillStyle = colour('dim'); context.fillText(name === 'interval' ? 'interval (s)' : name === 'signal' ? this.app.state.recording.unit : name, 2, top - 2 + (name === 'signal' ? 6 : 0)); }
     for (const [first, last, reason] of this.app.state.recording.skipped) if (last > from && first < until) { hatch(context, x(first), 0, x(last) - x(first), height - 18, colour('hatch')); context.fillStyle = colour('dim'); context.fillText(reason, Math.max(x(first), LEFT) + 4, 14); }
     const y = this._signal(context, x, parts.signal);
-    if (this.found) this._beats(context, x, y, parts);
+    if (this.detected) this._beats(context, x, y, parts);
   }
 
   _signal(context, x, [top, bottom]) {
@@ -158,7 +158,7 @@ class Beats {
   }
 
   _beats(context, x, y, parts) {
-    const { time_s, confidence, band, interval_s, bounds } = this.found, [from, until] = this.shown;
+    const { time_s, confidence, band, interval_s, bounds } = this.detected, [from, until] = this.shown;
     const first = lowerBound(time_s, from), last = lowerBound(time_s, until);
     const sure = scale(0, 1, parts.confidence[1], parts.confidence[0] + 6), longest = interval_s.slice(first, last).reduce((most, value) => Math.max(most, value ?? 0), 0.5), long = scale(0, longest * 1.1, parts.interval[1], parts.interval[0] + 6);
     for (const end of [sure(0), sure(1), long(0)]) line(context, [LEFT, x(until)], [end, end], colour('grid'), 1);
