@@ -1,18 +1,28 @@
 """What runs a model. `engine_of` picks the first that computes the model exactly: the fused kernel, torch, the model's own blocks."""
 
 import sys
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from heartlens.engine.protocol import Asked, Engine, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens
 from heartlens.options import ENGINES
 from heartlens.refusal import Refusal, unknown
+
+if TYPE_CHECKING:
+    from heartlens.engine.protocol import Asked, Engine, LayerAttention, LayerSums, Mixed, Parts, Sizes, Stream, Tokens
 
 WARNED: set[str] = set()  # the reasons printed so far why the fused engine is not used
 
 __all__ = ["Asked", "Engine", "LayerAttention", "LayerSums", "Mixed", "Parts", "Sizes", "Stream", "Tokens", "engine_of"]
 
 
-def engine_of(model: Any, name: str = "auto") -> Engine:
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # imported when first asked for: torch takes seconds, and the process that compiles the kernels does without it
+    return getattr(import_module("heartlens.engine.protocol"), name)
+
+
+def engine_of(model: Any, name: str = "auto") -> "Engine":
     """The engine of that name for the model. Refuses an unknown name, and an engine that does not compute this model exactly.
 
     auto: fused on a CPU in float32, torch for other devices and precisions, hooked for a model with hooks or of another architecture. Where
@@ -23,7 +33,7 @@ def engine_of(model: Any, name: str = "auto") -> Engine:
     return _automatic(model) if name == "auto" else _named(model, name)
 
 
-def _named(model: Any, name: str) -> Engine:
+def _named(model: Any, name: str) -> "Engine":
     if name == "fused":
         from heartlens.engine.fused import FusedEngine
 
@@ -37,7 +47,7 @@ def _named(model: Any, name: str) -> Engine:
     return HookedEngine(model)
 
 
-def _automatic(model: Any) -> Engine:
+def _automatic(model: Any) -> "Engine":
     import torch
 
     from heartlens.engine.plain import why_not_plain

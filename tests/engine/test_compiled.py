@@ -1,4 +1,4 @@
-"""The first run on a machine, which compiles the kernels, gives the bits of every later one."""
+"""The first run on a machine, which compiles the kernels: it gives the bits of every later one, and imports no more than it needs."""
 
 import os
 import subprocess
@@ -51,3 +51,10 @@ def test_what_is_compiled_now_gives_the_bits_of_what_is_found_compiled(first, fo
 
 def test_attention_has_the_same_bits_where_steps_were_compiled_before_it(first, tmp_path):
     assert printed(tmp_path, STEPPED + RUN)[0] == first[0]
+
+
+def test_the_process_that_compiles_does_without_torch():
+    """It starts and ends before the command goes on, so every second of its imports is one more of the first run."""
+    code = "import sys, heartlens.engine.kernels, heartlens.engine.step_kernel, heartlens.engine.compiled; print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
