@@ -11,7 +11,7 @@ from heartlens.refusal import Failure, Refusal
 
 MOST_S = 60.0  # that reading one recording may take
 MOST_MEMORY = 8 * 2**30  # bytes of the reading process
-NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip")
+NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip", "scipy.signal")
 READY = "ready"
 OVERRIDDEN = ("unit", "person")  # fields of a recording that the user may put in the place of what was read
 
