@@ -60,7 +60,7 @@ def usable(recording: Recording, kind: str, polarity: str = "check") -> Usable:
     faults = _faults(judged, kind, recording.rate_hz)
     objection, remedy = _objection(judged, faults, kind, polarity)
     if polarity == "as-is":
-        return Usable(tuple(left), (f"{recording.lead} taken as it is, though it {objection}",) if objection else ())
+        return Usable(tuple(left), (f"{recording.name}: {recording.lead} taken as it is, though it {objection}",) if objection else ())
     if objection:
         raise Refusal(f"{recording.source}: {recording.lead} {objection}; {remedy}")
     for reason in REASONS:
@@ -68,7 +68,7 @@ def usable(recording: Recording, kind: str, polarity: str = "check") -> Usable:
             live = _without(live, starts[faults == reason], length)
             left.append((reason, live))
     note = reversed_lead(judged.traits.of(faults == ""), recording.lead) if kind == "ecg" else ""
-    return Usable(tuple(left), (note,) if note else ())
+    return Usable(tuple(left), (f"{recording.name}: {note}",) if note else ())
 
 
 class _Judged(NamedTuple):

@@ -95,7 +95,7 @@ def test_an_ecg_is_no_pulse_and_a_pulse_no_ecg():
 def test_as_is_takes_anything_and_says_so():
     clean = usable(recording(FOREIGN["pressure"], 250.0, lead="ABP"), "ecg", "as-is")
     assert clean.stretches == [slice(0, 15_000)]
-    assert clean.notes[0].startswith("ABP taken as it is, though it ")
+    assert clean.notes[0].startswith("r: ABP taken as it is, though it ")
 
 
 @pytest.mark.parametrize("rhythm", ["sinus", "af", "ectopy"])
@@ -110,7 +110,8 @@ def test_pulses_that_point_down_are_refused_never_turned(rhythm):
 def test_a_reversed_lead_is_noted_and_others_are_not():
     signal, rate_hz = heart("ecg")
     for lead, is_noted in (("I", True), ("II", True), ("aVR", False), ("V1", False), ("x", False)):
-        assert bool(usable(recording(-signal, rate_hz, lead=lead), "ecg").notes) == is_noted
+        notes = usable(recording(-signal, rate_hz, lead=lead), "ecg").notes
+        assert [note.partition(" looks")[0] for note in notes] == ([f"r: lead {lead}"] if is_noted else [])
         assert usable(recording(signal, rate_hz, lead=lead), "ecg").notes == ()
 
 
