@@ -149,3 +149,16 @@ def test_refusals(copier):
         Continuation().measure(copier, WINDOWS[:1])
     with pytest.raises(Refusal, match="generates nothing; give its base"):
         run(QUICK, planted({COPIER: Raises(6.0, "foot")}, WINDOWS), WINDOWS)
+
+
+def test_with_nothing_replaced_the_intact_model_answers_as_it_does_beside_its_parts(copier, found):
+    alone = replace(QUICK, how="none")
+    summary = run(alone, subject_of(copier), WINDOWS)
+    for name in ("intact", "intact_low", "again", "others", "prompt", "null_effect", "keeps_verdict"):
+        np.testing.assert_array_equal(summary[name].values, found[name].values, err_msg=name)
+    assert "effect" not in summary
+    findings = alone.findings(summary)
+    assert findings.question == "Does the model keep the rhythm in what it generates?"
+    assert findings.rows == ()
+    assert not any("heads" in line for line in findings.verdict)
+    assert len(alone.plot(summary).axes) == 3  # how often, the recording, the continuation

@@ -8,11 +8,13 @@ known), ablated - intact. Claims are decided in `inference/verdict.py`, each for
 *keeps* the rhythm: its continuations keep the period of their own window more often than that of others'. A part *changes* a readout: q <
 0.05 (units' two versions swapped, two-sided), 95 % interval without 0, on the same side also against the intact model with other random
 numbers. A head *matters*: it changes it beyond what heads of the same norm of z W_O show, their spread included (`inference/peers.py`).
-How: mean over a sample at the same place of the window; zero; resample: another record's.
+How: mean over a sample at the same place of the window; zero; resample: another record's; none: no part is replaced, and only whether the
+intact model keeps the rhythm is asked, in a fortieth of the time.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
     from heartlens.trial import Trial
 
-HOWS = ("mean", "zero", "resample")
+NONE = "none"
+HOWS = ("mean", "zero", "resample", NONE)
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,17 @@ class Continuation:
         if self.how == "resample" and len(windows.units) < 2:
             raise Refusal("resample takes another record's activation, and there is one record; give more, or --how mean")
         sample = windows.spread(self.n_reference)
-        return replace(self, reference=None if self.how == "zero" else reference_of(subject, sample), others=sample)
+        return replace(self, reference=None if self.how in ("zero", NONE) else reference_of(subject, sample), others=sample)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every readout of what each variant generates. Unprepared: `zero` alone, without others."""
+        from heartlens.models.interventions.ablations import values_of
         from heartlens.models.interventions.continuation import variants_continued
         from heartlens.models.subject import subject_of
 
         subject = subject_of(model)
-        made = variants_continued(subject, windows, self.how, self.reference, self.n_prompt, self.n_draws, self.seed)
+        values = None if self.how == NONE else partial(values_of, subject, self.how, self.reference)
+        made = variants_continued(subject, windows, values, self.n_prompt, self.n_draws, self.seed)
         sums = sums_of(subject, windows, made, self.others, self.n_prompt)
         return Tally(sums.assign_attrs(how=self.how, n_draws=self.n_draws), sample_of(subject, windows, made))
 

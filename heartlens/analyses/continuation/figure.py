@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens import figures
-from heartlens.analyses.continuation.summary import DECIDING
+from heartlens.analyses.continuation.summary import DECIDING, has_parts
 from heartlens.axes import KINDS, head_label
 from heartlens.inference.verdict import is_yes, yes_first
 
@@ -18,6 +18,8 @@ N_HEADS = 10
 def draw(summary: xr.Dataset) -> figures.Page:
     """The page."""
     with figures.style():
+        if not has_parts(summary):
+            return _of_intact(summary)
         page = figures.page(figures.PAGE_MM, 205)
         maps, heads, window = cast(Any, page.subfigures(3, 1, height_ratios=(8, 7, 8)))
         _maps(maps, summary)
@@ -26,10 +28,21 @@ def draw(summary: xr.Dataset) -> figures.Page:
         _heads(of_heads, summary)
         _parts(of_parts, summary)
         of_heads.sharey(of_parts)
-        _window(window, summary)
+        strongest_part = [_most(summary, prefix, what) for prefix, what in _WHAT]
+        _window(window, summary, ["intact", head_label(*strongest(summary, 1)[0]), *strongest_part])
         figures.caption(
             page, summary.attrs, f"{summary.attrs['how']} in the place of a part; framed, filled: matters; of the shares: keeps"
         )
+    return page
+
+
+def _of_intact(summary: xr.Dataset) -> figures.Page:
+    """The page where no part was replaced."""
+    page = figures.page(figures.PAGE_MM, 65)
+    sides, window = cast(Any, page.subfigures(1, 2, width_ratios=(1, 3)))
+    _sides(sides.subplots(), summary)
+    _window(window, summary, ["intact"])
+    figures.caption(page, summary.attrs, "filled: keeps")
     return page
 
 
@@ -99,17 +112,16 @@ def _null(axes: Any, of_readout: xr.Dataset, n_places: int) -> None:
         axes.fill_between((-0.5, n_places - 0.5), low, high, color="0.5", alpha=0.2, linewidth=0, label="null")
 
 
-def _window(part: Any, summary: xr.Dataset) -> None:
-    """One window: its real rest, the intact continuation, and those without the strongest head, MLP and layer."""
+def _window(part: Any, summary: xr.Dataset, names: list[str]) -> None:
+    """One window: its real rest, and the continuations of these names (of the intact model and of those without a part)."""
     example = summary.isel(example=0)
-    names = ["intact", head_label(*strongest(summary, 1)[0]), *(_most(summary, prefix, what) for prefix, what in _WHAT)]
     rows = {"recording": example["token"].values[summary.attrs["n_prompt"] :]} | {
         name: example["continued"].sel(variant=name).values for name in names
     }
     prompt = example["token"].values[: summary.attrs["n_prompt"]]
     time_s = np.arange(len(example["token"])) / KINDS[summary.attrs["kind"]].rate_hz
     panels = part.subplots(len(rows), 1, sharex=True)
-    for axes, (name, rest), colour in zip(panels, rows.items(), _COLOURS, strict=True):
+    for axes, (name, rest), colour in zip(panels, rows.items(), _COLOURS, strict=False):
         figures.trace(axes, time_s, np.concatenate([prompt, rest]))
         axes.plot(time_s[len(prompt) :], rest, color=colour, linewidth=1.1)
         axes.axvline(time_s[len(prompt)], color="0.3", linewidth=0.6, linestyle=":")

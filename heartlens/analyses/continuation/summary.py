@@ -40,7 +40,7 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int) -> xr.Dataset:
     n_compared = ((intact[1] > 0) & (others[1] > 0)).sum(axis=0)[list(sums["readout"].values).index(DECIDING)]
     kept = [summary[f"beyond_others_effect{end}"].sel(readout=DECIDING, drop=True) for end in ("", "_low", "_high")]
     summary = summary.assign(decide(claims.KEEPS, *kept, n_units=n_compared))
-    for name, (prefix, axes) in PARTS.items():
+    for name, (prefix, axes) in ((name, part) for name, part in PARTS.items() if name in sums):
         pair = _pair(sums, name)
         tests = _changes(intact, pair, draws)
         beyond_null = _changes(again, pair, untested)
@@ -57,6 +57,11 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int) -> xr.Dataset:
         summary = summary.assign(_answers(summary, prefix))
     counted = {"n_records": sums.sizes["record"], "n_windows": int(sums["n_windows"].sum())}
     return summary.assign_attrs(sums.attrs, **counted)
+
+
+def has_parts(summary: xr.Dataset) -> bool:
+    """Whether parts were replaced, and not only the intact model asked."""
+    return "effect" in summary
 
 
 def _answers(summary: xr.Dataset, prefix: str) -> xr.Dataset:

@@ -12,6 +12,7 @@ from heartlens.tally import by_record
 from heartlens.windows import Windows
 
 READOUTS = ("period_kept", "rate_kept", "repeats", "period_s", "heart_rate_bpm", "period_error_s", "rate_error_bpm")
+N_INTACT = 2  # continuations of the intact model: the second has other random numbers
 NEAR = 0.1  # a rate or period is kept within this fraction of the real one
 
 Made = UInt8[np.ndarray, "variant window draw step"]
@@ -48,19 +49,23 @@ def sums_of(subject: Any, windows: Windows, made: Made, others: Windows | None, 
     rhythms = rhythms_of(made, windows.kind)
     prompt, real = (rhythms_of(part, windows.kind) for part in np.split(windows.tokens, [n_prompt], axis=1))
     top, count = (values.sum(axis=2) for values in read(rhythms, real[:, None]))
-    heads, mlps = 2 + n_layers * n_heads, 2 + n_layers * (n_heads + 1)
-    pairs = {
+    heads, mlps = N_INTACT + n_layers * n_heads, N_INTACT + n_layers * (n_heads + 1)
+    pairs: dict[str, Any] = {
         "intact": (top[0], count[0]),
         "again": (top[1], count[1]),
         "others": _against_others(others, n_prompt, windows, rhythms[0]),
         "prompt": read(prompt, real),
         "real": read(real, real),
-        "ablated": [
-            np.moveaxis(values[2:heads].reshape(n_layers, n_heads, *values.shape[1:]), (0, 1), (-2, -1)) for values in (top, count)
-        ],
-        "mlp_ablated": [np.moveaxis(values[heads:mlps], 0, -1) for values in (top, count)],
-        "layer_ablated": [np.moveaxis(values[mlps:], 0, -1) for values in (top, count)],
     }
+    if len(made) > N_INTACT:
+        pairs |= {
+            "ablated": [
+                np.moveaxis(values[N_INTACT:heads].reshape(n_layers, n_heads, *values.shape[1:]), (0, 1), (-2, -1))
+                for values in (top, count)
+            ],
+            "mlp_ablated": [np.moveaxis(values[heads:mlps], 0, -1) for values in (top, count)],
+            "layer_ablated": [np.moveaxis(values[mlps:], 0, -1) for values in (top, count)],
+        }
     arrays = {f"{name}{end}": values for name, pair in pairs.items() for end, values in zip(("", "_count"), pair, strict=True)}
     named = {
         name: (("record", "readout", *("layer", "head")[: values.ndim - 2]), by_record(values, windows.record))
@@ -85,7 +90,7 @@ def sample_of(subject: Any, windows: Windows, made: Made) -> xr.Dataset:
         "identity": (("example",), windows.identity[first]),
         "example_record": (("example",), windows.record[first]),
     }
-    return xr.Dataset(kept, coords={"variant": names})
+    return xr.Dataset(kept, coords={"variant": names[: len(made)]})
 
 
 def _against_others(others: Windows | None, n_prompt: int, windows: Windows, intact: Float[np.ndarray, "window draw 2"]) -> Read:

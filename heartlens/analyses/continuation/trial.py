@@ -30,8 +30,7 @@ def trial() -> Trial:
         Effect("keeps", more, {}, 0.9, _with_rhythm, _study),
         Effect("changes", fewer, PLACE, 0.5, _with_head, _study),
     )
-    small = {"how": "zero", "n_draws": 1}
-    return Trial(small, effects, nulls, frozenset({"changes", "mlp_changes", "layer_changes", "matters"}))
+    return Trial({"n_draws": 1}, effects, nulls, frozenset({"changes", "mlp_changes", "layer_changes", "matters"}), options={"how": "none"})
 
 
 def _study(rng: np.random.Generator, of_heads: float = 0.0) -> Measured:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analyses.continuation.figure import strongest
-from heartlens.analyses.continuation.summary import DECIDING
+from heartlens.analyses.continuation.summary import DECIDING, has_parts
 from heartlens.axes import KINDS, head_label
 from heartlens.findings import Findings, doubts
 from heartlens.inference.verdict import LEAST_UNITS, NO, NOT_SHOWN, NOT_TESTED, YES, is_yes
@@ -31,19 +31,17 @@ ERRORS = {"period_error_s": "period", "rate_error_bpm": "heart rate"}
 
 def say(summary: xr.Dataset) -> Findings:
     """The findings; every number is in the summary."""
-    heads = [_row(summary.sel(layer=layer, head=head), head_label(layer, head), "") for layer, head in strongest(summary, N_ROWS)]
+    of_parts = (_of_heads(summary), _of_parts(summary)) if has_parts(summary) else ()
     return Findings(
         title=f"Continuation by {summary.attrs.get('checkpoint', 'a model')}",
-        question="Which heads, MLPs and layers keep the rhythm of what the model generates?",
-        verdict=(
-            _intact(summary),
-            *(_error(summary, name) for name in ERRORS),
-            _of_heads(summary),
-            _of_parts(summary),
-            _null(summary),
+        question=(
+            "Which heads, MLPs and layers keep the rhythm of what the model generates?"
+            if has_parts(summary)
+            else "Does the model keep the rhythm in what it generates?"
         ),
-        columns=COLUMNS,
-        rows=(*heads, *_part_rows(summary)),
+        verdict=(_intact(summary), *(_error(summary, name) for name in ERRORS), *of_parts, _null(summary)),
+        columns=COLUMNS if has_parts(summary) else (),
+        rows=(*_head_rows(summary), *_part_rows(summary)) if has_parts(summary) else (),
         cautions=_cautions(summary),
         methods=_methods(summary),
     )
@@ -109,6 +107,10 @@ def _null(summary: xr.Dataset) -> str:
     return f"Null: other random numbers alone change the period kept by {changed}."
 
 
+def _head_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    return tuple(_row(summary.sel(layer=layer, head=head), head_label(layer, head), "") for layer, head in strongest(summary, N_ROWS))
+
+
 def _part_rows(summary: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     parts = (("mlp_", "MLP"), ("layer_", "layer"))
     return tuple(
@@ -158,25 +160,31 @@ def _cautions(summary: xr.Dataset) -> tuple[str, ...]:
         reasons.append(
             "The other record's activation also holds that record's rhythm: the period may be lost because another one is put in."
         )
-    reasons.append(
-        "A head may be needed for waves or amplitudes rather than the rhythm: a signal without recognisable beats has no rhythm either."
-    )
+    if has_parts(summary):
+        reasons.append(
+            "A head may be needed for waves or amplitudes rather than the rhythm: a signal without recognisable beats has no rhythm either."
+        )
     return tuple(reasons)
 
 
 def _methods(summary: xr.Dataset) -> tuple[str, ...]:
     options, attrs = json.loads(summary.attrs.get("options", "{}")), summary.attrs
-    return (
+    intact = (
         f"Each window's first {attrs['n_prompt']} tokens are continued to its end, {attrs['n_draws']} times, each token drawn from the "
         "model's distribution (temperature 1), every variant with the same random numbers; nothing of the prompt enters a readout.",
         "Period: the first of the highest maxima of the autocorrelation, where that is beyond what noise with the same correlation of "
         "neighbouring tokens gives in 2 % of stretches; kept: within 10 % of the real rest's, none counts as lost; windows whose real rest "
         "has none do not count. Heart rate: 60 over the median interval of detected beats, three at least.",
+        f"Keeps the rhythm: the interval of the share of kept periods less that against other records' rests lies above 0. No: it lies "
+        f"below 0.05. Not tested: fewer than {LEAST_UNITS} records have the readout. Not shown: otherwise.",
+    )
+    if not has_parts(summary):
+        return intact
+    return (
+        *intact,
         "Effect: ratio of sums over records, ablated less intact. Interval: 95 %, jackknife over records, Student's t (of single values: t "
         "with leverage-corrected errors, HC3). p: each record's two versions swapped, two-sided; q: Benjamini-Hochberg over the heads, of "
         "one readout (MLPs and layers alike).",
-        f"Keeps the rhythm: the interval of the share of kept periods less that against other records' rests lies above 0. No: it lies "
-        f"below 0.05. Not tested: fewer than {LEAST_UNITS} records have the readout. Not shown: otherwise.",
         "Changes: q < 0.05, and the intervals of the effect and of the same against the intact model with other random numbers (the null) "
         "on one side of 0. No: the interval lies within the smallest change of interest.",
         "Matters: changes, and the effect lies beyond what heads of its norm show: a line over the logarithm of the output norm |z W_O| "

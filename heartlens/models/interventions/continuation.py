@@ -4,7 +4,7 @@ The numbers are of the window's identity, the draw and the step alone: variants 
 what comes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,7 @@ from torch import Tensor
 from heartlens.engine import Sizes
 from heartlens.engine.steps import ATTENTION_OUT, HEADS, INTACT, LAYER, MLP, MLP_OUT, Logits, Steps, Variant, Z, steps_of
 from heartlens.models import hooks
-from heartlens.models.interventions.ablations import values_of
-from heartlens.models.interventions.replacement import Reference, Value
+from heartlens.models.interventions.replacement import Value
 from heartlens.models.subject import TOKEN, Subject
 from heartlens.refusal import Refusal
 from heartlens.windows import Windows
@@ -92,15 +91,18 @@ def refuse_task_head(subject: Subject) -> None:
 
 
 def variants_continued(
-    subject: Subject, windows: Windows, how: str, reference: Reference | None, n_prompt: int, n_draws: int, seed: int
+    subject: Subject, windows: Windows, values: Callable[[Windows], Mapping[str, Value]] | None, n_prompt: int, n_draws: int, seed: int
 ) -> UInt8[np.ndarray, "variant window draw step"]:
-    """The rest of each window as the model generates it: intact, intact with other random numbers, then without each of `variants_of`."""
-    variants = (INTACT, INTACT, *variants_of(subject.sizes))
+    """The rest of each window as the model generates it: intact, intact with other random numbers, then without each of `variants_of`.
+
+    `values` gives what replaces a part on some windows; where it is None, the intact continuations are all.
+    """
+    variants = (INTACT, INTACT, *(variants_of(subject.sizes) if values else ()))
     made = []
     for window in windows.chunks(1):  # the keys and values of all variants and draws of one window are 0.3 GB
         drawn = uniforms(window.identity, 2 * n_draws, window.tokens.shape[1] - n_prompt, seed)
         sets = np.stack([drawn[:, n_draws:] if place == 1 else drawn[:, :n_draws] for place in range(len(variants))])
-        made.append(continued(subject, window.tokens[:, :n_prompt], sets, variants, values_of(subject, how, reference, window)))
+        made.append(continued(subject, window.tokens[:, :n_prompt], sets, variants, values(window) if values else None))
     return np.concatenate(made, axis=1)
 
 
