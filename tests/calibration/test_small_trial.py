@@ -42,7 +42,7 @@ FEWER_MODELS = {  # of analyses whose measurement or summary takes long
     "attention_shift": 2,
     "attribution": 4,
     "circuit": 2,
-    "continuation": 8,
+    "continuation": 2,
     "homonyms": 2,
     "patching": 2,
     "reliance": 2,
