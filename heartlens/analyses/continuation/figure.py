@@ -121,7 +121,7 @@ def _window(part: Any, summary: xr.Dataset, names: list[str]) -> None:
     prompt = example["token"].values[: summary.attrs["n_prompt"]]
     time_s = np.arange(len(example["token"])) / KINDS[summary.attrs["kind"]].rate_hz
     panels = part.subplots(len(rows), 1, sharex=True)
-    for axes, (name, rest), colour in zip(panels, rows.items(), _COLOURS, strict=False):
+    for axes, (name, rest), colour in zip(panels, rows.items(), _COLOURS[: len(rows)], strict=True):
         figures.trace(axes, time_s, np.concatenate([prompt, rest]))
         axes.plot(time_s[len(prompt) :], rest, color=colour, linewidth=1.1)
         axes.axvline(time_s[len(prompt)], color="0.3", linewidth=0.6, linestyle=":")
