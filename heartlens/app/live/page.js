@@ -68,7 +68,7 @@
         if (which === "edited") return send({ kind: "answer", tokens: edited.window.tokens, off: off(), memory: "edited" });
         const { noise, draws, window } = base;
         const { off: _, ...signal } = settings;
-        return send({ kind: "sham", window, settings: signal, rules, draws, noise, most: data.mostBent, nTried: data.nTried, off: off() });
+        return send({ kind: "sham", window, settings: signal, rules, draws, noise, search: data.search, off: off() });
       }
     return undefined;
   }
@@ -102,7 +102,7 @@
     fill("edited", now, isChanged() ? change : "nothing changed yet");
     const hasSham = edited.steps.length > 0;
     const dose = doseOf(base.window, edited.window);
-    const miss = () => Math.abs(sham.dose - dose) <= 0.1 * dose ? "" : `: ${Math.round(100 * Math.abs(sham.dose / dose - 1))} % ${sham.dose < dose ? "less" : "more"}, none is nearer`;
+    const miss = () => Math.abs(sham.dose - dose) <= data.search.near * dose ? "" : `: ${Math.round(100 * Math.abs(sham.dose / dose - 1))} % ${sham.dose < dose ? "less" : "more"}, none is nearer`;
     const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${dose}${miss()}`;
     const shamText = !hasSham ? (settings.off.length ? "the signal is not changed" : "no edit yet") : !sham ? "…" : sham.logit === null ? "cannot be made in this window" : size();
     fill("sham", hasSham && sham && sham.logit !== null ? sham : null, shamText);
