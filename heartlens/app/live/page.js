@@ -126,8 +126,8 @@
     const x = (value) => 4 + 392 * value;
     const marks = [
       ["recorded", "var(--ghost)", 8],
-      ["sham", "var(--quiet)", 5],
       ["edited", "var(--accent)", 8],
+      ["sham", "var(--quiet)", 5], // on the others, which would hide it
     ].filter(([name]) => answers[name] && answers[name].logit !== null && (name !== "sham" || edited.steps.length));
     const tick = data.threshold === null || data.threshold === undefined ? "" : `<line x1="${x(data.threshold)}" x2="${x(data.threshold)}" y1="4" y2="30" stroke="var(--quiet)" stroke-dasharray="3 2"/><text x="${x(data.threshold)}" y="43" text-anchor="middle">threshold ${Number(data.threshold.toFixed(4))}</text>`;
     const dots = marks.map(([name, colour, r]) => `<circle cx="${x(probability(answers[name].logit))}" cy="17" r="${r - 1}" fill="${name === "sham" ? "var(--paper)" : colour}" stroke="${colour}" stroke-width="2"/>`).join("");
