@@ -37,11 +37,14 @@ SYNTAX = (
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit, as its text: a change of the signal (`on`, and its sham `graded` by a strength up to `most`), or parts that are ablated."""
+    """An edit, as its text: a change of the signal (`on`), or parts that are ablated.
+
+    `shams` of a change of the signal are graded by a strength up to `most`; the first that changes as much is taken.
+    """
 
     text: str
     on: Callable[[Windows], Windows] | None = None
-    graded: Callable[[Windows, Any], Windows] | None = None
+    shams: tuple[Callable[[Windows, Any], Windows], ...] = ()
     most: float = 1.0
     sham: str = ""
     parts: tuple[Part, ...] = ()
@@ -88,13 +91,12 @@ def edit_named(text: str) -> Edit:
         if at and not number.isdecimal():
             raise Refusal(f"{text!r} names no beat; give its number (from 0) behind the @, as {wave}@3:0, or none for all beats: {wave}:0")
         height, one_beat = _number(text, value, -1, 1), int(number) if at else None
-        bent = f"baseline beside the {wave.replace('_', ' ')} {f'wave of beat {number}' if at else 'waves'} bent"
         return Edit(
             text.strip(),
             lambda windows: cf.flattened(windows, wave, 1 - height, beat=one_beat),
-            lambda windows, strength: cf.with_bent_baseline(windows, wave, strength, beat=one_beat),
+            tuple(cf.bent_baselines(wave, one_beat)),
             cf.MOST_BENT,
-            bent,
+            "baseline between waves bent",
         )
     if name == "noise":
         snr_db = _number(text, value, -20, 60)
@@ -111,8 +113,8 @@ def edit_named(text: str) -> Edit:
     raise Refusal(f"{text!r} is no edit; legal: {SYNTAX}")
 
 
-_TOGETHER = (lambda windows, strength: cf.with_beats_moved_together(windows, strength), 1.0, "inner beats moved together")
-_NOISE = (lambda windows, strength: cf.with_noise(windows, 10.0, seed=1, strength=strength), 10.0, "white noise")
+_TOGETHER = ((lambda windows, strength: cf.with_beats_moved_together(windows, strength),), 1.0, "inner beats moved together")
+_NOISE = ((lambda windows, strength: cf.with_noise(windows, 10.0, seed=1, strength=strength),), 10.0, "white noise")
 
 
 def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool = True) -> Answer:
@@ -235,8 +237,7 @@ def _edited(windows: Windows, edit: Edit) -> Windows:
 
 
 def _sham(windows: Windows, edit: Edit, dose: float) -> Windows:
-    assert edit.graded is not None
-    return cf.matched(windows, edit.graded, np.array([dose]), edit.most)[0]
+    return cf.first_matched(windows, edit.shams, dose, edit.most)
 
 
 def _plain(reason: str, windows: Windows) -> str:

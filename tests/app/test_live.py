@@ -17,7 +17,6 @@ from heartlens.models.edit import ablated
 from heartlens.models.load import load
 from heartlens.models.subject import subject_of
 from heartlens.signals import counterfactuals as cf
-from heartlens.signals.counterfactuals import dose
 from heartlens.signals.read import read
 from heartlens.signals.simulate import simulated
 
@@ -68,7 +67,7 @@ def edited_in_page(windows, settings, with_sham=False):
     """What edits.js makes of each window for each of its settings."""
     given = [[{**each, "hasSham": with_sham} for each in of_window] for of_window in settings]
     question = {"rules": live.rules(windows.kind), "windows": [live._stored(windows, index) for index in range(len(windows))]}
-    return answered("live_edits.js", {**question, "settings": given, "mostBent": cf.MOST_BENT, "nTried": dose.N_TRIED})
+    return answered("live_edits.js", {**question, "settings": given, "search": live.search()})
 
 
 def assert_equal_edits(windows, seed=0, n_each=6):
@@ -116,9 +115,7 @@ def test_the_sham_of_a_wave_is_the_packages_and_that_of_beats_changes_as_much():
         window = windows[index : index + 1]
         for answer, of in ((waves, None), (one, 2)):
             wanted = cf.dose_of(window, cf.flattened(window, "P", beat=of))
-            bent, _ = cf.matched(
-                window, lambda own, strength, of=of: cf.with_bent_baseline(own, "P", strength, beat=of), wanted, cf.MOST_BENT
-            )
+            bent = cf.first_matched(window, cf.bent_baselines("P", of), wanted[0], cf.MOST_BENT)
             np.testing.assert_array_equal(answer["sham"], bent.tokens[0])
         for answer, edited in ((beat, cf.with_beat_moved(window, 0.09, 2)), (regular, cf.with_rhythm(window, "regular"))):
             wanted, tokens = cf.dose_of(window, edited)[0], window.tokens[0].astype(float)
@@ -127,6 +124,25 @@ def test_the_sham_of_a_wave_is_the_packages_and_that_of_beats_changes_as_much():
             assert miss <= np.abs(cf.dose_of(window, together)[0] - wanted)  # beats move by whole tokens: baseline makes up for it
             misses.append(miss / wanted)
     assert np.median(misses) < 0.05
+
+
+@needs_node
+@pytest.mark.parametrize(("kind", "rhythm"), [("ecg", "sinus"), ("ecg", "af"), ("ecg", "ectopy"), ("ppg", "sinus")])
+def test_the_sham_of_a_wave_changes_as_much_as_the_edit(kind, rhythm):
+    """Of one beat or of all, little or upside down."""
+    windows = simulated(kind, 3, 1, rhythm)
+    stacks = [
+        {"noiseDb": None, "waves": {f"{wave}{of}": strength}, "regular": 0, "moves": {}}
+        for wave in cf.FLAT[kind]
+        for of in ("", "@1", "@2", "@3")
+        for strength in (0.25, 0.5, 1, 1.5, 2)
+    ] + [{"noiseDb": 5, "waves": {}, "regular": 0, "moves": {}}]
+    for index, answers in enumerate(edited_in_page(windows, [stacks] * len(windows), with_sham=True)):
+        recorded = windows.tokens[index].astype(float)
+        for answer in answers:
+            if answer["steps"]:  # not every beat has every wave
+                edit, sham = (np.abs(np.array(answer[name]) - recorded).sum() for name in ("tokens", "sham"))
+                assert abs(sham - edit) <= 0.1 * edit, (answer["steps"], index, edit, sham)
 
 
 def package_logit(model, tokens, heads=(), mlps=()):

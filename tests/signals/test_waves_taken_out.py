@@ -13,7 +13,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
 from heartlens.signals.counterfactuals.baseline import donors_of, noise_for, unrounded
 from heartlens.signals.cut import cut
-from heartlens.signals.simulate import ecg
+from heartlens.signals.simulate import ecg, simulated
 from heartlens.signals.tokens import amplitude
 
 
@@ -238,6 +238,26 @@ def test_the_sham_of_one_beat_bends_the_baseline_beside_it():
     assert np.abs(moved - (first + last) / 2).max() < 100
     assert (bent.wave == window.wave).all()
     assert not np.isin(moved, np.arange(first, last + 1)).any()
+
+
+def test_baseline_is_bent_down_where_the_waves_point_up_or_the_other_way():
+    down, up = (
+        cf.with_bent_baseline(ECG, "P", 1.0, turned=turned, rescale=False).tokens.astype(int) - ECG.tokens for turned in (False, True)
+    )
+    assert (down.sum(axis=1) < 0).all()
+    assert (up.sum(axis=1) > 0).all()
+
+
+def test_a_sham_that_would_leave_the_scale_is_made_elsewhere():
+    """Beside the T wave of one beat there is no dose between half of what is asked and twice as much: the window is scaled anew."""
+    window = simulated("ecg", 3, 1)[2:]
+    target = cf.dose_of(window, cf.flattened(window, "T", beat=1))
+    own, *others = cf.bent_baselines("T", 1)
+    beside, _ = cf.matched(window, own, target, cf.MOST_BENT)
+    assert cf.dose_of(window, beside)[0] < 0.6 * target[0]
+    sham = cf.first_matched(window, [own, *others], target[0], cf.MOST_BENT)
+    np.testing.assert_allclose(cf.dose_of(window, sham), target, rtol=0.1)
+    assert not (sham.tokens != window.tokens)[window.wave >= 0].any()
 
 
 @pytest.mark.parametrize(

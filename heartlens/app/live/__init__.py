@@ -65,8 +65,7 @@ def live_page(
         "headChange": change["heads"].round(4).tolist(),
         "mlpChange": change["mlp"].round(4).tolist(),
         "noiseDb": NOISE_DB,
-        "mostBent": MOST_BENT,
-        "nTried": dose.N_TRIED,
+        "search": search(),
         "record": str(shown.record[0]),
         "unit": unit or "a.u.",
         "command": command,
@@ -148,6 +147,11 @@ def rules(kind: str) -> dict[str, Any]:
         "least_room": warp.LEAST_ROOM,
         "floor_s": FLOOR_S,
     }
+
+
+def search() -> dict[str, float]:
+    """How edits.js looks for a sham of equal dose: as `counterfactuals.first_matched`."""
+    return {"most": MOST_BENT, "nTried": dose.N_TRIED, "nRounds": dose.FINE_ROUNDS, "near": dose.NEAR}
 
 
 def _stored(windows: Windows, index: int) -> dict[str, Any]:

@@ -127,8 +127,8 @@ function editsOf(rules, draws) {
     return edited(window, level, { wave: own });
   }
 
-  /** The sham: baseline beside the waves (of one beat) bent, `strength` times as far as taking them out bends them. */
-  function withBentBaseline(window, wave, strength, beat = null) {
+  /** The sham: baseline beside the waves (of one beat) bent, `strength` times as far as taking them out bends them; `isTurned`: the other way. */
+  function withBentBaseline(window, wave, strength, beat = null, isTurned = false) {
     if (!hasWave(window, wave)) return null;
     const spans = ofBeat(window, wave, beat, takenOut(window.wave, gone(wave)));
     if (!spans.length) return null;
@@ -146,7 +146,8 @@ function editsOf(rules, draws) {
         total += line - tokens[first + t];
         size += Math.abs(line - tokens[first + t]);
       });
-    const height = (strength * Math.sign(total) * size) / Math.max(sumOf(shape), 1);
+    const way = isTurned ? -Math.sign(total) : Math.sign(total);
+    const height = (strength * way * size) / Math.max(sumOf(shape), 1);
     return edited(window, tokens.map((own, t) => (shape[t] > 0 && strength > 0 ? smoother[t] + height * shape[t] : own)));
   }
 
@@ -380,13 +381,13 @@ function doseOf(before, after) {
 }
 
 /** The edit (of a strength from 0 to `most`) that changes `window` by what is nearest to `dose`; null where the edit is not possible. */
-function matched(window, edit, dose, most, nTried) {
+function matched(window, edit, dose, { most, nTried, nRounds }) {
   let best = 0;
   const still = edit(0);
   let miss = still ? Math.abs(doseOf(window, still) - dose) : dose;
-  const width = most / nTried;
-  const fine = linspace(-width, width, nTried + 2).slice(1, -1);
-  for (const offsets of [range(nTried).map((k) => (k + 1) * width), fine]) {
+  let width = most / nTried;
+  let offsets = range(nTried).map((k) => (k + 1) * width);
+  for (let round = 0; round < nRounds; round++) {
     const centre = best;
     for (const offset of offsets) {
       const tried = Math.min(Math.max(centre + offset, 0), most);
@@ -395,8 +396,23 @@ function matched(window, edit, dose, most, nTried) {
       const off = Math.abs(doseOf(window, after) - dose);
       if (off < miss) [best, miss] = [tried, off];
     }
+    offsets = linspace(-width, width, nTried + 2).slice(1, -1);
+    width *= 2 / (nTried + 1);
   }
   return edit(best);
+}
+
+/** Of several such edits the first that comes near enough to `dose`, or the one that comes nearest; null where none is possible. */
+function firstMatched(window, choices, dose, search) {
+  let best = null;
+  let miss = Infinity;
+  for (const edit of choices) {
+    const after = matched(window, edit, dose, search);
+    const off = after ? Math.abs(doseOf(window, after) - dose) : Infinity;
+    if (off < miss) [best, miss] = [after, off];
+    if (miss <= search.near * dose) break;
+  }
+  return best;
 }
 
 // numpy ----------------------------------------------------------------------------------------------------------------------------------
@@ -589,23 +605,32 @@ function applied(edits, window, settings, noise) {
   return { window: now, steps };
 }
 
-/** A window changed by as much (dose) that keeps waves and intervals: inner beats moved together, baseline bent. Null where none can be made. */
-function shamOf(edits, window, settings, noise, most, nTried) {
+/** As `bent_baselines` of waves.py: beside the wave of one beat, then beside all; where bending leaves the scale (too large a step), the other way. */
+function waysToBend(wave, ofBeat) {
+  const places = ofBeat === null ? [null] : [ofBeat, null];
+  return [false, true].flatMap((isTurned) => places.map((beat) => ({ wave, beat, isTurned })));
+}
+
+/** A window changed by as much (dose) that keeps waves and intervals: inner beats moved together, baseline bent. Null where none can be made.
+ *
+ * `search`: {most, nTried, nRounds, near}, how `matched` and `firstMatched` look for it. */
+function shamOf(edits, window, settings, noise, search) {
   const whole = applied(edits, window, settings, noise);
   const rhythm = applied(edits, window, { ...unchanged(), regular: settings.regular, moves: settings.moves }, noise);
-  const together = rhythm.steps.length ? matched(window, (strength) => edits.withBeatsMovedTogether(window, strength), doseOf(window, rhythm.window), 1, nTried) : window;
+  const hasRhythm = rhythm.steps.length > 0;
+  const move = (strength) => edits.withBeatsMovedTogether(window, strength);
+  const together = hasRhythm ? matched(window, move, doseOf(window, rhythm.window), { ...search, most: 1 }) : window;
   const rest = whole.steps.filter((step) => step.name === "noise" || step.name === "wave");
   const own = rest.filter((step) => step.name === "wave");
-  const wave = [...own.map((step) => step.wave), ...edits.removable].find((name) => edits.hasWave(window, name));
-  if (!together || !wave) return rest.length ? null : together;
-  const isOfOne = own.length > 0 && rest.length === own.length && own.every((step) => step.wave === wave && step.beat === own[0].beat);
-  const beat = isOfOne ? own[0].beat : null; // beside the one wave that is changed, else beside all
-  const dose = doseOf(window, whole.window);
-  const miss = (sham) => Math.abs(doseOf(window, sham) - dose);
-  const bent = (before) => matched(window, (strength) => edits.withBentBaseline(before, wave, strength, beat), dose, most, nTried);
+  const waves = [...new Set([...own.map((step) => step.wave), ...edits.removable])].filter((wave) => edits.hasWave(window, wave));
+  const without = rest.length ? null : together;
+  if (!together || !waves.length) return without;
+  const isOfOne = own.length > 0 && rest.length === own.length && own.every((step) => step.wave === own[0].wave && step.beat === own[0].beat);
+  const ways = waves.flatMap((wave) => waysToBend(wave, isOfOne ? own[0].beat : null));
   // Beats move by whole tokens: where that is too little or too much, baseline makes up for it, or is bent alone.
-  const shams = [bent(together), ...(rhythm.steps.length ? [bent(window)] : [])].filter(Boolean);
-  return shams.reduce((best, each) => (best === null || miss(each) < miss(best) ? each : best), rest.length ? null : together);
+  const begins = hasRhythm ? [together, window] : [window];
+  const choices = ways.flatMap(({ wave, beat, isTurned }) => begins.map((before) => (strength) => edits.withBentBaseline(before, wave, strength, beat, isTurned)));
+  return firstMatched(window, choices, doseOf(window, whole.window), search) ?? without;
 }
 
 /** A window from what the page holds of it, with its noise and its generator's state. */

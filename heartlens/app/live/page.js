@@ -68,7 +68,7 @@
         if (which === "edited") return send({ kind: "answer", tokens: edited.window.tokens, off: off(), memory: "edited" });
         const { noise, draws, window } = base;
         const { off: _, ...signal } = settings;
-        return send({ kind: "sham", window, settings: signal, rules, draws, noise, most: data.mostBent, nTried: data.nTried, off: off() });
+        return send({ kind: "sham", window, settings: signal, rules, draws, noise, search: data.search, off: off() });
       }
     return undefined;
   }
@@ -102,7 +102,7 @@
     fill("edited", now, isChanged() ? change : "nothing changed yet");
     const hasSham = edited.steps.length > 0;
     const dose = doseOf(base.window, edited.window);
-    const miss = () => Math.abs(sham.dose - dose) <= 0.1 * dose ? "" : `: ${Math.round(100 * Math.abs(sham.dose / dose - 1))} % ${sham.dose < dose ? "less" : "more"}, none is nearer`;
+    const miss = () => Math.abs(sham.dose - dose) <= data.search.near * dose ? "" : `: ${Math.round(100 * Math.abs(sham.dose / dose - 1))} % ${sham.dose < dose ? "less" : "more"}, none is nearer`;
     const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${dose}${miss()}`;
     const shamText = !hasSham ? (settings.off.length ? "the signal is not changed" : "no edit yet") : !sham ? "…" : sham.logit === null ? "cannot be made in this window" : size();
     fill("sham", hasSham && sham && sham.logit !== null ? sham : null, shamText);
@@ -126,8 +126,8 @@
     const x = (value) => 4 + 392 * value;
     const marks = [
       ["recorded", "var(--ghost)", 8],
-      ["sham", "var(--quiet)", 5],
       ["edited", "var(--accent)", 8],
+      ["sham", "var(--quiet)", 5], // on the others, which would hide it
     ].filter(([name]) => answers[name] && answers[name].logit !== null && (name !== "sham" || edited.steps.length));
     const tick = data.threshold === null || data.threshold === undefined ? "" : `<line x1="${x(data.threshold)}" x2="${x(data.threshold)}" y1="4" y2="30" stroke="var(--quiet)" stroke-dasharray="3 2"/><text x="${x(data.threshold)}" y="43" text-anchor="middle">threshold ${Number(data.threshold.toFixed(4))}</text>`;
     const dots = marks.map(([name, colour, r]) => `<circle cx="${x(probability(answers[name].logit))}" cy="17" r="${r - 1}" fill="${name === "sham" ? "var(--paper)" : colour}" stroke="${colour}" stroke-width="2"/>`).join("");

@@ -26,8 +26,8 @@ const TASKS = {
     return { logit, ms: performance.now() - begin };
   },
   /** The logit of the sham of the same size. */
-  sham({ window, settings, rules, draws, noise, most, nTried, off }) {
-    const sham = shamOf(editsOf(rules, draws), window, settings, noise, most, nTried);
+  sham({ window, settings, rules, draws, noise, search, off }) {
+    const sham = shamOf(editsOf(rules, draws), window, settings, noise, search);
     if (!sham) return { logit: null };
     return { logit: logitOf(model, sham.tokens, off, memories.sham), dose: doseOf(window, sham) };
   },

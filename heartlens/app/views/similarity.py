@@ -1,4 +1,4 @@
-"""How alike a window's tokens are to one of them, level by level, raw or centred; and all of them in a plane, coloured by phase."""
+"""How alike a window's tokens are to one of them, level by level, raw or centred; and all of them in a plane, with their phase."""
 
 from typing import Any
 

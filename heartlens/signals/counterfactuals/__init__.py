@@ -17,7 +17,7 @@ from heartlens.signals.counterfactuals.atria import (
     without_f_waves,
 )
 from heartlens.signals.counterfactuals.baseline import at_rest
-from heartlens.signals.counterfactuals.dose import dose_of, matched
+from heartlens.signals.counterfactuals.dose import dose_of, first_matched, matched
 from heartlens.signals.counterfactuals.intervals import RHYTHMS
 from heartlens.signals.counterfactuals.kept import keeping
 from heartlens.signals.counterfactuals.made_once import made_once
@@ -35,6 +35,7 @@ from heartlens.signals.counterfactuals.warp import UNABLE, can_be_warped
 from heartlens.signals.counterfactuals.waves import (
     FLAT,
     MOST_BENT,
+    bent_baselines,
     flattened,
     has_wave,
     waves_of_beats,
@@ -51,9 +52,11 @@ __all__ = [
     "PWave",
     "Strength",
     "at_rest",
+    "bent_baselines",
     "can_be_warped",
     "can_have_p",
     "dose_of",
+    "first_matched",
     "flattened",
     "has_beats",
     "has_wave",

@@ -9,6 +9,7 @@ its own (of a pulse: foot to systolic peak) and the next.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal, unknown
 from heartlens.signals.counterfactuals.baseline import Trace, donors_of, generator_of, line_over, noise_for, unrounded
 from heartlens.signals.counterfactuals.complexes import beats_of, beside_core
+from heartlens.signals.counterfactuals.dose import Graded
 from heartlens.signals.counterfactuals.kept import Able, refuse_unable
 from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
 from heartlens.signals.counterfactuals.spans import Labels, Mask, Span, runs
@@ -94,13 +96,20 @@ def with_flat_baseline(windows: Windows, wave: str = "P", strength: Strength = 1
 
 
 def with_bent_baseline(
-    windows: Windows, wave: str = "P", strength: Strength = 1.0, *, beat: int | None = None, rescale: bool = True
+    windows: Windows,
+    wave: str = "P",
+    strength: Strength = 1.0,
+    *,
+    beat: int | None = None,
+    turned: bool = False,
+    rescale: bool = True,
 ) -> Windows:
     """The control of `flattened` that changes as much elsewhere: baseline near each wave bent as far as taking out the waves bends them.
 
     The longest stretch without a wave beside each wave is moved by half a sine; all of a window's have the same height, such that
     `strength` times what `flattened` adds or takes (levels, summed over tokens, with its sign) is spread over them. A strength of 0 to
-    MOST_BENT; `matched` finds the one of equal dose after rounding. `beat` bends it beside the wave of one beat alone. Every wave stays.
+    MOST_BENT; `matched` finds the one of equal dose after rounding. `beat` bends it beside the wave of one beat alone,
+    `turned` bends it the other way (up, where without the waves levels would be lower). Every wave stays.
     """
     gone, of_window = _indices(windows, wave), of_each(strength, windows, MOST_BENT)
     refuse_unable(windows, has_wave(windows, wave), f"no {_plain(wave)} marked")
@@ -114,10 +123,27 @@ def with_bent_baseline(
         for first, last in _elsewhere(labels, gone, windows.rate_hz, chosen, whole=True):
             shape[first : last + 1] = np.sin(np.linspace(0, np.pi, last - first + 3)[1:-1])
         whole = np.concatenate(taken)
+        way = -np.sign(whole.sum()) if turned else np.sign(whole.sum())
         support[index] = (shape > 0) & (own > 0)
-        bent = smoother[index] + own * np.sign(whole.sum()) * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
+        bent = smoother[index] + own * way * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
         level[index] = np.where(support[index], bent, tokens)
-    return edited(windows, level, support, f"baseline beside {_named(wave, beat)} bent{told(strength)}", rescale=rescale)
+    note = f"baseline beside {_named(wave, beat)} bent{' the other way' if turned else ''}{told(strength)}"
+    return edited(windows, level, support, note, rescale=rescale)
+
+
+def bent_baselines(wave: str, beat: int | None = None) -> list[Graded]:
+    """The ways to bend baseline as a sham of `flattened`, for `first_matched`: beside the wave of `beat`, beside all, then the other way.
+
+    Where baseline that is bent leaves the window's scale, the window is scaled anew and all its tokens change: doses between cannot be
+    reached. Spread over the baseline beside all waves, or bent the other way, it stays on the scale.
+    """
+    places = [None] if beat is None else [beat, None]
+    ways = [(place, turned) for turned in (False, True) for place in places]
+    return [partial(_bent, wave=wave, beat=place, turned=turned) for place, turned in ways]
+
+
+def _bent(windows: Windows, strength: Strength, *, wave: str, beat: int | None, turned: bool) -> Windows:
+    return with_bent_baseline(windows, wave, strength, beat=beat, turned=turned)
 
 
 def has_wave(windows: Windows, wave: str) -> Able:

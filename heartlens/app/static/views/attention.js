@@ -319,10 +319,19 @@ function drawMap(canvas, map, zoom, token, key, hasSink) {
   context.strokeStyle = colour('accent');
   context.lineWidth = 1;
   context.strokeRect(-1, y(token), width + 2, Math.max(y(token + 1) - y(token), 1));
-  if (key !== null) context.strokeRect(x(key) - 3, y(token) - 3, Math.max(x(key + 1) - x(key), 1) + 6, Math.max(y(token + 1) - y(token), 1) + 6);
+  if (key !== null) framed(context, x(key) - 4, y(token) - 4, Math.max(x(key + 1) - x(key), 1) + 8, Math.max(y(token + 1) - y(token), 1) + 8);
   context.fillStyle = colour('dim');
   context.textAlign = 'right';
   if (right - left === N) { context.fillText('key →', width - 6, 14); context.fillText('asking ↓', width - 6, 28); } else context.fillText(`keys ${Math.floor(left) + 1}–${Math.ceil(right)}`, width - 6, 14);
+}
+
+/** A white frame with a black rim: it is seen on every colour of a map. */
+function framed(context, left, top, width, height) {
+  for (const [stroke, wide] of [['#000000', 4], ['#ffffff', 1.5]]) {
+    context.strokeStyle = stroke;
+    context.lineWidth = wide;
+    context.strokeRect(left, top, width, height);
+  }
 }
 
 function zoomed([left, right, top, bottom], key, asking, factor) {

@@ -1,8 +1,9 @@
-// How alike the window's tokens are to one of them, by level; and all of them in a plane, level by level, coloured by phase.
+// How alike the window's tokens are to one of them, by level; and all of them in a plane, level by level, with their phase.
 
-import { colour, css, element, line, minus, mix, scale, sheet, ticks } from '../draw.js';
+import { colour, css, element, line, minus, mix, rgb, scale, sheet, ticks } from '../draw.js';
 
-const MOST_OTHERS = 24, PLAY_MS = 650;
+const MOST_OTHERS = 24, PLAY_MS = 650, DOT = 2.2, HAND = 6.5;  // radius of a token in the plane, length of its hand
+const PHASES = [[0, '0'], [1 / 8], [1 / 4, '¼'], [3 / 8], [1 / 2, '½'], [5 / 8], [3 / 4, '¾'], [7 / 8]];  // of the legend, with their names
 const COLOURS = ['wave-1', 'wave-2', 'wave-3', 'shade', 'wave-0'], DASHES = [[], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2]];  // of every five tokens another dash
 
 export function mount(place, app) {
@@ -23,7 +24,7 @@ class Similarity {
     this.told = element('span', { className: 'dim' });
     this.chart = element('canvas', { className: 'sim-chart', role: 'img', 'aria-label': 'cosine to the reference by level' });
     this.table = element('table', { className: 'similar' });
-    this.plane = element('canvas', { className: 'sim-plane', role: 'img', 'aria-label': 'all tokens in a plane, coloured by phase' });
+    this.plane = element('canvas', { className: 'sim-plane', role: 'img', 'aria-label': 'all tokens in a plane; the hand of each points to its phase, as on a clock' });
     this.slider = element('input', { type: 'range', min: 0, max: 8, value: 0, 'aria-label': 'level', on: { input: () => this.show(Number(this.slider.value)) } });
     this.name = element('output', { className: 'dim' });
     this.play = button('▶ play the levels', 'Space', () => this.toggle());
@@ -38,12 +39,23 @@ class Similarity {
         element('div', { className: 'wide' }, element('h2', { textContent: 'Cosine to the reference, after the embedding and each block' }), this.chart, element('div', { className: 'sim-table', tabIndex: 0, role: 'region', 'aria-label': 'cosines in numbers' }, this.table)),
         element('div', {}, element('h2', { textContent: 'All 500 tokens, first two principal components' }), this.plane,
           element('div', { className: 'row' }, this.play, this.slider, this.name), this.legend())));
+    this.drawLegend();
     this.load();
   }
 
   legend() {
-    const steps = Array.from({ length: 12 }, (_, step) => { const span = element('span', { className: 'sim-phase' }); span.style.background = css(phaseColour(step / 12)); return span; });
-    return element('div', { className: 'row dim' }, element('span', { textContent: 'phase 0' }), element('span', { className: 'sim-phases' }, ...steps), element('span', { textContent: '1 (beat to beat); grey: not known' }));
+    this.phases = element('canvas', { className: 'sim-phases', role: 'img', 'aria-label': 'hand up: the beat; to the right, down, to the left: a quarter, half, three quarters of the way to the next' });
+    return element('div', { className: 'row dim' }, element('span', { textContent: 'phase' }), this.phases, element('span', { textContent: '(0: the beat); ring: not known' }));
+  }
+
+  drawLegend() {
+    const { context, width, height } = sheet(this.phases), x = place => 8 + place * (width - 16) / (PHASES.length - 1);
+    PHASES.forEach(([phase, name], place) => {
+      token(context, x(place), height / 2, phase);
+      if (!name) return;
+      context.fillStyle = colour('dim');
+      context.fillText(name, x(place) + 10, height / 2 + 4);
+    });
   }
 
   load() {
@@ -121,20 +133,15 @@ class Similarity {
     const ends = [0, 1].map(axis => { const own = points.slice(1).map(each => each[axis]); return [Math.min(...own), Math.max(...own)]; });
     const unit = Math.max((ends[0][1] - ends[0][0]) / (width - 24), (ends[1][1] - ends[1][0]) / (height - 24)) || 1, middle = ends.map(([low, high]) => (low + high) / 2);
     const x = value => width / 2 + (value - middle[0]) / unit, y = value => height / 2 - (value - middle[1]) / unit; // one scale for both axes; token 1, the sink, may lie outside
-    points.forEach(([a, b], token) => {
-      context.fillStyle = phase[token] === null ? colour('ghost') : css(phaseColour(phase[token]));
-      context.beginPath();
-      context.arc(x(a), y(b), 2.4, 0, 2 * Math.PI);
-      context.fill();
-    });
+    points.forEach(([a, b], place) => token(context, x(a), y(b), phase[place]));
     [[this.reference, colour('ink')], ...this.others.map((token, number) => [token, this.colourOf(number)])].forEach(([token, stroke]) => {
-      const [a, b] = points[token - 1];
+      const [a, b] = points[token - 1], isBelow = y(b) < 24 || (token === this.reference && y(b) < height - 24);
       context.strokeStyle = stroke;
       context.lineWidth = 2;
       context.beginPath();
       context.arc(x(a), y(b), 6, 0, 2 * Math.PI);
       context.stroke();
-      tag(context, token, x(a), y(b) + (y(b) < 24 ? 15 : -14), stroke);
+      tag(context, token, x(a), y(b) + (isBelow ? 15 : -14), stroke);
     });
   }
 
@@ -166,6 +173,22 @@ class Similarity {
   saved() { return { reference: this.reference, others: this.others, centred: this.centred }; }
 }
 
+/** A token in the plane: a dot with a hand to its phase, as on a clock of one cycle; a ring where the phase is not known. */
+function token(context, x, y, phase) {
+  const stroke = phase === null ? colour('ghost') : css(phaseColour(phase));
+  context.strokeStyle = context.fillStyle = stroke;
+  context.lineWidth = 1.3;
+  context.beginPath();
+  context.arc(x, y, DOT, 0, 2 * Math.PI);
+  if (phase === null) { context.stroke(); return; }
+  context.fill();
+  const angle = 2 * Math.PI * phase;
+  context.beginPath();
+  context.moveTo(x, y);
+  context.lineTo(x + HAND * Math.sin(angle), y - HAND * Math.cos(angle));
+  context.stroke();
+}
+
 /** The number of a token, in its colour, on what lies under it. */
 function tag(context, token, x, y, fill) {
   const half = context.measureText(token).width / 2 + 2, top = Math.max(y - 7, 0);
@@ -179,8 +202,9 @@ function tag(context, token, x, y, fill) {
   context.fillText(token, x, top + 10.5);
 }
 
-/** A colour that comes back to itself: blue, green, orange, pink, of Okabe and Ito. */
+/** A colour that comes back to itself: blue, green, orange, pink, of Okabe and Ito, a little nearer to the ink, so that it stands out. */
 function phaseColour(phase) {
   const round = ['#0072b2', '#009e73', '#e69f00', '#d55e00', '#cc79a7', '#0072b2'], at = phase * 5, low = Math.min(Math.floor(at), 4);
-  return mix(round[low], round[low + 1], at - low);
+  const own = mix(round[low], round[low + 1], at - low);
+  return rgb(colour('ink')).map((ink, place) => Math.round(own[place] + 0.2 * (ink - own[place])));
 }
