@@ -46,7 +46,6 @@ class Edit:
     on: Callable[[Windows], Windows] | None = None
     shams: tuple[Callable[[Windows, Any], Windows], ...] = ()
     most: float = 1.0
-    sham: str = ""
     parts: tuple[Part, ...] = ()
 
 
@@ -73,7 +72,7 @@ def edit_named(text: str) -> Edit:
     """The edit that a text names. Refuses what is none."""
     name, _, value = text.strip().partition(":")
     if name == "ablate":
-        return Edit(text.strip(), parts=(_part(value),), sham="other parts of the model")
+        return Edit(text.strip(), parts=(_part(value),))
     if name == "rhythm":
         rhythm, _, part = value.partition(":")
         if rhythm not in RHYTHMS:
@@ -96,7 +95,6 @@ def edit_named(text: str) -> Edit:
             lambda windows: cf.flattened(windows, wave, 1 - height, beat=one_beat),
             tuple(cf.bent_baselines(wave, one_beat)),
             cf.MOST_BENT,
-            "baseline between waves bent",
         )
     if name == "noise":
         snr_db = _number(text, value, -20, 60)
@@ -113,8 +111,8 @@ def edit_named(text: str) -> Edit:
     raise Refusal(f"{text!r} is no edit; legal: {SYNTAX}")
 
 
-_TOGETHER = ((lambda windows, strength: cf.with_beats_moved_together(windows, strength),), 1.0, "inner beats moved together")
-_NOISE = ((lambda windows, strength: cf.with_noise(windows, 10.0, seed=1, strength=strength),), 10.0, "white noise")
+_TOGETHER = ((lambda windows, strength: cf.with_beats_moved_together(windows, strength),), 1.0)
+_NOISE = ((lambda windows, strength: cf.with_noise(windows, 10.0, seed=1, strength=strength),), 10.0)
 
 
 def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool = True) -> Answer:
