@@ -13,7 +13,7 @@ from heartlens.trial import simulations, trial_of
 from heartlens.trial.published import Corpus, analyses, page, passes, rules_of, stale, stored, write
 
 NOT_PUBLISHED_YET = dict.fromkeys(
-    FEWER_MODELS.keys() - {"ablation", "attention_cycles", "attention_shift", "attribution", "circuit", "homonyms", "patching"},
+    FEWER_MODELS.keys() - {"ablation", "attention_cycles", "attention_shift", "attribution", "circuit", "homonyms", "patching", "reliance"},
     "hours of measuring; the small trial judges a few models and simulated studies",
 )
 DOCS = Path(heartlens.__file__).parents[1] / "docs"
