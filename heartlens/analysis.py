@@ -312,6 +312,11 @@ def summarize(analysis: Analysis, measured: Measured) -> xr.Dataset:
     summary = analysis.summarize(whole, {name: twin.whole for name, twin in measured.twins.items()})
     if not isinstance(summary, xr.Dataset):
         raise Refusal(f"{type(analysis).__name__}.summarize gave a {type(summary).__name__}; it must give an xarray.Dataset")
+    if "unit" in summary.attrs:
+        raise Refusal(
+            f"{type(analysis).__name__}.summarize sets the attribute 'unit', which says what is counted (person or record); "
+            "name the unit of a number otherwise, say readout_unit"
+        )
     counts = measured.tally.counts
     if counts["n_units"] == counts["n_records"] and not measured.tally.is_grouped:
         counts["n_records"] = summary.attrs.get("n_records", counts["n_records"])  # an analysis may leave out some

@@ -87,7 +87,7 @@ def test_the_differences_are_of_clean_and_counterfactual_and_of_clean_and_contro
     assert float(summary["difference_beyond_control"]) == pytest.approx(0.7 * WHOLE.mean())
     np.testing.assert_allclose(summary["record_difference"], WHOLE)
     assert answers(summary, "moves") == ["yes"]
-    assert summary.attrs["unit"] == summary["moves_verdict"].attrs["unit"] == "logit"
+    assert summary.attrs["readout_unit"] == summary["moves_verdict"].attrs["unit"] == "logit"
 
 
 def test_heads_carry_either_way_beyond_their_control_and_over_records():

@@ -92,6 +92,7 @@ def test_a_model_without_a_circuit_is_said_to_have_none():
     assert str(summary["changes_verdict"].values) == "no"
     assert str(summary["keeps_verdict"].values) == "not tested"
     told = QUICK.findings(summary).verdict
+    assert "is off by 0 (0 to 0) nats: less than 0.05 nats, the smallest change of interest" in told[1]
     assert "there is nothing to keep and no set is judged" in told[1]
     assert "The circuit alone is off by (" in told[2]
     QUICK.plot(summary)

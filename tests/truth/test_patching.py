@@ -101,6 +101,7 @@ def test_only_the_planted_head_carries_the_difference(found):
     told = " ".join(QUICK.findings(found).verdict)
     assert "Heads that carry part of it: L2H4 +1.00 (+1.00 to +1.00)" in told
     assert "the counterfactual moves the readout" in told
+    assert ") logit, control " in told
     QUICK.plot(found)
 
 

@@ -112,7 +112,7 @@ class Measures(Standard):
         return wrong.get(self.wrong, tally)
 
     def summarize(self, tally, twins):
-        return tally.sums["share"]
+        return xr.Dataset(attrs={"unit": "logit"}) if self.wrong == "unit" else tally.sums["share"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,7 @@ class Measures(Standard):
         ("no tally", "Measures.measure gave a Dataset; it must give a Tally"),
         ("no coordinates", "the axes head of Measures's sums have no coordinates"),
         ("no record", "the sums total of Measures are not kept by record"),
+        ("unit", "Measures.summarize sets the attribute 'unit', which says what is counted"),
         ("", "Measures.summarize gave a DataArray; it must give an xarray.Dataset"),
     ],
 )

@@ -80,4 +80,4 @@ def _nodes(axes: Any, summary: xr.Dataset) -> None:
 def _gain(summary: xr.Dataset) -> tuple[str, str]:
     """What a node adds: its name in the summary, and in words."""
     is_shown, _ = drawn_as(summary)
-    return ("gain", "adds to faithfulness") if is_shown else ("gain_off", f"brings nearer by ({summary.attrs['unit']})")
+    return ("gain", "adds to faithfulness") if is_shown else ("gain_off", f"brings nearer by ({summary.attrs['readout_unit']})")

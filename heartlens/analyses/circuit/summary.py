@@ -99,7 +99,7 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
     summary = summary.assign(decide(NEEDED, gain, low, high, n_units=n_records, q_value=summary["needed_q_value"]))
     return summary.assign_attrs(
         sums.attrs,
-        unit=unit,
+        readout_unit=unit,
         n_records=sums.sizes["record"],
         n_windows=int(n_windows),
         n_tested_records=n_records,
@@ -111,7 +111,7 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
 def drawn_as(summary: xr.Dataset) -> tuple[bool, str]:
     """Whether sets are drawn by their faithfulness, which is where the change is shown; and the words for what is drawn."""
     is_shown = str(summary["changes_verdict"].values) == YES
-    return is_shown, "faithfulness" if is_shown else f"off by ({summary.attrs['unit']})"
+    return is_shown, "faithfulness" if is_shown else f"off by ({summary.attrs['readout_unit']})"
 
 
 def _by_record(tested: xr.Dataset, name: str) -> xr.DataArray:

@@ -38,7 +38,7 @@ def _circuit(summary: xr.Dataset) -> str:
 
 def _changes(summary: xr.Dataset) -> str:
     """Whether there is anything to keep."""
-    unit, smallest = summary.attrs["unit"], summary["changes_verdict"].attrs["null"]
+    unit, smallest = summary.attrs["readout_unit"], summary["changes_verdict"].attrs["null"]
     answers = {
         YES: f"beyond {smallest} {unit}, the smallest change of interest",
         NO: f"less than {smallest} {unit}, the smallest change of interest, so there is nothing to keep and no set is judged",

@@ -73,7 +73,7 @@ def summarized(
     difference_reach, effect_reach = _reaches(on_twin_windows)
     coords = {str(axis): place for axis, place in paired.coords.items() if axis != "side"}
     summary = xr.Dataset(coords=coords | {"twin": list(twins)}).assign_attrs(
-        sums.attrs, unit=unit_of(sums.attrs["readout"]), n_records=paired.sizes["record"]
+        sums.attrs, readout_unit=unit_of(sums.attrs["readout"]), n_records=paired.sizes["record"]
     )
     summary = _with_difference(summary, means, difference_reach, [_reaches(twin) for twin in twins.values()], p_values)
     summary = _with_effects(summary, means, effect_reach, p_values)
@@ -102,7 +102,7 @@ def _with_difference(
     for index, name in enumerate(("difference", "effect")):
         numbers[f"twin_{name}_reach"] = ("twin", np.array([np.max(reaches[index]) for reaches in twin_reaches], float))
     summary = summary.assign(numbers)
-    unit = summary.attrs["unit"]
+    unit = summary.attrs["readout_unit"]
     return summary.assign(
         decide(
             replace(MOVES, unit=unit, smallest=SMALLEST_CHANGE[unit]),
@@ -173,7 +173,7 @@ def _with_cross_model(summary: xr.Dataset, means: Means) -> xr.Dataset:
 
 def drawn_as(summary: xr.Dataset) -> tuple[str, str]:
     """The end of an effect's name in the summary, and its unit: part of the difference where that is shown, else the readout's unit."""
-    return ("_part", "part of the difference") if bool(is_yes(summary, "moves")) else ("", f"effect ({summary.attrs['unit']})")
+    return ("_part", "part of the difference") if bool(is_yes(summary, "moves")) else ("", f"effect ({summary.attrs['readout_unit']})")
 
 
 def _by_record(paired: xr.Dataset) -> Means:

@@ -35,7 +35,7 @@ def say(summary: xr.Dataset) -> Findings:
 
 def _difference(summary: xr.Dataset) -> str:
     """How much the counterfactual changes the readout, beside its control, and what is concluded."""
-    attrs, unit = summary.attrs, summary.attrs["unit"]
+    attrs, unit = summary.attrs, summary.attrs["readout_unit"]
     answers = {
         YES: "the counterfactual moves the readout, more than the control and than it moves models that learnt nothing",
         NO: f"the counterfactual does not move the readout by {summary['moves_verdict'].attrs['smallest']} {unit} or more",
@@ -225,7 +225,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "difference, or the largest of any head of a twin.",
         "Yes of the difference: interval without 0, p < 0.05, p among twins at most 0.05, and interval of difference minus control's "
         "beyond 0 on the same side. Yes of a head: the same with q. No: the interval lies within the smallest effect of interest "
-        f"({summary['moves_verdict'].attrs['smallest']} {attrs['unit']}; a tenth of the difference). Not tested: fewer than {LEAST_UNITS} "
+        f"({summary['moves_verdict'].attrs['smallest']} {attrs['readout_unit']}; a tenth of the difference). Not tested: fewer than {LEAST_UNITS} "
         "records, no twins, no control, or of heads no difference. Not shown: else.",
         "Base's last block: its parts swapped in for the fine-tuned ones, Shapley values over all orders; they sum to the change.",
         "Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
