@@ -225,8 +225,8 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "difference, or the largest of any head of a twin.",
         "Yes of the difference: interval without 0, p < 0.05, p among twins at most 0.05, and interval of difference minus control's "
         "beyond 0 on the same side. Yes of a head: the same with q. No: the interval lies within the smallest effect of interest "
-        f"({summary['moves_verdict'].attrs['smallest']} {attrs['readout_unit']}; a tenth of the difference). Not tested: fewer than {LEAST_UNITS} "
-        "records, no twins, no control, or of heads no difference. Not shown: else.",
+        f"({summary['moves_verdict'].attrs['smallest']} {attrs['readout_unit']}; a tenth of the difference). Not tested: fewer "
+        f"than {LEAST_UNITS} records, no twins, no control, or of heads no difference. Not shown: else.",
         "Base's last block: its parts swapped in for the fine-tuned ones, Shapley values over all orders; they sum to the change.",
         "Heads are numbered from 1: L8H5 is layer 7, head 4 in the data.",
     )
