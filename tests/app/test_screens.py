@@ -198,7 +198,7 @@ def test_similarity_in_a_browser(page):
     before = page.locator("#view table").inner_text()
     page.locator("#window").click(position={"x": 400, "y": 90})
     page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
+    page.locator("#view table tr").nth(4).wait_for()
     assert page.locator("#view table tr").count() == 5
     assert page.locator("#view table").inner_text() != before
     for _ in range(4, 25):
