@@ -9,7 +9,7 @@ known), ablated - intact. Claims are decided in `inference/verdict.py`, each for
 0.05 (units' two versions swapped, two-sided), 95 % interval without 0, on the same side also against the intact model with other random
 numbers. A head *matters*: it changes it beyond what heads of the same norm of z W_O show, their spread included (`inference/peers.py`).
 How: mean over a sample at the same place of the window; zero; resample: another record's; none: no part is replaced, and only whether the
-intact model keeps the rhythm is asked, in a fortieth of the time.
+intact model keeps the rhythm is asked: 2 continuations in the place of 82 with 8 layers of 8 heads.
 """
 
 from collections.abc import Mapping
