@@ -112,7 +112,7 @@ def trials(folder: Path) -> dict[str, Trial]:
     add = [*scan[:5], str(folder / "more"), *scan[6:], "--add", str(folder / "earlier" / "tally.nc")]
     tune = [*module, "heartlens.training.finetune", "ecg-sim", "--task", "af", "--device", "cpu", *FINETUNE, "--quiet"]
     train = [*module, "heartlens.training.pretrain", "ecg", "--device", "cpu", *PRETRAIN, "--quiet"]
-    paper = [*module, "heartlens.paper", "--quick"]
+    paper = [*module, "heartlens.paper", "--quick", "--data", str(folder / "sets"), "--examples", str(folder / "examples")]
 
     def summary(out: Path) -> object:
         return numbers(out / "summary.nc")
@@ -144,13 +144,22 @@ def trials(folder: Path) -> dict[str, Trial]:
 
 
 def prepare(folder: Path, name: str) -> None:
-    """The recordings, and for `add` the tally of an earlier night."""
+    """The recordings; for `add` also the tally of an earlier night, for `paper` a set of recordings and an example."""
+    import wfdb
+
     from heartlens.signals.simulate import ecg
 
     for part, seeds in (("hearts", range(6)), ("more", range(6, 9))):
         (folder / part).mkdir(parents=True, exist_ok=True)
         for seed in seeds:
             np.save(folder / part / f"h{seed}.npy", ecg.simulate(np.random.default_rng(seed), 12.0)[0])
+    if name == "paper":  # one set of recordings and one example: some of the report's measurements, not hours
+        (folder / "sets" / "cinc2017").mkdir(parents=True)
+        (folder / "examples").mkdir()
+        for seed in range(10):
+            signal_mv = ecg.simulate(np.random.default_rng(seed), 30.0)[0][:, None]
+            wfdb.wrsamp(f"a{seed}", 100, ["mV"], ["ECG"], signal_mv, fmt=["16"], write_dir=str(folder / "sets" / "cinc2017"))
+        np.savetxt(folder / "examples" / "example_context_ECG.csv", ecg.simulate(np.random.default_rng(9), 12.0)[0])
     if name == "add":
         done(trials(folder)["scan"].start(folder / "earlier"))
 
