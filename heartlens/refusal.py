@@ -4,10 +4,23 @@ import difflib
 from collections.abc import Iterable
 
 MOST_LISTED, MOST_COMPARED, MOST_LETTERS = 60, 2000, 200  # a file may have a million columns
+MOST_OF_A_LINE = 900  # letters: what a damaged file gives as a name may be all of its samples
 
 
 class Refusal(ValueError):
-    """Bad input, worded for the person who gave it; the command line prints it alone and exits with 2."""
+    """Bad input, worded for the person who gave it; the command line prints it alone and exits with 2.
+
+    Always one line. Of a text longer than 900 letters the middle is left out: it begins with what was given and ends with what to do.
+
+    >>> len(str(Refusal(f"unknown unit {5000 * 'x'}; give --unit")))
+    900
+    """
+
+    def __init__(self, text: str) -> None:
+        line = one_line(text)
+        if len(line) > MOST_OF_A_LINE:
+            line = f"{line[: 2 * MOST_OF_A_LINE // 3]} ... {line[5 + 2 * MOST_OF_A_LINE // 3 - MOST_OF_A_LINE :]}"
+        super().__init__(line)
 
 
 class Failure(Refusal):

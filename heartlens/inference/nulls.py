@@ -39,11 +39,14 @@ def twin_limit(largest: Twins, alpha: float = ALPHA) -> float:
     >>> twin_limit(np.arange(59.0)), twin_limit(np.arange(5.0))
     (56.0, inf)
     """
-    ordered = np.sort(largest[~np.isnan(largest)])
-    rank = int(np.ceil(round((1 - alpha) * (len(ordered) + 1), 9)))
-    if not len(ordered):
-        return float("nan")
-    return float(ordered[rank - 1]) if rank <= len(ordered) else float("inf")
+    finite = largest[~np.isnan(largest)]
+    return float(_limits(finite[None], alpha)[0]) if len(finite) else float("nan")
+
+
+def _limits(drawn: Float[np.ndarray, "draw twin"], alpha: float) -> Float[np.ndarray, " draw"]:
+    """`twin_limit` of several sets of twins of one size, none of them NaN."""
+    rank = int(np.ceil(round((1 - alpha) * (drawn.shape[1] + 1), 9)))
+    return np.sort(drawn, axis=1)[:, rank - 1] if rank <= drawn.shape[1] else np.full(len(drawn), np.inf)
 
 
 def in_spreads(values: xr.DataArray, twins: Sequence[xr.DataArray], over: str | Sequence[str]) -> tuple[xr.DataArray, xr.DataArray]:
@@ -72,7 +75,7 @@ def count_range(count: Callable[[float], int], largest: Twins, alpha: float = AL
     if not len(finite):
         return 0, 0
     drawn = np.random.default_rng(seed).choice(finite, (N_REDRAWS, len(finite)))
-    limits, index = np.unique([twin_limit(redrawn, alpha) for redrawn in drawn], return_inverse=True)
+    limits, index = np.unique(_limits(drawn, alpha), return_inverse=True)
     counts = np.array([count(float(limit)) for limit in limits])[index]
     low, high = np.quantile(counts, BORDER, method="nearest")
     return int(low), int(high)

@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -81,17 +82,25 @@ def decide(
     verdict's attributes are the claim, the name of its `effect` where it has one, the fingerprint of its `rule` and, where twins decide,
     `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
     """
-    name, shown = claim.name, _beyond(claim, low, high)
-    if claim.is_large:
-        shown = shown & (_sign(claim, effect) * (effect - claim.null) >= claim.smallest)
-    enough = effect.notnull() & low.notnull() & (xr.zeros_like(effect) + n_units >= LEAST_UNITS)
-    for control_low, control_high in controls:
-        shown = shown & (_sign(claim, effect) == _side(control_low, control_high))
-        enough = enough & control_low.notnull() & control_high.notnull()
+    asked: dict[str, Any] = {"effect": effect, "low": low, "high": high, "given": given, "n_units": n_units}
     if q_value is not None:
-        shown, enough = shown & (q_value < ALPHA), enough & q_value.notnull()
-    is_given = xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) == YES)
-    enough = enough & (xr.zeros_like(effect, dtype=bool) | (xr.DataArray(given) != NOT_TESTED))
+        asked["q_value"] = q_value
+    for number, (control_low, control_high) in enumerate(controls):
+        asked |= {f"control_{number}_low": control_low, f"control_{number}_high": control_high}
+    if twins is not None:
+        asked |= {"standing": twins.values, "n_twin_units": n_units if twins.n_units is None else twins.n_units}
+    places, at = _together(asked)
+    name, is_given = claim.name, at["given"] == YES
+    shown = _beyond(claim, at["low"], at["high"])
+    if claim.is_large:
+        shown = shown & (_sign(claim, at["effect"]) * (at["effect"] - claim.null) >= claim.smallest)
+    for number in range(len(controls)):
+        shown = shown & (_sign(claim, at["effect"]) == _side(at[f"control_{number}_low"], at[f"control_{number}_high"]))
+    if q_value is not None:
+        shown = shown & (at["q_value"] < ALPHA)
+    enough = (at["given"] != NOT_TESTED) & (at["n_units"] >= LEAST_UNITS)
+    for measured, values in at.items():
+        enough = enough & (measured == "given" or ~np.isnan(values))
     decided = {}
     attrs: dict[str, Any] = {
         "claim": claim.text,
@@ -105,21 +114,31 @@ def decide(
     passed = shown = shown & is_given
     if twins is not None:
         largest = np.asarray(twins.largest.values, float)
-        p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
-        limit = twin_limit(largest, claim.twin_alpha)
-        enough = enough & p_value.notnull() & (limit < np.inf)
-        if twins.n_units is not None:
-            enough = enough & (xr.zeros_like(effect) + twins.n_units >= LEAST_UNITS)
+        p_value, limit = twin_p_value(np.asarray(at["standing"], float), largest), twin_limit(largest, claim.twin_alpha)
+        enough = enough & ~np.isnan(p_value) & (limit < np.inf) & (at["n_twin_units"] >= LEAST_UNITS)
         passed = shown & (p_value <= claim.twin_alpha)
-        decided = {f"{name}_twin_p": p_value, f"{name}_limit": xr.DataArray(limit)}
-        candidates = (shown & enough) & xr.ones_like(p_value, dtype=bool)
-        candidate_values = twins.values.where(candidates, -np.inf).values
-        attrs["n_yes_redrawn"] = list(count_range(lambda border: int((candidate_values > border).sum()), largest, claim.twin_alpha))
+        own_p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
+        decided = {f"{name}_twin_p": own_p_value, f"{name}_limit": xr.DataArray(limit)}
+        candidates = np.where(shown & enough, at["standing"], -np.inf)
+        attrs["n_yes_redrawn"] = list(count_range(lambda border: int((candidates > border).sum()), largest, claim.twin_alpha))
         attrs["n_twins"] = len(largest)
-    within = _within(claim, low, high) & is_given
-    verdict = xr.apply_ufunc(np.where, passed, YES, xr.apply_ufunc(np.where, within, NO, NOT_SHOWN))
-    verdict = xr.apply_ufunc(np.where, enough, verdict, NOT_TESTED).transpose(*effect.dims, ...)
-    return xr.Dataset({f"{name}_verdict": verdict.assign_attrs(attrs), **decided})
+    else_than_yes = np.where(_within(claim, at["low"], at["high"]) & is_given, NO, NOT_SHOWN)
+    verdict = np.where(enough, np.where(passed, YES, else_than_yes), NOT_TESTED)
+    return xr.Dataset({f"{name}_verdict": xr.DataArray(verdict, **places, attrs=attrs), **decided})
+
+
+def _together(asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The places that all have, as axes and coordinates, the axes of the first one before others'; and the values there, by name."""
+    arrays: list[Any] = [each if isinstance(each, xr.DataArray) else xr.DataArray(each) for each in asked.values()]
+    coords: dict[Any, Any] = {}
+    for each in arrays:
+        for dim in each.dims:
+            if dim in each.coords and not coords.setdefault(dim, each.coords[dim].variable).equals(each.coords[dim].variable):
+                return _together(dict(zip(asked, xr.align(*arrays, join="inner"), strict=True)))
+    coords |= {name: coord.variable for name, coord in arrays[0].coords.items()}
+    sizes = dict(chain.from_iterable(each.sizes.items() for each in arrays))
+    on_all = [each.variable.set_dims(sizes).transpose(*sizes).values for each in arrays]
+    return {"coords": coords, "dims": list(sizes)}, dict(zip(asked, on_all, strict=True))
 
 
 def fingerprint(claim: Claim, has_q_value: bool = False, has_twins: bool = False, n_controls: int = 0, presupposes: bool = False) -> str:
@@ -183,23 +202,23 @@ def yes_first(size: Float[np.ndarray, "layer head"], is_yes: Bool[np.ndarray, "l
     return [(int(layer), int(head)) for layer, head in zip(*np.unravel_index(order, size.shape), strict=True)]
 
 
-def _beyond(claim: Claim, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+def _beyond(claim: Claim, low: np.ndarray, high: np.ndarray) -> Any:
     """Whether the interval lies beyond the null value, on the side or sides that the claim is about."""
     return (low > claim.null) | ((high < claim.null) & claim.either)
 
 
-def _within(claim: Claim, low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+def _within(claim: Claim, low: np.ndarray, high: np.ndarray) -> Any:
     """Whether the interval lies within the smallest effect of interest: an effect as large is ruled out."""
     if claim.either:
         return (low > claim.null - claim.smallest) & (high < claim.null + claim.smallest)
     return high < claim.null + claim.smallest
 
 
-def _sign(claim: Claim, effect: xr.DataArray) -> xr.DataArray:
+def _sign(claim: Claim, effect: np.ndarray) -> Any:
     return (effect > claim.null).astype(int) - (effect < claim.null).astype(int)
 
 
-def _side(low: xr.DataArray, high: xr.DataArray) -> xr.DataArray:
+def _side(low: np.ndarray, high: np.ndarray) -> Any:
     """1 where the interval lies above 0, -1 where below, 0 where it holds 0."""
     return (low > 0).astype(int) - (high < 0).astype(int)
 

@@ -103,6 +103,23 @@ def slide(page, label, values):
     )
 
 
+def test_the_slider_of_one_beat_shows_what_the_edit_of_all_beats_left(page):
+    page.view("arrhythmia", ANSWERED)
+    wave = page.locator("#view input[aria-label='P waves']")
+    slide(page, "P waves", [0])
+    page.until("heartlens.view.stack.join() === 'P:0' && !heartlens.view.isAsking")
+    page.select_option("#view select[aria-label='whose waves']", "1")
+    assert [wave.input_value(), wave.is_disabled()] == ["0", True]
+    assert "nothing of it is left in beat 2" in wave.get_attribute("title")
+    page.locator(".stack input[type=checkbox]").uncheck()
+    assert [wave.input_value(), wave.is_disabled()] == ["1", False]
+    page.select_option("#view select[aria-label='whose waves']", "")
+    slide(page, "P waves", [0.5])
+    page.until("heartlens.view.stack.join() === 'P:0.5' && !heartlens.view.isAsking")
+    page.select_option("#view select[aria-label='whose waves']", "1")
+    assert "as the edit of all beats leaves it (50 %)" in wave.get_attribute("title")
+
+
 def test_f_waves_are_put_in_or_taken_out_with_one_slider_and_p_waves_put_in(page, tmp_path):
     path = tmp_path / "af.csv"
     path.write_text(simulated_csv("ecg", "af"))

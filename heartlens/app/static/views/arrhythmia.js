@@ -159,7 +159,7 @@ class Arrhythmia {
       input.addEventListener('change', () => put(Number(input.value), false));
       return element('label', { className: 'field', title }, element('span', { textContent: label }), input);
     };
-    const of = (label, name, { neutral, ...rest }) => slider(label, this.edits.value(name, neutral), (at, isPassing) => this.set(name, at === neutral ? null : `${name}:${at}`, isPassing), rest);
+    const of = (label, name, at, { neutral, ...rest }) => slider(label, at, (value, isPassing) => this.set(name, value === neutral ? null : `${name}:${value}`, isPassing), rest);
     const choice = (label, options, chosen, change) => element('select', { 'aria-label': label, on: { change: event => change(event.target.value) } },
       ...options.map(([key, text]) => element('option', { value: key, textContent: text, selected: key === chosen })));
     if (waves.length && beats.length) {
@@ -171,11 +171,16 @@ class Arrhythmia {
       }));
     }
     for (const wave of waves) {
-      const isDisabled = this.beat !== null && !this.handles.has(wave, this.beat), name = this.beat === null ? wave : `${wave}@${this.beat}`, what = waveWords(wave);
-      fields.push(of(what, name, { min: -1, max: 1, step: 0.05, neutral: 1, isDisabled, title: `Height of the ${what}${this.beat === null ? '' : ` of beat ${this.beat + 1}`}: right as recorded, middle none, left upside down` }));
+      const isOfOne = this.beat !== null, what = waveWords(wave);
+      const ofAll = isOfOne && this.stack.some(text => text.startsWith(`${wave}:`)) ? Number(this.edits.value(wave, 1)) : 1;
+      const isDisabled = isOfOne && (!this.handles.has(wave, this.beat) || ofAll === 0), name = isOfOne ? `${wave}@${this.beat}` : wave;
+      const recorded = ofAll === 1 ? 'as recorded' : `as the edit of all beats leaves it (${Math.round(100 * ofAll)} %)`;
+      const title = ofAll === 0 ? `The ${what} of all beats is taken out: nothing of it is left in beat ${this.beat + 1}`
+        : `Height of the ${what}${isOfOne ? ` of beat ${this.beat + 1}` : ''}: right ${recorded}, middle none, left upside down`;
+      fields.push(of(what, name, ofAll === 0 ? 0 : this.edits.value(name, 1), { min: -1, max: 1, step: 0.05, neutral: 1, isDisabled, title }));
     }
     const { can } = this.handles.recorded, decibels = this.edits.value('noise', null);
-    if (can.add_P && !waves.includes('P')) fields.push(of('P waves put in', 'add_P', { min: 0, max: 3, step: 0.1, neutral: 0, title: 'A P wave before every QRS complex that has none and leaves room for one: its height' }));
+    if (can.add_P && !waves.includes('P')) fields.push(of('P waves put in', 'add_P', this.edits.value('add_P', 0), { min: 0, max: 3, step: 0.1, neutral: 0, title: 'A P wave before every QRS complex that has none and leaves room for one: its height' }));
     fields.push(slider('noise', decibels === null ? 0 : 31 - decibels, (at, isPassing) => this.set('noise', at ? `noise:${31 - at}` : null, isPassing), { min: 0, max: 30, step: 1, title: 'White noise: more to the right (30 to 1 dB)' }));
     if (can.f_waves) fields.push(this._fWaves(slider));
     const rhythm = choice('rhythm', RHYTHMS, this.edits.value('rhythm', ''), value => this.set('rhythm', value ? `rhythm:${value}` : null));
@@ -203,7 +208,7 @@ class Arrhythmia {
       const alone = at >= 0 ? `alone ${shown(this.shams.alone[at])} · sham ${shown(this.shams.sham_alone[at])}` : '';
       const title = at >= 0 ? (this.shams.why_no_sham[at] || `changes token values by ${this.shams.dose[at]}, its sham by ${this.shams.sham_dose[at]}`) : '';
       return element('li', {},
-        element('input', { type: 'checkbox', checked: edit.isOn, 'aria-label': `${words(edit.text)}: on or off`, on: { change: event => this.change(edits.map(each => each === edit ? { ...edit, isOn: event.target.checked } : each)) } }),
+        element('input', { type: 'checkbox', checked: edit.isOn, 'aria-label': `${words(edit.text)}: on or off`, on: { change: event => { this.change(edits.map(each => each === edit ? { ...edit, isOn: event.target.checked } : each)); this._controls(); } } }),
         element('span', { className: 'name', textContent: words(edit.text) }), element('span', { className: 'dim alone', textContent: alone, title }),
         small('↑', `${words(edit.text)}: earlier`, place === 0, () => move(place, -1)), small('↓', `${words(edit.text)}: later`, place === edits.length - 1, () => move(place, 1)),
         small('✕', `${words(edit.text)}: take out`, false, () => { this.change(edits.filter(each => each !== edit)); this._controls(); }));
