@@ -23,9 +23,8 @@ def n_bins(n_lags: int) -> int:
     return (n_lags - 1) * N_PER_CYCLE + N_PER_CYCLE // 2 + 1
 
 
-def distances(windows: Windows, n_lags: int, n_sink: int) -> Distances:
+def distances(position: Float[np.ndarray, "window time"], n_lags: int, n_sink: int) -> Distances:
     """Each earlier key's bin; NOT_COUNTED for later keys, the first `n_sink` keys, unknown positions and keys that are too far back."""
-    position = windows.position
     n_time = position.shape[1]
     cycles = position[:, :, None] - position[:, None, :]
     counted = ~np.isnan(cycles) & np.tri(n_time, dtype=bool) & (np.arange(n_time) >= n_sink)

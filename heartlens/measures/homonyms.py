@@ -6,8 +6,12 @@ tokens that follow each other stay together and do not count as independent. Dis
 token among its partners.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, UInt8
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from heartlens.windows import Windows
 
@@ -109,22 +113,53 @@ def pair_sums(unit: Vectors, pairs: Paired, labels: Int[np.ndarray, "shuffle tim
 
     Each (level, shuffle), the numbers (shuffle). Purity: how often a token's most similar partner has its label.
     """
-    used = pairs.any(axis=1)
-    unit, pairs, labels = unit[:, used], pairs[np.ix_(used, used)], labels[:, used]
-    if not used.any():
-        return _nothing(len(unit), len(labels))
-    cosine = np.where(pairs, unit @ unit.swapaxes(1, 2), 0.0)
-    member = (labels[..., None] == np.arange(labels.max() + 1)).swapaxes(0, 1).astype(float)
-    partners = (pairs.astype(float) @ member.reshape(len(member), -1)).reshape(member.shape)
-    alike = (cosine @ member.reshape(len(member), -1)).reshape(-1, *member.shape)
+    sums, n_groups = _nothing(len(unit), len(labels)), int(labels.max()) + 1
+    for block in _blocks(pairs):
+        for name, values in _of_blocks(unit, pairs, labels, block, n_groups).items():
+            sums[name] += values
+    return sums
+
+
+def _blocks(pairs: Paired) -> Iterator[Int[np.ndarray, "block token"]]:
+    """The tokens that are paired with each other, directly or through others (those of one value): blocks of like size together.
+
+    A block that has fewer tokens than the largest of those with it ends in -1.
+    """
+    _, block_of = connected_components(csr_matrix(pairs), directed=False)
+    size, tokens = np.bincount(block_of), np.argsort(block_of, kind="stable")
+    first, width = np.cumsum(size) - size, 2
+    while (size >= width).any():  # a token alone is in no pair
+        chosen = (size >= width) & (size < 2 * width)
+        place = np.arange(2 * width - 1)
+        inside = place < size[chosen, None]
+        if chosen.any():
+            yield np.where(inside, tokens[np.where(inside, first[chosen, None] + place, 0)], -1)
+        width *= 2
+
+
+def _of_blocks(
+    unit: Vectors, pairs: Paired, labels: Int[np.ndarray, "shuffle time"], block: Int[np.ndarray, "block token"], n_groups: int
+) -> BySum:
+    """The sums of `pair_sums` over blocks of tokens, no pair of which reaches out of its block."""
+    is_token = block >= 0
+    pairs = pairs[block[:, :, None], block[:, None]] & is_token[:, :, None] & is_token[:, None]
+    unit, labels = unit[:, block], np.where(is_token, labels[:, block], -1)
+    cosine = unit @ unit.swapaxes(-1, -2)
+    nearest = np.where(pairs, cosine, -np.inf).argmax(axis=-1)
+    is_pure = (np.take_along_axis(labels[:, None], nearest[None], axis=-1) == labels[:, None]) & is_token
+    member = np.moveaxis(labels[..., None] == np.arange(n_groups), 0, 2)
+    by_group = member.reshape(*block.shape, -1).astype(float)
+    partners = (pairs.astype(float) @ by_group).reshape(member.shape)
+    alike = (np.where(pairs, cosine, 0.0) @ by_group).reshape(-1, *member.shape)
     same = partners * member, alike * member
     return {
-        "cosine_within": same[1].sum(axis=(1, 3)) / 2,  # each pair was met from both its tokens
-        "n_within": same[0].sum(axis=(0, 2)) / 2,
-        "cosine_between": (alike - same[1]).sum(axis=(1, 3)) / 2,
-        "n_between": (partners - same[0]).sum(axis=(0, 2)) / 2,
-        **_silhouettes(partners, alike, member.astype(bool)),
-        **_purity(np.where(pairs, cosine, -np.inf).argmax(axis=-1), labels),
+        "cosine_within": same[1].sum(axis=(1, 2, 4)) / 2,  # each pair was met from both its tokens
+        "n_within": same[0].sum(axis=(0, 1, 3)) / 2,
+        "cosine_between": (alike - same[1]).sum(axis=(1, 2, 4)) / 2,
+        "n_between": (partners - same[0]).sum(axis=(0, 1, 3)) / 2,
+        **_silhouettes(partners, alike, member),
+        "purity": is_pure.sum(axis=(2, 3)).T.astype(float),
+        "n_purity": np.full(len(labels), float(is_token.sum())),
     }
 
 
@@ -143,9 +178,9 @@ def _nothing(n_levels: int, n_shuffles: int) -> BySum:
 
 
 def _silhouettes(
-    partners: Float[np.ndarray, "time shuffle group"],
-    alike: Float[np.ndarray, "level time shuffle group"],
-    member: Bool[np.ndarray, "time shuffle group"],
+    partners: Float[np.ndarray, "block token shuffle group"],
+    alike: Float[np.ndarray, "level block token shuffle group"],
+    member: Bool[np.ndarray, "block token shuffle group"],
 ) -> BySum:
     """Of tokens with a partner in their own and in another label: (b - a) / max(a, b), mean distance a to their own, b to the nearest."""
     distance = 1 - np.divide(alike, partners, out=np.full(alike.shape, -np.inf), where=partners > 0)
@@ -155,9 +190,4 @@ def _silhouettes(
     to_own, to_other = np.where(counted, to_own, 0), np.where(counted, to_other, 0)
     larger = np.maximum(to_own, to_other)
     silhouette = np.divide(to_other - to_own, larger, out=np.zeros_like(to_own), where=larger > ROUNDING)
-    return {"silhouette": silhouette.sum(axis=1), "n_silhouette": counted[0].sum(axis=0).astype(float)}
-
-
-def _purity(nearest: Int[np.ndarray, "level time"], labels: Int[np.ndarray, "shuffle time"]) -> BySum:
-    pure = labels[:, nearest] == labels[:, None]
-    return {"purity": pure.sum(axis=-1).T.astype(float), "n_purity": np.full(len(labels), float(labels.shape[1]))}
+    return {"silhouette": silhouette.sum(axis=(1, 2)), "n_silhouette": counted[0].sum(axis=(0, 1)).astype(float)}

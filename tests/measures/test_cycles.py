@@ -30,7 +30,7 @@ def sums(pattern, **what):
 
 def found(pattern, n_sink=0):
     """The attention at each distance, summed over the queries."""
-    bins = cycles.distances(WINDOWS, N_LAGS, n_sink).astype(np.int16)
+    bins = cycles.distances(WINDOWS.position, N_LAGS, n_sink).astype(np.int16)
     return sums(pattern, bins=bins, n_bins=cycles.n_bins(N_LAGS)).binned
 
 
@@ -73,13 +73,13 @@ def test_later_keys_the_sink_and_unknown_positions_do_not_count():
     assert found(to_first).sum() > 0
     position = WINDOWS.position.copy()
     position[:, 300:] = np.nan
-    bins = cycles.distances(replace(WINDOWS, position=position), N_LAGS, 0)
+    bins = cycles.distances(position, N_LAGS, 0)
     assert (bins[:, 300:] == cycles.NOT_COUNTED).all()
     assert (bins[:, 299, :300] >= 0).all()
 
 
 def test_what_is_too_far_back_does_not_count():
-    bins = cycles.distances(WINDOWS, 2, 0)
+    bins = cycles.distances(WINDOWS.position, 2, 0)
     assert bins.max() == cycles.n_bins(2) - 1 == 37
     assert bins[0, 499, 499 - 122] == cycles.NOT_COUNTED
     assert bins[0, 499, 499 - 119] == 37
@@ -110,7 +110,7 @@ def test_even_attention_by_distance_is_that_of_an_even_pattern(n_sink):
     for query in range(n_sink, CONTEXT):
         even[:, :, query, n_sink : query + 1] = 1 / (query + 1 - n_sink)
     expected = found(even, n_sink)[:, 0]
-    assert cycles.even_by_distance(cycles.distances(WINDOWS, N_LAGS, n_sink), N_LAGS, n_sink) == pytest.approx(expected, abs=1e-9)
+    assert cycles.even_by_distance(cycles.distances(WINDOWS.position, N_LAGS, n_sink), N_LAGS, n_sink) == pytest.approx(expected, abs=1e-9)
 
 
 def test_rollout_is_the_product_of_half_attention_and_half_identity():

@@ -10,7 +10,8 @@ the weights alone gives a curve.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from heartlens.models.subject import Subject
     from heartlens.trial import Trial
 
-AXES_OF = {"share": ("head", "distance"), "cycles_top": ("head",), "cycles_bottom": ("head",), "sink_share": ("head",)}
-AXES_OF |= {"effective_tokens": ("head",)}
+AXES_OF = {"share": ("head", "distance"), "effective_tokens": ("head",)}
+OF_THE_MODEL_ALONE = {"cycles_top": ("head",), "cycles_bottom": ("head",), "sink_share": ("head",)}  # twins are not compared by these
 
 
 @dataclass(frozen=True)
 class AttentionCycles(Twinned):
-    """The options of attention over prior cycles."""
+    """The options of attention over prior cycles. `is_twin`: only what models are compared by."""
 
     weights: Annotated[
         Literal["attention", "value", "rollout"],
@@ -55,6 +56,7 @@ class AttentionCycles(Twinned):
     n_twins: Annotated[int, "twins: models with the same weights in random order"] = 59
     twin_windows: Annotated[int, "windows on which model and twins are compared"] = 50
     seed: Annotated[int, "seed of twins and p-values"] = 0
+    is_twin: bool = field(default=False, repr=False)
     at_once: ClassVar[int] = 8  # windows: no attention is stored
 
     def __post_init__(self) -> None:
@@ -72,24 +74,28 @@ class AttentionCycles(Twinned):
         """Bins to both sides of a phase difference that count as the same."""
         return int((self.phase_width * cycles.N_PER_CYCLE - 1) / 2 + 1e-9)
 
+    def for_twins(self) -> "AttentionCycles":
+        """The measurement of a twin, of which only shares and breadth are needed."""
+        return replace(self, is_twin=True)
+
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of every head's attention by distance in cycles, on the sink, and its breadth."""
         from heartlens.models.subject import subject_of
 
         n_sink = self.sink_tokens if self.exclude_sink else 0
-        is_asking = ~np.isnan(windows.position) & (np.arange(CONTEXT) >= n_sink)
-        bins = np.where(is_asking[:, :, None], cycles.distances(windows, self.n_lags, n_sink), cycles.NOT_COUNTED).astype(np.int16)
+        is_asking, bins, even = _asked_of(windows.position.astype(float).tobytes(), self.n_lags, n_sink)
         layers, rows = [], []
         for sums in self._layers(subject_of(model), windows, bins, n_sink):
-            top, bottom = cycles.looked_back(sums.reached, windows, is_asking)
-            by_window = {"share": sums.binned, "cycles_top": top, "cycles_bottom": bottom}
-            by_window |= {"sink_share": _over_asked(sums.first_share, is_asking)}
-            by_window |= {"effective_tokens": _over_asked(np.exp(sums.entropy.astype(np.float64)), is_asking)}
+            by_window = {"share": sums.binned, "effective_tokens": _over_asked(np.exp(sums.entropy.astype(np.float64)), is_asking)}
+            if not self.is_twin:
+                top, bottom = cycles.looked_back(sums.reached, windows, is_asking)
+                by_window |= {"cycles_top": top, "cycles_bottom": bottom, "sink_share": _over_asked(sums.first_share, is_asking)}
+                rows.append(sums.rows[:, :, 0])
             layers.append({name: by_record(each, windows.record) for name, each in by_window.items()})
-            rows.append(sums.rows[:, :, 0])
-        even_share = by_record(cycles.even_by_distance(bins, self.n_lags, n_sink), windows.record)
-        attention = ("layer", "head", "time"), np.stack(rows, axis=1)
-        return Tally(self._named(layers, even_share, is_asking, windows), examples(windows, token_attention=attention))
+        tally = self._named(layers, by_record(even, windows.record), is_asking, windows)
+        return Tally(
+            tally, examples(windows, token_attention=(("layer", "head", "time"), np.stack(rows, axis=1))) if rows else xr.Dataset()
+        )
 
     def _layers(self, subject: "Subject", windows: Windows, bins: np.ndarray, n_sink: int) -> Iterator["LayerSums"]:
         """Each layer's sums, of attention weighted as it is to be."""
@@ -103,8 +109,8 @@ class AttentionCycles(Twinned):
             n_first=self.sink_tokens,
             bins=bins,
             n_bins=cycles.n_bins(self.n_lags),
-            coordinates=cycles.coordinates(windows),
-            rows=(self.asking_token - 1,),
+            coordinates=None if self.is_twin else cycles.coordinates(windows),
+            rows=() if self.is_twin else (self.asking_token - 1,),
             by_value=self.weights == "value",
         )
         tokens = subject.tokens(windows.tokens)
@@ -117,7 +123,8 @@ class AttentionCycles(Twinned):
             yield sums_of_pattern(rollout, asked, layer.layer)
 
     def _named(self, layers: list[dict[str, np.ndarray]], even_share: np.ndarray, is_asking: np.ndarray, windows: Windows) -> xr.Dataset:
-        sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in AXES_OF.items()}
+        axes_of = AXES_OF if self.is_twin else AXES_OF | OF_THE_MODEL_ALONE
+        sums = {name: (("layer", "record", *axes), np.stack([layer[name] for layer in layers])) for name, axes in axes_of.items()}
         counts = {
             "even_share": (("record", "distance"), even_share),
             "n_asked": (("record",), by_record(is_asking.sum(axis=-1), windows.record)),
@@ -125,7 +132,7 @@ class AttentionCycles(Twinned):
         }
         places = {
             "layer": np.arange(len(layers)),
-            "head": np.arange(layers[0]["sink_share"].shape[-1]),
+            "head": np.arange(layers[0]["effective_tokens"].shape[-1]),
             "record": windows.records,
             "distance": np.arange(cycles.n_bins(self.n_lags)) / cycles.N_PER_CYCLE,
         }
@@ -155,6 +162,15 @@ class AttentionCycles(Twinned):
         from heartlens.analyses.attention_cycles.words import say
 
         return say(summary)
+
+
+@lru_cache(maxsize=8)  # every twin is measured on the same windows
+def _asked_of(positions: bytes, n_lags: int, n_sink: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which tokens ask, the bin of each of their keys, and even attention by bin: (window, query), (window, query, key), (window, bin)."""
+    position = np.frombuffer(positions).reshape(-1, CONTEXT)
+    is_asking = ~np.isnan(position) & (np.arange(CONTEXT) >= n_sink)
+    bins = np.where(is_asking[:, :, None], cycles.distances(position, n_lags, n_sink), cycles.NOT_COUNTED).astype(np.int16)
+    return is_asking, bins, cycles.even_by_distance(bins, n_lags, n_sink)
 
 
 def _over_asked(values: np.ndarray, asked: np.ndarray) -> np.ndarray:
