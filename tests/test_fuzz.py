@@ -34,5 +34,10 @@ def test_what_a_library_quotes_of_a_damaged_file_is_cut(tmp_path):
     assert fault_of("zip", tmp_path, {"own.zip": bytes(content)}) == ""
 
 
+def test_a_refusal_does_not_repeat_all_that_a_damaged_field_holds(tmp_path):
+    """In this DICOM file, found by `make fuzz`, the name of the samples' type is made of all samples."""
+    assert fault_of("dicom", tmp_path, input_of("dicom", 1088)) == ""
+
+
 def test_an_input_follows_from_its_number():
     assert input_of("edf", 7) == input_of("edf", 7) != input_of("edf", 8)
