@@ -11,7 +11,8 @@ from heartlens.refusal import Failure, Refusal
 
 MOST_S = 60.0  # that reading one recording may take
 MOST_MEMORY = 8 * 2**30  # bytes of the reading process
-NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip", "scipy.signal")
+NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip")
+NEEDED_LATER = ("scipy.signal",)  # a second to import, and not needed for an example whose landmarks are in the cache
 READY = "ready"
 OVERRIDDEN = ("unit", "person")  # fields of a recording that the user may put in the place of what was read
 
@@ -36,14 +37,14 @@ class Refused:
     reason: str
 
 
-def answered(source: None, order: Order | None) -> Iterator[Any]:
+def answered(source: None, order: Order | tuple[str, ...]) -> Iterator[Any]:
     """In the reading process: the names of the recordings, the path and the strip of one; or why not. Damage of any kind is a reason.
 
-    No order: what reading needs is imported, before someone waits for it.
+    Names of modules in the place of an order are imported, before someone waits for what needs them.
     """
     _limit_memory()
-    if order is None:
-        for name in NEEDED:
+    if isinstance(order, tuple):
+        for name in order:
             importlib.import_module(name)
         yield READY
         return
@@ -120,7 +121,7 @@ class Reader:
         with self._lock:
             if self._process is None:
                 process = ReadingProcess(answered, None)
-                process.begin(None)
+                process.begin(NEEDED)
                 self._process = process  # type: ignore[assignment]
 
     def read(self, order: Order, most_s: float = MOST_S, stop: Stop | None = None) -> Any:
@@ -165,6 +166,7 @@ class Reader:
             raise Refusal(answer.reason)
         with self._lock:
             if self._process is None:
+                process.begin(NEEDED_LATER)
                 self._process = process
             else:
                 process.stop()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from heartlens.signals.files import Files
 from heartlens.signals.simulate.recording import simulated_csv
+from heartlens.signals.strip import strip_of
 
 EDITED = "heartlens.view.result && heartlens.view.effects && !heartlens.view.isAsking"
 MAP = "heartlens.view.maps?.own && heartlens.view.lift"
@@ -37,8 +39,17 @@ def told(what, times, asked):
 
 
 @pytest.fixture
-def first(tmp_path, page_of):
-    """A page of an app that was just started, and how long the recording and the first view took, in milliseconds."""
+def first(tmp_path, page_of, monkeypatch):
+    """A page of an app that was just started, and how long the recording and the first view took, in milliseconds.
+
+    As from the second start on: the landmarks of the example are in the cache.
+    """
+    monkeypatch.delenv("HEARTLENS_NO_LANDMARK_CACHE")
+    monkeypatch.setenv("HEARTLENS_CACHE", str(tmp_path / "cache"))
+    example = tmp_path / "example.csv"
+    example.write_text(simulated_csv("ecg", "sinus"))
+    files = Files((str(example),), kind="ecg")
+    strip_of(files.recording(files.names()[0]), "ecg")
     models = Path(os.environ.get("HEARTLENS_SHARED") or Path(__file__).parents[3] / "shared") / "heartgpt" / "Model_files"
     own = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | ({"HEARTLENS_CHECKPOINTS": str(models)} if models.is_dir() else {})
     command = [sys.executable, "-m", "heartlens", "app", "--offline", "--quiet"]
