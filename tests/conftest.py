@@ -1,7 +1,9 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isfunction, isgeneratorfunction
 from pathlib import Path
 from typing import Any, ForwardRef, get_args
@@ -85,11 +87,29 @@ def jaxtyped_arrays(*, typechecker: Callable[..., Any]) -> Callable[[Any], Any]:
         is_plain = isfunction(made) and not (isgeneratorfunction(made) or iscoroutinefunction(made) or isasyncgenfunction(made))
         if is_plain and not any(map(needs_axes, parts_of(list(made.__annotations__.values())))):
             return typechecker(made)
-        return jaxtyped(made, typechecker=typechecker)
+        checked = jaxtyped(made, typechecker=typechecker)
+        return often_checked(made, checked) if is_plain else checked
 
     return decorated
 
 
+def often_checked(made: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, checked in its first calls of a test and in every hundredth one from then on.
+
+    What a detector calls for every beat is called a hundred thousand times, and to be checked takes longer than what it does.
+    """
+
+    @wraps(made)
+    def either(*args: Any, **options: Any) -> Any:
+        calls[made] += 1
+        is_checked = calls[made] <= FIRST_CALLS or calls[made] % 100 == 0
+        return (checked if is_checked else made)(*args, **options)
+
+    return either
+
+
+FIRST_CALLS = 200
+calls: Counter[Callable[..., Any]] = Counter()  # in the test that runs
 jaxtyping.jaxtyped = jaxtyped_arrays  # what the hook writes before every function and class
 
 
@@ -104,5 +124,6 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test draws the same numbers in every run, whichever tests ran before it."""
+    """Every test draws the same numbers in every run, whichever tests ran before it, and checks the types of first calls."""
     torch.manual_seed(0)
+    calls.clear()
