@@ -37,7 +37,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out", type=path_given, default=Path("out/paper"), metavar="FOLDER", help="where the report goes (default: out/paper)"
     )
-    parser.add_argument("--quick", action="store_true", help="few windows and twins, no variants: a look in three minutes, no result")
+    parser.add_argument("--quick", action="store_true", help="few windows and twins, no variants: a first look in some minutes, no result")
     parser.add_argument("--published-only", action="store_true", help="refuse the embedded models that aliases else fall back to")
     add_json(parser)
     add_offline(parser)
