@@ -200,7 +200,7 @@ def fault_of(door: str, folder: Path, files: dict[str, bytes]) -> str:
         cause = refusal.__cause__
         if "\n" in str(refusal) or len(str(refusal)) > 1000:
             fault = f"a refusal of {len(str(refusal))} characters in {len(str(refusal).splitlines())} lines"
-        elif isinstance(cause, AssertionError) or type(cause).__module__.split(".")[0] in ("beartype", "jaxtyping"):
+        elif (isinstance(cause, AssertionError) and _is_ours(cause)) or type(cause).__module__.split(".")[0] in ("beartype", "jaxtyping"):
             fault = f"an error of this program, refused: {cause!r}"[:300]
     except Exception:
         fault = traceback.format_exc()
@@ -210,6 +210,14 @@ def fault_of(door: str, folder: Path, files: dict[str, bytes]) -> str:
     if (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 > MOST_BYTES:
         fault = "more than 1 GB of memory"
     return fault
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error was raised in this package, not in a library that asserts what a file must hold."""
+    import heartlens
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(heartlens.__file__).parent)
 
 
 def attack(door: str, first: int, count: int, out: Path) -> None:
