@@ -125,6 +125,8 @@ def trials(folder: Path) -> dict[str, Trial]:
 
     def paper_broken(out: Path) -> None:
         for path in out.rglob("summary.nc") if out.exists() else ():
+            if any(part.startswith(".") for part in path.relative_to(out).parts):
+                continue  # made beside its place, into which it had not been moved
             assert (path.parent / "job.json").exists(), "half a result"
             refuse_broken_result(path.parent)
 
