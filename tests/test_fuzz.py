@@ -1,9 +1,14 @@
 """Some damaged files at every door: each is read or refused in one line. `make fuzz` tries a million."""
 
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fuzz import DOORS, fault_of, good, input_of
+
+import heartlens
+from heartlens.refusal import Refusal
 
 N_INPUTS, N_TABLES = 200, 60  # a damaged table takes a quarter of a second: lines and columns are looked at one by one
 
@@ -37,6 +42,20 @@ def test_what_a_library_quotes_of_a_damaged_file_is_cut(tmp_path):
 def test_a_refusal_does_not_repeat_all_that_a_damaged_field_holds(tmp_path):
     """In this DICOM file, found by `make fuzz`, the name of the samples' type is made of all samples."""
     assert fault_of("dicom", tmp_path, input_of("dicom", 1088)) == ""
+
+
+def test_an_assertion_of_a_library_is_told_from_one_of_this_package(tmp_path, monkeypatch):
+    """torch asserts what a pickle must hold; an assertion of our own that fails is a fault, also where it is refused."""
+    assert fault_of("pth", tmp_path, input_of("pth", 29176)) == ""
+
+    def broken(path):
+        try:
+            exec(compile("assert False", str(Path(heartlens.__file__).parent / "broken.py"), "exec"))
+        except AssertionError as error:
+            raise Refusal("damaged") from error
+
+    monkeypatch.setitem(DOORS, "pth", replace(DOORS["pth"], open=broken))
+    assert "an error of this program" in fault_of("pth", tmp_path, input_of("pth", 0))
 
 
 def test_an_input_follows_from_its_number():

@@ -88,10 +88,12 @@ def decide(
     for number, (control_low, control_high) in enumerate(controls):
         asked |= {f"control_{number}_low": control_low, f"control_{number}_high": control_high}
     if twins is not None:
-        asked |= {"standing": twins.values, "n_twin_units": n_units if twins.n_units is None else twins.n_units}
+        largest = np.asarray(twins.largest.values, float)
+        twin_p = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
+        asked |= {"standing": twins.values, "twin_p": twin_p, "n_twin_units": n_units if twins.n_units is None else twins.n_units}
     places, at = _together(asked)
     name, is_given = claim.name, at["given"] == YES
-    shown = _beyond(claim, at["low"], at["high"])
+    shown = _beyond(claim, at["low"], at["high"]) & is_given
     if claim.is_large:
         shown = shown & (_sign(claim, at["effect"]) * (at["effect"] - claim.null) >= claim.smallest)
     for number in range(len(controls)):
@@ -101,30 +103,32 @@ def decide(
     enough = (at["given"] != NOT_TESTED) & (at["n_units"] >= LEAST_UNITS)
     for measured, values in at.items():
         enough = enough & (measured == "given" or ~np.isnan(values))
-    decided = {}
-    attrs: dict[str, Any] = {
-        "claim": claim.text,
-        "unit": claim.unit,
-        "family": claim.family,
-        "null": claim.null,
-        "smallest": claim.smallest,
-        "effect": str(effect.name or ""),
-        "rule": fingerprint(claim, q_value is not None, twins is not None, len(controls), isinstance(given, xr.DataArray)),
-    }
-    passed = shown = shown & is_given
+    rule = fingerprint(claim, q_value is not None, twins is not None, len(controls), isinstance(given, xr.DataArray))
+    passed, decided, attrs = shown, {}, _about(claim, effect, rule)
     if twins is not None:
-        largest = np.asarray(twins.largest.values, float)
-        p_value, limit = twin_p_value(np.asarray(at["standing"], float), largest), twin_limit(largest, claim.twin_alpha)
-        enough = enough & ~np.isnan(p_value) & (limit < np.inf) & (at["n_twin_units"] >= LEAST_UNITS)
-        passed = shown & (p_value <= claim.twin_alpha)
-        own_p_value = twins.values.copy(data=twin_p_value(np.asarray(twins.values.values, float), largest))
-        decided = {f"{name}_twin_p": own_p_value, f"{name}_limit": xr.DataArray(limit)}
+        limit = twin_limit(largest, claim.twin_alpha)
+        enough = enough & (limit < np.inf) & (at["n_twin_units"] >= LEAST_UNITS)
+        passed = shown & (at["twin_p"] <= claim.twin_alpha)
+        decided = {f"{name}_twin_p": twin_p, f"{name}_limit": xr.DataArray(limit)}
         candidates = np.where(shown & enough, at["standing"], -np.inf)
         attrs["n_yes_redrawn"] = list(count_range(lambda border: int((candidates > border).sum()), largest, claim.twin_alpha))
         attrs["n_twins"] = len(largest)
     else_than_yes = np.where(_within(claim, at["low"], at["high"]) & is_given, NO, NOT_SHOWN)
     verdict = np.where(enough, np.where(passed, YES, else_than_yes), NOT_TESTED)
     return xr.Dataset({f"{name}_verdict": xr.DataArray(verdict, **places, attrs=attrs), **decided})
+
+
+def _about(claim: Claim, effect: xr.DataArray, rule: str) -> dict[str, Any]:
+    """What a verdict says of itself."""
+    return {
+        "claim": claim.text,
+        "unit": claim.unit,
+        "family": claim.family,
+        "null": claim.null,
+        "smallest": claim.smallest,
+        "effect": str(effect.name or ""),
+        "rule": rule,
+    }
 
 
 def _together(asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
