@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from heartlens.engine.plain import refuse_unlike
-from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Scratch, Stream, Tokens
+from heartlens.engine.protocol import Asked, Heads, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Scratch, Start, Stream, Tokens
 from heartlens.refusal import Refusal
 
 MEMORY = 256 * 2**20  # bytes of patterns at a time on a CPU; on a GPU a fifth of what is free
 COPIES = 5  # of one layer's patterns that are alive at once: scores, weights, logarithms, without the sink, products
 
-Write = Callable[[slice, Tensor, Tensor, Heads], None]  # of which windows; their patterns, entropies and values
+Write = Callable[[slice, Tensor, Heads], None]  # of which windows; their patterns and values
 
 
 class TorchEngine(ModelEngine):
@@ -101,23 +101,27 @@ class TorchEngine(ModelEngine):
             run(partial(_write_sums, scratch, asked, partial(self._moved_norm, layer=layer)))
             yield scratch.of_layer(layer)
 
-    def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
+    def attention(
+        self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False, start: Start | None = None
+    ) -> Iterator[LayerAttention]:
         n_windows, n_time = tokens.shape
         n_rows, n_heads = n_time if n_rows is None else n_rows, self.sizes.n_heads
-        for layer, run in self._blocks(tokens, last_block_unmasked):
+        for layer, run in self._blocks(tokens, last_block_unmasked, start):
             dtype = np.float64 if self.dtype == torch.float64 else np.float32
-            rows, entropy = np.empty((n_windows, n_heads, n_rows, n_time), dtype), np.empty((n_windows, n_heads, n_time), dtype)
-            run(partial(_write_rows, rows, entropy))
-            yield LayerAttention(layer, rows, entropy)
+            rows = np.empty((n_windows, n_heads, n_rows, n_time), dtype)
+            run(partial(_write_rows, rows))
+            yield LayerAttention(layer, rows)
 
-    def _blocks(self, tokens: Tokens, last_block_unmasked: bool) -> Iterator[tuple[int, Callable[[Write], None]]]:
+    def _blocks(
+        self, tokens: Tokens, last_block_unmasked: bool, start: Start | None = None
+    ) -> Iterator[tuple[int, Callable[[Write], None]]]:
         """Each block, and what runs all windows through it and has their patterns written; to be run before the next block is asked for."""
         try:
             with torch.inference_mode():
-                x = self.embed(tokens)
+                first, x = begun(self.embed(tokens), start)
         except torch.OutOfMemoryError as error:
             raise self._too_little_memory(tokens.shape[1]) from error
-        for layer in range(self.sizes.n_layers):
+        for layer in range(first, self.sizes.n_layers):
             yield layer, partial(self._run_block, x, layer, not (last_block_unmasked and layer == self.sizes.n_layers - 1))
 
     def _run_block(self, x: Stream, layer: int, is_causal: bool, write: Write) -> None:
@@ -134,22 +138,21 @@ class TorchEngine(ModelEngine):
 
     def _run_some(self, x: Stream, windows: slice, layer: int, is_causal: bool, write: Write) -> None:
         with torch.inference_mode():
-            pattern, entropy, value = self._pattern(x[windows], layer, is_causal)
-            write(windows, pattern, entropy, value)
+            pattern, value = self._pattern(x[windows], layer, is_causal)
+            write(windows, pattern, value)
             x[windows] = self.after(x[windows], layer, z=(pattern @ value).transpose(1, 2))
 
     def _attended(self, query: Heads, key: Heads, value: Heads) -> Heads:
         scale = 1 / self.model.cfg.attn_scale
         return functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
 
-    def _pattern(self, x: Stream, layer: int, is_causal: bool) -> tuple[Tensor, Tensor, Heads]:
-        """A block's attention pattern, the entropy of its rows, and its values."""
+    def _pattern(self, x: Stream, layer: int, is_causal: bool) -> tuple[Tensor, Heads]:
+        """A block's attention pattern and its values."""
         query, key, value = (self.read(x, layer, letter) for letter in "QKV")
         scores = (query / self.model.cfg.attn_scale) @ key.transpose(-1, -2)
         if is_causal:
             scores.masked_fill_(torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1), float("-inf"))
-        pattern = scores.softmax(dim=-1)
-        return pattern, torch.special.entr(pattern).sum(dim=-1), value
+        return scores.softmax(dim=-1), value
 
     def _moved_norm(self, value: Heads, layer: int) -> Float[Tensor, "window head key"]:
         """The norm of what each key's value moves into the stream."""
@@ -181,23 +184,26 @@ def normed(layer_norm: Any, x: Tensor) -> Tensor:
     return functional.layer_norm(x, x.shape[-1:], getattr(layer_norm, "w", None), getattr(layer_norm, "b", None), layer_norm.cfg.eps)
 
 
-def _write_rows(rows: np.ndarray, entropies: np.ndarray, windows: slice, pattern: Tensor, entropy: Tensor, value: Heads) -> None:
-    """Write the last rows of some windows' patterns, and the entropy of all."""
+def begun(embedded: Stream, start: Start | None) -> Start:
+    """The block to begin with, and a stream before it that may be written over. Tokens are embedded in any case, which refuses hooks."""
+    return (0, embedded) if start is None else (start[0], start[1].clone())
+
+
+def _write_rows(rows: np.ndarray, windows: slice, pattern: Tensor, value: Heads) -> None:
+    """Write the last rows of some windows' patterns."""
     _copy(rows[windows], pattern[:, :, pattern.shape[2] - rows.shape[2] :])
-    _copy(entropies[windows], entropy)
 
 
 def _write_sums(
-    scratch: Scratch, asked: Asked, moved_norm: Callable[[Heads], Tensor], windows: slice, pattern: Tensor, entropy: Tensor, value: Heads
+    scratch: Scratch, asked: Asked, moved_norm: Callable[[Heads], Tensor], windows: slice, pattern: Tensor, value: Heads
 ) -> None:
     """Write the sums of some windows' patterns; computed where the patterns lie, without a loop over windows."""
     asked = asked.of(windows)
     if asked.by_value:
         pattern = pattern * moved_norm(value)[:, :, None]
         pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
-        entropy = torch.special.entr(pattern).sum(dim=-1)
     if asked.entropy:
-        _copy(scratch.entropy[windows], entropy)
+        _copy(scratch.entropy[windows], torch.special.entr(pattern).sum(dim=-1))
     _copy(scratch.first_share[windows], pattern[..., : asked.n_first].sum(dim=-1))
     _copy(scratch.rows[windows], pattern[:, :, list(asked.rows)])
     if asked.n_left_out:

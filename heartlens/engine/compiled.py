@@ -96,7 +96,7 @@ def _warm(module: ModuleType) -> None:
     read, mixed, bins = (vectors, vectors, vectors), np.zeros((1, 2, 1, 8), np.float32), np.zeros((0, 0, 0), np.int16)
     nothing, entropy = np.zeros((0, 0, 0), np.float32), np.zeros((1, 1, 2), np.float32)
     module.attention_output(*read, 2, 0, True, mixed)
-    module.attention_patterns(*read, 2, 0, True, mixed, np.zeros((1, 1, 2, 2), np.float32), entropy)
+    module.attention_patterns(*read, 2, 0, True, mixed, np.zeros((1, 1, 2, 2), np.float32))
     sums = (
         np.zeros((1, 1, 1, 32), np.float32),
         np.zeros((1, 1, 1, 0), np.float32),

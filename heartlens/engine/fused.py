@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heartlens.engine.batched import TorchEngine, normed
+from heartlens.engine.batched import TorchEngine, begun, normed
 from heartlens.engine.compiled import kernels
-from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, Parts, Scratch, Stream, Tokens
+from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, Parts, Scratch, Start, Stream, Tokens
 from heartlens.refusal import Refusal
 
 WIDTH, BLOCK = 8, 32  # what the kernel pads head widths and tokens to, see `kernels.py`
@@ -145,26 +145,27 @@ class FusedEngine(TorchEngine):
                 scratch.rows[:] = scratch.rows[:, :, row_of[list(asked.rows)]]  # where a row is asked for twice, the kernel wrote the last
             yield scratch.of_layer(layer)
 
-    def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
+    def attention(
+        self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False, start: Start | None = None
+    ) -> Iterator[LayerAttention]:
         n_windows, n_time = tokens.shape
         n_layers, n_heads = self.sizes.n_layers, self.sizes.n_heads
         n_rows = n_time if n_rows is None else n_rows
         with torch.inference_mode():
-            x, buffers = self.embed(tokens), _Buffers(self.model, n_time)
-            z = self._empty_z(x[:1])
-        for layer in range(n_layers):
+            first, x = begun(self.embed(tokens), start)
+            z, buffers = self._empty_z(x[:1]), _Buffers(self.model, n_time)
+        for layer in range(first, n_layers):
             is_causal = not (last_block_unmasked and layer == n_layers - 1)
             pattern = np.empty((n_windows, n_heads, n_rows, n_time), np.float32)
-            entropy = np.empty((n_windows, n_heads, n_time), np.float32)
             with torch.inference_mode():
                 block = _Block(self.model, layer)
                 for w, window in enumerate(x):
                     place = slice(w, w + 1)
                     rows = (n_time, n_time - n_rows, is_causal)
-                    self._kernels.attention_patterns(*block.read(window, buffers), *rows, z.numpy(), pattern[place], entropy[place])
+                    self._kernels.attention_patterns(*block.read(window, buffers), *rows, z.numpy(), pattern[place])
                     if layer < n_layers - 1:
                         x[w] = block.after(window, z[0], buffers)[1]
-            yield LayerAttention(layer, pattern, entropy)
+            yield LayerAttention(layer, pattern)
 
     def _empty_z(self, x: Stream) -> Float[Tensor, "window query head width"]:
         return torch.empty(*x.shape[:2], self.sizes.n_heads, padded(self.sizes.d_head))

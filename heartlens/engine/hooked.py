@@ -15,7 +15,7 @@ from torch import Tensor
 
 from heartlens.converters.lens import acting, embedding, is_unmasked, parameters, stream_after, unmasked
 from heartlens.converters.weights import Weights, hooked_of
-from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Stream, Tokens, sums_of_pattern
+from heartlens.engine.protocol import Asked, LayerAttention, LayerSums, Mixed, ModelEngine, Parts, Start, Stream, Tokens, sums_of_pattern
 from heartlens.refusal import Refusal
 
 PARTS = {  # settings with which a model still has the parts that analyses ask for
@@ -109,18 +109,19 @@ class HookedEngine(ModelEngine):
                     pattern = torch.nan_to_num(pattern / pattern.sum(dim=-1, keepdim=True))
             yield sums_of_pattern(pattern.cpu().numpy(), asked, layer)
 
-    def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
+    def attention(
+        self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False, start: Start | None = None
+    ) -> Iterator[LayerAttention]:
         n_time = tokens.shape[1]
-        for layer, (pattern, _) in enumerate(self._patterns(tokens, last_block_unmasked)):
-            entropy = torch.special.entr(pattern).sum(dim=-1)
+        for layer, (pattern, _) in enumerate(self._patterns(tokens, last_block_unmasked, start), start[0] if start else 0):
             rows = pattern[:, :, n_time - (n_rows or n_time) :]
-            yield LayerAttention(layer, rows.cpu().numpy(), entropy.cpu().numpy())
+            yield LayerAttention(layer, rows.cpu().numpy())
 
-    def _patterns(self, tokens: Tokens, last_block_unmasked: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def _patterns(self, tokens: Tokens, last_block_unmasked: bool, start: Start | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Each block's pattern and its values (window, key, head, d_head), after every hook."""
         with torch.inference_mode():
-            x = self.embed(tokens)
-        for layer, block in enumerate(self.model.blocks):
+            first, x = start or (0, self.embed(tokens))
+        for layer, block in enumerate(self.model.blocks[first:], first):
             points = {"pattern": block.attn.hook_pattern, "value": block.attn.hook_v}
             masks = unmasked(block) if last_block_unmasked and layer == self.sizes.n_layers - 1 else nullcontext()
             with torch.inference_mode(), masks, _passing(points) as passed:

@@ -265,7 +265,8 @@ def _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, tota
 def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearness, weight, score, total, moment):  # type: ignore[no-untyped-def]
     """Write exp2(score) of the queries from `first` to before `last`, up to a factor; their totals, and those of weight times log2(weight).
 
-    Scores are near where the queries' squared lengths are below `nearness`; `score` is memory for moments.
+    Scores are near where the queries' squared lengths are below `nearness`. True where `score` holds log2(weight), if moments are asked
+    for; false where a row had to be made again.
     """
     are_good = key.shape[0] == WIDTH and (last - first) % FOUR == 0
     for t in range(first, last):
@@ -280,3 +281,4 @@ def weigh(query, key, first, last, n_time, is_causal, has_moment, square, nearne
             _moments(first, last, n_time, is_causal, weight, score, moment)
     if not are_good:
         _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, total, moment)
+    return are_good

@@ -6,7 +6,7 @@ ln 2 (log2 total - sum(weight score) / total).
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import APART, LN2, ONE, ROWS, ZERO, compiled, kept_apart, nearness_of, rows_of, weigh, whole
+from heartlens.engine.kernel_rows import APART, FOUR, LN2, LOWEST, ONE, ROWS, ZERO, compiled, kept_apart, nearness_of, rows_of, weigh, whole
 from heartlens.engine.kernel_values import add_rows, mix
 
 
@@ -30,10 +30,10 @@ def attention_output(query, key, value, n_time, first_query, is_causal, mixed): 
 
 
 @compiled
-def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed, pattern, entropy):  # type: ignore[no-untyped-def]
-    """As `attention_output` for all queries; write the pattern's rows from `first_query` on, and every row's entropy (nats)."""
+def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed, pattern):  # type: ignore[no-untyped-def]
+    """As `attention_output` for all queries; write the pattern's rows from `first_query` on."""
     n_windows, n_heads = key.shape[:2]
-    weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
+    weight, square = rows_of(n_time), np.empty(n_time, np.float32)
     total, moment = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
@@ -41,17 +41,15 @@ def attention_patterns(query, key, value, n_time, first_query, is_causal, mixed,
             nearness = nearness_of(q, k, n_time, square)
             for first in range(0, n_time, ROWS):
                 last = min(first + ROWS, n_time)
-                weigh(q, k, first, last, n_time, is_causal, True, square, nearness, weight, score, total, moment)
+                weigh(q, k, first, last, n_time, is_causal, False, square, nearness, weight, weight, total, moment)
                 mix(weight, v, first, last, n_time, is_causal, total, m[first:])
-                for t in range(first, last):
+                for t in range(max(first, first_query), last):
                     n, own, factor = t + 1 if is_causal else n_time, weight[t - first], ONE / total[t - first]
-                    entropy[w, h, t] = max(LN2 * (np.log2(total[t - first]) - moment[t - first] * factor), ZERO)
-                    if t >= first_query:
-                        row = pattern[w, h, t - first_query]
-                        for j in range(n):
-                            row[j] = own[j] * factor
-                        for j in range(n, n_time):
-                            row[j] = ZERO
+                    row = pattern[w, h, t - first_query]
+                    for j in range(n):
+                        row[j] = own[j] * factor
+                    for j in range(n, n_time):
+                        row[j] = ZERO
 
 
 @compiled
@@ -72,23 +70,27 @@ def attention_sums(  # type: ignore[no-untyped-def]
     by_group = np.empty((n_groups + 1, whole(n_time) + APART), np.float32)  # the last: of group -1
     extent = np.empty(n_groups + 1, np.int64)
     weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
-    totals, moments = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    totals, moments, log_importance = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32), np.empty(n_time, np.float32)
     for w in range(n_windows):
         for h in range(n_heads):
             _clear(by_group, extent)
             q, k, v, m = query[w, h], key[w, h], value[w, h], mixed[w, :, h]
             nearness = nearness_of(q, k, n_time, square)
+            if is_weighted:
+                _write_log2(importance[w, h], n_time, log_importance)
             for first in range(0, n_time, ROWS):
                 last = min(first + ROWS, n_time)
-                weigh(q, k, first, last, n_time, is_causal, has_entropy, square, nearness, weight, score, totals, moments)
+                if not weigh(q, k, first, last, n_time, is_causal, has_entropy, square, nearness, weight, score, totals, moments):
+                    for r in range(last - first if is_weighted else 0):
+                        _write_log2(weight[r], first + r + 1 if is_causal else n_time, score[r])
                 mix(weight, v, first, last, n_time, is_causal, totals, m[first:])
-                if is_plain:
+                if is_plain and n_groups > 0:
                     add_rows(weight, first, last, n_time, is_causal, totals, by_group, group[w])
                 for t in range(first, last):
                     n, own, g = t + 1 if is_causal else n_time, weight[t - first], group[w, t]
                     total, moment, extent[g] = totals[t - first], moments[t - first], n
                     if is_weighted:
-                        total, moment = _reweighed(own, importance[w, h], n, total, moment)
+                        total, moment = _reweighed(own, score[t - first], importance[w, h], log_importance, n)
                     factor = ONE / total if total > ZERO else ZERO
                     if has_entropy:
                         entropy[w, h, t] = max(LN2 * (np.log2(total) - moment * factor), ZERO) if total > ZERO else ZERO
@@ -101,7 +103,7 @@ def attention_sums(  # type: ignore[no-untyped-def]
                         continue
                     rest = _sum_of(own, n_left_out, n) if n_left_out > 0 else total
                     factor = ONE / rest if rest > ZERO else ZERO
-                    if not is_plain:
+                    if not is_plain and g >= 0:
                         added = by_group[g]
                         for j in range(n_left_out, n):
                             added[j] += own[j] * factor
@@ -125,10 +127,18 @@ def _sum_of(weight, first, n):  # type: ignore[no-untyped-def]
 
 @compiled
 def _add_to_bins(weight, first, n, factor, place, total):  # type: ignore[no-untyped-def]
-    """Add the weights of the keys `first` to `n` to the totals of their bins."""
-    for j in range(first, n):
+    """Add the weights of the keys `first` to `n` to the totals of their bins.
+
+    Neighbouring keys often share a bin, and an addition waits for the one before it: a row is therefore walked in four places at once.
+    """
+    part = max(n - first, 0) // FOUR
+    for j in range(first, first + part):
+        for each in (j, j + part, j + 2 * part, j + 3 * part):
+            if place[each] >= 0:
+                total[np.uint64(place[each])] += np.float64(weight[each] * factor)
+    for j in range(first + FOUR * part, n):
         if place[j] >= 0:
-            total[place[j]] += np.float64(weight[j] * factor)
+            total[np.uint64(place[j])] += np.float64(weight[j] * factor)
 
 
 @compiled
@@ -174,17 +184,20 @@ def _sum_runs(by_group, extent, runs, on_runs):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _reweighed(weight, importance, n, total, moment):  # type: ignore[no-untyped-def]
-    """Multiply the weights by their keys' importance; the new total, and total of weight times log2 of the new weight.
+def _write_log2(values, n, logarithm):  # type: ignore[no-untyped-def]
+    """Write the logarithm to base 2 of the first `n` values, LOWEST where a value is 0."""
+    for j in range(n):
+        logarithm[j] = np.log2(values[j]) if values[j] > ZERO else LOWEST
 
-    The weights' own logarithms come from their values: these rows are few, and the logarithm need not be fast.
-    """
+
+@compiled
+def _reweighed(weight, score, importance, log_importance, n):  # type: ignore[no-untyped-def]
+    """Multiply the weights, 2 to the `score`, by their keys' importance; the new total, and total of weight times its log2."""
     kept_apart()
-    new_total, new_moment = ZERO, ZERO
+    total, moment = ZERO, ZERO
     for j in range(n):
         new = weight[j] * importance[j]
         weight[j] = new
-        new_total += new
-        if new > ZERO:
-            new_moment += new * np.log2(new)
-    return new_total, new_moment
+        total += new
+        moment += new * (score[j] + log_importance[j])
+    return total, moment

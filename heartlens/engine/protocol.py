@@ -23,6 +23,7 @@ Stream = Float[Tensor, "window time d_model"]
 Mixed = Float[Tensor, "window query head d_head"]
 Heads = Float[Tensor, "window head time d_head"]
 Pattern = Float[np.ndarray, "window head row key"]
+Start = tuple[int, Stream]  # a block, counted from 0, and the stream before it
 
 SIZES = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab", "d_vocab_out")
 
@@ -124,11 +125,10 @@ class LayerSums:
 
 @dataclass(frozen=True)
 class LayerAttention:
-    """One layer's attention, its last rows or all, and the entropy of every row in nats."""
+    """One layer's attention, its last rows or all."""
 
     layer: int
     pattern: Pattern
-    entropy: Float[np.ndarray, "window head query"]
 
 
 @runtime_checkable
@@ -205,8 +205,13 @@ class Engine(Protocol):
         """The sums of each layer's attention, in turn. `last_block_unmasked`: its tokens attend to later ones too, as in the paper."""
         ...
 
-    def attention(self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False) -> Iterator[LayerAttention]:
-        """Each layer's attention in turn, the last `n_rows` rows or all: for what cannot be computed from `sums`."""
+    def attention(
+        self, tokens: Tokens, *, n_rows: int | None = None, last_block_unmasked: bool = False, start: Start | None = None
+    ) -> Iterator[LayerAttention]:
+        """Each layer's attention in turn, the last `n_rows` rows or all: for what cannot be computed from `sums`.
+
+        `start`: a block and the stream before it, to begin there; what it would compute of the blocks before is not given.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from heartlens.converters.lens import HookedTransformer, copied
+from heartlens.converters.lens import HookedTransformer, copied, parameters
 from heartlens.converters.original import original_state
 from heartlens.models.pairs import base_of
 from heartlens.models.subject import Subject
@@ -31,6 +31,20 @@ def _moved(base: HookedTransformer, dtype: torch.dtype, device: torch.device, pa
     if (base.W_E.dtype, base.W_E.device) == (dtype, device):
         return base
     return copied(base).to(dtype).to(device)
+
+
+def n_alike(subject: Subject, base: Subject) -> int:
+    """How many first blocks compute the same in both from the same tokens, so that only the blocks after them need be computed twice.
+
+    The last block never counts, which may see later tokens in one of them; nor any block where hooks may act.
+    """
+    if "hooked" in (subject.engine.name, base.engine.name):
+        return 0
+    own, other = parameters(subject.weights), parameters(base.weights)
+    differ = [name for name in own if name.startswith(("embed", "pos_embed", "blocks")) and not torch.equal(own[name], other[name])]
+    if any(not name.startswith("blocks") for name in differ):
+        return 0
+    return min([subject.sizes.n_layers - 1, *(int(name.split(".")[1]) for name in differ)])
 
 
 def head_changes(model: HookedTransformer, base: HookedTransformer) -> Float[np.ndarray, "layer head part"]:

@@ -15,7 +15,7 @@ from heartlens.provenance import versions
 
 ECG_WINDOWS, PPG_WINDOWS = 50, 60
 N_VARIED = 25  # windows a varied job is measured on
-VARIED_TWINS = 49  # each varied job draws its own, on its own windows
+VARIED_TWINS, VARIED_TWIN_WINDOWS = 49, 16  # each varied job draws its own, on its own windows
 QUICK_WINDOWS, QUICK_TWINS = 8, 49  # the fewest with which an answer can be yes
 PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
 SCREENS = {"ecg": SimilarityScreen(458, "464,381"), "ppg": SimilarityScreen(485, "460,71")}  # the PPG's is the published one
@@ -55,7 +55,8 @@ class Job:
 
     def varied(self, variant: str) -> "Job":
         """The same, on changed data or with another seed."""
-        twins = {"n_twins": min(self.analysis.n_twins, VARIED_TWINS)} if isinstance(self.analysis, Twinned) else {}
+        fewest = {"n_twins": VARIED_TWINS, "twin_windows": VARIED_TWIN_WINDOWS} if isinstance(self.analysis, Twinned) else {}
+        twins = {name: min(getattr(self.analysis, name), number) for name, number in fewest.items()}
         analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed, **twins)
         return replace(self, analysis=analysis, variant=variant, n_windows=min(self.n_windows, N_VARIED))
 

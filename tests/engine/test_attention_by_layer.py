@@ -22,10 +22,10 @@ def asked(tokens, by_value=False):
 
 
 def attention(engine, tokens, last_block_unmasked=False):
-    """Pattern, entropy and, weighted by what the values move, rows and columns of each layer."""
+    """Pattern and, weighted by what the values move, entropy, rows and columns of each layer."""
     layers = engine.attention(tokens, last_block_unmasked=last_block_unmasked)
     moved = engine.sums(tokens, asked(tokens, by_value=True), last_block_unmasked=last_block_unmasked)
-    return [(own.pattern, own.entropy, weighted.rows, weighted.columns) for own, weighted in zip(layers, moved, strict=True)]
+    return [(own.pattern, weighted.entropy, weighted.rows, weighted.columns) for own, weighted in zip(layers, moved, strict=True)]
 
 
 def gap(name, tokens, last_block_unmasked=False, **options):
@@ -44,19 +44,20 @@ def test_engines_agree_with_the_models_own_blocks(name, unmasked, fold_ln):
 
 
 @every_engine
-def test_the_layers_are_those_of_the_cache_and_entropy_is_that_of_the_pattern(name):
+def test_the_layers_are_those_of_the_cache_and_entropy_is_that_of_the_weighted_pattern(name):
     model, tokens = tiny_model(dtype=torch.float32), tiny_tokens(tiny_state())
     _, cache = model.run_with_cache(tokens)
     engine = engine_of(model, name)
     layers = list(engine.attention(tokens))
     assert [own.layer for own in layers] == [0, 1]
-    for own, (_, _, rows, columns) in zip(layers, attention(engine, tokens), strict=True):
+    for own, (_, entropy, rows, columns) in zip(layers, attention(engine, tokens), strict=True):
         pattern = cache["pattern", own.layer]
         assert np.abs(own.pattern - pattern.numpy()).max() < 1e-5
-        assert np.abs(own.entropy - torch.distributions.Categorical(pattern).entropy().numpy()).max() < 1e-4
         moved = torch.einsum("bkhd,hdm->bhkm", cache["v", own.layer], model.blocks[own.layer].attn.W_O).norm(dim=-1).detach()
         weighted = pattern * moved[:, :, None]
-        weighted = (weighted / weighted.sum(dim=-1, keepdim=True)).numpy()
+        weighted = weighted / weighted.sum(dim=-1, keepdim=True)
+        assert np.abs(entropy - torch.distributions.Categorical(weighted).entropy().numpy()).max() < 1e-4
+        weighted = weighted.numpy()
         assert np.abs(rows - weighted).max() < 1e-5
         for group in (0, 1):
             askers = [query for query in range(1, 40) if query % 2 == group]
@@ -71,6 +72,19 @@ def test_the_last_rows_alone_are_those_of_all(name):
         assert np.abs(last.pattern - whole.pattern[:, :, -1:]).max() < 1e-6
 
 
+@every_engine
+@pytest.mark.parametrize("unmasked", [False, True])
+def test_what_is_begun_at_a_block_is_the_rest_of_the_whole(name, unmasked):
+    engine, tokens = engine_of(tiny_model(dtype=torch.float32), name), tiny_tokens(tiny_state())
+    _, second = engine.attention(tokens, last_block_unmasked=unmasked)
+    stream = engine.run_blocks(engine.embed(tokens), 0, 1)
+    before = stream.clone()
+    (alone,) = engine.attention(tokens, last_block_unmasked=unmasked, start=(1, stream))
+    assert alone.layer == 1
+    assert np.abs(alone.pattern - second.pattern).max() < 1e-5
+    assert torch.equal(stream, before)
+
+
 def uniform(pattern, hook):
     """Every visible key alike."""
     return torch.ones_like(pattern).tril() / torch.arange(1, pattern.shape[-1] + 1, dtype=pattern.dtype)[:, None]
@@ -83,7 +97,7 @@ def test_a_hook_acts_on_its_own_block_and_on_those_that_follow():
     assert engine_of(model).name == "hooked"
     first, second = engine_of(model).attention(tokens)
     assert np.allclose(first.pattern[..., 9, :10], 0.1)
-    assert np.allclose(first.entropy[..., 9], np.log(10))
+    assert np.allclose(next(engine_of(model).sums(tokens, asked(tokens))).entropy[..., 9], np.log(10))
     assert np.abs(second.pattern - free[1].pattern).max() > 1e-2
     model.reset_hooks(including_permanent=True)
     assert engine_of(model).name == "torch"  # float64

@@ -21,7 +21,7 @@ from heartlens.models.load import load
 
 tokens = (torch.arange(2 * 500).view(2, 500) * 37) % 101
 for layer in engine_of(load("ecg-sim"), "fused").attention(tokens):
-    print(hashlib.sha256(layer.pattern.tobytes() + layer.entropy.tobytes()).hexdigest())
+    print(hashlib.sha256(layer.pattern.tobytes()).hexdigest())
 """
 
 

@@ -10,6 +10,7 @@ null (shifts: rotated wave labels; effects: shuffled cycles) and against twins, 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import xarray as xr
 
 from heartlens.analyses.attention_shift.sums import EDGES, FEATURES, asked, keys_of, mean_row, of_keys, of_layer, of_windows
 from heartlens.analysis import Twinned, beside
+from heartlens.axes import CONTEXT
 from heartlens.findings import Findings
 from heartlens.options import check
 from heartlens.parts import ATTENTION
@@ -26,6 +28,7 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from heartlens.engine import Stream
     from heartlens.trial import Trial
 
 PARTS = ("Q", "K", "V", "O")
@@ -96,20 +99,23 @@ class AttentionShift(Twinned):
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of the changes of every head's attention, and how much its weights changed."""
-        from heartlens.models.changes import base_beside, head_changes, tensor_changes
+        from heartlens.models.changes import base_beside, head_changes, n_alike, tensor_changes
         from heartlens.models.subject import subject_of
 
         subject = subject_of(model)
         base, row = base_beside(subject, self.base), self._row(subject)
         asks = asked(windows, row)
         keys = keys_of(windows, asks, self.interval, self.irregular_from, self.n_rotations, self.n_shuffles, self.n_lags)
-        layers, moved = [], []
-        n_rows, tokens = asks.shape[1], subject.tokens(windows.tokens)
-        pairs = zip(*(each.engine.attention(tokens, n_rows=n_rows) for each in (subject, base)), strict=True)
-        for tuned, before in pairs:
-            change = tuned.pattern - before.pattern
+        n_rows, first = asks.shape[1], n_alike(subject, base)
+        before, stream = _of_base(base.weights, base.engine.name, windows.tokens.tobytes(), asks.tobytes(), n_rows, first)
+        moved = [np.zeros_like(rows) for rows in before[:first]]
+        nothing = np.zeros((*before[0].shape[:2], n_rows, 1))
+        layers = [of_layer(nothing, none, rows, asks, keys) for none, rows in zip(moved, before[:first], strict=True)]
+        patterns = (each.engine.attention(subject.tokens(windows.tokens), n_rows=n_rows, start=(first, stream)) for each in (subject, base))
+        for tuned, own, rows in zip(*patterns, before[first:], strict=True):
+            change = tuned.pattern - own.pattern
             moved.append(mean_row(change, asks))
-            layers.append(of_layer(change, moved[-1], mean_row(before.pattern, asks), asks, keys))
+            layers.append(of_layer(change, moved[-1], rows, asks, keys))
         sums = {name: np.stack([layer[name] for layer in layers], axis=1) for name in layers[0]} | of_windows(keys, asks)
         tensors = tensor_changes(subject.weights, base.weights)
         weights = {"weight_change": head_changes(subject.weights, base.weights), "tensor_change": np.array(list(tensors.values()))}
@@ -178,3 +184,14 @@ class AttentionShift(Twinned):
         from heartlens.analyses.attention_shift.words import say
 
         return say(summary)
+
+
+@lru_cache(maxsize=32)  # every twin is compared with the same base on the same windows
+def _of_base(base: Any, engine: str, tokens: bytes, asks: bytes, n_rows: int, n_alike: int) -> tuple[list[np.ndarray], "Stream"]:
+    """The mean row of the base's attention, (window, head, key) for each layer, and its stream before block `n_alike`."""
+    from heartlens.models.subject import subject_of
+
+    subject, asking = subject_of(base, engine), np.frombuffer(asks).reshape(-1, n_rows)
+    numbers = subject.tokens(np.frombuffer(tokens, np.uint8).reshape(-1, CONTEXT))
+    rows = [mean_row(layer.pattern, asking) for layer in subject.engine.attention(numbers, n_rows=n_rows)]
+    return rows, subject.engine.run_blocks(subject.engine.embed(numbers), 0, n_alike)
