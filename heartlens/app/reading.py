@@ -11,8 +11,8 @@ from heartlens.refusal import Failure, Refusal
 
 MOST_S = 60.0  # that reading one recording may take
 MOST_MEMORY = 8 * 2**30  # bytes of the reading process
-NEEDED = ("pandas", "heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip")
-NEEDED_LATER = ("scipy.signal",)  # a second to import, and not needed for an example whose landmarks are in the cache
+NEEDED = ("heartlens.signals.readers", "heartlens.signals.files", "heartlens.signals.strip")
+SLOW = ("scipy.signal", "pandas")  # each takes a second to import, and many a recording is read without them
 READY = "ready"
 OVERRIDDEN = ("unit", "person")  # fields of a recording that the user may put in the place of what was read
 
@@ -40,12 +40,14 @@ class Refused:
 def answered(source: None, order: Order | tuple[str, ...]) -> Iterator[Any]:
     """In the reading process: the names of the recordings, the path and the strip of one; or why not. Damage of any kind is a reason.
 
-    Names of modules in the place of an order are imported, before someone waits for what needs them.
+    Names of modules in the place of an order are imported, before someone waits for what needs them, and the SLOW ones in a thread, so
+    that a recording which does not need them does not wait.
     """
     _limit_memory()
     if isinstance(order, tuple):
         for name in order:
             importlib.import_module(name)
+        threading.Thread(target=lambda: [importlib.import_module(name) for name in SLOW], daemon=True).start()
         yield READY
         return
     try:
@@ -166,7 +168,6 @@ class Reader:
             raise Refusal(answer.reason)
         with self._lock:
             if self._process is None:
-                process.begin(NEEDED_LATER)
                 self._process = process
             else:
                 process.stop()

@@ -15,7 +15,8 @@ from heartlens.provenance import versions
 
 ECG_WINDOWS, PPG_WINDOWS = 50, 60
 N_VARIED = 25  # windows a varied job is measured on
-VARIED_TWINS, VARIED_TWIN_WINDOWS = 49, 16  # each varied job draws its own, on its own windows
+FEW: dict[str, Any] = {"n_twins": 49, "twin_windows": 12}  # of what no claim rests on, and of varied jobs, which draw their own
+ONE_EACH = 25  # windows on which twins are measured where there are as many recordings of pulse waves
 QUICK_WINDOWS, QUICK_TWINS = 8, 49  # the fewest with which an answer can be yes
 PAPERS_QUERY = {"ecg": 418, "ppg": 450}  # the token whose attention the paper draws
 SCREENS = {"ecg": SimilarityScreen(458, "464,381"), "ppg": SimilarityScreen(485, "460,71")}  # the PPG's is the published one
@@ -55,23 +56,21 @@ class Job:
 
     def varied(self, variant: str) -> "Job":
         """The same, on changed data or with another seed."""
-        fewest = {"n_twins": VARIED_TWINS, "twin_windows": VARIED_TWIN_WINDOWS} if isinstance(self.analysis, Twinned) else {}
-        twins = {name: min(getattr(self.analysis, name), number) for name, number in fewest.items()}
-        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed, **twins)
+        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed, **FEW)
         return replace(self, analysis=analysis, variant=variant, n_windows=min(self.n_windows, N_VARIED))
 
 
 def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
     """What is measured of a base model on its main set."""
-    published = HeadScan(variant="published", fine=True)
+    twin_windows = ONE_EACH if source == "pulses" else n_windows
     return [
-        Job(f"cycles-{kind}", AttentionCycles(), kind, source, n_windows),
-        Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value"), kind, source, n_windows // 2),
-        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", n_twins=49, twin_windows=10), kind, source, n_windows // 2),
+        Job(f"cycles-{kind}", AttentionCycles(twin_windows=twin_windows), kind, source, n_windows),
+        Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value", **FEW), kind, source, n_windows // 2),
+        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", **FEW), kind, source, n_windows // 2),
         Job(f"homonyms-{kind}", Homonyms(), kind, source, n_windows),
-        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", n_twins=49), kind, source, n_windows // 2),
-        Job(f"heads-{kind}", HeadScan(fine=True), kind, source, n_windows),
-        Job(f"heads-published-{kind}", published, kind, source, n_windows),
+        Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", **FEW), kind, source, n_windows // 2),
+        Job(f"heads-{kind}", HeadScan(fine=True, twin_windows=twin_windows), kind, source, n_windows),
+        Job(f"heads-published-{kind}", HeadScan(variant="published", fine=True, twin_windows=twin_windows), kind, source, n_windows),
         Job(f"example-{kind}", AttentionCycles(asking_token=PAPERS_QUERY[kind], n_twins=0), kind, f"examples-{kind}", 4),
         Job(f"screen-{kind}", SCREENS[kind], kind, f"example-{kind}", 1),
     ]
@@ -82,10 +81,10 @@ JOBS = (
     Job("cycles-ecg-qtdb", AttentionCycles(), "ecg", "qtdb", 33),
     *_of_base("ppg", "pulses", PPG_WINDOWS),
     Job("shift-ecg-af", AttentionShift(), "ecg-af", "cinc2017", 63),
-    Job("shift-ppg-af", AttentionShift(), "ppg-af", "pulses", PPG_WINDOWS),
+    Job("shift-ppg-af", AttentionShift(twin_windows=ONE_EACH), "ppg-af", "pulses", PPG_WINDOWS),
     Job("shift-ecg-af-examples", AttentionShift(n_twins=0), "ecg-af", "examples-ecg", 4),
     Job("shift-ppg-af-examples", AttentionShift(n_twins=0), "ppg-af", "examples-ppg", 4),
-    Job("shift-ppg-beat", AttentionShift(), "ppg-beat", "pulses", PPG_WINDOWS // 2),
+    Job("shift-ppg-beat", AttentionShift(**FEW), "ppg-beat", "pulses", PPG_WINDOWS // 2),
 )
 
 

@@ -8,6 +8,8 @@ from recorded import SAMPLES, table, written
 
 from heartlens.refusal import Refusal
 from heartlens.signals.readers import read_recording
+from heartlens.signals.readers.csv import body
+from heartlens.signals.readers.csv.layout import layout_of
 
 
 @pytest.mark.parametrize("line_end", ["\n", ","])
@@ -108,3 +110,31 @@ def test_files_that_no_reader_knows(tmp_path):
 def test_tables_of_other_suffixes(tmp_path, name):
     path = written(tmp_path / name, "time [s]\tII", *(f"{number / 100:.2f}\t{value}" for number, value in enumerate(SAMPLES)))
     assert (read_recording(path).signal == SAMPLES).all()
+
+
+PLAIN = ["1,2\n3,4\n", "1.5,-2e3\r\n.5,+4.\r\n", "7\n8\n9\n", "0.1;2\n1e-300;0.30000000000000004\n", "1\t2\n3\t4"]
+NOT_PLAIN = [
+    "1,2\n3,\n",
+    "1,2\n\n3,4\n",
+    "1,2\n3,nan\n",
+    "1, 2\n3, 4\n",
+    "1,2\n3\n",
+    "1,2\n3,1e999\n",
+    "1,9007199254740993\n3,4\n",
+    '1,"2"\n3,4\n',
+]
+
+
+@pytest.mark.parametrize("text", PLAIN + NOT_PLAIN)
+def test_a_small_table_of_numbers_alone_is_read_without_pandas_and_alike(tmp_path, monkeypatch, text):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode())
+    layout = layout_of(path)
+    wanted = {index: lambda values, first_line: values for index in range(len(layout.names))}
+    assert (body._plain_numbers(path, layout) is not None) == (text in PLAIN)
+    columns, notes = body.columns_in(path, layout, wanted)
+    monkeypatch.setattr(body, "SMALL", 0)
+    by_pandas, same_notes = body.columns_in(path, layout, wanted)
+    assert notes == same_notes
+    for index in wanted:
+        assert columns[index].tolist() == by_pandas[index].tolist() or np.array_equal(columns[index], by_pandas[index], equal_nan=True)

@@ -1,13 +1,17 @@
-"""The rows of a table, read by pandas some at a time, of which only the wanted columns are kept."""
+"""The rows of a table, read by pandas some at a time, of which only the wanted columns are kept.
+
+A small table of nothing but numbers is read by NumPy, which is there: importing pandas takes longer than reading such a table.
+"""
 
 import csv
+import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 from heartlens.refusal import Refusal
 from heartlens.signals.column_names import shown
@@ -15,6 +19,9 @@ from heartlens.signals.readers.csv.fields import BLANKS, is_number
 from heartlens.signals.readers.csv.layout import Layout
 
 CELLS = 2**21  # read together
+SMALL = 2**20  # bytes of a table that NumPy may read
+DIGITS = "0123456789+-.eE\n"
+LARGEST = 2.0**53  # beyond it whole numbers must stay whole, which pandas sees to
 MISSING = sorted({text for word in BLANKS for text in (word, word.upper(), word.capitalize())} - {"", "inf", "-inf", "+inf"})
 
 Convert = Callable[[Shaped[np.ndarray, " row"], int], Shaped[np.ndarray, " row"]]
@@ -30,23 +37,22 @@ def columns_in(path: Path, layout: Layout, wanted: Mapping[int, Convert]) -> tup
     parts: dict[int, list[Any]] = {index: [] for index in wanted}
     n_rows = n_until_last = 0
     n_blank = [0, 0]  # blank rows at even and at odd places
-    for chunk in _chunks(path, layout):
-        filled = chunk.notna().to_numpy().any(axis=1)
+    for filled, columns in _chunks(path, layout, list(wanted)):
         for odd in (0, 1):
             n_blank[odd] += int((~filled[(odd - n_rows) % 2 :: 2]).sum())
         for index, convert in wanted.items():
-            parts[index].append(convert(chunk.iloc[:, index].to_numpy(), layout.first_line + n_rows))
+            parts[index].append(convert(columns[index], layout.first_line + n_rows))
         if filled.any():
             n_until_last = n_rows + int(filled.nonzero()[0][-1]) + 1
-        n_rows += len(chunk)
+        n_rows += len(filled)
     if layout.is_quoted and not layout.comment and n_rows < n_lines - layout.first_line:
         raise Refusal(f"{path}: {n_lines - layout.first_line + 1} lines make {n_rows} rows; a quotation mark is not closed")
     if not n_until_last:
         raise Refusal(f"{path}: the table has no rows of numbers")
-    columns = {index: np.concatenate(parts.pop(index))[:n_until_last] for index in list(parts)}
+    whole = {index: np.concatenate(parts.pop(index))[:n_until_last] for index in list(parts)}
     if n_until_last > 20 and n_blank[1] >= n_until_last // 2 and n_blank[0] <= n_rows - n_until_last:
-        return {index: column[::2] for index, column in columns.items()}, ("every second line is blank and left out",)
-    return columns, ()
+        return {index: column[::2] for index, column in whole.items()}, ("every second line is blank and left out",)
+    return whole, ()
 
 
 def samples_of(name: str, path: Path) -> Convert:
@@ -88,7 +94,33 @@ def _opened(path: Path, layout: Layout) -> Any:
     return file
 
 
-def _chunks(path: Path, layout: Layout) -> Any:
+def _chunks(path: Path, layout: Layout, wanted: list[int]) -> Iterator[tuple[Bool[np.ndarray, " row"], dict[int, Any]]]:
+    """Some rows at a time: which of them are not blank, and their cells by column."""
+    numbers = _plain_numbers(path, layout)
+    if numbers is not None:
+        yield np.ones(len(numbers), bool), {index: numbers[:, index] for index in wanted}
+        return
+    for frame in _frames(path, layout):
+        yield frame.notna().to_numpy().any(axis=1), {index: frame.iloc[:, index].to_numpy() for index in wanted}
+
+
+def _plain_numbers(path: Path, layout: Layout) -> Float64[np.ndarray, "row column"] | None:
+    """All cells of a small table that holds nothing but numbers, one in every cell; None of any other table."""
+    if path.stat().st_size > SMALL or layout.decimal != "." or layout.is_quoted or layout.comment:
+        return None
+    with _opened(path, layout) as file:
+        text = file.read().replace("\r\n", "\n")
+    if not text.strip("\n") or "\n\n" in text or text.translate(dict.fromkeys(map(ord, DIGITS + layout.delimiter))):
+        return None
+    try:
+        numbers = np.loadtxt(io.StringIO(text), np.float64, comments=None, delimiter=layout.delimiter or ",", ndmin=2)
+    except ValueError:
+        return None
+    is_plain = numbers.shape[1] == len(layout.names) and len(numbers) and np.abs(numbers).max() < LARGEST
+    return numbers if is_plain else None
+
+
+def _frames(path: Path, layout: Layout) -> Any:
     import pandas as pd
 
     delimiter = {"": ";" if layout.decimal == "," else ",", " ": r"\s+"}.get(layout.delimiter, layout.delimiter)
