@@ -7,7 +7,7 @@ from planted import model_of, random_state
 from safetensors.torch import save_file
 
 from heartlens.converters.lens import parameters
-from heartlens.models.changes import base_beside, head_changes, tensor_changes
+from heartlens.models.changes import base_beside, head_changes, n_alike, tensor_changes
 from heartlens.models.nulls.perturbed import perturbed
 from heartlens.models.subject import subject_of
 
@@ -36,6 +36,18 @@ def test_what_was_zero_has_changed_by_infinitely_much():
     tuned, base = models({"blocks.0.ln1.bias": lambda old: old + 1})
     assert tensor_changes(tuned, base)["blocks.0.ln1.bias"] == np.inf
     assert (head_changes(tuned, base) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [((), 1), ((OUT,), 1), ((OUT, "ln_f.weight"), 1), (("blocks.0.ffwd.net.0.bias", OUT), 0), (("position_embedding_table.weight",), 0)],
+)
+def test_how_many_first_blocks_compute_the_same(changed, expected):
+    """Of two: the last never counts."""
+    subject, base = map(subject_of, models({name: lambda old: old + 1 for name in changed}))
+    assert n_alike(subject, base) == expected
+    subject.weights.add_perma_hook("blocks.0.attn.hook_z", lambda z, hook: z * 0)
+    assert n_alike(subject_of(subject.weights), base) == 0
 
 
 def test_the_base_has_the_models_precision(tmp_path):

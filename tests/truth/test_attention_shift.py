@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from planted import model_of, random_state
 from safetensors.torch import save_file
 
@@ -123,6 +124,20 @@ def test_all_rows_are_the_mean_of_all_rows(even_base):
     assert summary["even_share"].sel(wave="P").item() == pytest.approx(share.mean(), rel=1e-6)
     found = summary["shift"].sel(layer=1, head=3, wave="P").item()
     assert found == pytest.approx((seen - share).mean(), rel=1e-5)  # before the first P wave the head attends to everything
+
+
+@pytest.mark.parametrize("row", ["last", "all"])
+def test_blocks_that_are_alike_need_not_be_computed_twice(tmp_path, monkeypatch, row):
+    """The sums are those of both models run whole."""
+    state = random_state()
+    query = "blocks.1.sa.heads.0.query.weight"
+    tuned = model_of(state | {query: -state[query]})
+    analysis = replace(QUICK, base=stored(state, tmp_path), row=row).for_twins()
+    short = analysis.measure(tuned, WINDOWS[:2]).sums
+    monkeypatch.setattr("heartlens.models.changes.n_alike", lambda subject, base: 0)
+    xr.testing.assert_allclose(short, analysis.measure(tuned, WINDOWS[:2]).sums, rtol=1e-5, atol=1e-7)
+    assert (short["gained"].sel(layer=0) == 0).all()
+    assert (short["gained"].sel(layer=1) > 0).any()
 
 
 @pytest.mark.parametrize(("task", "row"), [("atrial fibrillation (last token)", "last"), ("beat (every token)", "all"), (None, "all")])
