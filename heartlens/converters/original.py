@@ -15,7 +15,7 @@ State = dict[str, Tensor]
 
 def original_state(model: HookedTransformer) -> State:
     """The model's tensors under the published names and layout (without the constant masks). Refuses a model that was processed."""
-    _refuse_inexpressible(model)
+    refuse_inexpressible(model)
     sizes = sizes_of_model(model)
     hooked = parameters(model)
     original: State = {}
@@ -44,7 +44,8 @@ def sizes_of_model(model: HookedTransformer) -> Sizes:
     )
 
 
-def _refuse_inexpressible(model: HookedTransformer) -> None:
+def refuse_inexpressible(model: HookedTransformer) -> None:
+    """Refuse a model that the original architecture cannot express."""
     cfg = model.cfg
     for setting, legal in {**ARCHITECTURE, "normalization_type": "LN", "eps": EPSILON}.items():
         if getattr(cfg, setting) != legal:

@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from heartlens.converters.lens import HookedTransformer, copied, parameters
-from heartlens.converters.original import original_state
+from heartlens.converters.original import refuse_inexpressible, sizes_of_model
 from heartlens.models.pairs import base_of
 from heartlens.models.subject import Subject
 from heartlens.models.without import silenced, without
 from heartlens.parts import Part
 
 PARTS = ("Q", "K", "V", "O")
+IN_HEADS = ("W_Q", "W_K", "W_V")  # tensors whose first axis are the heads, of which the original has one each
 
 
 def base_beside(subject: Subject, name: str) -> Subject:
@@ -58,12 +59,22 @@ def tensor_changes(model: HookedTransformer, base: HookedTransformer) -> dict[st
 
     So model and twins, which have the base's output, have changes of the same names.
     """
-    new, old = original_state(model), original_state(base)
-    both = {name for name in old if name in new and new[name].shape == old[name].shape}
-    return {name: float(relative(new[name], old[name], first=0)) if name in both else float("nan") for name in old}
+    refuse_inexpressible(model)
+    new, old = parameters(model), parameters(base)
+    changes: dict[str, float] = {}
+    for rule, names in sizes_of_model(base).rules():  # several names where a tensor holds the heads' one after the other
+        tensor = new[rule.hooked]
+        if tensor.shape != old[rule.hooked].shape:
+            change = [float("nan")] * len(names)
+        elif torch.equal(tensor, old[rule.hooked]):
+            change = [0.0] * len(names)
+        else:
+            change = relative(tensor, old[rule.hooked], first=int(rule.hooked.endswith(IN_HEADS))).reshape(-1).tolist()
+        changes |= dict(zip(names, change, strict=True))
+    return changes
 
 
 def relative(new: Tensor, old: Tensor, first: int) -> Tensor:
     """|new - old| / |old| over the axes from `first` on; 0 where nothing changed, infinite where the old ones were 0."""
     change, size = ((each.double() ** 2).flatten(first).sum(-1).sqrt() for each in (new.double() - old.double(), old))
-    return torch.where(change > 0, change / size, torch.zeros_like(change))
+    return torch.where(change > 0, change / size, torch.zeros_like(change)).detach()
