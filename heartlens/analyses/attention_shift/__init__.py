@@ -111,7 +111,8 @@ class AttentionShift(Twinned):
         moved = [np.zeros_like(rows) for rows in before[:first]]
         nothing = np.zeros((*before[0].shape[:2], n_rows, 1))
         layers = [of_layer(nothing, none, rows, asks, keys) for none, rows in zip(moved, before[:first], strict=True)]
-        patterns = (each.engine.attention(subject.tokens(windows.tokens), n_rows=n_rows, start=(first, stream)) for each in (subject, base))
+        start = (first, stream) if first else None  # each embeds its tokens itself
+        patterns = (each.engine.attention(subject.tokens(windows.tokens), n_rows=n_rows, start=start) for each in (subject, base))
         for tuned, own, rows in zip(*patterns, before[first:], strict=True):
             change = tuned.pattern - own.pattern
             moved.append(mean_row(change, asks))
