@@ -7,6 +7,7 @@ token among its partners.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, UInt8
@@ -118,6 +119,54 @@ def pair_sums(unit: Vectors, pairs: Paired, labels: Int[np.ndarray, "shuffle tim
         for name, values in _of_blocks(unit, pairs, labels, block, n_groups).items():
             sums[name] += values
     return sums
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sets of tokens whose pairs are counted: of one value (`alike`), and of one value and label, for each shuffle (`within`).
+
+    Each is a matrix that adds up the tokens' vectors by set, and one by set and cycle, whose pairs do not count.
+    """
+
+    alike: tuple[csr_matrix, csr_matrix]
+    within: tuple[tuple[csr_matrix, csr_matrix], ...]
+
+
+def groups_of(token: UInt8[np.ndarray, " time"], cycle: Int[np.ndarray, " time"], labels: Int[np.ndarray, "shuffle time"]) -> Groups:
+    """The sets of which `cosine_sums` takes the sums, from the labels of `shuffled`."""
+    labelled = np.flatnonzero((labels[0] >= 0) & (cycle >= 0))
+
+    def adding(*same: np.ndarray) -> tuple[csr_matrix, csr_matrix]:
+        return _adding(labelled, len(token), same), _adding(labelled, len(token), (*same, cycle))
+
+    return Groups(adding(token), tuple(adding(token, label) for label in labels))
+
+
+def _adding(chosen: Int[np.ndarray, " chosen"], n_time: int, same: tuple[np.ndarray, ...]) -> csr_matrix:
+    """The matrix (group, time) that adds up those of the chosen tokens that are alike in all of `same`."""
+    groups, group = np.unique(np.stack([each[chosen] for each in same]).astype(int), axis=1, return_inverse=True)
+    return csr_matrix((np.ones(len(chosen)), (group.reshape(-1), chosen)), (max(groups.shape[1], 1), n_time))
+
+
+def cosine_sums(unit: Vectors, groups: Groups) -> BySum:
+    """The cosines of `pair_sums` and their numbers alone, without looking at any pair.
+
+    The cosines of all pairs of a set of unit vectors, each with each, add up to the squared length of the set's sum.
+    """
+    by_token = np.moveaxis(unit, 0, 1).reshape(unit.shape[1], -1)
+
+    def squares(adding: csr_matrix) -> tuple[Float[np.ndarray, " level"], float]:
+        """The cosines of each token with each of its set, itself too, and how many there are."""
+        sums = (adding @ by_token).reshape(adding.shape[0], len(unit), -1)
+        return np.einsum("gld,gld->l", sums, sums), float((np.diff(adding.indptr).astype(float) ** 2).sum())
+
+    def of_other_cycles(adding: tuple[csr_matrix, csr_matrix]) -> tuple[Float[np.ndarray, " level"], float]:
+        (cosines, n_pairs), (of_one_cycle, n_of_one_cycle) = map(squares, adding)
+        return (cosines - of_one_cycle) / 2, (n_pairs - n_of_one_cycle) / 2  # each pair was met from both its tokens
+
+    (all_cosines, n_all), within = of_other_cycles(groups.alike), list(map(of_other_cycles, groups.within))
+    cosine, number = np.stack([each for each, _ in within], axis=1), np.array([each for _, each in within])
+    return {"cosine_within": cosine, "n_within": number, "cosine_between": all_cosines[:, None] - cosine, "n_between": n_all - number}
 
 
 def _blocks(pairs: Paired) -> Iterator[Int[np.ndarray, "block token"]]:

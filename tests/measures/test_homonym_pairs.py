@@ -113,6 +113,18 @@ def test_sums_over_pairs_are_those_of_a_count_pair_by_pair():
             assert at == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("known", ["all", "none", "one cycle"])
+def test_cosines_without_looking_at_pairs_are_those_of_the_pairs(known):
+    token, cycle, label = drawn()
+    cycle = {"all": cycle, "none": np.full_like(cycle, -1), "one cycle": np.zeros_like(cycle)}[known]
+    labels, unit = measures.shuffled(token, cycle, label, 5, np.random.default_rng(0)), unit_vectors()
+    by_pairs = measures.pair_sums(unit, measures.paired(token, cycle, label), labels)
+    sums = measures.cosine_sums(unit, measures.groups_of(token, cycle, labels))
+    assert sorted(sums) == ["cosine_between", "cosine_within", "n_between", "n_within"]
+    for name, values in sums.items():
+        assert values == pytest.approx(by_pairs[name], rel=1e-9, abs=1e-9)
+
+
 def test_without_pairs_everything_is_zero():
     token, cycle, label = drawn()
     labels = measures.shuffled(token, cycle, label, 3, np.random.default_rng(0))

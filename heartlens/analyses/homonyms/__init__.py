@@ -9,7 +9,8 @@ mean over records. After HeartGPT, arXiv 2407.20775.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -63,7 +64,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 
 @dataclass(frozen=True)
 class Homonyms(Twinned):
-    """The options of a comparison of homonyms."""
+    """The options of a comparison of homonyms. `is_twin`: only what models are compared by."""
 
     vectors: Annotated[
         Literal["raw", "centred", "normed"],
@@ -78,6 +79,7 @@ class Homonyms(Twinned):
     twin_windows: Annotated[int, "windows on which model and twins are compared"] = 24
     plane: Annotated[Literal["pca", "tsne"], "the picture of one value's tokens: principal components, or t-SNE of near neighbours"] = "pca"
     seed: Annotated[int, "seed of shuffles, twins, intervals, p-values and t-SNE"] = 0
+    is_twin: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         legal: dict[str, tuple[float, float]] = {"n_phases": (2, 20), "flat_slope": (0, 50), "n_shuffles": (2, 200)}
@@ -85,8 +87,8 @@ class Homonyms(Twinned):
         check(self, legal | {"twin_windows": (1, 1_000_000), "seed": (0, 2**31)})
 
     def for_twins(self) -> "Homonyms":
-        """The measurement of a twin, of which only the effect is needed: fewer shuffles, and no token is kept."""
-        return replace(self, n_shuffles=min(self.n_shuffles, TWIN_SHUFFLES), n_sampled=0)
+        """The measurement of a twin, of which only the effect is needed: cosines alone, fewer shuffles, and no token is kept."""
+        return replace(self, n_shuffles=min(self.n_shuffles, TWIN_SHUFFLES), n_sampled=0, is_twin=True)
 
     def measure(self, model: Any, windows: Windows) -> Tally:
         """The sums over `windows`, by record, of cosines, silhouettes and purity by level, label and shuffle; and a sample of tokens."""
@@ -116,11 +118,13 @@ class Homonyms(Twinned):
     def _window(self, unit: measures.Vectors, window: Windows, labels: list[np.ndarray]) -> Arrays:
         """One window's sums: (label, level, shuffle), the numbers (label, shuffle)."""
         token, cycle = window.tokens[0], window.cycle[0]
-        rng = np.random.default_rng([self.seed, int(window.identity[0], 16)])
-        of_labels = []
-        for label in labels:
-            drawn = measures.shuffled(token, cycle, label, self.n_shuffles, rng)
-            of_labels.append(measures.pair_sums(unit, measures.paired(token, cycle, label), drawn))
+        known = (token.tobytes(), cycle.astype(int).tobytes(), np.stack(labels).astype(np.int8).tobytes())
+        drawn = (*known, self.n_shuffles, self.seed, str(window.identity[0]))
+        if self.is_twin:
+            of_labels = [measures.cosine_sums(unit, groups) for groups in _groups(*drawn)]
+        else:
+            pairs = [measures.paired(token, cycle, label) for label in labels]
+            of_labels = [measures.pair_sums(unit, of_label, shuffled) for of_label, shuffled in zip(pairs, _shuffled(*drawn), strict=True)]
         cosine, n_pairs = measures.apart_sums(unit, cycle)
         sums = {name: np.stack([of_label[name] for of_label in of_labels]) for name in of_labels[0]}
         return sums | {"cosine_random": cosine, "n_random": np.array(n_pairs), "n_windows": np.array(1)}
@@ -130,6 +134,7 @@ class Homonyms(Twinned):
         summed = {
             name: (("record", *axes), by_record(np.stack([of_window[name] for of_window in sums]), windows.record))
             for name, axes in AXES_OF.items()
+            if name in sums[0]
         }
         places = {"record": windows.records, "level": levels, "label": list(measures.LABELS), "shuffle": np.arange(self.n_shuffles)}
         return xr.Dataset(summed, coords=places, attrs={"kind": windows.kind})
@@ -189,6 +194,21 @@ class Homonyms(Twinned):
         from heartlens.analyses.homonyms.words import say
 
         return say(summary)
+
+
+@lru_cache(maxsize=256)  # every twin is measured on the same windows
+def _shuffled(tokens: bytes, cycles: bytes, labels: bytes, n_shuffles: int, seed: int, identity: str) -> list[np.ndarray]:
+    """Of each kind of label of one window: the labels, shuffled."""
+    token, cycle, rng = np.frombuffer(tokens, np.uint8), np.frombuffer(cycles, int), np.random.default_rng([seed, int(identity, 16)])
+    by_kind = np.frombuffer(labels, np.int8).reshape(-1, len(token))
+    return [measures.shuffled(token, cycle, label, n_shuffles, rng) for label in by_kind]
+
+
+@lru_cache(maxsize=256)
+def _groups(tokens: bytes, cycles: bytes, *drawn: Any) -> list[measures.Groups]:
+    """Of each kind of label of one window: the sets of tokens whose cosines are summed."""
+    token, cycle = np.frombuffer(tokens, np.uint8), np.frombuffer(cycles, int)
+    return [measures.groups_of(token, cycle, labels) for labels in _shuffled(tokens, cycles, *drawn)]
 
 
 def _observed(sums: xr.Dataset, levels: xr.DataArray) -> xr.DataArray:

@@ -19,7 +19,7 @@ def per_record(sums: xr.Dataset) -> xr.Dataset:
     label has almost to itself give many pairs within and few between, and their vectors may be alike for another reason.
     """
     counts = COUNTED_BY | {"cosine_random": "n_random"}
-    ratios = xr.Dataset({name: sums[name] / sums[count].where(sums[count] > 0) for name, count in counts.items()})
+    ratios = xr.Dataset({name: sums[name] / sums[count].where(sums[count] > 0) for name, count in counts.items() if name in sums})
     apart = ratios["cosine_within"] - ratios["cosine_between"]
     ratios["effect"] = apart - apart.isel(shuffle=slice(1, None)).mean("shuffle", skipna=False)
     return ratios.assign({f"pairs_{name}": sums[f"n_{name}"].isel(shuffle=0, drop=True) for name in ("within", "between")})
