@@ -118,8 +118,8 @@ class Homonyms(Twinned):
     def _window(self, unit: measures.Vectors, window: Windows, labels: list[np.ndarray]) -> Arrays:
         """One window's sums: (label, level, shuffle), the numbers (label, shuffle)."""
         token, cycle = window.tokens[0], window.cycle[0]
-        known = (token.tobytes(), cycle.astype(int).tobytes(), np.stack(labels).astype(np.int8).tobytes())
-        drawn = (*known, self.n_shuffles, self.seed, str(window.identity[0]))
+        labelled = (token.tobytes(), cycle.astype(int).tobytes(), np.stack(labels).astype(np.int8).tobytes())
+        drawn = (*labelled, self.n_shuffles, self.seed, str(window.identity[0]))
         if self.is_twin:
             of_labels = [measures.cosine_sums(unit, groups) for groups in _groups(*drawn)]
         else:
