@@ -95,6 +95,10 @@ def test_a_variant_that_flips_the_verdict_is_marked():
     row = report.Row(claims.CLAIMS[0], judged, 5, {"noise at 10 dB": "no", "another seed": "yes"})
     assert row.stability == "UNSTABLE (noise at 10 dB: no)"
     assert report.Row(claims.CLAIMS[0], judged, 5, {"another seed": "yes"}).stability == "stable under 1 variants"
+    refuted = replace(judged, verdict="no")
+    varied = {"another seed": "not shown", "band-passed": "not tested"}
+    assert report.Row(claims.CLAIMS[0], refuted, 5, varied).stability == "stable under 1 variants"
+    assert report.Row(claims.CLAIMS[0], refuted, 5, {"band-passed": "not tested"}).stability == ""
 
 
 def test_variants_change_what_they_say():

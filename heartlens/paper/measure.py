@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,21 +31,32 @@ class Bench:
     recordings: Recordings
     published_only: bool
     command: str = ""  # which remakes all
+    _stored: dict[str, xr.Dataset] = field(default_factory=dict, repr=False, compare=False)  # summaries that were read, by folder
 
     def subject(self, checkpoint: str) -> Any:
         """The model of an alias, as a subject, loaded once."""
         return _loaded(checkpoint, self.published_only)
 
     def summary(self, job: Job) -> xr.Dataset | None:
-        """The stored result of a job; None if no result with its key is stored."""
+        """The stored result of a job, read once; None if no result with its key is stored."""
+        if job.folder in self._stored:
+            return self._stored[job.folder]
         folder = self.out / job.folder
         key = folder / KEY
         if not (key.is_file() and (folder / SUMMARY).is_file()) or key.read_text("utf-8", "replace") != self._key(job):
             return None
         try:
-            return store.read_summary(folder / SUMMARY)
+            self._stored[job.folder] = store.read_summary(folder / SUMMARY)
         except Refusal:  # damaged, or of an earlier format: it is measured anew
             return None
+        return self._stored[job.folder]
+
+    def measured(self, job: Job) -> xr.Dataset:
+        """The stored result of a job that was measured. Refuses one whose files were changed meanwhile."""
+        summary = self.summary(job)
+        if summary is None:
+            raise Refusal(f"{self.out / job.folder} was changed while the report was made; the same command goes on with the rest")
+        return summary
 
     def measure(self, job: Job) -> None:
         """Measure a job and store its result: model and twins, a varied job too, which has its own windows and twins."""

@@ -56,7 +56,8 @@ class Job:
 
     def varied(self, variant: str) -> "Job":
         """The same, on changed data or with another seed."""
-        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed, **FEW)
+        few = FEW | ({"twin_windows": N_VARIED} if isinstance(self.analysis, AttentionShift) else {})  # few persons' beats are irregular
+        analysis = replace(self.analysis, seed=self.analysis.seed + VARIANTS[variant].seed, **few)
         return replace(self, analysis=analysis, variant=variant, n_windows=min(self.n_windows, N_VARIED))
 
 
@@ -66,10 +67,10 @@ def _of_base(kind: str, source: str, n_windows: int) -> list[Job]:
     return [
         Job(f"cycles-{kind}", AttentionCycles(twin_windows=twin_windows), kind, source, n_windows),
         Job(f"cycles-by-value-{kind}", AttentionCycles(weights="value", **FEW), kind, source, n_windows // 2),
-        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", **FEW), kind, source, n_windows // 2),
+        Job(f"rollout-{kind}", AttentionCycles(weights="rollout", n_twins=49, twin_windows=8), kind, source, n_windows // 2),
         Job(f"homonyms-{kind}", Homonyms(), kind, source, n_windows),
         Job(f"homonyms-normed-{kind}", Homonyms(vectors="normed", **FEW), kind, source, n_windows // 2),
-        Job(f"heads-{kind}", HeadScan(fine=True, twin_windows=twin_windows), kind, source, n_windows),
+        Job(f"heads-{kind}", HeadScan(fine=True, **FEW), kind, source, n_windows),
         Job(f"heads-published-{kind}", HeadScan(variant="published", fine=True, twin_windows=twin_windows), kind, source, n_windows),
         Job(f"example-{kind}", AttentionCycles(asking_token=PAPERS_QUERY[kind], n_twins=0), kind, f"examples-{kind}", 4),
         Job(f"screen-{kind}", SCREENS[kind], kind, f"example-{kind}", 1),

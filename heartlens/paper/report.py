@@ -11,10 +11,10 @@ from markupsafe import Markup
 from heartlens import store
 from heartlens.findings import Findings
 from heartlens.folder import Folder, linked
-from heartlens.inference.verdict import NOT_TESTED
+from heartlens.inference.verdict import NO, NOT_SHOWN, NOT_TESTED
 from heartlens.paper.claims import CLAIMS, Claim, Judged
 from heartlens.paper.data import AS_IT_IS, SOURCES, VARIANTS
-from heartlens.paper.measure import SUMMARY, Bench
+from heartlens.paper.measure import Bench
 from heartlens.paper.plan import Job
 from heartlens.report import rendered, stored
 
@@ -34,11 +34,15 @@ class Row:
 
     @property
     def stability(self) -> str:
-        """Whether every variant gives the same verdict; empty where none was measured."""
-        if not self.varied:
+        """Whether every variant that was tested gives the same verdict; empty where none was.
+
+        *No* and *not shown* count as the same: variants have fewer windows, whose intervals are wider.
+        """
+        tested = {variant: verdict for variant, verdict in self.varied.items() if verdict != NOT_TESTED}
+        flips = [f"{variant}: {verdict}" for variant, verdict in tested.items() if _shown(verdict) != _shown(self.judged.verdict)]
+        if not tested:
             return ""
-        flips = [f"{variant}: {verdict}" for variant, verdict in self.varied.items() if verdict != self.judged.verdict]
-        return f"{UNSTABLE} ({'; '.join(flips)})" if flips else f"{STABLE} under {len(self.varied)} variants"
+        return f"{UNSTABLE} ({'; '.join(flips)})" if flips else f"{STABLE} under {len(tested)} variants"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Section:
 
 def write_report(bench: Bench, jobs: list[Job], folder: Folder, *, is_quick: bool) -> list[Row]:
     """Put WRITTEN, made from the stored summaries, into the folder beside the jobs' results, all at once; a row for each claim."""
-    summaries = {job.name: store.read_summary(bench.out / job.folder / SUMMARY) for job in jobs}
+    summaries = {job.name: bench.measured(job) for job in jobs}
     rows = [row for claim in CLAIMS if (row := _row(bench, claim, jobs, summaries, is_quick))]
     texts = (_page(bench, jobs, summaries, rows, is_quick), json.dumps([plain(row) for row in rows], indent=1))
 
@@ -64,6 +68,10 @@ def write_report(bench: Bench, jobs: list[Job], folder: Folder, *, is_quick: boo
 
     folder.give(fill)
     return rows
+
+
+def _shown(verdict: str) -> str:
+    return NOT_SHOWN if verdict == NO else verdict
 
 
 def sentence(row: Row) -> str:
@@ -81,7 +89,7 @@ def _row(bench: Bench, claim: Claim, jobs: list[Job], summaries: dict[str, xr.Da
 
 def _verdict(bench: Bench, claim: Claim, job: Job) -> str:
     """The verdict on a varied job alone."""
-    return claim.judge({job.name: store.read_summary(bench.out / job.folder / SUMMARY)}).verdict
+    return claim.judge({job.name: bench.measured(job)}).verdict
 
 
 def _page(bench: Bench, jobs: list[Job], summaries: dict[str, xr.Dataset], rows: list[Row], is_quick: bool) -> str:

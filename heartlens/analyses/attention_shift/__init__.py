@@ -79,6 +79,7 @@ class AttentionShift(Twinned):
     seed: Annotated[int, "seed of twins and p-values"] = 0
 
     n_initial: ClassVar[int] = 0
+    at_once: ClassVar[int] = 6  # windows: where all tokens ask, 50 MB of attention for each of two models and their difference
     reads: ClassVar[str] = ATTENTION
 
     def __post_init__(self) -> None:
