@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 HEARTLENS_CHECKPOINTS ?= $(wildcard $(CURDIR)/../shared/heartgpt/Model_files)
 export HEARTLENS_CHECKPOINTS
 
-.PHONY: scan app test chromium test-bridge docs pages pictures wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
+.PHONY: scan app test timings chromium test-bridge docs pages pictures wheel bench fuzz kill calibrate embedded embedded-ecg embedded-ppg clean
 
 scan: $(INSTALLED)
 	$(BIN)/python -m heartlens.analyses.head_scan ecg --overwrite
@@ -22,6 +22,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# How long the browser app takes, printed; on a machine that does nothing else.
+timings: $(INSTALLED)
+	$(BIN)/pytest -n0 -s tests/app/test_speed.py
 
 # What the tests of the browser app need; without it they are skipped, and say so.
 chromium:

@@ -49,8 +49,9 @@ def address(tmp_path_factory):
     """The address of an app that runs on the embedded models alone."""
     command = [sys.executable, "-m", "heartlens", "app", "--model", "ecg-sim-af", "--offline", "--quiet"]
     folder = tmp_path_factory.mktemp("app")
-    root = str(Path(__file__).parents[2])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=os.environ | {"PYTHONPATH": root}) as process:
+    own = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HEARTLENS_CACHE": str(folder / "cache")}
+    own["HEARTLENS_NO_LANDMARK_CACHE"] = ""  # every page opens the same example
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=own) as process:
         assert process.stdout
         yield process.stdout.readline().strip()
         process.terminate()

@@ -1,6 +1,6 @@
 """How long the page takes, in a browser, with the published models where they are, else the embedded ones: printed, not judged.
 
-Run on a machine that does nothing else with `pytest -n0 -s tests/app/test_speed.py`. What is asked for is said for two cores.
+`make timings`, on a machine that does nothing else. What is asked for is said for two cores.
 """
 
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from heartlens.signals.simulate.recording import simulated_csv
+
+pytestmark = pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="times are taken while nothing else runs: make timings")
 
 EDITED = "heartlens.view.result && heartlens.view.effects && !heartlens.view.isAsking"
 MAP = "heartlens.view.maps?.own && heartlens.view.lift"
