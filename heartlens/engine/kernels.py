@@ -62,11 +62,10 @@ def attention_sums(  # type: ignore[no-untyped-def]
     `importance` (window, head, key) multiplies the weights of keys in all sums but not in what is mixed; `runs`, `bins`, `coordinate`,
     `row_of` and `entropy` may have no window, for sums that nobody asked for.
     """
-    n_windows, n_heads = key.shape[:2]
+    n_windows, n_heads, n_groups = key.shape[0], key.shape[1], column_of.shape[0]
     is_weighted, has_entropy = importance.shape[0] > 0, entropy.shape[0] > 0
     n_coordinates = coordinate.shape[1] if coordinate.shape[0] > 0 else 0
     is_plain = n_left_out == 0 and not is_weighted
-    n_groups = column_of.shape[0]
     by_group = np.empty((n_groups + 1, whole(n_time) + APART), np.float32)  # the last: of group -1
     extent = np.empty(n_groups + 1, np.int64)
     weight, score, square = rows_of(n_time), rows_of(n_time), np.empty(n_time, np.float32)
