@@ -45,9 +45,8 @@ def answered(source: None, order: Order | tuple[str, ...]) -> Iterator[Any]:
     """
     _limit_memory()
     if isinstance(order, tuple):
-        for name in order:
-            importlib.import_module(name)
-        threading.Thread(target=lambda: [importlib.import_module(name) for name in SLOW], daemon=True).start()
+        _import(order)
+        threading.Thread(target=_import, args=(SLOW,), daemon=True).start()
         yield READY
         return
     try:
@@ -56,6 +55,11 @@ def answered(source: None, order: Order | tuple[str, ...]) -> Iterator[Any]:
         yield Refused(str(refusal))
     except MemoryError:
         yield Refused("there is too little memory to read this")
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 def _limit_memory() -> None:

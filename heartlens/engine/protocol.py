@@ -210,7 +210,7 @@ class Engine(Protocol):
     ) -> Iterator[LayerAttention]:
         """Each layer's attention in turn, the last `n_rows` rows or all: for what cannot be computed from `sums`.
 
-        `start`: a block and the stream before it, to begin there; what it would compute of the blocks before is not given.
+        `start`: a block, counted from 0, and the stream before it, to begin there; the blocks before it are not given.
         """
         ...
 

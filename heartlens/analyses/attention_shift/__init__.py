@@ -11,6 +11,7 @@ null (shifts: rotated wave labels; effects: shuffled cycles) and against twins, 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from heartlens.windows import Windows
 if TYPE_CHECKING:
     import matplotlib.figure
 
-    from heartlens.engine import Stream
+    from heartlens.engine.protocol import Start
     from heartlens.trial import Trial
 
 PARTS = ("Q", "K", "V", "O")
@@ -108,16 +109,15 @@ class AttentionShift(Twinned):
         asks = asked(windows, row)
         keys = keys_of(windows, asks, self.interval, self.irregular_from, self.n_rotations, self.n_shuffles, self.n_lags)
         n_rows, first = asks.shape[1], n_alike(subject, base)
-        before, stream = _of_base(base.weights, base.engine.name, windows.tokens.tobytes(), asks.tobytes(), n_rows, first)
-        moved = [np.zeros_like(rows) for rows in before[:first]]
-        nothing = np.zeros((*before[0].shape[:2], n_rows, 1))
-        layers = [of_layer(nothing, none, rows, asks, keys) for none, rows in zip(moved, before[:first], strict=True)]
-        start = (first, stream) if first else None  # each embeds its tokens itself
+        of_base = (base.weights, base.engine.name, windows.tokens.tobytes(), asks.tobytes(), n_rows, first)
+        alike, start = _alike(*of_base) if first else ([], None)  # without one, each embeds its tokens itself
+        moved = [np.zeros_like(rows) for rows in alike]
+        layers = [of_layer(np.zeros((*rows.shape[:2], n_rows, 1)), none, rows, asks, keys) for rows, none in zip(alike, moved, strict=True)]
         patterns = (each.engine.attention(subject.tokens(windows.tokens), n_rows=n_rows, start=start) for each in (subject, base))
-        for tuned, own, rows in zip(*patterns, before[first:], strict=True):
-            change = tuned.pattern - own.pattern
+        for tuned, before in zip(*patterns, strict=True):
+            change = tuned.pattern - before.pattern
             moved.append(mean_row(change, asks))
-            layers.append(of_layer(change, moved[-1], rows, asks, keys))
+            layers.append(of_layer(change, moved[-1], mean_row(before.pattern, asks), asks, keys))
         sums = {name: np.stack([layer[name] for layer in layers], axis=1) for name in layers[0]} | of_windows(keys, asks)
         tensors = tensor_changes(subject.weights, base.weights)
         weights = {"weight_change": head_changes(subject.weights, base.weights), "tensor_change": np.array(list(tensors.values()))}
@@ -189,11 +189,12 @@ class AttentionShift(Twinned):
 
 
 @lru_cache(maxsize=32)  # every twin is compared with the same base on the same windows
-def _of_base(base: Any, engine: str, tokens: bytes, asks: bytes, n_rows: int, n_alike: int) -> tuple[list[np.ndarray], "Stream"]:
-    """The mean row of the base's attention, (window, head, key) for each layer, and its stream before block `n_alike`."""
+def _alike(base: Any, engine: str, tokens: bytes, asks: bytes, n_rows: int, n_alike: int) -> tuple[list[np.ndarray], "Start"]:
+    """Of the first blocks, alike in model and base: the mean row of attention of each, (window, head, key), and the stream after them."""
     from heartlens.models.subject import subject_of
 
     subject, asking = subject_of(base, engine), np.frombuffer(asks).reshape(-1, n_rows)
     numbers = subject.tokens(np.frombuffer(tokens, np.uint8).reshape(-1, CONTEXT))
-    rows = [mean_row(layer.pattern, asking) for layer in subject.engine.attention(numbers, n_rows=n_rows)]
-    return rows, subject.engine.run_blocks(subject.engine.embed(numbers), 0, n_alike)
+    layers = islice(subject.engine.attention(numbers, n_rows=n_rows), n_alike)
+    rows = [mean_row(layer.pattern, asking) for layer in layers]
+    return rows, (n_alike, subject.engine.run_blocks(subject.engine.embed(numbers), 0, n_alike))
