@@ -2,9 +2,9 @@
 
 Keys and values lie contiguous along the tokens, so that the inner loops run over keys in SIMD. Scores come in units of log2 (the query is
 multiplied by log2(e) / attn_scale before), so that the weight of a key is exp2(score), made from a polynomial and an exponent shift,
-because calls to exp do not vectorise (nor does a loop for a row's maximum). Nothing is subtracted from the scores; only a row whose total
-is very small or large is made anew with its largest score subtracted. Head widths are padded with zeros to a multiple of WIDTH, tokens with
-anything finite to a multiple of BLOCK.
+because calls to exp do not vectorise. From scores that cannot be large nothing is subtracted; from others, and where a total is very small
+or large, each row's largest score. Head widths are padded with zeros to a multiple of WIDTH, tokens with anything finite to a multiple of
+BLOCK.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ LEAST, MOST = np.float32(2.0**-20), np.float32(2.0**24)  # a row whose total lie
 ONE, ZERO, LN2 = np.float32(1.0), np.float32(0.0), np.float32(np.log(2.0))
 LOWEST = np.float32(-100.0)  # scores are cut off here: what is less weighs nothing, and its products would be slow denormal numbers
 NEAR = np.float32(99.0)  # scores that cannot be larger than this, of either sign, need no limits
-HIGHEST = np.float32(127.0)  # exp2 of more is no float32; such a row is made anew
+NONE = np.float32(-3e38)  # a score below all others
 C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), np.float32(0.055503290351537768)
 C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
 
@@ -80,19 +80,20 @@ def _times_power_of_2(typing_context: Any, x: Any, exponent: Any) -> Any:
     return types.float32(types.float32, types.float32), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def larger(typing_context: Any, x: Any, y: Any) -> Any:
+    """The larger of two float32, neither of them NaN; a loop of it becomes SIMD, which one of `max` does not."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, y = arguments
+        return builder.select(builder.fcmp_ordered(">", x, y, flags=("fast",)), x, y, flags=("fast",))
+
+    return types.float32(types.float32, types.float32), generate
+
+
 @inlined
 def _exp2(x):  # type: ignore[no-untyped-def]
-    """2 to the x, cut off at LOWEST and HIGHEST, to the rounding of float32; the polynomial is fitted to 2e-9 on -1/2..1/2."""
-    x = min(max(x, LOWEST), HIGHEST)
-    whole_part = _nearest(x)
-    part = x - whole_part
-    power = ((((((C6 * part + C5) * part + C4) * part + C3) * part + C2) * part + C1) * part) + ONE
-    return _times_power_of_2(power, whole_part)
-
-
-@inlined
-def _unlimited_exp2(x):  # type: ignore[no-untyped-def]
-    """As `_exp2` for scores that are known to lie between LOWEST and HIGHEST."""
+    """2 to the x, which lies between LOWEST and -LOWEST, to the rounding of float32; the polynomial is fitted to 2e-9 on -1/2..1/2."""
     whole_part = _nearest(x)
     part = x - whole_part
     power = ((((((C6 * part + C5) * part + C4) * part + C3) * part + C2) * part + C1) * part) + ONE
@@ -137,7 +138,7 @@ def _power(query, key, first, last, n_time, is_causal, weight):  # type: ignore[
         for j in range(whole(t + FOUR if is_causal else n_time)):
             k = _vector(key, j)
             a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
-            w0[j], w1[j], w2[j], w3[j] = _unlimited_exp2(a), _unlimited_exp2(b), _unlimited_exp2(c), _unlimited_exp2(d)
+            w0[j], w1[j], w2[j], w3[j] = _exp2(a), _exp2(b), _exp2(c), _exp2(d)
 
 
 @compiled
@@ -152,7 +153,7 @@ def _power_and_score(query, key, first, last, n_time, is_causal, weight, score):
             k = _vector(key, j)
             a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
             s0[j], s1[j], s2[j], s3[j] = a, b, c, d
-            w0[j], w1[j], w2[j], w3[j] = _unlimited_exp2(a), _unlimited_exp2(b), _unlimited_exp2(c), _unlimited_exp2(d)
+            w0[j], w1[j], w2[j], w3[j] = _exp2(a), _exp2(b), _exp2(c), _exp2(d)
 
 
 @inlined
@@ -170,59 +171,36 @@ def _score(q, k):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _weighed_at_once(query, key, t, n, weight):  # type: ignore[no-untyped-def]
-    """As `weigh` for one row of a head of WIDTH, its scores cut off where float32 ends."""
-    kept_apart()
-    total, moment = ZERO, ZERO
-    q0, q1, q2, q3, q4, q5, q6, q7 = query[0, t], query[1, t], query[2, t], query[3, t], query[4, t], query[5, t], query[6, t], query[7, t]
-    for j in range(whole(n)):
-        low = (q0 * key[0, j] + q1 * key[1, j]) + (q2 * key[2, j] + q3 * key[3, j])
-        score = max(low + ((q4 * key[4, j] + q5 * key[5, j]) + (q6 * key[6, j] + q7 * key[7, j])), LOWEST)
-        power = _exp2(score) if j < n else ZERO
-        weight[j] = power
-        total += power
-        moment += power * score
-    return total, moment
-
-
-@compiled
-def _weighed_in_passes(query, key, t, n, weight):  # type: ignore[no-untyped-def]
-    """As `weigh` for one row of a head of any width: where float32 needs it, the largest score is subtracted."""
-    kept_apart()
-    scored(query, key, t, n, weight)
-    total, moment = powered(weight, n, ZERO)
-    if total < LEAST or total > MOST:
-        scored(query, key, t, n, weight)
-        largest = weight[0]
-        for j in range(n):
-            largest = max(largest, weight[j])
-        total, moment = powered(weight, n, largest)
-    return total, moment
-
-
-@compiled
 def scored(query, key, t, n, score):  # type: ignore[no-untyped-def]
-    """Write the scores of query `t` against the first `n` keys."""
-    for j in range(whole(n)):
-        score[j] = ZERO
+    """Write the scores of query `t` against the first `n` keys; the largest of them."""
+    kept_apart()
     for d in range(0, key.shape[0], WIDTH):
-        q0, q1, q2, q3 = query[d, t], query[d + 1, t], query[d + 2, t], query[d + 3, t]
-        q4, q5, q6, q7 = query[d + 4, t], query[d + 5, t], query[d + 6, t], query[d + 7, t]
+        q, k = _vector(query[d:], t), key[d:]
         for j in range(whole(n)):
-            low = (q0 * key[d, j] + q1 * key[d + 1, j]) + (q2 * key[d + 2, j] + q3 * key[d + 3, j])
-            score[j] += low + ((q4 * key[d + 4, j] + q5 * key[d + 5, j]) + (q6 * key[d + 6, j] + q7 * key[d + 7, j]))
+            score[j] = _score(q, _vector(k, j)) + (score[j] if d > 0 else ZERO)
+    largest = score[0]
+    for j in range(n, whole(n)):
+        score[j] = largest
+    for j in range(whole(n)):
+        largest = larger(largest, score[j])
+    return largest
 
 
 @compiled
-def powered(weight, n, offset):  # type: ignore[no-untyped-def]
-    """Write exp2(score - offset) over the first `n` scores, 0 after them; their total, and the total of weight times (score - offset)."""
+def powered(weight, n, largest):  # type: ignore[no-untyped-def]
+    """Write exp2(score - largest) over the first `n` scores, 0 after them; their total, and the total of weight times (score - largest)."""
+    kept_apart()
     total, moment = ZERO, ZERO
+    for j in range(n, whole(n)):
+        weight[j] = NONE
     for j in range(whole(n)):
-        score = max(weight[j] - offset, LOWEST)
-        power = _exp2(score) if j < n else ZERO
+        score = larger(weight[j] - largest, LOWEST)
+        power = _exp2(score)
         weight[j] = power
         total += power
         moment += power * score
+    for j in range(n, whole(n)):
+        weight[j] = ZERO
     return total, moment
 
 
@@ -250,15 +228,13 @@ def nearness_of(query, key, n, square):  # type: ignore[no-untyped-def]
 
 @compiled
 def _weighed_one_by_one(query, key, first, last, n_time, is_causal, weight, total, moment):  # type: ignore[no-untyped-def]
-    """As `weigh` for any head and scores: what float32 cannot hold is made again. Called from outside the fast functions, which a call
+    """As `weigh` for any head and scores: each row's largest score is subtracted. Called from outside the fast functions, which a call
     would make save their registers at every row.
     """
     kept_apart()
     for r in range(last - first):
         n = first + r + 1 if is_causal else n_time
-        total[r], moment[r] = _weighed_at_once(query, key, first + r, n, weight[r]) if key.shape[0] == WIDTH else (ZERO, ZERO)
-        if total[r] < LEAST or total[r] > MOST:
-            total[r], moment[r] = _weighed_in_passes(query, key, first + r, n, weight[r])
+        total[r], moment[r] = powered(weight[r], n, scored(query, key, first + r, n, weight[r]))
 
 
 @inlined

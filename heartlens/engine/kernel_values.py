@@ -28,31 +28,22 @@ def mixed_row(weight, value, n, factor, mixed):  # type: ignore[no-untyped-def]
 
 @compiled
 def _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed):  # type: ignore[no-untyped-def]
-    """As `mix` for a head of WIDTH and a multiple of FOUR rows: each value is read once for FOUR, half of its numbers at a time."""
+    """As `mix` for a head of WIDTH and a multiple of FOUR rows: each number of a value is read once for FOUR, two numbers at a time, whose
+    eight sums stay in registers.
+    """
     kept_apart()
     for r in range(0, last - first, FOUR):
-        n = first + r + FOUR if is_causal else n_time
-        _mix_half(weight, value, r, 0, n, total, mixed)
-        _mix_half(weight, value, r, WIDTH // 2, n, total, mixed)
-
-
-@inlined
-def _mix_half(weight, value, r, d, n, total, mixed):  # type: ignore[no-untyped-def]
-    w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
-    a0, a1, a2, a3, b0, b1, b2, b3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    c0, c1, c2, c3, e0, e1, e2, e3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    for j in range(whole(n)):
-        p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
-        v0, v1, v2, v3 = value[d, j], value[d + 1, j], value[d + 2, j], value[d + 3, j]
-        a0, a1, a2, a3 = a0 + p0 * v0, a1 + p0 * v1, a2 + p0 * v2, a3 + p0 * v3
-        b0, b1, b2, b3 = b0 + p1 * v0, b1 + p1 * v1, b2 + p1 * v2, b3 + p1 * v3
-        c0, c1, c2, c3 = c0 + p2 * v0, c1 + p2 * v1, c2 + p2 * v2, c3 + p2 * v3
-        e0, e1, e2, e3 = e0 + p3 * v0, e1 + p3 * v1, e2 + p3 * v2, e3 + p3 * v3
-    f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
-    mixed[r, d], mixed[r, d + 1], mixed[r, d + 2], mixed[r, d + 3] = a0 * f0, a1 * f0, a2 * f0, a3 * f0
-    mixed[r + 1, d], mixed[r + 1, d + 1], mixed[r + 1, d + 2], mixed[r + 1, d + 3] = b0 * f1, b1 * f1, b2 * f1, b3 * f1
-    mixed[r + 2, d], mixed[r + 2, d + 1], mixed[r + 2, d + 2], mixed[r + 2, d + 3] = c0 * f2, c1 * f2, c2 * f2, c3 * f2
-    mixed[r + 3, d], mixed[r + 3, d + 1], mixed[r + 3, d + 2], mixed[r + 3, d + 3] = e0 * f3, e1 * f3, e2 * f3, e3 * f3
+        w0, w1, w2, w3 = weight[r], weight[r + 1], weight[r + 2], weight[r + 3]
+        f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
+        for d in range(0, WIDTH, 2):
+            a0, a1, b0, b1, c0, c1, e0, e1 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+            for j in range(whole(first + r + FOUR if is_causal else n_time)):
+                p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
+                v0, v1 = value[d, j], value[d + 1, j]
+                a0, a1, b0, b1 = a0 + p0 * v0, a1 + p0 * v1, b0 + p1 * v0, b1 + p1 * v1
+                c0, c1, e0, e1 = c0 + p2 * v0, c1 + p2 * v1, e0 + p3 * v0, e1 + p3 * v1
+            mixed[r, d], mixed[r, d + 1], mixed[r + 1, d], mixed[r + 1, d + 1] = a0 * f0, a1 * f0, b0 * f1, b1 * f1
+            mixed[r + 2, d], mixed[r + 2, d + 1], mixed[r + 3, d], mixed[r + 3, d + 1] = c0 * f2, c1 * f2, e0 * f3, e1 * f3
 
 
 @inlined

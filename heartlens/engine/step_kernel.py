@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import LEAST, MOST, ONE, ZERO, compiled, kept_apart, powered, scored, whole
+from heartlens.engine.kernel_rows import ONE, ZERO, compiled, kept_apart, larger, powered, scored, whole
 from heartlens.engine.kernel_values import mixed_row
 
 NOTHING, HEAD, MLP, LAYER = 0, 1, 2, 3  # what of a block is replaced
@@ -118,25 +118,9 @@ def _attended(read, n_heads, prompt_key, prompt_value, n_prompt, own_key, own_va
 def _weighed(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight):  # type: ignore[no-untyped-def]
     """Write exp2(score), up to a factor, of the prompt's keys and of the row's own; their total."""
     kept_apart()
-    scored(query, prompt_key, 0, n_prompt, weight)
-    scored(query, own_key, 0, n_own, own_weight)
-    total = powered(weight, n_prompt, ZERO)[0] + powered(own_weight, n_own, ZERO)[0]
-    if total < LEAST or total > MOST:
-        total = _weighed_by_largest(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight)
-    return total
-
-
-@compiled
-def _weighed_by_largest(query, prompt_key, n_prompt, own_key, n_own, weight, own_weight):  # type: ignore[no-untyped-def]
-    """As `_weighed`, with the largest score subtracted."""
-    kept_apart()
-    scored(query, prompt_key, 0, n_prompt, weight)
-    scored(query, own_key, 0, n_own, own_weight)
-    largest = weight[0]
-    for j in range(n_prompt):
-        largest = max(largest, weight[j])
-    for j in range(n_own):
-        largest = max(largest, own_weight[j])
+    largest = scored(query, own_key, 0, n_own, own_weight)
+    if n_prompt > 0:
+        largest = larger(largest, scored(query, prompt_key, 0, n_prompt, weight))
     return powered(weight, n_prompt, largest)[0] + powered(own_weight, n_own, largest)[0]
 
 

@@ -303,8 +303,22 @@ def test_what_is_compiled_is_kept_beside_the_source_or_where_the_user_says():
         folder = Path(kernel._cache.cache_path)
         assert folder.is_dir()
         assert [path for path in folder.iterdir() if path.name.startswith(f"kernels.{kernel.py_func.__name__}-") and path.suffix == ".nbc"]
-        if "NUMBA_CACHE_DIR" not in os.environ:
-            assert folder == Path(kernels.__file__).parent / "__pycache__"
+        sources = Path(kernels.__file__).parent
+        assert folder.is_relative_to(compiled.version_folder(sources, os.environ.get("NUMBA_CACHE_DIR", "")))
+
+
+def test_a_change_of_any_file_of_kernels_has_all_of_them_compiled_anew(tmp_path):
+    """numba itself would go on with a kernel in whose own file nothing has changed."""
+    sources = Path(compiled.__file__).parent
+    for name in ("kernels", "kernel_rows", "kernel_values", "step_kernel"):
+        shutil.copy(sources / f"{name}.py", tmp_path)
+    before = compiled.version_folder(tmp_path, "")
+    assert before.name == compiled.version_folder(sources, "elsewhere").name
+    for path in sorted(tmp_path.glob("*.py")):
+        with path.open("a") as file:
+            file.write("\n")
+        assert compiled.version_folder(tmp_path, "").name != before.name
+        before = compiled.version_folder(tmp_path, "")
 
 
 @pytest.mark.parametrize(
