@@ -12,7 +12,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,25 @@ def read_datasets(path: Path) -> dict[str, xr.Dataset]:
 
 @contextmanager
 def _without_cluster() -> Iterator[None]:
-    """xarray asks no Dask cluster for a lock, which is lost with the worker that is killed: the file is made in this process's memory."""
-    dask = sys.modules.get("dask")
-    with dask.config.set(scheduler="synchronous") if dask is not None else nullcontext():
+    """xarray asks no Dask cluster for a lock, which is lost with the worker that is killed: the file is made in this process's memory.
+
+    Nor does it import dask.distributed to look for a cluster, which would take as long as the file.
+    """
+    try:
+        from dask import config
+        from dask.local import get_sync
+    except ImportError:
         yield
+        return
+    is_imported = "distributed" in sys.modules
+    if not is_imported:
+        sys.modules["distributed"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        with config.set(scheduler=get_sync):
+            yield
+    finally:
+        if not is_imported:
+            del sys.modules["distributed"]
 
 
 def unreadable(path: Path, error: Exception) -> Refusal:
