@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # steps so small cost more when t
 
 # An int is a float to beartype as it is to mypy, so that `rate_hz=125` is as good as 125.0.
 hook = install_import_hook("heartlens", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))").hook
-KERNELS = tuple(f"heartlens.engine.{name}" for name in ("kernels", "kernel_rows", "kernel_values", "step_kernel"))
+KERNELS = tuple(f"heartlens.engine.{name}" for name in ("kernels", "kernel_compiler", "kernel_rows", "kernel_values", "step_kernel"))
 is_checked = hook.should_instrument
 hook.should_instrument = lambda name: is_checked(name) and name not in KERNELS  # numba compiles no wrapped function
 

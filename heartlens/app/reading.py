@@ -21,13 +21,14 @@ OVERRIDDEN = ("unit", "person")  # fields of a recording that the user may put i
 class Order:
     """Files to be read, and what the user says of them: fields of `signals.files.Files`, and those of a recording that are in OVERRIDDEN.
 
-    `name` chooses one of several recordings.
+    `name` chooses one of several recordings. One that is not to be marked is read without its landmarks, which takes less time.
     """
 
     paths: tuple[str, ...]
     kind: str | None = None
     name: str | None = None
     hints: dict[str, Any] = field(default_factory=dict)
+    is_marked: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _read(order: Order) -> Any:
     if kind not in KINDS:
         raise Refusal(f"{recording.source}: nothing tells whether this is ECG or PPG; choose the kind")
     choice = Choice(hints.get("landmarks", "auto"), polarity=hints.get("polarity", "check"))
-    return names, str(files.found[name].path), strip_of(recording, kind, choice)
+    return names, str(files.found[name].path), strip_of(recording, kind, choice, is_marked=order.is_marked)
 
 
 class Stop:

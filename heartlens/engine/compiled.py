@@ -4,19 +4,12 @@ which takes seconds and is reported on stderr.
 No process runs what it compiled itself: numba optimises a function differently together with others than alone, so the first run on a
 machine would differ from all later ones in the last bits. numba keeps compiled code beside the source or,
 where that folder is read-only, in the user's cache; NUMBA_CACHE_DIR names another.
-
-numba compiles a kernel anew when its own file has changed, but not when a file has whose functions it contains. Therefore each version of
-the kernels' sources has a folder of compiled code of its own.
 """
 
-import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -42,30 +35,10 @@ def step_kernel() -> ModuleType:
 
 def warm(name: str) -> ModuleType:
     """A module of kernels, each of them loaded from the disk cache or compiled into it."""
-    with _folder_of_this_version():
-        module = import_module(name)
+    module = import_module(name)
     call = {ATTENTION: _warm, STEP: _warm_step}[name]
     call(module)
     return module
-
-
-@contextmanager
-def _folder_of_this_version() -> Iterator[None]:
-    """Functions that are declared in this context are kept compiled in `version_folder`."""
-    from numba import config
-
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(version_folder(Path(__file__).parent, before))
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = before
-
-
-def version_folder(sources: Path, cache_folder: str) -> Path:
-    """The folder of what is compiled from the kernels in a folder of sources, beside them or in the given cache folder."""
-    content = b"".join(path.read_bytes() for path in sorted(sources.glob("*kernel*.py")))
-    return Path(cache_folder or sources / "__pycache__") / f"kernels-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class _NotCached(Exception):

@@ -11,8 +11,10 @@ from typing import Any
 
 import llvmlite.ir
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from heartlens.engine.kernel_compiler import compiled, inlined, kept_apart
 
 WIDTH = 8  # the kernel reads a head in slices of so many numbers
 ROWS = 8  # queries are done in blocks: a call for each would take a tenth of the time
@@ -29,21 +31,6 @@ C1, C2, C3 = np.float32(0.69314720557709941), np.float32(0.24022648462281193), n
 C4, C5, C6 = np.float32(0.0096183732513556858), np.float32(0.0013399848290630287), np.float32(0.00015370704815283862)
 
 INT, FLOAT = llvmlite.ir.IntType(32), llvmlite.ir.FloatType()
-
-compiled = njit(error_model="numpy", fastmath=True, nogil=True, cache=True)
-inlined = njit(error_model="numpy", fastmath=True, nogil=True, inline="always")
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def kept_apart(typing_context: Any) -> Any:
-    """Keep LLVM from inlining the function that calls this: together in one large function, the loops ran half as fast."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.none(), generate
 
 
 @inlined

@@ -3,7 +3,8 @@
 Weights, totals and padding are those of `kernel_rows.py`.
 """
 
-from heartlens.engine.kernel_rows import FOUR, ONE, WIDTH, ZERO, compiled, inlined, kept_apart, whole
+from heartlens.engine.kernel_compiler import compiled, inlined, kept_apart
+from heartlens.engine.kernel_rows import FOUR, ONE, WIDTH, ZERO, whole
 
 
 @compiled

@@ -6,7 +6,8 @@ ln 2 (log2 total - sum(weight score) / total).
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import APART, FOUR, LN2, LOWEST, ONE, ROWS, ZERO, compiled, kept_apart, nearness_of, rows_of, weigh, whole
+from heartlens.engine.kernel_compiler import compiled, kept_apart
+from heartlens.engine.kernel_rows import APART, FOUR, LN2, LOWEST, ONE, ROWS, ZERO, nearness_of, rows_of, weigh, whole
 from heartlens.engine.kernel_values import add_rows, mix
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heartlens.engine.kernel_rows import ONE, ZERO, compiled, kept_apart, larger, powered, scored, whole
+from heartlens.engine.kernel_compiler import compiled, kept_apart
+from heartlens.engine.kernel_rows import ONE, ZERO, larger, powered, scored, whole
 from heartlens.engine.kernel_values import mixed_row
 
 NOTHING, HEAD, MLP, LAYER = 0, 1, 2, 3  # what of a block is replaced

@@ -145,8 +145,10 @@ class Strip:
         )
 
 
-def strip_of(recording: Recording, kind: str, choice: Choice | None = None) -> Strip:
-    """A recording as a strip. Refuses one of another kind, and one without a stretch as long as a window."""
+def strip_of(recording: Recording, kind: str, choice: Choice | None = None, *, is_marked: bool = True) -> Strip:
+    """A recording as a strip, without its landmarks where it is not to be marked. Refuses one of another kind, and one without a stretch
+    as long as a window.
+    """
     choice = choice or Choice()
     if recording.kind not in (None, kind):
         raise Refusal(
@@ -167,7 +169,8 @@ def strip_of(recording: Recording, kind: str, choice: Choice | None = None) -> S
         if len(signal) < CONTEXT:
             continue
         labelled = []
-        for piece, landmarks, first_beat in labelled_pieces(recording, kind, [where], choice, expert, lost):
+        pieces = labelled_pieces(recording, kind, [where], choice, expert, lost) if is_marked else ()
+        for piece, landmarks, first_beat in pieces:
             offset_s = (piece.samples.start - where.start) / recording.rate_hz
             labelled.append((_later(landmarks, offset_s), (piece.own_s[0] + offset_s, piece.own_s[1] + offset_s), first_beat))
             marked_by = landmarks.source

@@ -193,3 +193,14 @@ def test_the_overview_loses_no_peak(tab, house):
     assert min(overview["least"]) == pytest.approx(float(raw.min()))
     parts = np.array_split(raw, 37)
     assert overview["largest"] == pytest.approx([float(part.max()) for part in parts], abs=0.6)  # edges differ by a sample
+
+
+def test_a_recording_is_shown_before_its_waves_are_found(tab):
+    early = tab.ask("signal", "open", example="simulated ECG, sinus rhythm", is_marked=False)
+    window = tab.ask("signal", "window", start_s=early["starts_s"][0][0])
+    assert (early["is_marked"], early["marked_by"], early["beats_s"], window["waves"]) == (False, "", [], [])
+    whole = tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
+    marked = tab.ask("signal", "window", start_s=whole["starts_s"][0][0])
+    assert (whole["is_marked"], {each["wave"] for each in marked["waves"]}) == (True, {"P", "QRS", "T"})
+    assert marked["tokens"] == window["tokens"]
+    assert {name for name in whole if whole[name] != early[name]} == {"is_marked", "marked_by", "beats_s"}

@@ -82,7 +82,10 @@ class App {
         return first;
       });
       if (has_given) await this.opening.open(await lists);
-      else await Promise.all([this.opening.open(example, example.example), lists]);  // it need not wait for the lists
+      else {  // on the screen before its waves are found, which imports libraries for a second; and before the lists
+        await this.opening.open({ ...example, is_marked: false }, example.example);
+        await Promise.all([this.opening.open(example, example.example, 'Finding the waves of'), lists]);
+      }
       await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
     });
   }

@@ -16,8 +16,8 @@ export class Opening {
   }
 
   /** Read a recording and look at it. */
-  async open(question, name = id('records').selectedOptions[0]?.textContent ?? '') {
-    const { app } = this, { state } = app, done = this._busy(name);
+  async open(question, name = id('records').selectedOptions[0]?.textContent ?? '', doing = 'Reading') {
+    const { app } = this, { state } = app, done = this._busy(name, doing);
     this.isOpening = true;
     try {
       state.recording = await app.ask('signal', 'open', question, { latest: 'open' });
@@ -125,7 +125,7 @@ export class Opening {
     id('ribbon').hidden = !recording.is_simulated;
     id('ribbon').textContent = 'simulated';
     id('legend').replaceChildren(
-      element('span', { className: 'dim', textContent: recording.marked_by ? `marked by ${recording.marked_by}` : 'no waves marked' }),
+      element('span', { className: 'dim', textContent: !recording.is_marked ? 'waves not found yet' : recording.marked_by ? `marked by ${recording.marked_by}` : 'no waves marked' }),
       ...recording.waves.map((wave, number) => element('button', {
         type: 'button', 'aria-pressed': String(!paper.hidden.has(wave)), title: `show or hide ${wave.replace('_', ' ')}`,
         on: { click: event => { const { hidden } = paper; if (!hidden.delete(wave)) hidden.add(wave); event.currentTarget.setAttribute('aria-pressed', String(!hidden.has(wave))); paper.drawWindow(); } },

@@ -1,5 +1,6 @@
 """The recording: which there are, what the reader decided, all of it drawn, and the window that the other views look at."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -68,7 +69,10 @@ def model(tab: Tab, asked: dict[str, Any]) -> Any:
 
 
 def open_recording(tab: Tab, asked: dict[str, Any]) -> Any:
-    """Read an example, a recording of the command line, or what was uploaded; hints may say what the file does not."""
+    """Read an example, a recording of the command line, or what was uploaded; hints may say what the file does not.
+
+    With `is_marked` false it is opened before its waves are found, to be opened again with them.
+    """
     hints = {name: asked[name] for name in HINTS if asked.get(name) not in (None, "")}
     if "rate_hz" in hints:
         hints["rate_hz"] = number(hints, "rate_hz")
@@ -79,7 +83,7 @@ def open_recording(tab: Tab, asked: dict[str, Any]) -> Any:
     if kind not in (None, *KINDS):
         raise unknown("kind", kind, KINDS)
     order, example = _order(tab, asked, kind, hints)
-    tab.open(order, example)
+    tab.open(replace(order, is_marked=asked.get("is_marked") is not False), example)
     return described(tab, {})
 
 
@@ -109,6 +113,7 @@ def described(tab: Tab, asked: dict[str, Any]) -> Any:
         "duration_s": strip.duration_s,
         "starts_s": strip.starts_s(),
         "skipped": strip.skipped,
+        "is_marked": tab.order is None or tab.order.is_marked,
         "marked_by": strip.marked_by,
         "notes": strip.notes,
         "waves": kind.waves,
