@@ -32,7 +32,7 @@ AXES = {
     "irregularity": "how far a beat's interval is off the median of its neighbours', relative; the least of each bin",
     "part": "one of a head's weights: query, key, value or output",
     "tensor": "a tensor of the checkpoint, by its published name",
-    "rhythm": "the half of the records with the less irregular intervals, and the other one; in reliance: what a window's were made",
+    "rhythm": "the half of the records with the less irregular intervals, and the other one; in reliance: what the intervals were made",
     "p_wave": "what was done to a window's P waves; none: it shows none of its own",
     "factor": "what an effect on the logit is due to: the rhythm, the P wave, both together beyond their sum",
     "change": "what is changed: what a factor is about (effect), its sham, or its rival, another real edit",

@@ -81,7 +81,7 @@ def _add_data(parser: Parser, group: Any) -> None:
     add_hints(group)
     group.add_argument("--landmarks", default="auto", help="auto (an expert's where the file has them), expert or detected")
     group.add_argument("--bandpass", action="store_true", help="filter to the paper's band (ECG 1-45 Hz, PPG 1-15 Hz) first")
-    group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")
+    group.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each recording, evenly spread")
     add_persons(group)
     rhythms = "instead of recordings, with commas between: sinus (default), af, ectopy"
     group.add_argument("--simulate", type=Listed(choices=tuple(RHYTHMS)), metavar="RHYTHM,...", help=rhythms)
@@ -104,7 +104,8 @@ def _add_output(group: Any) -> None:
 
 def _add_scale(group: Any) -> None:
     group.add_argument("--resume", action="store_true", help="go on with what an earlier run into the same folder saved")
-    group.add_argument("--save-every", type=float, default=3.0, metavar="MINUTES", help="save what was measured so often (default: 3)")
+    between = "minutes between two saves of what was measured (default: 3)"
+    group.add_argument("--save-every", type=float, default=3.0, metavar="MINUTES", help=between)
     group.add_argument("--shard", metavar="I/N", help="measure part I of N of the recordings; heartlens merge joins all N")
     group.add_argument("--workers", type=int, default=0, metavar="N", help="measure on N processes (needs heartlens[dask])")
     group.add_argument("--dask", metavar="ADDRESS", help="measure on a Dask cluster: its address, or its scheduler file (heartlens[dask])")
@@ -125,7 +126,7 @@ def _run(analysis_class: type, options: argparse.Namespace) -> int:
         if isinstance(made, session.MadeShard):
             return _told_of_shard(made, session.write_shard(made, folder), options)
         with keeping(lambda: _kept(folder)):
-            return told(analysis, made, session.write(analysis, made, folder, options.format), options)
+            return report_findings(analysis, made, session.write(analysis, made, folder, options.format), options)
 
 
 def _kept(folder: Folder) -> str:
@@ -136,7 +137,7 @@ def _kept(folder: Folder) -> str:
     return f"what was saved last is kept in {partial}; --resume goes on with it" if partial.exists() else NOTHING
 
 
-def told(analysis: Any, made: Any, written: list[Path], options: argparse.Namespace) -> int:
+def report_findings(analysis: Any, made: Any, written: list[Path], options: argparse.Namespace) -> int:
     """Print the findings, and what was written; the exit code."""
     findings = with_edits(analysis.findings(made.summary), made.summary.attrs)
     print(json.dumps(as_json(findings, made.summary.attrs, written), indent=1) if options.json else "\n".join(findings.verdict))

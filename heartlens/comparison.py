@@ -17,13 +17,13 @@ import xarray as xr
 from jaxtyping import Float
 
 from heartlens.analysis import Measured, Progress, silent
+from heartlens.inference.verdict import VERDICT
 from heartlens.privacy import person_code
 from heartlens.refusal import Refusal
 from heartlens.tally import ABOUT_RECORD, Tally, tallied
 from heartlens.windows import Windows
 
 MOST_GROUPS = 32
-VERDICT = "_verdict"
 OF_OTHERS = {"twin", "initial", "example"}  # axes of what is no effect of the model on the recordings
 BESIDE = ("_low", "_high", "p_value", "q_value", "_twin_p", "_limit", VERDICT)
 COLUMNS = ("a", "b", "difference", "low", "high")

@@ -181,9 +181,15 @@ def refuse_mismatch(subject: Any, windows: Windows, force: bool) -> None:
         raise Refusal("there are no windows to measure; every one was skipped: " + ", ".join(f"{n} {why}" for why, n in windows.skipped))
     if windows.kind != origin.kind and not force:
         reads = (origin.kind or f"signals of {sizes.d_vocab} token values").upper()
-        raise Refusal(f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give its kind, or --force (force=True)")
+        raise Refusal(
+            f"{origin.checkpoint} reads {reads}, the windows are {windows.kind.upper()}; give recordings of the kind it reads, "
+            "or --force (force=True)"
+        )
     if int(windows.tokens.max()) >= sizes.d_vocab or windows.tokens.shape[1] > sizes.n_ctx:
-        raise Refusal(f"{origin.checkpoint} takes {sizes.n_ctx} tokens below {sizes.d_vocab}; the windows have {windows.tokens.shape[1]}")
+        raise Refusal(
+            f"{origin.checkpoint} takes at most {sizes.n_ctx} tokens from 0 to {sizes.d_vocab - 1}; the windows have "
+            f"{windows.tokens.shape[1]} tokens, the largest {int(windows.tokens.max())}"
+        )
 
 
 def refuse_other_kind(kind: str, other: str) -> None:

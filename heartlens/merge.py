@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heartlens.cli import refuse_existing, told
+from heartlens.cli import refuse_existing, report_findings
 from heartlens.exits import exit_code, leave
 from heartlens.folder import Folder
 from heartlens.gather import Gathered
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         folder.claim()
         measured = frame.finished(analysis, subject, total, about={name: attrs[name] for name in ("data_options", "names", "command")})
         made = session.Made(measured, frame.summarize(analysis, measured), total.n_lost)
-        return told(analysis, made, session.write(analysis, made, folder, options.format), options)
+        return report_findings(analysis, made, session.write(analysis, made, folder, options.format), options)
 
 
 def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +59,11 @@ def _without_cluster() -> Iterator[None]:
 
     Nor does it import dask.distributed to look for a cluster, which would take as long as the file.
     """
-    try:
-        from dask import config
-        from dask.local import get_sync
-    except ImportError:
-        yield
-        return
-    is_imported = "distributed" in sys.modules
+    dask, is_imported = sys.modules.get("dask"), "distributed" in sys.modules
     if not is_imported:
         sys.modules["distributed"] = None  # type: ignore[assignment]  # an import of it fails
     try:
-        with config.set(scheduler=get_sync):
+        with dask.config.set(scheduler=dask.get) if dask is not None else nullcontext():
             yield
     finally:
         if not is_imported:

@@ -36,7 +36,7 @@ def check(analysis: Any, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Refuse a value outside its range (both ends are legal) or outside its choices."""
     for name, (least, most) in ranges.items():
         if not least <= getattr(analysis, name) <= most:
-            raise Refusal(f"{name.replace('_', '-')} is {getattr(analysis, name)}; legal: {least} to {most}")
+            raise Refusal(f"--{name.replace('_', '-')} is {getattr(analysis, name)}; legal: {least} to {most}")
     for option in options_of(type(analysis)):
         if option.choices and getattr(analysis, option.name) not in option.choices:
             raise unknown(option.name.replace("_", "-"), getattr(analysis, option.name), option.choices)

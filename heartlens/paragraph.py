@@ -12,13 +12,14 @@ from typing import Any
 import xarray as xr
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.checkpoints.registry import EMBEDDED
 from heartlens.findings import Findings, counted
+from heartlens.inference.verdict import VERDICT
 from heartlens.wording import plain
 
-VERDICT = "_verdict"
 OF_PACKAGES = {"transformer-lens": "TransformerLens", "torch": "PyTorch", "numpy": "NumPy", "scipy": "SciPy", "numba": "Numba"}
 DEVICES = {"cpu": "a CPU", "cuda": "a CUDA device"}
-DEFAULTS_OF_READING = {"landmarks": "auto", "polarity": "auto", "time_unit": None}
+DEFAULTS_OF_READING = {"landmarks": "auto", "polarity": "check", "time_unit": None}
 MODEL, SOFTWARE, HOOKS = "davies2024heartgpt", "heartlens", "nanda2022transformerlens"
 BIBTEX = {
     MODEL: """@misc{davies2024heartgpt,
@@ -111,8 +112,7 @@ def _model(attrs: Mapping[Any, Any]) -> str:
         if attrs.get(name)
     ]
     task = attrs.get("checkpoint_task") or "next-token prediction"
-    is_embedded = str(attrs["checkpoint"]).split("-")[1:2] == ["sim"]
-    whose = ", trained on simulated signals alone, of the architecture of" if is_embedded else ","
+    whose = ", trained on simulated signals alone, of the architecture of" if attrs["checkpoint"] in EMBEDDED else ","
     edited = f" Edits of the model were in force: {attrs['edits']}." if attrs.get("edits") else ""
     processed = attrs.get("checkpoint_processing", "none")
     folded = "" if processed in ("none", "unknown", "") else f", with weights processed ({processed})"

@@ -78,6 +78,6 @@ def refuse_idle(parts: Sequence[Part] | None, reads: str, n_layers: int) -> None
     with_heads = [part for part in sorted_parts(parts or ()) if not part.is_mlp]
     if reads == MOVED and with_heads:
         raise Refusal(
-            f"--ablate {listed(with_heads)}: --weights value weighs by what a head moves, which of an ablated one is nothing; "
+            f"--ablate {listed(with_heads)}: --weights value weighs attention by what a head adds, and an ablated head adds nothing; "
             "legal: MLPs, or --weights attention"
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Mapping
@@ -62,10 +63,19 @@ class Inventory:
         }
 
 
+def is_simulation(source: str) -> bool:
+    """Whether signals of this source were simulated, and not read from a file that is called so.
+
+    >>> is_simulation("simulated ecg (10 people, seed 0)"), is_simulation("simulated_study/1.csv sha256:1f")
+    (True, False)
+    """
+    return bool(re.match(r"simulated (regular )?(ecg|ppg) \(", source))
+
+
 def inventory(windows: Windows) -> Inventory:
     """The inventory of windows."""
     digest = sum(int.from_bytes(hashlib.sha256(str(identity).encode()).digest(), "big") for identity in windows.identity)
-    is_simulated = any(source.startswith("simulated") for source in windows.sources)
+    is_simulated = any(map(is_simulation, windows.sources))
     skipped: Counter[str] = Counter()
     for reason, count in windows.skipped:
         skipped[reason] += count
@@ -151,12 +161,12 @@ def _commit() -> str:
     if not (folder / ".git").exists():
         return ""
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"], capture_output=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return told.stdout.decode().strip()
+    return described.stdout.decode().strip()
 
 
 def _first(lines: frozenset[str]) -> frozenset[str]:

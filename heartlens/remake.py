@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from heartlens.cache import cache_folder
+from heartlens.file_key import split_key
 from heartlens.parser import Listed
 from heartlens.whole import write_whole
 
@@ -46,7 +47,7 @@ def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace, use
         elif name in FILES and value and name not in used:
             paths = list(map(str, value)) if isinstance(value, list) else [str(value)]
             seen = [_seen(root, path, keep_names) for path in paths]
-            places |= {name: _whole(path) for name, path in zip(seen, paths, strict=True) if os.path.exists(path)}
+            places |= {name: _whole(path) for name, path in zip(seen, paths, strict=True) if os.path.exists(split_key(path)[0])}
             value = seen if isinstance(value, list) else seen[0]
         if name in used or name in ALWAYS or not action.option_strings or value != action.default:
             words += _words(action, value)
@@ -117,7 +118,7 @@ def _root_of(given: list[str]) -> str:
 
 def _seen(root: str, path: str, keep_names: bool, *, is_inside: bool = False) -> str:
     """A path as seen from the recordings' folder, where that tells no other folder's name; else its last part. A name is a name."""
-    if not is_inside and not os.path.exists(path):
+    if not is_inside and not os.path.exists(split_key(path)[0]):
         return path
     if keep_names:
         return _whole(path)

@@ -13,6 +13,7 @@ import xarray as xr
 
 from heartlens import __version__, store
 from heartlens import analysis as frame
+from heartlens.file_key import is_file, split_key
 from heartlens.folder import Folder
 from heartlens.gather import SKIPPED, Gathered, Open, Total, refusals
 from heartlens.options_file import OPTIONS, options_file
@@ -90,7 +91,7 @@ def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made 
     recordings = replace(recordings, notes=stored.notes(recordings.notes, source.names()))
     names = recordings.names if shard is None else shard.names(recordings.names)
     used = {"engine": subject.engine.name, "device": subject.engine.device.type}
-    used |= {} if Path(options.checkpoint).is_file() else {"checkpoint": subject.origin.checkpoint}
+    used |= {} if is_file(options.checkpoint) else {"checkpoint": subject.origin.checkpoint}
     command = command_of(parser_of(type(analysis).__module__), options, used, keep_names=options.keep_names)
     about = {"data_options": data_options(recordings.source), "names": stored.kind, "command": command}
     attrs = attrs_of_run(analysis, subject, recordings, shard, about)
@@ -192,13 +193,12 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
         gathering, parts = frame.started(
             run.analysis, run.subject, run.recordings.source, names, force=options.force, strict=options.strict, stored=run.stored
         )
-        return gathering.recordings(_told(parts, run.say), opened, on_part)
+        return gathering.recordings(_announced(parts, run.say), opened, on_part)
     from heartlens import scale
 
-    is_file = Path(options.checkpoint).is_file()  # which another process finds by its whole path
     work = scale.Work(
         run.analysis,
-        str(Path(options.checkpoint).resolve()) if is_file else options.checkpoint,
+        str(Path(options.checkpoint).resolve()) if is_file(options.checkpoint) else options.checkpoint,  # found from any folder
         options.published_only,
         run.subject.origin,
         run.recordings.source,
@@ -212,7 +212,7 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
     return scale.recordings(work, names, n_workers=options.workers, address=options.dask)
 
 
-def _told(parts: Iterable[Part], say: Say) -> Iterator[Part]:
+def _announced(parts: Iterable[Part], say: Say) -> Iterator[Part]:
     """The parts; which recordings are left out is said in full here, and stored as privacy asks."""
     for part in parts:
         if part.windows is None:
@@ -253,11 +253,9 @@ def _subject(options: argparse.Namespace) -> Any:
 
 def _given(options: argparse.Namespace) -> str:
     """The checkpoint as a shard names it: its name, of a file the whole path only where names are kept."""
-    from heartlens.checkpoints.keys import split_key
-
-    file, key = split_key(str(options.checkpoint))
-    if not Path(file).is_file():
+    if not is_file(options.checkpoint):
         return str(options.checkpoint)
+    file, key = split_key(str(options.checkpoint))
     return (str(Path(file).resolve()) if options.keep_names else Path(file).name) + (f"#{key}" if key else "")
 
 

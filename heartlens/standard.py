@@ -18,7 +18,7 @@ from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
 from heartlens.inference.intervals import ratio_interval
 from heartlens.inference.nulls import STRICT
-from heartlens.inference.verdict import ANSWERS, Among, Claim, decide, is_yes, reach
+from heartlens.inference.verdict import ANSWERS, VERDICT, Among, Claim, decide, is_yes, reach
 from heartlens.measures.resample import over
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally
@@ -27,7 +27,6 @@ from heartlens.wording import interval, number, plain
 if TYPE_CHECKING:
     import matplotlib.figure
 
-VERDICT = "_verdict"
 PER_HEAD = ("layer", "head")
 MOST_ROWS = 40  # of the findings' table
 
@@ -159,10 +158,12 @@ def _rows(summary: xr.Dataset, claim: str, effect: str) -> list[tuple[str, ...]]
     rows = list[tuple[str, ...]]()
     for place in places:
         at = dict(zip(answers.dims, place, strict=True))
-        here = summary.isel(at)
+        one_part = summary.isel(at)
         labels = [head_label(int(at["layer"]), int(at["head"]))] if set(PER_HEAD) <= set(at) else []
         labels += [f"{plain(axis)} {plain(summary[axis].values[index])}" for axis, index in at.items() if not (labels and axis in PER_HEAD)]
-        rows.append((plain(claim), ", ".join(labels), number(here[effect]), interval(here[f"{effect}_low"], here[f"{effect}_high"])))
+        rows.append(
+            (plain(claim), ", ".join(labels), number(one_part[effect]), interval(one_part[f"{effect}_low"], one_part[f"{effect}_high"]))
+        )
     return rows
 
 

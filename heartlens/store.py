@@ -93,7 +93,10 @@ def add(earlier: Measured, later: Measured) -> Measured:
     refuse_twice(counted_twice(earlier.tally, later.tally))
     refuse_same_names(earlier.tally, later.tally.records)
     if earlier.twins.keys() != later.twins.keys():
-        raise Refusal("these tallies have other twins and cannot be added")
+        raise Refusal(
+            f"these tallies were measured with different twins ({len(earlier.twins)} and {len(later.twins)}) and cannot be added; "
+            "measure both with the same --n-twins and --seed"
+        )
     twins = {name: earlier.twins[name] + later.twins[name] for name in later.twins}
     read = inventory_of(earlier.attrs) + inventory_of(later.attrs)
     command = added_commands(str(earlier.attrs.get("command", "")), str(later.attrs.get("command", "")))

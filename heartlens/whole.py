@@ -1,9 +1,17 @@
-"""Files that are there whole or not at all, also where several processes write the same one, and when the power fails."""
+"""Files that are there whole or not at all, also where several processes write the same one, and when the power fails.
 
+And what files are made of and known by: the text of a table, the hash of a content.
+"""
+
+import csv
+import hashlib
+import io
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 UNFINISHED = re.compile(r"\..*\.[0-9a-f]{8}\.partial")  # names of what is being written, or was when its process was killed
 
@@ -45,3 +53,16 @@ def sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(number)
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,11 +11,11 @@ from planted import random_state
 
 from heartlens import session
 from heartlens.checkpoints.card import write_with_card
-from heartlens.checkpoints.fetch import sha256_of
 from heartlens.cli import run_command
 from heartlens.privacy import record_code
 from heartlens.signals.simulate import ecg, ppg
 from heartlens.store import read_measured, read_summary
+from heartlens.whole import sha256_of
 
 SCAN = "heartlens.analyses.head_scan"
 QUICK = ["--n-twins", "2", "--twin-windows", "1", "--n-rotations", "4", "--n-permutations", "99", "--offline"]

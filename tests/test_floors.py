@@ -32,6 +32,7 @@ FLOORS = (  # lowest first; a module imports lower floors and its own room
         "tally",
         "sample",
         "cache",
+        "file_key",
         "whole",
         "folder",
         "remake",

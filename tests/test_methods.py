@@ -69,6 +69,16 @@ def test_it_tells_what_was_read_of_recordings(summary):
     assert "recordings, as no persons are known" in alone
 
 
+def test_defaults_of_reading_are_not_told_and_a_name_makes_no_model_embedded(summary):
+    read = {"kind": "ecg", "source": "Files", "landmarks": "auto", "polarity": "check"}
+    attrs = {"data_is_simulated": 0, "data_options": json.dumps(read)}
+    for name, is_embedded in (("ecg-sim-ludb.safetensors", False), ("ecg-sim", True)):
+        own = summary.assign_attrs(summary.attrs | attrs | {"checkpoint": name})
+        text = paragraph(SCAN.findings(own), own)
+        assert "polarity" not in text
+        assert ("trained on simulated signals alone" in text) == is_embedded
+
+
 def test_edits_and_processing_are_named(summary):
     edited = summary.assign_attrs(edits="without heads [(0, 1)]", checkpoint_processing="fold_ln")
     text = paragraph(SCAN.findings(summary), edited)

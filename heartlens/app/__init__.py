@@ -41,9 +41,10 @@ def _run(arguments: list[str]) -> int:
         raise Refusal(f"--port is {given.port}; legal: {PORTS[0]} to {PORTS[1]}, or 0 for one that is free")
     if given.model is not None and given.model not in NAMES:
         raise unknown("model", given.model, NAMES)
-    for path in given.data or ():
-        if not any(sign in path for sign in "*?[") and not Path(path).exists():
-            raise Refusal(f"{path} is not there; give recordings: files, folders or patterns")
+    if given.data:
+        from heartlens.signals.search import search
+
+        search(tuple(given.data))  # refuses what is not there, and what holds no recording
     from heartlens.app.reading import Reader
 
     reader = Reader()

@@ -46,6 +46,11 @@ class Job:
             raise _Cancelled
         self.done, self.part = done, part
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was asked to stop, which it may not have done yet."""
+        return self._is_cancelled.is_set()
+
     def cancel(self) -> None:
         """Stop at the next step."""
         self._is_cancelled.set()
@@ -60,7 +65,7 @@ def begun(tab: Tab, name: str, work: Callable[[Tell], Any], about: Any = None) -
     with tab.lock:
         jobs: dict[str, Job] = tab.__dict__.setdefault("jobs", {})
         before = jobs.get(name)
-        if before is not None and about is not None and before.about == about and not before.reason:
+        if before is not None and about is not None and before.about == about and not (before.reason or before.is_cancelled):
             return before
         if before is not None:
             before.cancel()

@@ -71,7 +71,3 @@ class Models:
             while len(self._ablated) > MOST_ABLATED:
                 self._ablated.popitem(last=False)
             return self._ablated[key]
-
-    def loaded(self) -> list[str]:
-        """The names of the models that are in memory."""
-        return [*self._whole, *self._ablated]

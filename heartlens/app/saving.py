@@ -1,7 +1,5 @@
 """The files that views offer to save: a figure in one of several formats, a table as CSV."""
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +7,7 @@ from typing import Any
 
 from heartlens.app.views import Binary
 from heartlens.refusal import unknown
+from heartlens.whole import csv_text
 
 TYPES = {"pdf": "application/pdf", "svg": "image/svg+xml", "png": "image/png"}
 
@@ -28,8 +27,4 @@ def figure_file(asked: dict[str, Any], name: str, draw: Callable[[], Any], usual
 
 def table_file(name: str, columns: Iterable[str], rows: Iterable[Any]) -> Binary:
     """The table as a CSV of this name."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return Binary(text.getvalue().encode(), "text/csv", f"{name}.csv")
+    return Binary(csv_text([columns, *rows]).encode(), "text/csv", f"{name}.csv")

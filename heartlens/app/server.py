@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import webbrowser
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -56,6 +57,9 @@ def application(house: House, token: str, port: int) -> Starlette:
             files = [(safe_name(each.filename or ""), each) for each in form.getlist("file") if not isinstance(each, str)]
             if not files:
                 raise Refusal("no file was sent")
+            twice = [name for name, count in Counter(name for name, _ in files).items() if count > 1]
+            if twice:
+                raise Refusal(f"two files are called {twice[0]} here; rename one, or send them one after the other")
             folder = tab.folder / secrets.token_hex(4)
             folder.mkdir(mode=0o700)
             tab.uploads.add(folder.name)

@@ -5,7 +5,6 @@ import secrets
 import shutil
 import tempfile
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +40,16 @@ class Tab:
     uploads: set[str] = field(default_factory=set)
     kept: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
     lock: threading.RLock = field(default_factory=threading.RLock)
-    used: float = field(default_factory=time.monotonic)
+
+    def recording(self) -> Any:
+        """The strip of the recording that is open. Refuses a tab without one."""
+        if self.strip is None:
+            raise Refusal("no recording is open; drop a file, or choose an example")
+        return self.strip
 
     def window(self, asked: dict[str, Any]) -> Windows:
         """The window that the page looks at. Refuses a tab without a recording."""
-        if self.strip is None:
-            raise Refusal("no recording is open; drop a file, or choose an example")
-        return self.strip.window_at(number(asked, "start_s"))
+        return self.recording().window_at(number(asked, "start_s"))
 
     def subject(self, asked: dict[str, Any]) -> Any:
         """The model that the page asks. Refuses one that reads another kind of signal than the recording is."""

@@ -11,12 +11,12 @@ import os
 import time
 from pathlib import Path
 
-from heartlens.cache import cache_folder
+from heartlens.cache import cache_folder, is_switched_on
 from heartlens.checkpoints import outage
 from heartlens.checkpoints.deadline import within
 from heartlens.checkpoints.registry import Checkpoint
 from heartlens.refusal import Refusal
-from heartlens.whole import write_whole
+from heartlens.whole import sha256_of, write_whole
 
 TIMEOUT_S = 9.0  # so that the whole command loses at most 10
 LARGEST_BYTES = 1 << 25  # a published zip has 2 MB
@@ -35,13 +35,7 @@ def search_path() -> list[Path]:
 
 def is_offline() -> bool:
     """Whether HEARTLENS_OFFLINE forbids downloads."""
-    return os.environ.get("HEARTLENS_OFFLINE", "").lower() not in ("", "0", "false", "no")
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return is_switched_on("HEARTLENS_OFFLINE")
 
 
 def find(checkpoint: Checkpoint) -> Path | None:
@@ -121,17 +115,17 @@ def _reason(error: BaseException) -> str:
 
 
 def _of_hash(sha256: str, content: bytes) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ValueError(f"what came has another hash, {found}")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise ValueError(f"what came has another hash, {actual}")
     return content
 
 
 def _check(path: Path, checkpoint: Checkpoint) -> None:
-    found = sha256_of(path)
-    if found != checkpoint.sha256:
+    actual = sha256_of(path)
+    if actual != checkpoint.sha256:
         raise Refusal(
-            f"{path} is not {checkpoint.name}: its SHA-256 is {found}, published is {checkpoint.sha256}; replace or remove the file"
+            f"{path} is not {checkpoint.name}: its SHA-256 is {actual}, published is {checkpoint.sha256}; replace or remove the file"
         )
 
 

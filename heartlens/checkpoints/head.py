@@ -50,16 +50,16 @@ class Head:
 
 def head_of(card: Card) -> Head | None:
     """The head that a card tells of; None where it tells of none. Refuses a damaged one."""
-    told = card.get("head")
-    if told is None:
+    card_head = card.get("head")
+    if card_head is None:
         return None
     try:
-        head = Head(**{**told, "names": tuple(told["names"]), "units": tuple(told.get("units", ()))})
+        head = Head(**{**card_head, "names": tuple(card_head["names"]), "units": tuple(card_head.get("units", ()))})
         is_whole = head.answers in get_args(Answers) and head.reads in READS and 0 < head.n_tokens <= CONTEXT and bool(head.columns)
     except (TypeError, ValueError, KeyError):
         is_whole = False
     if not is_whole:
         raise Refusal(
-            f"{card.get('name')}: what its model card says of its head is damaged ({str(told)[:80]}); write it anew by fine-tuning"
+            f"{card.get('name')}: what its model card says of its head is damaged ({str(card_head)[:80]}); write it anew by fine-tuning"
         )
     return head

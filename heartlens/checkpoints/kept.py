@@ -24,7 +24,8 @@ def read_published(checkpoint: Checkpoint) -> State:
     kept = kept_path(checkpoint)
     state = _read_kept(kept, checkpoint)
     if state is None:
-        state = read_state(zipped or download(checkpoint))
+        zipped = zipped or download(checkpoint)
+        state = read_state(zipped)
         if fingerprint(state) != checkpoint.fingerprint:
             raise Refusal(f"{checkpoint.name}: the tensors in {zipped} are not the published ones; report this")
         _keep(state, kept, checkpoint)

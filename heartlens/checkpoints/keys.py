@@ -21,16 +21,6 @@ MOST_TENSORS = 20_000  # ECG-PT has 245
 MOST_SHOWN = 8
 
 
-def split_key(name: str) -> tuple[str, str | None]:
-    """A file's name and the key after it.
-
-    >>> split_key("runs/mine.pth#ema"), split_key("mine.pth")
-    (('runs/mine.pth', 'ema'), ('mine.pth', None))
-    """
-    file, mark, key = name.partition("#")
-    return (file, key) if mark and key and not Path(name).exists() else (name, None)
-
-
 def weights_in(content: Any, key: str | None, path: Path, max_bytes: int) -> tuple[State, str]:
     """The tensors by the names of the original, and the key that they were under ("" for none).
 

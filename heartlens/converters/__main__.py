@@ -107,7 +107,7 @@ def convert(options: argparse.Namespace) -> int:
         if options.to == "hooked":
             write_state(hooked_state(loaded.state, sizes_of(loaded.state)), options.out, {"of": origin.fingerprint})
         elif origin.kind is None:
-            raise Refusal(f"{origin.checkpoint}: neither vocabulary nor model card tells ECG from PPG (docs/training.md)")
+            raise Refusal(f"{origin.checkpoint}: neither vocabulary nor model card tells ECG from PPG (docs/adding_a_checkpoint.md)")
         else:
             own = {"name": origin.checkpoint, "kind": origin.kind, "task": origin.task, "threshold": None}
             own |= {"licence": origin.licence, "citation": origin.citation, "fingerprint": origin.fingerprint}

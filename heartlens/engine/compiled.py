@@ -87,7 +87,10 @@ def _compile_elsewhere(name: str) -> None:
 
 def _refusal(reason: str) -> Refusal:
     line = reason.splitlines()[0][:160]
-    return Refusal(f"the attention kernel cannot be compiled or kept ({line}); give --engine torch, or NUMBA_CACHE_DIR")
+    return Refusal(
+        f"the attention kernel cannot be compiled or kept ({line}); give --engine torch, or set the environment variable NUMBA_CACHE_DIR "
+        "to a folder that can be written"
+    )
 
 
 def _warm(module: ModuleType) -> None:

@@ -77,7 +77,7 @@ def wave_strip(axes: Axes, time_s: Times, wave: Int[np.ndarray, " time"], names:
     axes.legend(frameon=False, ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
-def bands(axes: Axes, phase: Float[np.ndarray, " phase"], occupancy: dict[str, Float[np.ndarray, " phase"]]) -> None:
+def bands(axes: Axes, occupancy: dict[str, Float[np.ndarray, " phase"]]) -> None:
     """Where in the cycle each wave lies, as a strip above the axes: as dark as the part of the wave's tokens at that phase.
 
     Strips are as high as a line of text, however small the page: their names must not overlap.

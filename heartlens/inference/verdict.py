@@ -30,6 +30,7 @@ from heartlens.inference.nulls import ALPHA, count_range, twin_limit, twin_p_val
 RULE = 1  # raised whenever the same effects, intervals and twins may get another answer: the published trial is then of another rule
 YES, NO, PARTLY, NOT_SHOWN, NOT_TESTED = "yes", "no", "partly", "not shown", "not tested"
 SMALLEST_CHANGE = {"logit": 0.25, "probability": 0.05, "nats": 0.05}  # of a readout, by its unit: the smallest that is of interest
+VERDICT = "_verdict"  # how the names of a summary's answers end
 ANSWERS = (YES, PARTLY, NO, NOT_SHOWN, NOT_TESTED)
 
 
@@ -115,7 +116,7 @@ def decide(
         attrs["n_twins"] = len(largest)
     else_than_yes = np.where(_within(claim, at["low"], at["high"]) & is_given, NO, NOT_SHOWN)
     verdict = np.where(enough, np.where(passed, YES, else_than_yes), NOT_TESTED)
-    return xr.Dataset({f"{name}_verdict": xr.DataArray(verdict, **places, attrs=attrs), **decided})
+    return xr.Dataset({f"{name}{VERDICT}": xr.DataArray(verdict, **places, attrs=attrs), **decided})
 
 
 def _about(claim: Claim, effect: xr.DataArray, rule: str) -> dict[str, Any]:
@@ -182,6 +183,15 @@ def whole(parts: Mapping[str, str]) -> str:
     return NOT_SHOWN if answers - {NOT_TESTED} else NOT_TESTED
 
 
+def only_if(is_met: bool, answer: str) -> str:
+    """The answer to a claim with one demand more: a *yes* is *partly* where this is not met.
+
+    >>> only_if(True, "yes"), only_if(False, "yes"), only_if(False, "no")
+    ('yes', 'partly', 'no')
+    """
+    return PARTLY if answer == YES and not is_met else answer
+
+
 def towards(answer: str, effect: float, sign: int = 1) -> str:
     """The answer to a claim of one direction, given that to the claim of either: an effect shown in the other direction is a *no*.
 
@@ -193,7 +203,7 @@ def towards(answer: str, effect: float, sign: int = 1) -> str:
 
 def is_yes(summary: xr.Dataset, name: str) -> xr.DataArray:
     """Where the answer to the claim of this name is yes."""
-    return summary[f"{name}_verdict"] == YES
+    return summary[f"{name}{VERDICT}"] == YES
 
 
 def yes_first(size: Float[np.ndarray, "layer head"], is_yes: Bool[np.ndarray, "layer head"], n_heads: int) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from heartlens.measures.detection import ratio
 from heartlens.refusal import Refusal
 
 THRESHOLD = 0.015
@@ -34,15 +35,15 @@ class Matches:
 
     @property
     def sensitivity(self) -> float:
-        return _ratio(self.hits, self.hits + self.misses)
+        return ratio(self.hits, self.hits + self.misses)
 
     @property
     def precision(self) -> float:
-        return _ratio(self.hits, self.hits + self.extras)
+        return ratio(self.hits, self.hits + self.extras)
 
     @property
     def f1(self) -> float:
-        return _ratio(2 * self.hits, 2 * self.hits + self.misses + self.extras)
+        return ratio(2 * self.hits, 2 * self.hits + self.misses + self.extras)
 
 
 def averaged(
@@ -111,7 +112,3 @@ def _paired(detected: np.ndarray, true: np.ndarray, reach_s: float) -> list[floa
     one_more = 1 + late.size * reach_s**2  # one more pair counts more than all errors together
     pairs = linear_sum_assignment(np.where(within, late**2 - one_more, 0))
     return [float(late[pair]) for pair in zip(*pairs, strict=True) if within[pair]]
-
-
-def _ratio(top: int, bottom: int) -> float:
-    return top / bottom if bottom else float("nan")

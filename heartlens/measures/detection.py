@@ -51,7 +51,7 @@ def auc(score: Score, positive: Positive) -> float:
     """
     _, n_positive, n_negative = _counts(score, positive)
     n_below = np.cumsum(n_negative) - n_negative
-    return _ratio((n_positive * (n_below + n_negative / 2)).sum(), n_positive.sum() * n_negative.sum())
+    return ratio((n_positive * (n_below + n_negative / 2)).sum(), n_positive.sum() * n_negative.sum())
 
 
 def rates(score: Score, positive: Positive, threshold: float) -> Rates:
@@ -60,11 +60,11 @@ def rates(score: Score, positive: Positive, threshold: float) -> Rates:
     hits, alarms = int((called & positive).sum()), int((called & ~positive).sum())
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     return Rates(
-        sensitivity=_ratio(hits, n_positive),
-        specificity=_ratio(n_negative - alarms, n_negative),
-        precision=_ratio(hits, hits + alarms),
-        f1=_ratio(2 * hits, hits + alarms + n_positive),
-        accuracy=_ratio(hits + n_negative - alarms, len(score)),
+        sensitivity=ratio(hits, n_positive),
+        specificity=ratio(n_negative - alarms, n_negative),
+        precision=ratio(hits, hits + alarms),
+        f1=ratio(2 * hits, hits + alarms + n_positive),
+        accuracy=ratio(hits + n_negative - alarms, len(score)),
         n_positive=n_positive,
         n_negative=n_negative,
     )
@@ -87,7 +87,7 @@ def best_threshold(score: Score, positive: Positive) -> float:
 
 def brier(probability: Score, positive: Positive) -> float:
     """The mean square of probability minus truth: 0 where all are right with certainty, 1/4 where all probabilities are 1/2."""
-    return _ratio(((_probable(probability) - positive) ** 2).sum(), len(probability))
+    return ratio(((_probable(probability) - positive) ** 2).sum(), len(probability))
 
 
 def reliability(probability: Score, positive: Positive, n_bins: int = 10) -> Reliability:
@@ -104,7 +104,7 @@ def reliability(probability: Score, positive: Positive, n_bins: int = 10) -> Rel
 def expected_calibration_error(probability: Score, positive: Positive, n_bins: int = 10) -> float:
     """How far what came true lies from what was predicted, in the mean over windows."""
     bins = reliability(probability, positive, n_bins)
-    return _ratio((bins.count * np.nan_to_num(np.abs(bins.predicted - bins.observed))).sum(), bins.count.sum())
+    return ratio((bins.count * np.nan_to_num(np.abs(bins.predicted - bins.observed))).sum(), bins.count.sum())
 
 
 def by_record(score: Score, record: OfRecord) -> tuple[Shaped[np.ndarray, " record"], Float[np.ndarray, " record"]]:
@@ -190,5 +190,6 @@ def _probable(probability: Score) -> Float[np.ndarray, " window"]:
     return scores
 
 
-def _ratio(top: float | np.number, bottom: float | np.number) -> float:
+def ratio(top: float | np.number, bottom: float | np.number) -> float:
+    """`top / bottom`; NaN where `bottom` is 0."""
     return float(top / bottom) if bottom else float("nan")

@@ -11,7 +11,6 @@ from jaxtyping import Float
 Ratio = Float[np.ndarray, "*statistic"]
 ByRecord = Float[np.ndarray, "record *statistic"]
 ByRotation = Float[np.ndarray, "record rotation *statistic"]
-ByTwin = Float[np.ndarray, "twin *statistic"]
 TIE = 1e-6  # ratios this close are equal: attention is summed in float32, and rounding must not decide a test
 
 

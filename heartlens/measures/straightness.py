@@ -1,8 +1,8 @@
 """Does an edited signal look like a recording? How straight it is and how much power it has at high frequencies, where it was edited.
 
 A piece is PIECE tokens in a row. *Straightness* is the mean, over a window's pieces, of the standard deviation about each piece's own
-line (small: straight), *straightest piece* the least of them; *high-frequency power* is the mean square of second differences, a high-pass
-filter whose gain is (2 sin(pi f / rate))^4. Arrays in, arrays out; `edit_aucs` compares windows with edited ones.
+line (small: straight); *high-frequency power* is the mean square of second differences, a high-pass filter whose gain is
+(2 sin(pi f / rate))^4. Arrays in, arrays out; `edit_aucs` compares windows with edited ones.
 """
 
 import numpy as np
@@ -19,12 +19,14 @@ ByWindow = Float[np.ndarray, " _"]
 
 def straightness(tokens: Tokens, inside: Inside) -> ByWindow:
     """The mean deviation, in tokens, of a window's pieces that lie `inside` from their lines; NaN in windows without such a piece."""
-    return _over_pieces(tokens, inside)[0]
-
-
-def straightest_piece(tokens: Tokens, inside: Inside) -> ByWindow:
-    """The least deviation, in tokens, of any piece `inside` from its line; NaN in windows without such a piece."""
-    return _over_pieces(tokens, inside)[1]
+    pieces = np.lib.stride_tricks.sliding_window_view(tokens.astype(float), PIECE, axis=1)
+    whole = np.all(np.lib.stride_tricks.sliding_window_view(inside, PIECE, axis=1), axis=2)
+    time = np.arange(PIECE) - (PIECE - 1) / 2
+    centred = pieces - pieces.mean(axis=2, keepdims=True)
+    slope = centred @ time / (time @ time)
+    deviation = (centred - slope[..., None] * time).std(axis=2)
+    n_pieces = whole.sum(axis=1)
+    return np.divide(np.where(whole, deviation, 0.0).sum(axis=1), n_pieces, out=np.full(len(tokens), np.nan), where=n_pieces > 0)
 
 
 def high_frequency_power(tokens: Tokens, inside: Inside) -> ByWindow:
@@ -53,17 +55,3 @@ STATISTICS = {"straightness": straightness, "high-frequency power": high_frequen
 def _auc(genuine: ByWindow, edited: ByWindow) -> float:
     area = auc(np.concatenate([genuine, edited]), np.arange(len(genuine) + len(edited)) >= len(genuine))
     return max(area, 1 - area)
-
-
-def _over_pieces(tokens: Tokens, inside: Inside) -> tuple[ByWindow, ByWindow]:
-    """The mean and the least deviation of the pieces inside from their lines."""
-    pieces = np.lib.stride_tricks.sliding_window_view(tokens.astype(float), PIECE, axis=1)
-    whole = np.all(np.lib.stride_tricks.sliding_window_view(inside, PIECE, axis=1), axis=2)
-    time = np.arange(PIECE) - (PIECE - 1) / 2
-    centred = pieces - pieces.mean(axis=2, keepdims=True)
-    slope = centred @ time / (time @ time)
-    deviation = (centred - slope[..., None] * time).std(axis=2)
-    n_pieces = whole.sum(axis=1)
-    some = n_pieces > 0
-    mean = np.divide(np.where(whole, deviation, 0.0).sum(axis=1), n_pieces, out=np.full(len(tokens), np.nan), where=some)
-    return mean, np.where(some, np.where(whole, deviation, np.inf).min(axis=1), np.nan)

@@ -14,10 +14,9 @@ import torch
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import Card, read_card
-from heartlens.checkpoints.fetch import Unavailable, embedded_path, sha256_of
+from heartlens.checkpoints.fetch import Unavailable, embedded_path
 from heartlens.checkpoints.head import head_of
 from heartlens.checkpoints.kept import read_published
-from heartlens.checkpoints.keys import split_key
 from heartlens.checkpoints.read import SUFFIXES, State, fingerprint, read_state
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES, Checkpoint, published
 from heartlens.converters.bridge import converted_model
@@ -25,11 +24,13 @@ from heartlens.converters.hooked import check
 from heartlens.converters.lens import HookedTransformer, unmask
 from heartlens.converters.sizes import sizes_of
 from heartlens.converters.weights import Weights, weights_of
+from heartlens.file_key import split_key
 from heartlens.models.origin import Origin, kind_of_vocabulary
 from heartlens.models.subject import Subject, subject_of
 from heartlens.models.without import without
 from heartlens.parts import Part
 from heartlens.refusal import Refusal, unknown
+from heartlens.whole import sha256_of
 
 SAID: set[str] = set()  # the aliases whose substitute was announced in this process
 

@@ -29,7 +29,7 @@ def base_of(subject: Subject, name: str = AUTO) -> Weights:
 
     Refuses AUTO where neither tells it or its file is not found, a base of another size, and one with another fingerprint than the card's.
     """
-    called, told = subject.origin.checkpoint, _told(subject)
+    called, told = subject.origin.checkpoint, _base_on_card(subject)
     base = _loaded(_known_base(subject) if name == AUTO else name)
     sizes = ("n_layers", "n_heads", "d_model", "d_head", "n_ctx", "d_vocab")
     different = [size for size in sizes if getattr(subject.sizes, size) != getattr(base.cfg, size)]
@@ -44,7 +44,7 @@ def base_of(subject: Subject, name: str = AUTO) -> Weights:
     return base
 
 
-def _told(subject: Subject) -> dict[str, str]:
+def _base_on_card(subject: Subject) -> dict[str, str]:
     """Name and fingerprint of the base as the model card tells them; empty where it does not."""
     base = subject.card.get("base")
     is_told = isinstance(base, dict) and all(isinstance(base.get(key), str) for key in ("checkpoint", "fingerprint"))
@@ -52,7 +52,7 @@ def _told(subject: Subject) -> dict[str, str]:
 
 
 def _known_base(subject: Subject) -> str:
-    checkpoint, told = subject.origin.checkpoint, _told(subject)
+    checkpoint, told = subject.origin.checkpoint, _base_on_card(subject)
     for name, alias in ALIASES.items():
         kind, *task = name.split("-")
         if task and checkpoint in (alias.published, alias.embedded):

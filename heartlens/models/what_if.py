@@ -24,11 +24,11 @@ from heartlens.models.subject import LAST
 from heartlens.parts import Part, part_named
 from heartlens.refusal import Refusal
 from heartlens.signals import counterfactuals as cf
+from heartlens.signals.counterfactuals.intervals import RHYTHMS
 from heartlens.windows import Windows
 
 N_DRAWS = 5
 MOST_EDITS = 32
-RHYTHMS = ("regular", "irregular", "gradual")
 SYNTAX = (
     "beat:3:-0.2, P:0.5, P@3:0, T:0, dicrotic_notch:0, noise:10, f_waves:1, no_f_waves:1, add_P:1, rhythm:regular, rhythm:irregular:0.5, "
     "ablate:L8H5, ablate:MLP3, ablate:L3"
@@ -122,7 +122,7 @@ def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool
     """
     if subject.answers != LAST:
         raise Refusal(
-            f"{subject.origin.checkpoint} answers no question about a window; choose ecg-af or ppg-af, or your own with such a head"
+            f"{subject.origin.checkpoint} has no task head that gives one answer for a window; give one that has, say ecg-af or ppg-af"
         )
     edited, parts = edited_window(windows, edits)
     _refuse_parts(subject, parts)

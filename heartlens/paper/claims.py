@@ -14,7 +14,7 @@ from heartlens.analyses.attention_cycles import words as attention_cycles_words
 from heartlens.analyses.attention_shift import words as attention_shift_words
 from heartlens.analyses.homonyms import words as homonyms_words
 from heartlens.axes import head_label
-from heartlens.inference.verdict import NOT_TESTED, PARTLY, YES, is_yes, whole
+from heartlens.inference.verdict import NOT_TESTED, is_yes, only_if, whole
 from heartlens.wording import with_interval
 
 Summaries = Mapping[str, xr.Dataset]
@@ -79,8 +79,7 @@ def named_head(job: str, causal: str, head: int, wave: str, summaries: Summaries
     if lifts.isnull().all():
         return Judged(NOT_TESTED, "", "", "No record has this wave.")
     best = str(lifts["wave"].values[int(np.nanargmax(lifts.values))])
-    verdict = str(at_wave["attends_verdict"].values)
-    verdict = PARTLY if verdict == YES and best != wave else verdict
+    verdict = only_if(best == wave, str(at_wave["attends_verdict"].values))
     rank = 1 + int((summaries[job].sel(query="all", wave=wave)["lift"] > float(at_wave["lift"])).sum())
     masked = summaries[causal].sel(query="all", wave=wave, head=head).isel(layer=-1) if causal in summaries else None
     n_heads = summaries[job].sizes["layer"] * summaries[job].sizes["head"]

@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
     add_paths(parser, recordings)
     add_hints(recordings)
     add_persons(recordings)
-    recordings.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each record, evenly spread")
+    recordings.add_argument("--max-windows", type=int, metavar="N", help="at most N windows of each recording, evenly spread")
     machine = parser.add_argument_group("output and machine")
     machine.add_argument("--published-only", action="store_true", help="refuse the embedded model that an alias else falls back to")
     add_device(machine)

@@ -111,17 +111,17 @@ def _of_classes(names: list[str]) -> Scores:
 def _of_probability(column: str, label: str, yes: str, before: str) -> Scores:
     """The scores of a probability of `yes` in the column `label`."""
 
-    def said(row: Row) -> tuple[float, bool]:
+    def probability_and_truth(row: Row) -> tuple[float, bool]:
         return _number(row, column), row[label] == yes
 
     def log_loss(row: Row) -> float:
-        probability, is_yes = said(row)
+        probability, is_yes = probability_and_truth(row)
         return float(-np.log(np.clip(probability if is_yes else 1 - probability, LEAST, 1)))
 
     return {
-        f"{before}Brier score": lambda row: (said(row)[0] - said(row)[1]) ** 2,
+        f"{before}Brier score": lambda row: (probability_and_truth(row)[0] - probability_and_truth(row)[1]) ** 2,
         f"{before}log loss": log_loss,
-        f"{before}accuracy at 0.5": lambda row: float((said(row)[0] >= 0.5) == said(row)[1]),
+        f"{before}accuracy at 0.5": lambda row: float((probability_and_truth(row)[0] >= 0.5) == probability_and_truth(row)[1]),
     }
 
 

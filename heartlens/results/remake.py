@@ -18,14 +18,13 @@ import numpy as np
 import xarray as xr
 
 from heartlens.exits import DONE, FAILURE, PARTIAL, exit_code
+from heartlens.file_key import split_key
 from heartlens.options_file import words_of
 from heartlens.parser import Parser, path_given
 from heartlens.refusal import Refusal
 from heartlens.remake import places_of
 from heartlens.results import SUMMARY, TALLY, Result, opened
 from heartlens.results.run import add_folders, inside, placed, refuse_absent, run_words
-
-NOT_THE_SAME = ("command", "git_commit", "versions")  # attributes that may differ
 
 
 def run_command(arguments: list[str]) -> int:
@@ -52,19 +51,20 @@ def _run(arguments: list[str]) -> int:
                 code = run_words(words if sys.stderr.isatty() or words[0] == "paper" else [*words, "--quiet"])
                 if code not in (DONE, PARTIAL):
                     return code
-        return _told(stored, Result(out.absolute()))
+        return _compared(stored, Result(out.absolute()))
 
 
 def _with_files(words: list[str], files: dict[str, str], folder: Path) -> list[str]:
     """The command with single files (a checkpoint, labels) where they are known to lie, unless the folder has them."""
 
-    def found(name: str) -> str:
-        return name if (folder / name).exists() or not os.path.exists(files.get(name, "")) else files[name]
+    def placed_file(name: str) -> str:
+        is_there = (folder / split_key(name)[0]).exists() or not os.path.exists(split_key(files.get(name, ""))[0])
+        return name if is_there else files[name]
 
-    return [f"{flag}={found(value)}" if mark else found(flag) for flag, mark, value in (word.partition("=") for word in words)]
+    return [f"{flag}={placed_file(value)}" if mark else placed_file(flag) for flag, mark, value in (word.partition("=") for word in words)]
 
 
-def _told(stored: Result, made: Result) -> int:
+def _compared(stored: Result, made: Result) -> int:
     """Print how the two compare; the exit code."""
     if (stored.path / SUMMARY).is_file():
         digests = [str(result.summary.attrs.get("data_sha256", "")) for result in (stored, made)]

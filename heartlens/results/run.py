@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heartlens.exits import exit_code
+from heartlens.file_key import split_key
 from heartlens.options_file import commands_in
 from heartlens.parser import Parser, path_given
 from heartlens.refusal import Refusal
@@ -79,9 +80,9 @@ def placed(words: list[str], out: Path | None) -> list[str]:
 
 def refuse_absent(words: list[str], given: Path) -> None:
     """Refuse where files that a command of the result or options file `given` names are not in the working folder."""
-    is_file = bool(Path(words[1].split("#")[0]).suffix) if len(words) > 1 else False  # else the name of a checkpoint
+    is_file = bool(Path(split_key(words[1])[0]).suffix) if len(words) > 1 else False  # else the name of a checkpoint
     for word in words[1 if is_file else 2 :]:
-        if not word.startswith("-") and not set("*?[") & set(word) and not os.path.exists(word.split("#")[0]):
+        if not word.startswith("-") and not set("*?[") & set(word) and not os.path.exists(split_key(word)[0]):
             raise Refusal(f"{word}, which {given} names, is not in {Path.cwd()}; --in names the folder that holds its recordings")
 
 

@@ -18,12 +18,12 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.exits import DONE, exit_code
+from heartlens.inference.verdict import VERDICT
 from heartlens.parser import Parser, path_given
 from heartlens.refusal import Refusal, unknown
 from heartlens.results import TALLY, Result, analysis_of, opened
 
 RECORDS = "records"
-VERDICT = "_verdict"
 MOST_ROWS = 5_000_000
 
 

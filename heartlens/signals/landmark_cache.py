@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from heartlens.axes import KINDS
-from heartlens.cache import cache_folder
+from heartlens.cache import cache_folder, is_switched_on
 from heartlens.signals.delineate import SOURCE, Habits, delineate
 from heartlens.signals.landmarks import Landmarks
 from heartlens.whole import write_whole
@@ -37,7 +37,7 @@ Signal = Float[np.ndarray, " sample"]
 def landmarks_of(signal: Signal, rate_hz: float, kind: str, habits: Habits | None = None) -> Landmarks:
     """What `delineate` gives, from the cache if it has it. Refuses as `delineate` does; a refusal is not kept."""
     version = detectors_version()
-    if version is None or os.environ.get("HEARTLENS_NO_LANDMARK_CACHE", "").lower() not in ("", "0", "false", "no"):
+    if version is None or is_switched_on("HEARTLENS_NO_LANDMARK_CACHE"):
         return delineate(signal, rate_hz, kind, habits)
     path = _path(
         signal, f"{version} {rate_hz!r} {kind} {habits!r}", b"" if habits is None or habits.pulse is None else habits.pulse.tobytes()

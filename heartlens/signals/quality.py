@@ -166,7 +166,8 @@ def _objection(judged: _Judged, faults: Shaped[np.ndarray, " window"], kind: str
     its = judged.traits.of(clear)
     reason = not_of_kind(its, kind)
     if reason:
-        return f"{reason}: this is not {kind.upper()}", f"give another --lead, the right --kind, or --as-is to take it as {kind.upper()}"
+        remedy = f"give another --lead, a checkpoint for the other kind of signal, or --as-is to take it as {kind.upper()}"
+        return f"{reason}: this is not {kind.upper()}", remedy
     if kind == "ppg" and points_down(its):
         turned = "it points up as recorded: leave --invert away" if polarity == "invert" else "give --invert to turn it"
         return "is upside down: its pulses fall more steeply than they rise", f"{turned}, or --as-is to take it as it is"

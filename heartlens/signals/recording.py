@@ -94,9 +94,3 @@ def agreed_rate(found_hz: float | None, given_hz: float | None, path: Path) -> t
 def record_name(path: Path) -> str:
     """The stem under its folder's name, so that `subject_03/PPG.csv` and `subject_04/PPG.csv` stay apart."""
     return "/".join(path.resolve().with_suffix("").parts[-2:])
-
-
-def digest(path: Path) -> str:
-    """The file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -60,7 +60,7 @@ def search(paths: Paths) -> Search:
     unread: Counter[str] = Counter()
     for path in given:
         try:
-            files, others = _found(Path(path).expanduser())
+            files, others = _files_meant(Path(path).expanduser())
         except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user, a zero byte
             raise Refusal(f"{str(path)[:80]!r}: no path that can be opened ({getattr(error, 'strerror', None) or error})") from error
         unread += others
@@ -85,7 +85,7 @@ def distinct_names(paths: list[Path]) -> list[str]:
     return [name + path.suffix if name in repeated else name for path, name in zip(full, names, strict=True)]
 
 
-def _found(path: Path) -> tuple[list[Found], Counter[str]]:
+def _files_meant(path: Path) -> tuple[list[Found], Counter[str]]:
     if path.is_dir():
         what, files = "no file here", [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
     elif glob.has_magic(str(path)) and not path.exists():

@@ -105,15 +105,15 @@ def windows_of(recording: Recording, kind: str, choice: Choice) -> Iterator[Wind
             lost.counts += Counter(dict(part.skipped))
             continue
         if held is not None:
-            yield _told(held, recording, notes, lost)
+            yield _with_losses(held, recording, notes, lost)
         held = part
     if held is None:
         counts = ", ".join(f"{reason}: {n}" for reason, n in lost.counts.items() if n)
         raise Refusal(f"{recording.source}: no usable window ({counts}){lost.reason}")
-    yield _told(held, recording, notes, lost)
+    yield _with_losses(held, recording, notes, lost)
 
 
-def _told(part: Windows, recording: Recording, notes: tuple[str, ...], lost: Lost) -> Windows:
+def _with_losses(part: Windows, recording: Recording, notes: tuple[str, ...], lost: Lost) -> Windows:
     skipped = Counter(dict(part.skipped)) + lost.taken()  # without those that are 0
     sources = (f"{recording.source} sha256:{recording.sha256}",)
     if lost.n_hidden:
@@ -159,7 +159,7 @@ def expert_of(recording: Recording, kind: str, choice: Choice) -> tuple[Landmark
     if not reason:
         return marks, ()
     if choice.landmarks == "expert":
-        raise Refusal(f"{recording.source}: {reason}; use landmarks 'auto' or 'detected'")
+        raise Refusal(f"{recording.source}: {reason}; give --landmarks auto or --landmarks detected")
     return None, (f"landmarks detected: {reason}",)
 
 

@@ -3,7 +3,6 @@
 A task is a module with `TASK`. It makes a summary, further tables and files; figure, words and report come from the stored summary alone.
 """
 
-import csv
 import io
 import json
 import sys
@@ -17,6 +16,7 @@ import xarray as xr
 
 from heartlens import __version__
 from heartlens.exits import DONE, PARTIAL, exit_code, leave
+from heartlens.file_key import is_file
 from heartlens.findings import Findings, as_json, with_edits
 from heartlens.folder import Folder
 from heartlens.options_file import OPTIONS, options_file
@@ -38,7 +38,7 @@ from heartlens.remake import command_of
 from heartlens.store import write_summary, write_text
 from heartlens.tasks import NOT_MEDICAL
 from heartlens.tasks.recordings import add_recordings, files_of
-from heartlens.whole import write_whole
+from heartlens.whole import csv_text, write_whole
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -138,7 +138,10 @@ def _subject(given: Namespace) -> Any:
     chosen = {name: getattr(given, name) for name in ("published_only", "device", "engine", "ablate")}
     subject = load_subject(given.checkpoint, **chosen)
     if subject.kind is None:
-        raise Refusal(f"nothing tells whether {given.checkpoint} reads ECG or PPG; a model card beside it does (docs/training.md)")
+        raise Refusal(
+            f"nothing tells whether {given.checkpoint} reads ECG or PPG: its vocabulary fits neither, and it has no model card; write one "
+            "into a .safetensors file (docs/adding_a_checkpoint.md)"
+        )
     return subject
 
 
@@ -149,7 +152,7 @@ def _provenance(task: Task, parser: Parser, given: Namespace, subject: Any, read
     options = {action.dest: getattr(given, action.dest) for action in own._actions}
     options = {name: Path(value).name if isinstance(value, Path) else value for name, value in options.items()}
     used = {} if subject is None else {"engine": subject.engine.name, "device": subject.engine.device.type}
-    if subject is not None and not Path(given.checkpoint.split("#")[0]).is_file():
+    if subject is not None and not is_file(given.checkpoint):
         used["checkpoint"] = subject.origin.checkpoint
     return {
         "analysis": task.name,
@@ -171,7 +174,7 @@ def _write(task: Task, summary: xr.Dataset, made: Made, folder: Folder, formats:
 
     figure = task.plot(summary)
     svg = inline(figure)
-    texts = {name: _csv(table) for name, table in made.tables.items()}
+    texts = {name: csv_text([columns, *rows]) for name, (columns, rows) in made.tables.items()}
     texts["report.html"] = report(task.findings(summary), svg, summary)
     texts[OPTIONS] = options_file(str(summary.attrs["command"]), __version__)
     drawings = [f"{task.name}.{suffix}" for suffix in dict.fromkeys(formats)]
@@ -191,15 +194,6 @@ def _write(task: Task, summary: xr.Dataset, made: Made, folder: Folder, formats:
     except OSError as error:
         raise Refusal(f"{folder.path} cannot be written ({error.strerror or error}); name another folder with --out") from error
     return [folder.path / name for name in ("summary.nc", *texts, *drawings, *made.files)]
-
-
-def _csv(table: Table) -> str:
-    columns, rows = table
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def mat(**arrays: Any) -> bytes:

@@ -110,7 +110,8 @@ def add_arguments(parser: Any) -> None:
     """The options of the task."""
     group = parser.add_argument_group("windows")
     group.add_argument("--stride", type=int, metavar="N", help="samples between the starts of windows (default: a window's length)")
-    group.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="of a head that reads every token: a line so often")
+    between = "seconds between lines, where the head reads every token (default: 1)"
+    group.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help=between)
 
 
 def made(given: Namespace, subject: Any) -> Made:

@@ -110,9 +110,9 @@ def plot(summary: xr.Dataset) -> Any:
     with figures.style():
         page = figures.page(figures.PAGE_MM, 20 + 22 * shown)
         for number, axes in enumerate(page.subplots(shown, 1, sharex=True, squeeze=False)[:, 0]):
-            one = summary.isel(window=number)
-            figures.trace(axes, time_s, one["token"].values)
-            axes.set_title(f"{one['record'].item()} from {one['start_s'].item():.2f} s", loc="left")
+            window = summary.isel(window=number)
+            figures.trace(axes, time_s, window["token"].values)
+            axes.set_title(f"{window['record'].item()} from {window['start_s'].item():.2f} s", loc="left")
         axes.set_xlabel("time in the window (s)")
     return page
 

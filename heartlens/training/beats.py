@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64
 
 from heartlens.axes import KINDS
 from heartlens.measures.beat_matching import averaged, beats_of, match
+from heartlens.measures.detection import ratio
 from heartlens.training.evaluation import Figures, figure
 from heartlens.training.examples import Examples
 
@@ -30,9 +31,9 @@ def event_figures(score: Score, examples: Examples, threshold: Float[np.ndarray,
     found, missed, invented = event_counts(score, examples, of_record).T
     names = np.array([examples.person_of.get(record) or record for record in examples.records])
     statistics = {
-        "event sensitivity": lambda i: _ratio(found[i].sum(), (found + missed)[i].sum()),
-        "event precision": lambda i: _ratio(found[i].sum(), (found + invented)[i].sum()),
-        "event f1": lambda i: _ratio(2 * found[i].sum(), (2 * found + missed + invented)[i].sum()),
+        "event sensitivity": lambda i: ratio(found[i].sum(), (found + missed)[i].sum()),
+        "event precision": lambda i: ratio(found[i].sum(), (found + invented)[i].sum()),
+        "event f1": lambda i: ratio(2 * found[i].sum(), (2 * found + missed + invented)[i].sum()),
     }
     return {name: figure(statistic, names, None, seed) for name, statistic in statistics.items()}
 
@@ -42,7 +43,7 @@ def best_event_threshold(score: Score, examples: Examples) -> float:
     f1 = []
     for threshold in THRESHOLDS:
         found, missed, invented = event_counts(score, examples, dict.fromkeys(examples.records, float(threshold))).sum(axis=0)
-        f1.append(_ratio(2 * found, 2 * found + missed + invented))
+        f1.append(ratio(2 * found, 2 * found + missed + invented))
     best = np.flatnonzero(np.array(f1) == max(f1))
     return float(THRESHOLDS[best[len(best) // 2]])
 
@@ -60,7 +61,3 @@ def _counts(record: str, score: Score, examples: Examples, threshold: float) -> 
     inside[inside] = np.isfinite(said[token[inside]])
     matches = match(found_s, true_s[inside])
     return matches.hits, matches.misses, matches.extras
-
-
-def _ratio(top: float, bottom: float) -> float:
-    return float(top / bottom) if bottom else float("nan")

@@ -13,7 +13,7 @@ from typing import Any
 
 from heartlens.axes import KINDS
 from heartlens.checkpoints.card import read_card, write_with_card
-from heartlens.checkpoints.fetch import embedded_path, sha256_of
+from heartlens.checkpoints.fetch import embedded_path
 from heartlens.checkpoints.read import fingerprint, read_state
 from heartlens.checkpoints.registry import CITATION
 from heartlens.exits import DONE, exit_code, leave
@@ -35,6 +35,7 @@ from heartlens.training.pretrain import Pretrain, pretrain
 from heartlens.training.run_folder import FROZEN, opened
 from heartlens.training.simulation import corpus_of, simulated_people
 from heartlens.training.tasks import TASKS, Task, trained_from
+from heartlens.whole import sha256_of
 
 PEOPLE, SEED = 1200, 0
 TASK_PEOPLE, TASK_SEED = 400, 1  # other people than those of the pre-training
@@ -126,7 +127,7 @@ def _fine_tuned(base: Path, kind: str, task: Task, out: Path, quiet: bool) -> Pa
         trainer = Trainer(options, state, examples, entering, folder, accelerator("cpu", "float32"))
         tuned = trainer.tuned(examples.records, folder, report)
     threshold = trainer.threshold(tuned)
-    (folder.path / "frozen.npy").unlink(missing_ok=True)  # there is none where everything trains
+    (folder.path / FROZEN).unlink(missing_ok=True)  # there is none where everything trains
     origin = Origin(base.stem, kind, None, sha256_of(base), fingerprint(state), "MIT", CITATION, "none")
     card = tuned_card(task, examples.head(), origin, options, examples, tuned, threshold, {}) | ABOUT
     measured = simulated_examples(kind, task, TEST_PEOPLE, Finetune(stride=options.stride, seed=TEST_SEED))

@@ -40,8 +40,8 @@ class Finetune:
     train: Annotated[str, "what changes: head, last-block, block:N.. (N from 1), or all"] = "last-block"
     steps: Annotated[int, "optimiser steps, at most"] = 1000
     batch: Annotated[int, "windows a step"] = 128
-    learning_rate: Annotated[float, "AdamW's, at its height"] = 3e-4
-    warmup: Annotated[int, "steps to that height"] = 0
+    learning_rate: Annotated[float, "AdamW's, the largest"] = 3e-4
+    warmup: Annotated[int, "steps over which the learning rate rises to its largest"] = 0
     weight_decay: Annotated[float, "AdamW's"] = 0.01
     dropout: Annotated[float, "of attention weights, projections and MLPs that train"] = 0.2
     clip: Annotated[float, "largest norm of the gradient"] = 1.0
@@ -77,7 +77,8 @@ class Finetune:
         rate_hz = KINDS[kind].rate_hz
         n_tokens = round(self.window * rate_hz) or CONTEXT
         if not MIN_TOKENS <= n_tokens <= CONTEXT:
-            raise Refusal(f"window is {self.window:g} s; legal for {kind.upper()}: {MIN_TOKENS / rate_hz:g} to {CONTEXT / rate_hz:g}, or 0")
+            legal = f"{MIN_TOKENS / rate_hz:g} to {CONTEXT / rate_hz:g}, or 0"
+            raise Refusal(f"--window is {self.window:g} s; legal for {kind.upper()}: {legal}")
         return n_tokens
 
     def schedule(self) -> Schedule:

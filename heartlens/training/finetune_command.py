@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from heartlens import __version__, figures
-from heartlens.checkpoints.card import Card, read_card
+from heartlens.checkpoints.card import Card
 from heartlens.checkpoints.head import Head, head_of
 from heartlens.checkpoints.read import State
 from heartlens.converters.sizes import sizes_of
 from heartlens.exits import DONE, exit_code
+from heartlens.file_key import is_file
 from heartlens.findings import as_json
-from heartlens.models.load import read
+from heartlens.models.load import read, read_with_card
 from heartlens.models.origin import Origin
 from heartlens.options_file import OPTIONS, options_file
 from heartlens.parser import Listed, Parser, add_checkpoint, add_options
@@ -50,9 +51,10 @@ from heartlens.training.given import examples_of
 from heartlens.training.judged import Judged, Trainer, cross_validated, n_folds
 from heartlens.training.network import network_of
 from heartlens.training.number_result import number_result
-from heartlens.training.result import OUT_OF_FOLD, VALIDATION, Result, table_text
+from heartlens.training.result import OUT_OF_FOLD, VALIDATION, Result
 from heartlens.training.run_folder import FROZEN, RunFolder, opened
 from heartlens.training.tasks import LABELS, REGRESSION, TASKS, Task, scale_of, trained_from
+from heartlens.whole import csv_text
 
 WRITTEN = ("summary.nc", "finetune.pdf", "finetune.png", "predictions.csv", "report.html")
 
@@ -114,7 +116,10 @@ def _finetune(given: argparse.Namespace) -> int:
     options, task = options_of(given, Finetune), _task(given)
     base, origin = read(given.checkpoint, published_only=given.published_only)
     if origin.kind is None:
-        raise Refusal(f"{given.checkpoint}: its vocabulary does not tell ECG from PPG; only such checkpoints can be fine-tuned")
+        raise Refusal(
+            f"nothing tells whether {given.checkpoint} reads ECG or PPG: its vocabulary fits neither, and it has no model card; write one "
+            "into a .safetensors file (docs/adding_a_checkpoint.md)"
+        )
     examples = examples_of(given, origin.kind, task, options)
     _refuse_impossible(options, base, examples)
     device = accelerator(given.device, options.precision)
@@ -133,7 +138,7 @@ def _finetune(given: argparse.Namespace) -> int:
         trainer = _trainer(options, base, examples, folder, device)
         judged = cross_validated(trainer, report) if n_folds(options, len(examples.records)) else None
         tuned = trainer.tuned(examples.records, folder, report)
-        used = {"device": device.device.type} | ({} if Path(given.checkpoint).is_file() else {"checkpoint": origin.checkpoint})
+        used = {"device": device.device.type} | ({} if is_file(given.checkpoint) else {"checkpoint": origin.checkpoint})
         command = {
             "command": command_of(_parser(), given, used, keep_names=given.keep_names),
             "data_options": json.dumps(identity, sort_keys=True),
@@ -204,15 +209,15 @@ def _refuse_one_sided(examples: Examples, which: np.ndarray) -> None:
 
 
 def _task(given: argparse.Namespace) -> Task:
-    known = TASKS.get(given.task)
-    if known is None and given.reads is None and given.task not in (REGRESSION, LABELS):
+    ready_made = TASKS.get(given.task)
+    if ready_made is None and given.reads is None and given.task not in (REGRESSION, LABELS):
         legal = ", ".join((*TASKS, REGRESSION, LABELS))
         raise Refusal(f"task {given.task!r} is new: say with --reads whether it reads the last token or every; known: {legal}")
-    if known is not None and given.reads not in (None, known.reads):
-        raise Refusal(f"task {given.task!r} reads {known.reads}, not {given.reads}; leave --reads out, or name another task")
+    if ready_made is not None and given.reads not in (None, ready_made.reads):
+        raise Refusal(f"task {given.task!r} reads {ready_made.reads}, not {given.reads}; leave --reads out, or name another task")
     if given.task in (REGRESSION, LABELS):
         return Task(given.task, given.task, given.reads or "last")
-    return known or Task(given.task, given.task, given.reads)
+    return ready_made or Task(given.task, given.task, given.reads)
 
 
 def _trainer(options: Finetune, base: State, examples: Examples, folder: RunFolder, device: Any) -> Trainer:
@@ -228,11 +233,11 @@ def _verdicts(judged: Judged | None, trainer: Trainer, validation: list[str], tu
     if judged is not None:
         figures = figures_of(judged.estimate, judged.threshold, examples, seed, judged.ranking)
         return [Verdict(OUT_OF_FOLD, figures, judged.estimate, judged.ranking)]
-    said, which = trainer.said(tuned, np.arange(len(examples))), examples.where(validation)
+    estimate, which = trainer.estimated(tuned, np.arange(len(examples))), examples.where(validation)
     of_each = np.tile(
         threshold if examples.answers == "labels" else threshold[0], (len(which), *threshold.shape)[: examples.target.ndim - 1]
     )
-    return [Verdict(VALIDATION, figures_of(said[which], of_each, examples.of(which), seed), said)]
+    return [Verdict(VALIDATION, figures_of(estimate[which], of_each, examples.of(which), seed), estimate)]
 
 
 def figures_of(estimate: Estimate, threshold: np.ndarray, examples: Examples, seed: int, ranking: Ranking = ONE_MODEL) -> Figures:
@@ -250,12 +255,12 @@ def figures_of(estimate: Estimate, threshold: np.ndarray, examples: Examples, se
 
 
 def _rival(name: str, kind: str, examples: Examples) -> tuple[State, Origin, float, Head | None]:
-    state, origin = read(name)
+    loaded = read_with_card(name)
+    state, origin, card = loaded.state, loaded.origin, loaded.card
     outputs = len(state["lm_head.linear1.0.weight"]) if "lm_head.linear1.0.weight" in state else 0
     wanted = examples.head()
     if origin.kind != kind or outputs != wanted.n_outputs:
         raise Refusal(f"{name} reads {origin.kind} and has a task head of {outputs} outputs; needed: {kind}, {wanted.n_outputs}")
-    card = read_card(Path(name)) if Path(name).is_file() else {}
     head = head_of(card)
     if head and (head.answers, head.reads, head.n_tokens) != ("classes", wanted.reads, wanted.n_tokens):
         raise Refusal(
@@ -267,9 +272,9 @@ def _rival(name: str, kind: str, examples: Examples) -> tuple[State, Origin, flo
 
 
 def _judged_by(state: State, origin: Origin, threshold: float, head: Head | None, examples: Examples, options: Finetune) -> Verdict:
-    said = finetune.predict(state, examples.tokens, np.arange(len(examples)), 0, examples.last_only, head)
+    estimate = finetune.predict(state, examples.tokens, np.arange(len(examples)), 0, examples.last_only, head)
     source = f"{origin.checkpoint} (threshold {threshold:g})"
-    return Verdict(source, figures_of(said, np.full(len(examples), threshold), examples, options.seed), said)
+    return Verdict(source, figures_of(estimate, np.full(len(examples), threshold), examples, options.seed), estimate)
 
 
 def _write(folder: Path, state: State, card: Card, result: Result, stored: Names) -> None:
@@ -296,4 +301,4 @@ def _table(examples: Examples, probability: Estimate, stored: Names) -> str:
         labels = [examples.classes[target]] if is_one else ["yes" if each else "no" for each in target]
         person = stored.person(examples.person_of.get(str(record), ""))
         rows.append([stored.record(str(record)), person, f"{start_s:.3f}", *labels, *(f"{value:.6f}" for value in of_window)])
-    return table_text(rows)
+    return csv_text(rows)

@@ -1,5 +1,6 @@
 """What a fine-tuning shows: its figures as a summary, one figure (losses, calibration), and the findings in words."""
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.findings import Findings
-from heartlens.provenance import versions
+from heartlens.provenance import is_simulation, versions
 from heartlens.training.evaluation import BINS, ONE_MODEL, PAIRS, Figures, Ranking, calibration
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Estimate, Finetune
@@ -47,14 +48,14 @@ def summary_of(
     attrs = {
         "task": task,
         "checkpoint": checkpoint,
-        "options": str(asdict(options)),
+        "options": json.dumps(asdict(options), sort_keys=True),
         "classes": ", ".join(examples.classes),
         "n_records": len(examples.records),
         "n_windows": len(examples),
         "data_sources": examples.source,
         "auc_rules": "\n".join(f"AUC, {verdict.source}: {verdict.ranking.rule}" for verdict in verdicts) if examples.last_only else "",
-        "data_is_simulated": int(examples.source.startswith("simulated")),
-        "versions": str(versions()),
+        "data_is_simulated": int(is_simulation(examples.source)),
+        "versions": json.dumps(versions()),
     }
     kept = {name: values for name, values in coordinates.items() if any(name in dims for dims, _ in data.values())}
     return xr.Dataset(data, kept, attrs)

@@ -35,7 +35,7 @@ def _refuse_unused(given: argparse.Namespace, task: Task, options: Finetune) -> 
             "--unmask-last-block changes nothing where the last token is read: it sees all others anyway; give --reads every, or leave it"
         )
     if given.compare and task.name in (REGRESSION, LABELS):
-        raise Refusal(f"--compare judges checkpoints of one class; with --task {task.name} leave it out")
+        raise Refusal(f"--compare judges checkpoints that tell classes apart; with --task {task.name} leave it out")
     numbers_only = {"--units": given.units, "--ranges": given.ranges, "--within-record": given.within_record}
     for option, value in numbers_only.items():
         if value and task.name != REGRESSION:
@@ -60,8 +60,8 @@ def _recorded(given: argparse.Namespace, kind: str, task: Task, options: Finetun
     if task.name == LABELS:
         if not given.columns or task.reads != "last" or given.classes or given.leave_out:
             raise Refusal(
-                "--task labels needs --columns, the columns of --labels that say yes or no, and reads the last token; --classes, "
-                "--leave-out and --reads every are of one label"
+                "--task labels needs --columns, the columns of the table --labels that say yes or no; it reads the last token: leave out "
+                "--classes, --leave-out and --reads every"
             )
         of, notes = read_label_columns(given.labels, corpus.records, tuple(given.columns), given.partial, corpus.copies)
         return replace(window_examples(corpus, of, tuple(given.columns), options.stride, n_tokens), notes=corpus.notes + notes)
@@ -70,7 +70,7 @@ def _recorded(given: argparse.Namespace, kind: str, task: Task, options: Finetun
         events = token_examples(corpus, event_s, task.name, options.event_width_s, options.stride, n_tokens)
         return replace(events, notes=corpus.notes + notes)
     if not given.classes or len(set(given.classes)) != len(given.classes) or len(given.classes) < 2:
-        raise Refusal(f"classes are {', '.join(given.classes or []) or 'missing'}; give two or more different labels, say --classes N,A")
+        raise Refusal(f"--classes is {', '.join(given.classes or []) or 'missing'}; give two or more different labels, say --classes N,A")
     labels = read_record_labels(given.labels, corpus.records, tuple(given.classes), tuple(given.leave_out), given.partial, corpus.copies)
     return replace(window_examples(corpus, labels.of, labels.classes, options.stride, n_tokens), notes=corpus.notes + labels.notes)
 

@@ -38,14 +38,14 @@ def beside_baselines(state: State, training: Corpus, test: Corpus, n_each: int, 
     """The model's cross-entropy and that of each baseline, fitted to the model's own training people, on a window of each test person."""
     train_tokens, train_record = crops_of_each(training, len(training.records), n_each, seed)
     tokens, record = crops_of_each(test, len(test.records), 1, seed)
-    found = {"model": window_losses(state, tokens), **baselines(train_tokens, tokens, train_record, KINDS[test.kind].vocabulary)}
-    best = min((name for name in found if name != "model"), key=lambda name: found[name].mean())
+    nats_by_forecast = {"model": window_losses(state, tokens), **baselines(train_tokens, tokens, train_record, KINDS[test.kind].vocabulary)}
+    best = min((name for name in nats_by_forecast if name != "model"), key=lambda name: nats_by_forecast[name].mean())
 
     def below(i: np.ndarray) -> float:
-        return float(1 - found["model"][i].mean() / found[best][i].mean())
+        return float(1 - nats_by_forecast["model"][i].mean() / nats_by_forecast[best][i].mean())
 
     low, high = record_interval(below, record, seed=seed)
-    means = {name: float(nats.mean()) for name, nats in found.items()}
+    means = {name: float(nats.mean()) for name, nats in nats_by_forecast.items()}
     return {
         "n_people": len(record),
         "nats_per_token": means,

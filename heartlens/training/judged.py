@@ -24,7 +24,7 @@ from heartlens.training.examples import Examples
 from heartlens.training.finetune import Estimate, Finetune, Tuned, fit, predict
 from heartlens.training.folds import folds
 from heartlens.training.loop import Report
-from heartlens.training.run_folder import Progressed, RunFolder
+from heartlens.training.run_folder import RunFolder
 from heartlens.training.tasks import scale_of, trained_from
 
 Thresholds = Float[np.ndarray, "window *threshold"]
@@ -32,7 +32,7 @@ Thresholds = Float[np.ndarray, "window *threshold"]
 
 @dataclass(frozen=True)
 class Judged:
-    """The estimates of all windows, the threshold of each (of each label; NaN with several classes), what AUCs compare, and each training.
+    """The estimates of all windows, the threshold of each (of each label; NaN with several classes), and what AUCs compare.
 
     `usual` is the mean of the numbers of the persons that were not left out with each window: what its model must beat.
     """
@@ -40,7 +40,6 @@ class Judged:
     estimate: Estimate
     threshold: Thresholds
     ranking: Ranking
-    trainings: tuple[Progressed, ...]
     usual: Float[np.ndarray, "window number"] | None = None
 
 
@@ -59,7 +58,7 @@ class Trainer:
         """The checkpoint trained on `records`."""
         return fit(self.options, self.base, self.examples, self.entering, records, folder, self.accelerator, report)
 
-    def said(self, tuned: Tuned, which: np.ndarray) -> Estimate:
+    def estimated(self, tuned: Tuned, which: np.ndarray) -> Estimate:
         """What it says of the chosen windows."""
         start = trained_from(self.options.train, sizes_of(self.base).layers)
         head = self.examples.head(self.options.unmask_last_block)
@@ -70,7 +69,7 @@ class Trainer:
         if self.examples.answers != "labels":
             return np.array([self.threshold(tuned)])
         held = self.examples.where(tuned.validation)
-        score, target = self.said(tuned, held)[:, 0], self.examples.target[held, 0]
+        score, target = self.estimated(tuned, held)[:, 0], self.examples.target[held, 0]
         return np.array([best_threshold(score[:, each], target[:, each] == 1) for each in range(len(self.examples.classes))])
 
     def threshold(self, tuned: Tuned) -> float:
@@ -78,7 +77,7 @@ class Trainer:
         held = self.examples.where(tuned.validation)
         if self.examples.answers == "numbers" or len(self.examples.classes) > 2:
             return float("nan")
-        score = self.said(tuned, held)[..., 0]
+        score = self.estimated(tuned, held)[..., 0]
         if self.examples.last_only:
             return best_threshold(score[:, 0], self.examples.target[held, 0] == 1)
         return best_event_threshold(score, self.examples.of(held))
@@ -89,7 +88,7 @@ def n_folds(options: Finetune, n_records: int) -> int:
     if options.folds in ("none", "records"):
         return {"none": 0, "records": n_records}[options.folds]
     if not options.folds.isdecimal():
-        raise Refusal(f"folds is {options.folds!r}; legal: a number from 2 to {n_records}, records (leave one out), or none")
+        raise Refusal(f"--folds is {options.folds!r}; legal: a number from 2 to {n_records}, records (leave one out), or none")
     return int(options.folds)
 
 
@@ -101,24 +100,22 @@ def cross_validated(trainer: Trainer, report: Report) -> Judged:
     estimate = np.full((len(examples), examples.target.shape[1], head.n_outputs), np.nan, np.float32)
     threshold = np.full((len(examples), head.n_outputs if head.answers == "labels" else 1), np.nan)
     usual = np.full((len(examples), head.n_outputs), np.nan)
-    trainings, by_fold, by_pair = [], [], []
+    by_fold, by_pair = [], []
     left_out = folds(class_of, n_folds(trainer.options, len(class_of)), trainer.options.seed)
     for which, made, tuned in _each_without(trainer, "folds", left_out, report):
-        estimate[which], threshold[which] = made.said(tuned, which), made.thresholds(tuned)
+        estimate[which], threshold[which] = made.estimated(tuned, which), made.thresholds(tuned)
         if head.answers == "numbers":
             usual[which] = scale_of(examples, np.setdiff1d(np.arange(len(examples)), which)).middle
-        trainings.append(tuned.progressed)
         by_fold.append((which, estimate[which, 0]))
     if head.answers == "numbers":
-        return Judged(estimate, threshold[:, 0], ONE_MODEL, tuple(trainings), usual)
+        return Judged(estimate, threshold[:, 0], ONE_MODEL, usual)
     if head.answers == "labels":
-        return Judged(estimate, threshold, Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
+        return Judged(estimate, threshold, Ranking(FOLDS, tuple(by_fold)))
     if not examples.last_only or any(len({class_of[unit] for unit in fold}) > 1 for fold in left_out):
-        return Judged(estimate, threshold[:, 0], Ranking(FOLDS, tuple(by_fold)), tuple(trainings))
+        return Judged(estimate, threshold[:, 0], Ranking(FOLDS, tuple(by_fold)))
     for which, made, tuned in _each_without(trainer, "pairs", compared_pairs(class_of, trainer.options.seed), report):
-        trainings.append(tuned.progressed)
-        by_pair.append((which, made.said(tuned, which)[:, 0]))
-    return Judged(estimate, threshold[:, 0], Ranking(PAIRS, tuple(by_pair)), tuple(trainings))
+        by_pair.append((which, made.estimated(tuned, which)[:, 0]))
+    return Judged(estimate, threshold[:, 0], Ranking(PAIRS, tuple(by_pair)))
 
 
 def compared_pairs(class_of: Mapping[str, int], seed: int) -> list[list[str]]:

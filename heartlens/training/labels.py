@@ -137,9 +137,9 @@ def matched_in(
     stray = [name for name in stray_of_records if name in set(stray)]
     matched = {copies[copy]: name for copy, name in of_copies.items()} | of_records
     bare = [record for record in records if record not in matched]
-    found = [f"{len(stray)} labels match no record ({some(stray)})"] * bool(stray) + [
+    unmatched = [f"{len(stray)} labels match no record ({some(stray)})"] * bool(stray) + [
         f"{len(bare)} records have no label ({some(bare)})"
     ] * bool(bare)
-    if not matched or (found and not partial):
-        raise Refusal(f"{path}: {' and '.join(found)}; records are called {some(records)}; --partial leaves out what does not match")
-    return matched, tuple(f"left out: {each}" for each in found)
+    if not matched or (unmatched and not partial):
+        raise Refusal(f"{path}: {' and '.join(unmatched)}; records are called {some(records)}; --partial leaves out what does not match")
+    return matched, tuple(f"left out: {each}" for each in unmatched)

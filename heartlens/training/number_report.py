@@ -1,5 +1,6 @@
 """What a fine-tuning for numbers shows: figures beside those of the training mean, agreement and coverage drawn, findings in words."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -8,7 +9,7 @@ import xarray as xr
 
 from heartlens import figures
 from heartlens.findings import Findings
-from heartlens.provenance import versions
+from heartlens.provenance import is_simulation, versions
 from heartlens.training.evaluation import Figures
 from heartlens.training.examples import Examples
 from heartlens.training.finetune import Finetune
@@ -52,7 +53,7 @@ def summary_of(
     attrs = {
         "task": ", ".join(examples.head().columns),
         "checkpoint": checkpoint,
-        "options": str(asdict(options)),
+        "options": json.dumps(asdict(options), sort_keys=True),
         "units": ", ".join(unit or "1" for unit in examples.units),
         "loss": options.loss,
         "reads": "last" if examples.last_only else "every",
@@ -61,8 +62,8 @@ def summary_of(
         "n_persons": len(set(examples.unit.tolist())),
         "n_windows": len(examples),
         "data_sources": examples.source,
-        "data_is_simulated": int(examples.source.startswith("simulated")),
-        "versions": str(versions()),
+        "data_is_simulated": int(is_simulation(examples.source)),
+        "versions": json.dumps(versions()),
     }
     return xr.Dataset(data, coordinates, attrs)
 

@@ -12,8 +12,9 @@ from heartlens.training.finetune import Estimate, Tuned
 from heartlens.training.judged import Judged, Trainer
 from heartlens.training.number_report import MEAN, findings, plot, summary_of
 from heartlens.training.numbers import Intervals, Observed, intervals, number_figures, observed, within_figures
-from heartlens.training.result import OUT_OF_FOLD, VALIDATION, Result, table_text
+from heartlens.training.result import OUT_OF_FOLD, VALIDATION, Result
 from heartlens.training.tasks import scale_of
+from heartlens.whole import csv_text
 
 
 def number_result(trainer: Trainer, judged: Judged | None, tuned: Tuned, checkpoint: str, within_record: bool) -> Result:
@@ -23,7 +24,7 @@ def number_result(trainer: Trainer, judged: Judged | None, tuned: Tuned, checkpo
     if judged is not None and judged.usual is not None:
         which, estimate, usual, source = every, judged.estimate, judged.usual, OUT_OF_FOLD
     else:
-        which, estimate, source = examples.where(tuned.validation), trainer.said(tuned, every), VALIDATION
+        which, estimate, source = examples.where(tuned.validation), trainer.estimated(tuned, every), VALIDATION
         usual = np.tile(scale_of(examples, np.setdiff1d(every, which)).middle, (len(every), 1))
     by_number = [observed(examples.of(which), estimate[which], usual[which], each) for each in range(len(examples.classes))]
     by_source = {source: [_figures(of, options.coverage, options.seed, within_record) for of in by_number]}
@@ -73,7 +74,7 @@ def _table(examples: Examples, estimate: Estimate, reach: list[Intervals], store
             true, value = float(examples.target[window, token, place]), float(estimate[window, token, place])
             cells += [number_text(each) for each in (true, value, value - width.window, value + width.window)]
         rows.append(cells)
-    return table_text(rows)
+    return csv_text(rows)
 
 
 def number_text(value: float) -> str:

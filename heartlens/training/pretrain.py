@@ -35,8 +35,8 @@ class Pretrain:
     d_model: Annotated[int, "width of the residual stream, a multiple of --heads"] = 64
     steps: Annotated[int, "optimiser steps"] = 20_000
     batch: Annotated[int, "windows a step, over all devices"] = 64
-    learning_rate: Annotated[float, "AdamW's, at its height"] = 3e-4
-    warmup: Annotated[int, "steps to that height"] = 200
+    learning_rate: Annotated[float, "AdamW's, the largest"] = 3e-4
+    warmup: Annotated[int, "steps over which the learning rate rises to its largest"] = 200
     weight_decay: Annotated[float, "AdamW's"] = 0.01
     dropout: Annotated[float, "of attention weights, projections and MLPs"] = 0.2
     clip: Annotated[float, "largest norm of the gradient"] = 1.0
@@ -52,7 +52,7 @@ class Pretrain:
         shares = {"learning_rate": (0, 1), "weight_decay": (0, 1), "dropout": (0, 0.9), "validation_share": (0, 0.9)}
         check(self, {**sizes, **lengths, **shares, "validation_windows": (1, 10**5)})
         if self.d_model % self.heads:
-            raise Refusal(f"d-model is {self.d_model}; it must be a multiple of the {self.heads} heads")
+            raise Refusal(f"--d-model is {self.d_model}; it must be a multiple of the {self.heads} heads")
 
     def sizes(self, kind: str) -> Sizes:
         """The sizes of the model for a kind of signal."""

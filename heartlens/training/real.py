@@ -74,12 +74,12 @@ def _ecg_af(folder: Path, states: dict[str, State]) -> Measured:
     corpus = read_corpus(folder / "cinc2017", "ecg", bandpass=True)
     labels = read_record_labels(folder / "cinc2017/REFERENCE_subset.csv", corpus.records, ("N", "A"), ("O", "~"))
     examples = window_examples(corpus, labels.of, labels.classes, 500)
-    found = {}
+    figures_by_model = {}
     for name, state in states.items():
         said = predict(state, examples.tokens, np.arange(len(examples)), 0, last_only=True)
         figures = window_figures(said[:, 0], np.full(len(examples), threshold_of(name)), examples, 0)
-        found[name] = {each: str(value) for each, value in figures.items()}
-    return {"data": f"CinC 2017, {len(examples.records)} records, N against A", **found}
+        figures_by_model[name] = {each: str(value) for each, value in figures.items()}
+    return {"data": f"CinC 2017, {len(examples.records)} records, N against A", **figures_by_model}
 
 
 def _ppg_af(folder: Path, states: dict[str, State]) -> Measured:
@@ -100,9 +100,9 @@ def _event_figures(name: str, state: State, examples: Examples) -> dict[str, str
 
 
 def _pulses(folder: Path) -> Corpus:
-    one = read_corpus([folder / "bidmc" / f"{name}_Signals.csv" for name in PULSES["bidmc"]], "ppg", bandpass=True)
-    other = read_corpus([folder / "cinc2015" / f"{name}.csv" for name in PULSES["cinc2015"]], "ppg", rate_hz=CINC2015_HZ, bandpass=True)
-    parts = {name: getattr(one, name) + getattr(other, name) for name in ("signal", "record", "start_s", "notes")}
+    bidmc = read_corpus([folder / "bidmc" / f"{name}_Signals.csv" for name in PULSES["bidmc"]], "ppg", bandpass=True)
+    cinc2015 = read_corpus([folder / "cinc2015" / f"{name}.csv" for name in PULSES["cinc2015"]], "ppg", rate_hz=CINC2015_HZ, bandpass=True)
+    parts = {name: getattr(bidmc, name) + getattr(cinc2015, name) for name in ("signal", "record", "start_s", "notes")}
     return Corpus("ppg", source="BIDMC and CinC 2015", **parts)
 
 

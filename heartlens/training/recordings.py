@@ -16,9 +16,10 @@ from heartlens.signals.missing import bridged, hinted
 from heartlens.signals.persons import given_persons, in_layout, note_of_unknown
 from heartlens.signals.quality import Usable, usable
 from heartlens.signals.readers import read_recording
-from heartlens.signals.recording import Recording, agreed_rate, digest
+from heartlens.signals.recording import Recording, agreed_rate
 from heartlens.signals.search import Found, Paths, distinct_names, find
 from heartlens.training.corpus import Corpus
+from heartlens.whole import sha256_of
 
 
 def read_corpus(
@@ -87,7 +88,7 @@ def _recordings(path: Path, name: str, kind: str, hints: Hints) -> Iterator[Reco
             raise Refusal(f"{path}: {recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
         yield replace(recording, name=name)
         return
-    (rate_hz, _), sha256 = agreed_rate(None, hints.rate_hz, path), digest(path)
+    (rate_hz, _), sha256 = agreed_rate(None, hints.rate_hz, path), sha256_of(path)
     for number, row in enumerate(rows.astype(np.float64)):
         recording = Recording(f"{name}/{number:06d}", kind, str(number), rate_hz, row, "", None, str(path), sha256)
         yield bridged(hinted(recording, hints))

@@ -1,8 +1,6 @@
 """What a fine-tuning came to, whatever its head answers: what is written beside the checkpoint, and what is printed."""
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +24,3 @@ class Result:
     last_line: str
     threshold: float = float("nan")
     card: Mapping[str, Any] = field(default_factory=dict)
-
-
-def table_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

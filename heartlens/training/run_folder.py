@@ -4,7 +4,6 @@ A folder belongs to one run: another one needs --overwrite, going on needs --res
 it wrote takes its place at once (`RunFolder.finish`).
 """
 
-import csv
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from heartlens.folder import MARKER, Folder, linked
 from heartlens.privacy import CODED_NAMES, Names
 from heartlens.refusal import Failure, Refusal
 from heartlens.store import write_text
-from heartlens.whole import write_whole
+from heartlens.whole import csv_text, write_whole
 
 COLUMNS = ("step", "learning_rate", "train_loss", "validation_loss")
 OPTIONS, FROZEN, NEXT = "options.json", "frozen.npy", ".next"
@@ -170,8 +169,4 @@ def _holds(place: Folder) -> str:
 
 
 def _table(losses: list[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([step, *(f"{number:.6g}" for number in numbers)] for step, *numbers in losses)
-    return text.getvalue()
+    return csv_text([COLUMNS, *([step, *(f"{number:.6g}" for number in numbers)] for step, *numbers in losses)])

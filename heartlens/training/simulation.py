@@ -27,7 +27,7 @@ class Person:
 def simulated_people(kind: str, n_people: int, seed: int) -> list[Person]:
     """`n_people`, each depending on number, kind and seed alone, not on how many there are."""
     if n_people < 2:
-        raise Refusal(f"people is {n_people}; at least 2 are needed, one to train on and one to validate with")
+        raise Refusal(f"--people is {n_people}; at least 2 are needed, one to train on and one to validate with")
     return [_person(kind, number, RHYTHM_OF[number % len(RHYTHM_OF)], seed) for number in range(n_people)]
 
 

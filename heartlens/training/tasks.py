@@ -53,7 +53,7 @@ def trained_from(what: str, layers: int) -> int:
         return fixed[what]
     match = re.fullmatch(r"block:(\d+)\.\.", what)
     if not match or not 1 <= int(match[1]) <= layers:
-        raise Refusal(f"train is {what!r}; legal: head, last-block, block:N.. with N from 1 to {layers}, all")
+        raise Refusal(f"--train is {what!r}; legal: head, last-block, block:N.. with N from 1 to {layers}, all")
     return int(match[1]) - 1
 
 

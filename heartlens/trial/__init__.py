@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from heartlens.inference.verdict import NOT_TESTED, PARTLY, YES
+from heartlens.inference.verdict import NOT_TESTED, PARTLY, VERDICT, YES
 from heartlens.tally import Tally
 
 if TYPE_CHECKING:
     from heartlens.analysis import Measured
 
 LEVEL = 0.95
-VERDICT = "_verdict"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heartlens.exits import DONE, exit_code, leave
 from heartlens.parser import Listed, Parser
-from heartlens.refusal import unknown
+from heartlens.refusal import Refusal, unknown
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +45,11 @@ def _run(arguments: list[str] | None) -> int:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="measure and judge on N processes (default: 1)")
     parser.add_argument("--simulations", action="store_true", help="only the parts that need no model")
     options = parser.strict(arguments)
+    for name in ("models", "other_models", "null_sets", "power_models", "studies", "persons", "windows", "processes"):
+        least = 0 if name in ("other_models", "power_models") else 1
+        if getattr(options, name) < least:
+            option = {"persons": "people"}.get(name, name.replace("_", "-"))
+            raise Refusal(f"--{option} is {getattr(options, name)}; legal: {least} or more")
 
     tried = {name: analysis for name, analysis in analyses().items() if name not in DECIDES_NOTHING}
     for name in options.analyses or []:

@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 
 from heartlens.analysis import MODEL, Measured, summarize
-from heartlens.inference.verdict import NOT_TESTED, YES
+from heartlens.inference.verdict import NOT_TESTED, VERDICT, YES
 from heartlens.refusal import Refusal
 from heartlens.tally import Tally
-from heartlens.trial import VERDICT, Answered, Effect, Null, Rate, answered, trial_of
+from heartlens.trial import Answered, Effect, Null, Rate, answered, trial_of
 from heartlens.trial.pool import N_BATCH, OWN, SHUFFLED, Pool
 
 JUDGED_SEED, NULL_SEED, STUDY_SEED = 2026, 3000, 1000  # of the models that are judged, of the first null set, of simulated studies
@@ -110,7 +110,7 @@ def power_of_studies(analysis: Any, effects: tuple[Effect, ...], n_studies: int)
             seed = [STUDY_SEED, number, index]
             summary = summarize(analysis, _with(effect, effect.study(np.random.default_rng(seed)), seed))
             answers.append(_answer(summary, effect))
-        outcomes.append(_found(type(analysis).__name__, effect, answers, "simulated studies", 0, is_simulated=True))
+        outcomes.append(_power_outcome(type(analysis).__name__, effect, answers, "simulated studies", 0, is_simulated=True))
     return outcomes
 
 
@@ -124,12 +124,12 @@ def power(pool: Pool, effects: tuple[Effect, ...], n_models: int, n_sets: int, r
     answers_of_models = list(chain.from_iterable(run(_looked_for, [(effects, only, n_models, n_sets) for only in batches(n_models)])))
     analysis, used = type(pool.analysis).__name__, n_sets if pool.is_twinned else 1
     return [
-        _found(analysis, effect, list(answers), SHUFFLED, used)
+        _power_outcome(analysis, effect, list(answers), SHUFFLED, used)
         for effect, answers in zip(effects, zip(*answers_of_models, strict=True), strict=True)
     ]
 
 
-def _found(
+def _power_outcome(
     analysis: str, effect: Effect, answers: list[tuple[str, str]], kind: str, n_null_sets: int, is_simulated: bool = False
 ) -> Outcome:
     """What became of one effect, given what its rule answered, with the rule's fingerprint, each time."""

@@ -208,10 +208,10 @@ Rules that are about the persons and not about learning (a head changes the loss
 persons in which there is nothing to find: a yes to them can be true of a model that learnt nothing. So are rules that ask further only
 where another answer is yes. Where an analysis has no rows of models here, its models are judged by the small trial of the tests alone.
 
-A limit: of a lift of 1.5 in one head the head scan finds fewer than half. With 25 persons and an SD of 0.3 between them its interval and
-its size would nearly always let it pass (standard error of the logarithm 0.06), and so does the comparison with rotated waves (15 of 15
-models): what does not is that with models that learnt nothing, whose 8 layers and 3 waves are all searched. Tried in the place of the
-lower bounds that are compared there: the estimates, which find fewer (4 of 15, where the bounds find 6), and a point half way (6).
+A limit: the head scan finds fewer than half of the lifts of 1.5 in one head. With 25 persons and an SD of 0.3 between them, the interval
+and the least size would nearly always let such a lift pass (standard error of the logarithm 0.06), and the rotated waves do too (15 of 15
+models). The comparison with models that learnt nothing does not: it searches all 8 layers and 3 waves. It compares lower bounds, which
+find 6 of 15; estimates in their place find 4, and a point half way finds 6.
 
 Another limit: models that are judged beside the same set of twins share its luck, so a rate from few sets varies more than its interval
 says (with 5 sets of 39 twins its standard deviation is 1.4 times as large). A judged model and its twins are drawn alike, so a p-value of
@@ -219,7 +219,7 @@ at most 0.05 among twins cannot be wrong of more than 5 % over many sets; whethe
 sets to tell.
 """
 TABLES = (
-    ("false yes", "## False yes", "wanted: 5 % within the interval, at most 10 %"),
+    ("false yes", "## False yes", "wanted: the interval's lower end at most 5 %, its upper end at most 10 %"),
     ("power", "## Power", "effects of known size, put into shuffled models or into simulated studies"),
     ("coverage", "## Coverage of 95 % intervals", "simulated persons, where a yes is possible; wanted: 93 % or more"),
 )

@@ -10,7 +10,8 @@ from heartlens.app import run_command
     [
         (["--model", "foo"], "unknown model 'foo'"),
         (["--port", "80"], "--port is 80; legal: 1024 to 65535"),
-        (["no_such_file.csv"], "no_such_file.csv is not there"),
+        (["no_such_file.csv"], "no_such_file.csv"),
+        (["no_such_folder/*.csv"], "no_such_folder/*.csv"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(capsys, arguments, reason):

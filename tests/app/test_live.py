@@ -252,6 +252,7 @@ def test_a_page_from_disk_answers_as_the_package_does(published_page, browser, s
     assert "L8H2 switched off" in page.locator("#steps").inner_text()
     code = page.locator("#python").inner_text()
     assert "heads=[(7, 1)], mlps=[6]" in code
+    assert code.endswith(f"# this page: {off['edited']:.5f}")
     monkeypatch.chdir(shared / "data" / "ludb")
     names: dict = {}
     exec(code, names)

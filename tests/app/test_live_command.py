@@ -21,7 +21,7 @@ def test_a_page_tells_simulated_signals(tmp_path):
     ("arguments", "reason"),
     [
         (["ecg-sim-af"], "give one recording"),
-        (["ecg-sim", "--simulate", "sinus"], "no head for a question"),
+        (["ecg-sim", "--simulate", "sinus"], "no task head that gives one answer"),
         (["ecg-sim-af", "--simulate", "sinus", "--windows", "0"], "--windows is 0"),
         (["ecg-sim-af", "--simulate", "sinus", "--out", "page.pdf"], "ends with .html"),
         (["ecg-sim-af", "missing.csv"], "missing.csv"),

@@ -142,7 +142,7 @@ def test_a_live_page_is_saved_from_the_app(client):
     assert "simulated signal" in response.text
     assert '"startS":12.0' in response.text
     tab.chosen["model"] = "ecg-sim"
-    assert "no head for a question" in tab.refusal("results", "live")
+    assert "no task head that gives one answer" in tab.refusal("results", "live")
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,12 @@ def test_an_upload_is_read_as_the_package_reads_it(tab, tmp_path):
     assert window["tokens"] == strip.window_at(3.21).tokens[0].tolist()
 
 
+def test_two_files_of_one_name_are_refused(tab):
+    response = tab.upload(("a#1.csv", b"1"), ("a&1.csv", b"2"))
+    assert response.status_code == 422
+    assert "two files are called" in response.json()["refusal"]
+
+
 def test_bad_files_are_refused_in_one_line_and_the_recording_stays(tab):
     tab.ask("signal", "open", example="simulated ECG, sinus rhythm")
     upload = tab.upload(("bad.mat", b"MATLAB 5.0 MAT-file" + bytes(300))).json()["upload"]

@@ -71,7 +71,7 @@ def test_the_probabilities_over_the_recording_come_in_parts(tab):
     [
         ({"stack": ["Q:0"]}, "is no edit"),
         ({"stack": "P:0"}, "no list of edits"),
-        ({"stack": [], "model": "ecg-sim"}, "ecg-sim answers no question about a window"),
+        ({"stack": [], "model": "ecg-sim"}, "ecg-sim has no task head that gives one answer for a window"),
         ({"stack": [], "model": "ppg-sim-af"}, "ppg-sim-af reads PPG, and"),
         ({"stack": [], "model": "/etc/passwd"}, "unknown model"),
         ({"stack": [], "start_s": 9999}, "a window cannot begin at 9999 s"),

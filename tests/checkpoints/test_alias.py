@@ -8,13 +8,13 @@ from originals import tiny_state
 
 from checkpoints.answers import hang
 from heartlens.checkpoints import fetch, registry
-from heartlens.checkpoints.fetch import sha256_of
 from heartlens.checkpoints.read import fingerprint
 from heartlens.checkpoints.registry import ALIASES, CHECKPOINTS, EMBEDDED, NAMES
 from heartlens.converters.__main__ import main as converters
 from heartlens.models import load as loading
 from heartlens.models.load import load, read
 from heartlens.refusal import Refusal
+from heartlens.whole import sha256_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 

@@ -9,11 +9,11 @@ from safetensors.torch import save
 
 from heartlens.checkpoints import kept
 from heartlens.checkpoints.card import write_with_card
-from heartlens.checkpoints.fetch import sha256_of
 from heartlens.checkpoints.read import fingerprint
 from heartlens.models.load import device_named, load, read
 from heartlens.models.origin import Origin, origin_of
 from heartlens.refusal import Refusal
+from heartlens.whole import sha256_of
 
 NAME, FILE = "ecgpt-560k", "ECGPT_560k_iters.zip"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heartlens.analyses.reliance.arms import shows_p
-from heartlens.measures.straightness import PIECE, edit_aucs, high_frequency_power, straightest_piece, straightness
+from heartlens.measures.straightness import PIECE, edit_aucs, high_frequency_power, straightness
 from heartlens.signals import counterfactuals as cf
 from heartlens.signals.read import read
 
@@ -19,7 +19,6 @@ def test_a_line_is_straight_and_a_saw_is_not():
     saw = np.polynomial.polynomial.polyfit(np.arange(PIECE), np.arange(PIECE) % 2 * 3.0, 1)
     deviation = np.std(np.arange(PIECE) % 2 * 3.0 - saw[0] - saw[1] * np.arange(PIECE))
     assert straightness(tokens, inside)[:2] == pytest.approx([0, deviation], abs=1e-9)
-    assert straightest_piece(tokens, inside) == pytest.approx([0, deviation, 0], abs=1e-9)
     assert high_frequency_power(tokens, inside)[:2] == pytest.approx([0, 36])  # second differences of +-6
     second_half = np.arange(40)[None] >= np.full(3, 20)[:, None]
     assert straightness(tokens, second_half) == pytest.approx([0, deviation, deviation], abs=1e-9)

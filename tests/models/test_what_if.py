@@ -117,5 +117,5 @@ def test_what_is_no_edit_is_refused(subject, window, text, reason):
 
 
 def test_a_model_without_a_question_is_refused(window):
-    with pytest.raises(ValueError, match="ecg-sim answers no question about a window"):
+    with pytest.raises(ValueError, match="ecg-sim has no task head that gives one answer for a window"):
         what_if(subject_of(load("ecg-sim"), "torch"), window, [])

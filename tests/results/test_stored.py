@@ -36,9 +36,10 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A checkpoint, and recordings in another folder."""
+    """A checkpoint, one of several in a file, and recordings in another folder."""
     folder = tmp_path_factory.mktemp("given")
     torch.save(random_state(layers=1), folder / "own.pth")
+    torch.save({"model": random_state(layers=1, seed=1), "ema": random_state(layers=1)}, folder / "several.pth")
     (folder / "hearts").mkdir()
     for number in range(4):
         signal = ecg.simulate(np.random.default_rng(number), 12.0)[0]
@@ -51,7 +52,7 @@ def result(folder, cache):
     """A head scan of all recordings."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("HEARTLENS_CACHE", str(cache))
-        given = (folder / "own.pth", folder / "hearts", "--rate", "100", "--out", folder / "out", *QUICK)
+        given = (f"{folder / 'several.pth'}#ema", folder / "hearts", "--rate", "100", "--out", folder / "out", *QUICK)
         assert heartlens("head_scan", *given) == 0
     return folder / "out"
 
@@ -171,7 +172,7 @@ def test_other_recordings_are_told(result, folder, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()
     np.save(other / "h0.npy", ecg.simulate(np.random.default_rng(9), 12.0)[0])
-    (other / "own.pth").write_bytes((folder / "own.pth").read_bytes())
+    (other / "several.pth").write_bytes((folder / "several.pth").read_bytes())
     assert heartlens("remake", result, "--in", other) == 2
     assert "other recordings were read" in capsys.readouterr().err
     assert heartlens("remake", result, "--in", tmp_path / "nowhere") == 2
@@ -181,11 +182,11 @@ def test_other_recordings_are_told(result, folder, tmp_path, capsys):
 def test_the_options_file_of_a_report_remakes_it(result, folder, tmp_path):
     written = tomllib.loads((result / "options.toml").read_text())
     assert (written["command"], written["rate"], written["n-twins"]) == ("head_scan", 100.0, 2)
-    (folder / "hearts/own.pth").write_bytes((folder / "own.pth").read_bytes())
+    (folder / "hearts/several.pth").write_bytes((folder / "several.pth").read_bytes())
     try:
         assert heartlens("run", result / "options.toml", "--in", folder / "hearts", "--out", "again", "--quiet", "--format", "svg") == 0
     finally:
-        (folder / "hearts/own.pth").unlink()
+        (folder / "hearts/several.pth").unlink()
     first, again = (read_summary(path / "summary.nc") for path in (result, tmp_path / "again"))
     assert first.drop_attrs().identical(again.drop_attrs())
 

@@ -94,7 +94,9 @@ def test_marks_shorter_than_a_window_are_not_used_and_that_is_said(tmp_path):
     windows = read(path)
     assert windows.start_s.tolist() == [0.0, 5.0, 10.0, 15.0]
     assert "landmarks detected: the expert's marks cover 3.1 s, less than a window" in windows.notes
-    with pytest.raises(Refusal, match=r"the expert's marks cover 3\.1 s, less than a window; use landmarks 'auto' or 'detected'"):
+    with pytest.raises(
+        Refusal, match=r"the expert's marks cover 3\.1 s, less than a window; give --landmarks auto or --landmarks detected"
+    ):
         read(path, landmarks="expert")
 
 
@@ -202,7 +204,7 @@ def test_a_bad_file_beside_good_ones_is_reported_and_left_out_unless_strict(tmp_
         (NOISE[:1000], "II", {"rate_hz": 10.0}, "10 Hz is too slow for ECG; at least 50 Hz"),
         (NOISE[:1000], "II", {"kind": "eeg"}, "unknown kind 'eeg'; did you mean 'ecg'"),
         (NOISE[:1000], "II", {"landmarks": "none"}, "unknown landmarks 'none'"),
-        (NOISE[:1000], "II", {"landmarks": "expert"}, "no expert marks that could be used; use landmarks 'auto'"),
+        (NOISE[:1000], "II", {"landmarks": "expert"}, "no expert marks that could be used; give --landmarks auto"),
         (NOISE[:1000], "II", {"lead": "V9"}, "unknown lead 'V9'"),
         (NOISE[:1000], "II", {"stride": 0}, "stride is 0; it must be at least 1"),
         (NOISE[:1000], "II", {"max_windows": 0}, "max_windows is 0"),

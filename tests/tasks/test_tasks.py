@@ -189,7 +189,7 @@ def test_windows_as_read_are_those_of_read(recordings, tmp_path):
 @pytest.mark.parametrize(
     ("module", "given", "expected"),
     [
-        (classify, ["ecg-sim"], "has no head for a question"),
+        (classify, ["ecg-sim"], "has no task head that gives one answer for a window"),
         (beats, ["ecg-sim-af"], "does not find beats"),
         (classify, ["ecg-sim-af", "--stride", "0"], "--stride is 0"),
         (classify, ["ecg-sim-af", "--labels", "x.csv"], "--classes"),

@@ -15,7 +15,7 @@ from originals import tiny_state
 
 from heartlens.axes import CONTEXT
 from heartlens.checkpoints.card import read_card
-from heartlens.models.load import load
+from heartlens.models.load import load, read_with_card
 from heartlens.privacy import record_code
 from heartlens.signals.simulate import ppg
 from heartlens.store import read_summary
@@ -200,11 +200,12 @@ def test_fine_tuning_every_token(folder, tmp_path, capsys):
 def test_fine_tuning_beside_another_checkpoint_and_without_folds(folder, without_folds, tmp_path):
     other, printed = without_folds
     assert "validation records (they chose stop and threshold)" in printed
-    assert tune(folder, tmp_path / "two", "--compare", str(other / "model.safetensors")) == 0
+    assert tune(folder, tmp_path / "two", "--compare", str(other / "model.safetensors"), "ecg-sim-af") == 0
     sources = read_summary(tmp_path / "two/summary.nc")["source"].values.tolist()
     assert sources[0] == "cross-validated"
     threshold = read_card(other / "model.safetensors")["threshold"]
     assert sources[1] == f"model.safetensors (threshold {threshold:g})"
+    assert sources[2] == f"ecg-sim-af (threshold {read_with_card('ecg-sim-af').card['threshold']:g})"
 
 
 def test_fine_tuning_goes_on_to_the_same_end(folder, with_folds, tmp_path, monkeypatch):
@@ -233,8 +234,8 @@ def test_fine_tuning_goes_on_to_the_same_end(folder, with_folds, tmp_path, monke
 @pytest.mark.parametrize(
     ("more", "changed", "message"),
     [
-        ([], {"classes": None}, "classes are missing; give two or more different labels"),
-        ([], {"classes": ("N", "N")}, "classes are N, N"),
+        ([], {"classes": None}, "--classes is missing; give two or more different labels"),
+        ([], {"classes": ("N", "N")}, "--classes is N, N"),
         ([], {"classes": ("N", "O")}, "h1: unknown label 'A'"),
         ([], {"task": "sleep"}, "task 'sleep' is new: say with --reads"),
         (["--reads", "every"], {}, "task 'af' reads last, not every"),

@@ -65,7 +65,7 @@ def test_frozen_part_reused_is_the_whole_forward(train, base, trainer):
     tuned = made.tuned(made.examples.records, made.folder, silent)
     which = np.arange(len(made.examples))
     whole = predict(tuned.state, made.examples.tokens, which, 0, last_only=True)
-    np.testing.assert_allclose(made.said(tuned, which), whole, atol=1e-6)
+    np.testing.assert_allclose(made.estimated(tuned, which), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize(("train", "message"), [("block:3..", "N from 1 to 2"), ("block:0..", "N from 1 to 2"), ("tail", "legal: head")])

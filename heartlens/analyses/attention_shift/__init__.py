@@ -70,7 +70,9 @@ class AttentionShift(Twinned):
         "who asks: the last token, or all whose cycle is known; auto: last for a task head that reads it, else all",
     ] = "auto"
     interval: Annotated[Literal["before", "after"], "a beat is as irregular as the interval before it, or after it"] = "before"
-    irregular_from: Annotated[float, "a beat is irregular above this irregularity, if above its window's median too (0: that alone)"] = 0.1
+    irregular_from: Annotated[
+        float, "a beat is irregular if its irregularity is above this and above its window's median (0: above the median)"
+    ] = 0.1
     n_lags: Annotated[int, "cycles looked back, the window's last one included; farther ones count as the last"] = 16
     n_rotations: Annotated[int, "rotations of the wave labels in the null of the waves, the unrotated one included"] = 20
     n_shuffles: Annotated[int, "shuffles of a window's cycles in the null of the features, the unshuffled one included"] = 20

@@ -55,7 +55,7 @@ AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the othe
 class Attribution(Twinned):
     """The options of an attribution. `pairs`, no option, is what `prepared` finds: by a window's identity, the tokens patched in."""
 
-    patch_windows: Annotated[int, "windows that are patched, those of smallest identity (0: none)"] = 64
+    patch_windows: Annotated[int, "windows that are patched, chosen by a hash of their content (0: none)"] = 64
     n_steps: Annotated[int, "gradients between clean and corrupt in the estimate of patching"] = 4
     n_permutations: Annotated[int, "draws of the sign flips"] = 9999
     n_twins: Annotated[int, "twins: models with the same weights in random order"] = 39

@@ -73,7 +73,7 @@ def _profiles(axes: Any, scan: xr.Dataset, heads: dict[str, tuple[int, int]]) ->
     }
     figures.profiles(axes, shown.values[order], [named.get(str(wave)) for wave in scan["wave"].values])
     occupancy = scan["wave_by_phase"].transpose("wave", "phase").values[:, order]
-    figures.bands(axes, shown.values[order], dict(zip(map(str, scan["wave"].values), occupancy, strict=True)))
+    figures.bands(axes, dict(zip(map(str, scan["wave"].values), occupancy, strict=True)))
     mark = "R peak" if scan.attrs["kind"] == "ecg" else "foot"
     axes.set(xlabel=f"phase of the key (cycles from the {mark})", ylabel="lift", xlim=(-lead, 1 - lead))
 

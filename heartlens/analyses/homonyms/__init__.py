@@ -71,7 +71,7 @@ class Homonyms(Twinned):
         "raw: the residual stream, as published; centred: less its mean over the window; normed: as a LayerNorm without weights leaves it",
     ] = "raw"
     n_phases: Annotated[int, "parts of the cycle"] = 4
-    flat_slope: Annotated[float, "tokens from one token to the next: what moves less is flat, neither rising nor falling"] = 0.25
+    flat_slope: Annotated[float, "least change from one token to the next, in token values, that is rising or falling; less is flat"] = 0.25
     n_shuffles: Annotated[int, "shuffles of the labels within a value, the unshuffled one included"] = 20
     n_sampled: Annotated[int, "tokens kept for the probe and the picture (0: neither is made)"] = 3000
     n_permutations: Annotated[int, "draws of the shuffle null"] = 9999

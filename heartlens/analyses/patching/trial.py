@@ -12,7 +12,6 @@ from heartlens.trial.studies import between_persons, made_up
 N_LAYERS, N_HEADS, N_TWINS, N_LAGS = 3, 6, 19, 4
 WAVES = ["P", "QRS", "T", "all"]
 HEAD = {"layer": 0, "head": 0}
-OF_DIFFERENCE = ("carries", "at_wave", "direct", "path", "in_stream", "in_cycle")
 
 
 def trial() -> Trial:

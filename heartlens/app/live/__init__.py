@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from markupsafe import Markup
 
 from heartlens.axes import CONTEXT, KINDS
+from heartlens.checkpoints.registry import EMBEDDED
 from heartlens.privacy import AS_THEY_ARE, Names
 from heartlens.provenance import inventory
 from heartlens.refusal import Refusal
@@ -75,7 +76,7 @@ def live_page(
         "app/live/page.html.jinja",
         **{name: data[name] for name in ("record", "checkpoint", "question", "command")},
         is_simulated=simulated or inventory(windows).is_simulated,
-        is_embedded="sim" in subject.origin.checkpoint.split("-"),
+        is_embedded=subject.origin.checkpoint in EMBEDDED,
         not_medical=NOT_MEDICAL,
         style=Markup(_text("page.css")),
         scripts={name: Markup(_text(f"{name}.js")) for name in SCRIPTS},
@@ -183,7 +184,7 @@ def _text(name: str) -> str:
 def _refuse_unfit(subject: Any, windows: Windows) -> None:
     checkpoint = subject.origin.checkpoint
     if subject.answers != "last token":
-        raise Refusal(f"{checkpoint} has no head for a question about a window; a live page takes a model that has, say ecg-af")
+        raise Refusal(f"{checkpoint} has no task head that gives one answer for a window; a live page takes a model that has, say ecg-af")
     if subject.edits or subject.engine.name == "hooked":
         raise Refusal(f"{checkpoint} is edited or has hooks, which a page cannot run; load it anew and give it as it is")
     if subject.weights.cfg.normalization_type != "LN":

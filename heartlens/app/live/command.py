@@ -67,7 +67,10 @@ def _run(arguments: list[str]) -> int:
         raise Refusal(f"{out} is there already; give another --out, or --overwrite")
     subject = load_subject(given.checkpoint, published_only=given.published_only, device=given.device)
     if subject.kind is None:
-        raise Refusal(f"nothing tells whether {given.checkpoint} reads ECG or PPG; a model card beside it does (docs/training.md)")
+        raise Refusal(
+            f"nothing tells whether {given.checkpoint} reads ECG or PPG: its vocabulary fits neither, and it has no model card; write one "
+            "into a .safetensors file (docs/adding_a_checkpoint.md)"
+        )
     windows, about = _simulated(given, subject.kind) if given.simulate else _recorded(given, subject.kind)
     page = live_page(subject, windows, command=shlex.join(["heartlens", "live", *_bare(arguments)]), **about)
     try:

@@ -32,7 +32,6 @@
   let worker;
   let busy = false;
   let waiting = {};
-  let question = 0;
   function start() {
     const scripts = ["model", "kernels", "edits", "worker"].map((name) => at(name).textContent);
     const url = URL.createObjectURL(new Blob(scripts, { type: "text/javascript" }));
@@ -45,7 +44,7 @@
 
   function send(message) {
     busy = true;
-    worker.postMessage({ id: ++question, ...message });
+    worker.postMessage(message);
   }
 
   function ask(which) {
@@ -59,13 +58,14 @@
   });
 
   let asked; // what the worker is computing
+  const isAwaited = (which) => Boolean(waiting[which]) || (busy && asked === which);
   function next() {
     for (const which of ["recorded", "edited", "sham"])
       if (waiting[which]) {
         delete waiting[which];
         asked = which;
-        if (which === "recorded") return send({ kind: "answer", tokens: base.window.tokens, off: { heads: new Set(), mlps: new Set() }, memory: "edited" });
-        if (which === "edited") return send({ kind: "answer", tokens: edited.window.tokens, off: off(), memory: "edited" });
+        if (which === "recorded") return send({ kind: "answer", tokens: base.window.tokens, off: { heads: new Set(), mlps: new Set() } });
+        if (which === "edited") return send({ kind: "answer", tokens: edited.window.tokens, off: off() });
         const { noise, draws, window } = base;
         const { off: _, ...signal } = settings;
         return send({ kind: "sham", window, settings: signal, rules, draws, noise, search: data.search, off: off() });
@@ -106,7 +106,8 @@
     const size = () => `logit ${minus(sham.logit, 2)}, change ${signed(sham.logit - recorded.logit)}; moves ${sham.dose} levels, the edit ${dose}${miss()}`;
     const shamText = !hasSham ? (settings.off.length ? "the signal is not changed" : "no edit yet") : !sham ? "…" : sham.logit === null ? "cannot be made in this window" : size();
     fill("sham", hasSham && sham && sham.logit !== null ? sham : null, shamText);
-    for (const which of ["edited", "sham"]) at(which).classList.toggle("waits", Boolean(waiting[which]) || (busy && asked === which));
+    for (const which of ["edited", "sham"]) at(which).classList.toggle("waits", isAwaited(which));
+    at("python").textContent = python();
     drawScale();
     if (recorded && now) {
       const runsOn = document.documentElement.dataset.runsOn;
@@ -154,8 +155,9 @@
     const levels = [low, (low + high) / 2, high].map((value) => `<text x="${LEFT - 8}" y="${y(value) + 4}" text-anchor="end">${minus(value, digitsOf(high - low))}</text>`).join("");
     const strips = edits.removable.length ? strip(edited.window) : "";
     at("paper").innerHTML = `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" class="${edited.steps.length ? "is-edited" : ""}" role="group" aria-label="the window's signal; grey: as recorded">
-      ${grid}${levels}<text x="${LEFT - 8}" y="12" text-anchor="end">${data.unit}</text>${strips}${touches()}
+      ${grid}${levels}<text id="unit" x="${LEFT - 8}" y="12" text-anchor="end"></text>${strips}${touches()}
       <path class="before" d="${path(base.window)}"/><path class="after" d="${path(edited.window)}"/>${handles()}</svg>`;
+    at("unit").textContent = data.unit;  // what a file says is text, whatever it says
   }
 
   const digitsOf = (height) => Math.max(0, Math.min(3, 2 - Math.floor(Math.log10(height || 1))));
@@ -396,7 +398,6 @@
     at("steps").innerHTML = [...edited.steps.map(describe), ...off].map((line) => `<li>${line}</li>`).join("");
     at("undo").disabled = !history.length;
     at("reset").disabled = !isChanged();
-    at("python").textContent = python();
   }
 
   function describe(step) {
@@ -430,7 +431,7 @@
       `window = windows[${data.windows[chosen].index}:${data.windows[chosen].index + 1}]  # starts at ${data.windows[chosen].startS.toFixed(2)} s`,
       ...calls,
       ...(parts.length ? [`with hl.ablated(model, ${parts.join(", ")}), torch.inference_mode():`, `    ${logit}`] : [logit]),
-      ...(answers.edited ? [`# this page: ${answers.edited.logit.toFixed(5)}`] : []),
+      ...(answers.edited && !isAwaited("edited") ? [`# this page: ${answers.edited.logit.toFixed(5)}`] : []),
     ].join("\n");
   }
 

@@ -4,11 +4,11 @@ let model = null;
 let kernels = null;
 let memories = {};
 
-self.onmessage = ({ data: { id, kind, ...given } }) => {
+self.onmessage = ({ data: { kind, ...given } }) => {
   try {
-    self.postMessage({ id, kind, ...TASKS[kind](given) });
+    self.postMessage({ kind, ...TASKS[kind](given) });
   } catch (error) {
-    self.postMessage({ id, kind: "failed", reason: String(error && error.message) });
+    self.postMessage({ kind: "failed", reason: String(error && error.message) });
   }
 };
 
@@ -20,9 +20,9 @@ const TASKS = {
     return { runsOn: model.kernels.name };
   },
   /** The logit of a window, and how long it took. */
-  answer({ tokens, off, memory }) {
+  answer({ tokens, off }) {
     const begin = performance.now();
-    const logit = logitOf(model, tokens, off, memories[memory]);
+    const logit = logitOf(model, tokens, off, memories.edited);
     return { logit, ms: performance.now() - begin };
   },
   /** The logit of the sham of the same size. */

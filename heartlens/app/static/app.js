@@ -86,8 +86,8 @@ class App {
         await this.opening.open({ ...example, is_marked: false }, example.example);
         await Promise.all([this.opening.open(example, example.example, 'Finding the waves of'), lists]);
       }
-      await this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model);
     });
+    await this.attempt(() => this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model));
   }
 
   async choose(name) {
@@ -230,7 +230,7 @@ class App {
     const theme = name => { document.documentElement.dataset.theme = name; this.paper.draw(); this.tell('theme'); };
     document.documentElement.dataset.theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
     id('theme').addEventListener('click', () => theme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
-    id('help').addEventListener('click', () => openHelp(this));
+    id('help').addEventListener('click', () => openHelp());
     document.addEventListener('keydown', event => this._key(event));
   }
 
@@ -238,7 +238,7 @@ class App {
     if (event.ctrlKey || event.metaKey || event.altKey || id('keys').open) return;
     if (event.key === 'Escape') id('message').hidden = true;
     else if (isOwnKey(event.target, event.key)) return;
-    else if (event.key === '?') openHelp(this);
+    else if (event.key === '?') openHelp();
     else if (['ArrowLeft', 'ArrowRight'].includes(event.key)) this.pick(this._stepped(event.key === 'ArrowLeft' ? -1 : 1, event.shiftKey));
     else if (!this.view?.key?.(event.key)) return;
     event.preventDefault();

@@ -157,12 +157,12 @@ export function readable([red, green, blue]) {
   return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] > 0.18 ? '#000000' : '#ffffff';
 }
 
-/** An element with properties, attributes (with a dash or under `aria`) and children. */
+/** An element with properties, attributes (`role`, and names with a dash) and children. */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name === 'on') for (const [event, handler] of Object.entries(value)) made.addEventListener(event, handler);
-    else if (name.includes('-') || name === 'role' || name === 'for') made.setAttribute(name, value);
+    else if (name.includes('-') || name === 'role') made.setAttribute(name, value);
     else made[name] = value;
   }
   made.append(...children.filter(child => child !== null && child !== undefined));

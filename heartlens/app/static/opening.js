@@ -11,14 +11,17 @@ const TURNED = { invert: 'turned upside down', 'as-is': 'taken as it is' };
 export class Opening {
   constructor(app) {
     this.app = app;
+    this.nOpening = 0;
     this.pending = null;  // an upload that could not be read as it is, and is read with what the form says
     this._listen();
   }
 
+  get isOpening() { return this.nOpening > 0; }
+
   /** Read a recording and look at it. */
   async open(question, name = id('records').selectedOptions[0]?.textContent ?? '', doing = 'Reading') {
     const { app } = this, { state } = app, done = this._busy(name, doing);
-    this.isOpening = true;
+    this.nOpening += 1;  // a newer one may begin before an older one has ended
     try {
       state.recording = await app.ask('signal', 'open', question, { latest: 'open' });
       state.stack.clear();
@@ -40,7 +43,7 @@ export class Opening {
       if (this.chosen) id('records').value = this.chosen;  // what is still on the screen
       throw error;
     } finally {
-      this.isOpening = false;
+      this.nOpening -= 1;
       done();
     }
   }

@@ -11,12 +11,11 @@ from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
 from heartlens.app.views.attention import pattern
-from heartlens.app.views.signal import told
+from heartlens.app.views.signal import window_drawn
 from heartlens.axes import CONTEXT, KINDS
 from heartlens.refusal import Refusal
 
 AT_ONCE = 16  # windows of the recording that one question reads
-MOST_WINDOWS = 20_000
 
 
 def chances(tab: Tab, asked: dict[str, Any]) -> Any:
@@ -26,9 +25,10 @@ def chances(tab: Tab, asked: dict[str, Any]) -> Any:
 
     subject = tab.subject(asked)
     refuse_unasked(subject)
-    stretches = tuple((stretch.signal, stretch.start_s) for stretch in tab.strip.stretches)
-    starts_s, tokens = windows_of(Prepared(tab.strip.name, stretches=stretches), CONTEXT, KINDS[tab.strip.kind].rate_hz)
-    first = whole(asked, "first", 0, MOST_WINDOWS, 0)
+    strip = tab.recording()
+    prepared = Prepared(strip.name, stretches=tuple((stretch.signal, stretch.start_s) for stretch in strip.stretches))
+    starts_s, tokens = tab.once(("windows", strip.content), lambda: windows_of(prepared, CONTEXT, KINDS[strip.kind].rate_hz))
+    first = whole(asked, "first", 0, len(tokens), 0)
     some = slice(first, first + AT_ONCE)
     with tab.house.models.running:
         logits = logits_of(subject, tokens[some]) if len(tokens[some]) else np.empty(0)
@@ -68,7 +68,7 @@ def changeable(windows: Any) -> dict[str, Any]:
 def answer(tab: Tab, asked: dict[str, Any]) -> Any:
     """The answer to the window as it is and with the edits, the edited window, and what can be changed in it."""
     made = result(tab, asked, shams=False)
-    return {"before": made.before, "after": made.after, "window": told(made.windows), "can": changeable(made.windows)}
+    return {"before": made.before, "after": made.after, "window": window_drawn(made.windows), "can": changeable(made.windows)}
 
 
 def shams(tab: Tab, asked: dict[str, Any]) -> Any:
@@ -111,7 +111,8 @@ def refuse_unasked(subject: Any) -> None:
     """Refuse a model that answers no question about a window."""
     if subject.answers != "last token":
         legal = f"{subject.kind}-af"
-        raise Refusal(f"{subject.origin.checkpoint} answers no question about a window ({subject.answers}); choose {legal}")
+        name = subject.origin.checkpoint
+        raise Refusal(f"{name} has no task head that gives one answer for a window ({subject.answers}); choose {legal}")
 
 
 def summary(tab: Tab, asked: dict[str, Any]) -> Any:

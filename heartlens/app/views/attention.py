@@ -9,7 +9,7 @@ from heartlens.app.edits import edited_subject, edited_window, signal_edits
 from heartlens.app.saving import figure_file, table_file
 from heartlens.app.tabs import Tab, whole
 from heartlens.app.views import Binary, View
-from heartlens.app.views.signal import told
+from heartlens.app.views.signal import window_drawn
 from heartlens.axes import CONTEXT, head_label
 from heartlens.parts import listed
 from heartlens.refusal import unknown
@@ -39,7 +39,7 @@ def pattern(tab: Tab, asked: dict[str, Any], which: str = "model") -> np.ndarray
 
 def edited(tab: Tab, asked: dict[str, Any]) -> Any:
     """The window with its edits, as the page draws it."""
-    return told(edited_window(tab, asked)[0])
+    return window_drawn(edited_window(tab, asked)[0])
 
 
 def heads(tab: Tab, asked: dict[str, Any]) -> Any:

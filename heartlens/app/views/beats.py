@@ -21,9 +21,7 @@ def prepared_of(tab: Tab) -> Any:
     """The recording as the tasks take it."""
     from heartlens.tasks.recordings import Prepared
 
-    strip = tab.strip
-    if strip is None:
-        raise Refusal("no recording is open; drop a file, or choose an example")
+    strip = tab.recording()
     if strip.kind != "ppg":
         raise Refusal(
             f"beats are found in pulse waves (PPG); {tab.shown_name(strip.name)} is {strip.kind.upper()}: its beats are marked already"
@@ -66,7 +64,7 @@ def look(tab: Tab, asked: dict[str, Any]) -> Any:
     if job.result is None:
         return {"is_over": job.is_over, "done": job.done, "is_cancelled": bool(job.reason)}
     prepared, beats = job.result
-    rate_hz = KINDS[tab.strip.kind].rate_hz
+    rate_hz = KINDS["ppg"].rate_hz
     return {
         "is_over": True,
         "done": 1.0,
@@ -143,7 +141,7 @@ def code(tab: Tab, asked: dict[str, Any]) -> Any:
         "print(beats.time_s, beats.confidence, beats.interval_s)"
     )
     model = _name(tab, asked)
-    start_s = float(tab.strip.starts_s()[0][0])
+    start_s = float(tab.recording().starts_s()[0][0])
     return {"python": written.python(tab, model, start_s, lines), "command": written.command(tab, "beats", model)}
 
 

@@ -138,7 +138,7 @@ def live(tab: Tab, asked: dict[str, Any]) -> Binary:
         subject,
         replace(together, record=np.full(len(together), name)),
         unit=tab.strip.unit,
-        command=f"heartlens live {asked['model']} {written.path_of(tab)}",
+        command=written.command(tab, "live", str(asked["model"])),
         reading=written.python(tab, str(asked["model"]), chosen[0], lines),
         simulated=bool(tab.example),
     )

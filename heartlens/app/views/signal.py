@@ -1,5 +1,6 @@
 """The recording: which there are, what the reader decided, all of it drawn, and the window that the other views look at."""
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -11,6 +12,7 @@ from heartlens.app.tabs import Tab, number, whole
 from heartlens.app.views import View
 from heartlens.axes import KINDS
 from heartlens.refusal import Refusal, unknown
+from heartlens.whole import write_whole
 
 SIMULATED = {  # the examples that are always there
     "simulated ECG, sinus rhythm": ("ecg", "sinus"),
@@ -50,10 +52,8 @@ def model(tab: Tab, asked: dict[str, Any]) -> Any:
     subject = tab.house.models.subject(str(asked.get("model", "")))
     base = ""
     if subject.origin.task:
-        try:
+        with suppress(Refusal):
             base = tab.house.models.base(str(asked["model"])).origin.checkpoint
-        except Refusal:
-            base = ""
     return {
         "name": subject.origin.checkpoint,
         "asked": str(asked.get("model")),
@@ -95,9 +95,7 @@ def cancel(tab: Tab, asked: dict[str, Any]) -> Any:
 
 def described(tab: Tab, asked: dict[str, Any]) -> Any:
     """What the reader decided about the recording that is open."""
-    strip = tab.strip
-    if strip is None:
-        raise Refusal("no recording is open; drop a file, or choose an example")
+    strip = tab.recording()
     kind = KINDS[strip.kind]
     return {
         "name": tab.example or tab.shown_name(strip.name),
@@ -124,12 +122,11 @@ def described(tab: Tab, asked: dict[str, Any]) -> Any:
 
 def overview(tab: Tab, asked: dict[str, Any]) -> Any:
     """The least and largest sample of each column of the screen."""
-    if tab.strip is None:
-        raise Refusal("no recording is open; drop a file, or choose an example")
-    from_s, until_s = number(asked, "from_s", 0.0), number(asked, "until_s", tab.strip.duration_s)
+    strip = tab.recording()
+    from_s, until_s = number(asked, "from_s", 0.0), number(asked, "until_s", strip.duration_s)
     if not 0 <= from_s < until_s:
         raise Refusal(f"from {from_s:g} to {until_s:g} s; the first must be before the second")
-    least, largest = tab.strip.overview(from_s, until_s, whole(asked, "n_columns", 2, MOST_COLUMNS, 1000))
+    least, largest = strip.overview(from_s, until_s, whole(asked, "n_columns", 2, MOST_COLUMNS, 1000))
     return {"from_s": from_s, "until_s": until_s, "least": least, "largest": largest}
 
 
@@ -137,10 +134,10 @@ def window(tab: Tab, asked: dict[str, Any]) -> Any:
     """The window that begins nearest to a second: samples, tokens, waves."""
     start_s = tab.strip.nearest_start_s(number(asked, "start_s", 0.0)) if tab.strip is not None else 0.0
     windows = tab.window({"start_s": start_s})
-    return told(windows)
+    return window_drawn(windows)
 
 
-def told(windows: Any) -> dict[str, Any]:
+def window_drawn(windows: Any) -> dict[str, Any]:
     """A window as the page draws it. No model is imported for it: the recording is on the screen before one is there."""
     from heartlens.signals.tokens import amplitude
 
@@ -173,7 +170,7 @@ def _order(tab: Tab, asked: dict[str, Any], kind: str | None, hints: dict[str, A
         of_kind, rhythm = SIMULATED[example]
         path = tab.folder / f"simulated-{of_kind}-{rhythm}.csv"
         if not path.exists():
-            path.write_text(simulated_csv(of_kind, rhythm), encoding="utf-8")
+            write_whole(simulated_csv(of_kind, rhythm).encode(), path, lasting=False)
         return Order((str(path),), of_kind, None, hints), example
     if (given := asked.get("given")) is not None:
         return Order(tab.house.data, kind, str(given), hints), ""

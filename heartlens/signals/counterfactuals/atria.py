@@ -17,7 +17,7 @@ from heartlens.axes import CONTEXT, LEVELS
 from heartlens.refusal import Refusal
 from heartlens.signals.counterfactuals.baseline import generator_of, line_over, unrounded
 from heartlens.signals.counterfactuals.kept import Able, refuse_unable
-from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
+from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, strength_note
 from heartlens.signals.counterfactuals.spans import Span, runs
 from heartlens.signals.landmarks import NONE
 from heartlens.signals.simulate.ecg import RANGES, fibrillatory_wave
@@ -77,7 +77,7 @@ def with_p_waves(
                     P,
                     np.where(segment[index, inside] == NONE, NONE, P),
                 )
-    return edited(windows, level, support, f"P waves put in{told(strength)}", rescale=rescale, wave=wave, segment=segment)
+    return edited(windows, level, support, f"P waves put in{strength_note(strength)}", rescale=rescale, wave=wave, segment=segment)
 
 
 def can_have_p(windows: Windows) -> Able:
@@ -97,7 +97,7 @@ def without_f_waves(windows: Windows, strength: Strength = 1.0, *, rescale: bool
     for index, own in enumerate(of_window):
         if own > 0:
             level[index] -= own * _f_waves(windows, index)
-    return edited(windows, level, np.ones(level.shape, bool), f"f waves taken out{told(strength)}", rescale=rescale)
+    return edited(windows, level, np.ones(level.shape, bool), f"f waves taken out{strength_note(strength)}", rescale=rescale)
 
 
 def with_f_waves(windows: Windows, strength: Strength = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
@@ -114,7 +114,7 @@ def with_f_waves(windows: Windows, strength: Strength = 1.0, seed: int = 0, *, r
             height = np.median([np.ptp(tokens[first : last + 1]) for first, last in runs(windows.wave[index] == QRS)])
             added = fibrillatory_wave(generator_of(windows, index, seed), np.arange(CONTEXT) / windows.rate_hz)
             level[index] = unrounded(tokens) + own * F_HEIGHT * height * added
-    return edited(windows, level, np.ones(level.shape, bool), f"f waves put in{told(strength)}", rescale=rescale)
+    return edited(windows, level, np.ones(level.shape, bool), f"f waves put in{strength_note(strength)}", rescale=rescale)
 
 
 def has_beats(windows: Windows) -> Able:

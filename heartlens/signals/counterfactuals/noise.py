@@ -6,7 +6,7 @@ from jaxtyping import Bool
 from heartlens.axes import LEVELS
 from heartlens.refusal import Refusal
 from heartlens.signals.counterfactuals.kept import refuse_unable
-from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
+from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, strength_note
 from heartlens.windows import Windows
 
 
@@ -34,7 +34,7 @@ def with_noise(
     noisy = windows.tokens + sd[:, None] * np.array(drawn)
     level = np.where(support, noisy if rescale else _folded(noisy), windows.tokens)
     where = "" if at is None else f" on {100 * support.mean():.0f} % of the tokens"
-    return edited(windows, level, support, f"noise added at {snr_db:g} dB{where}{told(strength)}", rescale=rescale)
+    return edited(windows, level, support, f"noise added at {snr_db:g} dB{where}{strength_note(strength)}", rescale=rescale)
 
 
 def _folded(level: np.ndarray) -> np.ndarray:

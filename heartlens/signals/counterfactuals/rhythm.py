@@ -11,7 +11,7 @@ from heartlens.refusal import Refusal, unknown
 from heartlens.signals.counterfactuals.baseline import generator_of
 from heartlens.signals.counterfactuals.complexes import Beats
 from heartlens.signals.counterfactuals.intervals import RHYTHMS, Intervals, intervals_as
-from heartlens.signals.counterfactuals.scale import Strength, of_each, told
+from heartlens.signals.counterfactuals.scale import Strength, of_each, strength_note
 from heartlens.signals.counterfactuals.warp import Shift, all_beats, can_be_warped, floors, with_beats_shifted, with_diastoles_shifted
 from heartlens.windows import Windows
 
@@ -32,7 +32,7 @@ def with_rhythm(
     there = _of_rhythm(windows, beats, rhythm, seed)
     here = _of_rhythm(windows, beats, since, seed) if since != "as_it_is" else [0 * shift for shift in there]
     shifts = [begin + by for begin, by in zip(here, _part_of([b - a for a, b in zip(here, there, strict=True)], part), strict=True)]
-    return with_beats_shifted(windows, beats, shifts, f"beats moved to {rhythm} intervals{told(strength)}", rescale=rescale)
+    return with_beats_shifted(windows, beats, shifts, f"beats moved to {rhythm} intervals{strength_note(strength)}", rescale=rescale)
 
 
 def with_beats_moved_together(windows: Windows, strength: Strength = 1.0, seed: int = 0, *, rescale: bool = True) -> Windows:
@@ -48,7 +48,7 @@ def with_beats_moved_together(windows: Windows, strength: Strength = 1.0, seed: 
         is_later = generator_of(windows, index, seed).random() < 0.5
         shifts.append(inner * int(room[-1] if is_later else -room[0]))
     shifts = _part_of(shifts, of_each(strength, windows))
-    return with_beats_shifted(windows, beats, shifts, f"inner beats moved together{told(strength)}", rescale=rescale)
+    return with_beats_shifted(windows, beats, shifts, f"inner beats moved together{strength_note(strength)}", rescale=rescale)
 
 
 def with_beat_moved(windows: Windows, by_s: float, beat: int = 1, *, rescale: bool = True) -> Windows:
@@ -98,7 +98,9 @@ def with_warped_baseline(
     beats = all_beats(windows)
     shifts = _of_rhythm(windows, beats, "irregular", seed) if part is None else _of_middle(windows, beats, part)
     shifts = _part_of(shifts, of_each(strength, windows))
-    return with_diastoles_shifted(windows, beats, shifts, f"diastole warped, every wave where it was{told(strength)}", rescale=rescale)
+    return with_diastoles_shifted(
+        windows, beats, shifts, f"diastole warped, every wave where it was{strength_note(strength)}", rescale=rescale
+    )
 
 
 def _part_of(shifts: list[Shift], strength: Float[np.ndarray, " window"]) -> list[Shift]:

@@ -54,10 +54,10 @@ def of_each(strength: Shaped[np.ndarray, ""] | Strength, windows: Windows, most:
     return each
 
 
-def told(strength: Strength) -> str:
+def strength_note(strength: Strength) -> str:
     """The strength in a note; nothing where it is that of the whole edit.
 
-    >>> told(0.5)
+    >>> strength_note(0.5)
     ', strength 0.5'
     """
     values = np.unique(np.round(np.asarray(strength, float), 3))

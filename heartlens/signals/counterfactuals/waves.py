@@ -20,7 +20,7 @@ from heartlens.signals.counterfactuals.baseline import Trace, donors_of, generat
 from heartlens.signals.counterfactuals.complexes import beats_of, beside_core
 from heartlens.signals.counterfactuals.dose import Graded
 from heartlens.signals.counterfactuals.kept import Able, refuse_unable
-from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, told
+from heartlens.signals.counterfactuals.scale import Strength, edited, of_each, strength_note
 from heartlens.signals.counterfactuals.spans import Labels, Mask, Span, runs
 from heartlens.signals.landmarks import NONE
 from heartlens.windows import Windows
@@ -74,7 +74,7 @@ def flattened(
         "segment": np.where(left & (windows.segment != NONE), after, windows.segment).astype(np.int8),
     }
     part = "" if share == 1 else f", {100 * share:.0f} % of them"
-    note = f"{_named(wave, beat)} replaced by baseline{part}{told(strength)}"
+    note = f"{_named(wave, beat)} replaced by baseline{part}{strength_note(strength)}"
     return edited(windows, level, support, note, rescale=rescale, **labels)
 
 
@@ -91,7 +91,7 @@ def with_flat_baseline(windows: Windows, wave: str = "P", strength: Strength = 1
     for index, own in enumerate(of_window):
         spans = _elsewhere(windows.wave[index], gone, windows.rate_hz)
         support[index] = _fill(level[index], spans, donors_of(windows, index), float(own), generator_of(windows, index, seed))
-    note = f"as many tokens of baseline as of {_plain(wave)} waves replaced by other baseline{told(strength)}"
+    note = f"as many tokens of baseline as of {_plain(wave)} waves replaced by other baseline{strength_note(strength)}"
     return edited(windows, level, support, note, rescale=rescale)
 
 
@@ -127,7 +127,7 @@ def with_bent_baseline(
         support[index] = (shape > 0) & (own > 0)
         bent = smoother[index] + own * way * np.abs(whole).sum() / max(shape.sum(), 1.0) * shape
         level[index] = np.where(support[index], bent, tokens)
-    note = f"baseline beside {_named(wave, beat)} bent{' the other way' if turned else ''}{told(strength)}"
+    note = f"baseline beside {_named(wave, beat)} bent{' the other way' if turned else ''}{strength_note(strength)}"
     return edited(windows, level, support, note, rescale=rescale)
 
 

@@ -14,7 +14,8 @@ from jaxtyping import Real, Shaped
 from heartlens.refusal import Refusal
 from heartlens.signals.column_names import Column, shown
 from heartlens.signals.hints import Hints
-from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
+from heartlens.signals.recording import Recording, agreed_rate, choose_lead, kind_of_lead, record_name
+from heartlens.whole import sha256_of
 
 MAPPED = 2**24  # bytes; a longer .npy file stays on disk, and only what is computed with is read
 PACKED = 2**26, 100  # bytes that an array in .npz may unpack to, or so many times its packed size
@@ -103,7 +104,8 @@ def _checked(path: Path, read: Callable[[], Any]) -> Any:
 def _recording(path: Path, content: Shaped[np.ndarray, "..."], lead: str, rate_hz: float | None, notes: tuple[str, ...]) -> Recording:
     signal, (rate_hz, _) = _signal(path, content), agreed_rate(None, rate_hz, path)
     column = Column(shown(lead))
-    return Recording(record_name(path), kind_of_lead(lead), column.name, rate_hz, signal, column.unit, None, str(path), digest(path), notes)
+    about = (column.unit, None, str(path), sha256_of(path), notes)
+    return Recording(record_name(path), kind_of_lead(lead), column.name, rate_hz, signal, *about)
 
 
 def _signal(path: Path, content: Shaped[np.ndarray, "..."]) -> Real[np.ndarray, " sample"]:

@@ -12,7 +12,8 @@ from jaxtyping import Real, Shaped
 
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import Hints
-from heartlens.signals.recording import MANY_SAMPLES, MOST_SAMPLES, Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name
+from heartlens.signals.recording import MANY_SAMPLES, MOST_SAMPLES, Recording, agreed_rate, choose_lead, kind_of_lead, record_name
+from heartlens.whole import sha256_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def recording_of(path: Path, hints: Hints, channels: Sequence[Channel], person: 
     signal = one_signal(channel.samples(), channel.name, path)
     name, kind = channel.name, kind_of_lead(channel.name, channel.unit)
     all_notes = (*lead_notes, *rate_notes, *notes)
-    return Recording(record_name(path), kind, name, rate_hz, signal, channel.unit, None, str(path), digest(path), all_notes, person)
+    return Recording(record_name(path), kind, name, rate_hz, signal, channel.unit, None, str(path), sha256_of(path), all_notes, person)
 
 
 def one_signal(content: Shaped[np.ndarray, "..."], name: str, path: Path) -> Real[np.ndarray, " sample"]:

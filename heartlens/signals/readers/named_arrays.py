@@ -86,7 +86,7 @@ def _rate(rates: Mapping[str, Any], times: Mapping[str, Array], path: Path) -> f
     stated_hz = {name: positive(value, f"rate {name}", path) for name, value in rates.items() if RATE.fullmatch(name)}
     if len({round(rate, 6) for rate in stated_hz.values()}) > 1:
         listed = ", ".join(f"{name} {rate:g}" for name, rate in list(stated_hz.items())[:4])
-        raise Refusal(f"{path}: holds several rates ({listed}); give the one of the lead by --rate, and a file without the others")
+        raise Refusal(f"{path}: holds several rates ({listed}); write a file that holds the one rate of the lead")
     rate_hz = next(iter(stated_hz.values()), None)
     for name, array in times.items():
         step = _even_step(array.values().reshape(-1))

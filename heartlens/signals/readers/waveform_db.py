@@ -19,7 +19,8 @@ from heartlens.signals.readers.beside import beside
 from heartlens.signals.readers.expert import expert_landmarks
 from heartlens.signals.readers.wfdb_header import GAP, Header, header_of
 from heartlens.signals.readers.wfdb_samples import groups_of, n_frames_of, physical
-from heartlens.signals.recording import Recording, agreed_rate, choose_lead, digest, kind_of_lead, record_name, samples_for
+from heartlens.signals.recording import Recording, agreed_rate, choose_lead, kind_of_lead, record_name, samples_for
+from heartlens.whole import sha256_of
 
 Values = Float[np.ndarray, " sample"]
 Place = tuple[Header, int | None, slice]  # a segment, the number of the lead in it (None: not in it), its frames in the record
@@ -45,7 +46,7 @@ def _recording(
     path = header.path
     rate_hz, rate_notes = agreed_rate(header.rate_hz * per_frame, hints.rate_hz, path)
     landmarks, mark_notes = expert_landmarks(path, lead, rate_hz / per_frame, len(signal) / rate_hz)
-    digests = [digest(file) for file in files]
+    digests = [sha256_of(file) for file in files]
     sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     person = in_comments(list(header.comments))
     kind, notes = kind_of_lead(lead, unit), notes + rate_notes + mark_notes

@@ -91,7 +91,7 @@ def groups_of(header: Header) -> list[Group]:
 
 def n_frames_of(header: Header, groups: list[Group]) -> int:
     """How many frames the record has; what the header announces must be in its files."""
-    held = min(_n_frames_in(group, header) for group in groups)
+    held = min(_n_frames_in(group) for group in groups)
     if header.n_frames is not None and held < header.n_frames:
         raise Refusal(f"{header.path}: announces {header.n_frames} samples, but its files hold {held}; they are cut short")
     if any(signal.skew >= (header.n_frames or held) for signal in header.signals):
@@ -99,7 +99,7 @@ def n_frames_of(header: Header, groups: list[Group]) -> int:
     return header.n_frames or held
 
 
-def _n_frames_in(group: Group, header: Header) -> int:
+def _n_frames_in(group: Group) -> int:
     size, storage = group.file.stat().st_size, group.signals[0].storage
     if storage in COMPRESSED:
         with _flac(group) as flac:

@@ -6,6 +6,7 @@ Bands of confidence as published: low below 0.2051, high above 0.4598. What cann
 there, and no interval reaches over it.
 """
 
+import hashlib
 import re
 from argparse import Namespace
 from typing import Any
@@ -113,7 +114,7 @@ def rows_of(about: tuple[str, str], detected: Beats) -> list[tuple[Any, ...]]:
 
 def forms(given: Namespace, prepared: Prepared, detected: Beats, rate_hz: float) -> dict[str, bytes]:
     """The further files that were asked for, named after the record."""
-    name, forms = re.sub(r"[^A-Za-z0-9_-]", "_", prepared.name), {}
+    name, forms = file_stem(prepared.name), dict[str, bytes]()
     token = np.round(detected.time_s * rate_hz).astype(int)
     if given.annotations:
         forms[f"{name}.beats"] = _annotations(token, rate_hz)
@@ -127,6 +128,16 @@ def forms(given: Namespace, prepared: Prepared, detected: Beats, rate_hz: float)
         arrays["peaks_array"][token] = detected.confidence
         forms[f"{name}.mat"] = mat(**arrays)
     return forms
+
+
+def file_stem(name: str) -> str:
+    """A recording's name as that of a file; where letters had to be replaced, with a hash, so that two recordings never share a file.
+
+    >>> file_stem("cf10d3/hour"), file_stem("Müller"), file_stem("Möller")
+    ('cf10d3_hour', 'M_ller-a78429', 'M_ller-eb7816')
+    """
+    legal = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    return legal if legal == name.replace("/", "_") else f"{legal}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _annotations(token: Int[np.ndarray, " beat"], rate_hz: float) -> bytes:

@@ -69,7 +69,7 @@ class Beats:
 
         `rmssd_s`: the root of the mean squared difference of two intervals in a row.
         """
-        known = self.interval_s[np.isfinite(self.interval_s)]
+        intervals_s = self.interval_s[np.isfinite(self.interval_s)]
         steps = np.diff(self.interval_s)
         steps = steps[np.isfinite(steps)]
         n_of_band = {f"n_{band}": float((self.band_index == index).sum()) for index, band in enumerate(BANDS)}
@@ -80,11 +80,11 @@ class Beats:
             "used_s": sum(len(each) for each in self.probability) / rate_hz,
             "duration_s": duration_s,
             "n_gaps": float(len(self.gaps(rate_hz, duration_s))),
-            "median_interval_s": float(np.median(known)) if len(known) else np.nan,
-            "mean_interval_s": float(known.mean()) if len(known) else np.nan,
-            "sd_interval_s": float(known.std(ddof=1)) if len(known) > 1 else np.nan,
+            "median_interval_s": float(np.median(intervals_s)) if len(intervals_s) else np.nan,
+            "mean_interval_s": float(intervals_s.mean()) if len(intervals_s) else np.nan,
+            "sd_interval_s": float(intervals_s.std(ddof=1)) if len(intervals_s) > 1 else np.nan,
             "rmssd_s": float(np.sqrt((steps**2).mean())) if len(steps) else np.nan,
-            "pulses_per_minute": float(60 / np.median(known)) if len(known) else np.nan,
+            "pulses_per_minute": float(60 / np.median(intervals_s)) if len(intervals_s) else np.nan,
         }
 
 

@@ -67,7 +67,7 @@ class Threshold:
 def classified(subject: Any, prepared: Prepared, stride: int = CONTEXT) -> Classified:
     """The task head's answer for every window of a recording, one every `stride` samples. Refuses a model of another task."""
     if subject.answers != "last token":
-        raise Refusal(f"{subject.origin.checkpoint} has no head for a question about a window; give one that has, say ecg-af")
+        raise Refusal(f"{subject.origin.checkpoint} has no task head that gives one answer for a window; give one that has, say ecg-af")
     starts, tokens = windows_of(prepared, stride, KINDS[subject.kind].rate_hz)
     if not len(tokens):
         return Classified(prepared.name, prepared.person, np.empty(0), np.empty(0), prepared.reason or "every window is flat")
@@ -105,9 +105,10 @@ def add_arguments(parser: Any) -> None:
     group.add_argument("--threshold", type=float, metavar="P", help="probability from which a recording has the condition")
     group.add_argument("--labels", type=Path, metavar="TABLE", help="a CSV of record,label that chooses the threshold, with --classes")
     group.add_argument("--classes", type=Listed(), metavar="NO,YES", help="the two labels of the table, say N,A")
-    group.add_argument("--leave-out", type=Listed(), default=[], metavar="LABEL,...", help="records with these labels choose nothing")
+    unused = "records with these labels are not used to choose the threshold"
+    group.add_argument("--leave-out", type=Listed(), default=[], metavar="LABEL,...", help=unused)
     group.add_argument(
-        "--page", action=BooleanOptionalAction, default=None, help="show what moves the logit of the recording (default: where it is one)"
+        "--page", action=BooleanOptionalAction, default=None, help="show what moves the logit of the recording (default: of a single one)"
     )
 
 
@@ -122,7 +123,7 @@ def made(given: Namespace, subject: Any) -> Made:
         raise Refusal(f"--page shows one recording; {len(files.names())} are given")
     if given.labels:  # what cannot be used is refused before anything is classified
         _labels(given, [names_of(files, given.keep_names).record(name) for name in files.names()])
-    answers, recordings, one = [], [], None
+    answers, recordings, last_used = [], [], None
     with_answers = on_chunks(
         lambda prepared: (prepared, classified(subject, prepared, given.stride)),
         recordings_of(files, kind, given.keep_names),  # read while those before are classified
@@ -131,19 +132,19 @@ def made(given: Namespace, subject: Any) -> Made:
     for prepared, answer in with_answers:
         answers.append(answer)
         recordings.append(prepared.bare)
-        one = prepared
+        last_used = prepared
     used = [answer for answer in answers if not answer.reason]
     if not used:
         raise Refusal(f"no recording could be used: {answers[0].name}: {answers[0].reason}")
     threshold = _threshold(given, subject, used)
     summary = _summary(answers, threshold, subject.origin.task or "")
-    if one is not None and len(answers) == 1 and given.page is not False:
+    if last_used is not None and len(answers) == 1 and given.page is not False:
         from heartlens.tasks.classify.moved import moved
 
-        _, tokens = windows_of(one, given.stride, KINDS[kind].rate_hz)
+        _, tokens = windows_of(last_used, given.stride, KINDS[kind].rate_hz)
         page = moved(subject, files, files.names()[0], tokens, lambda numbers: logits_of(subject, numbers))
         page.attrs["not_changed"] = names_of(files, given.keep_names).text(page.attrs["not_changed"])
-        summary = xr.merge([summary, page, _excerpt(one, answers[0], kind)], join="exact", combine_attrs="no_conflicts")
+        summary = xr.merge([summary, page, _excerpt(last_used, answers[0], kind)], join="exact", combine_attrs="no_conflicts")
     lines = [f"{answer.name}: not used: {answer.reason}" for answer in answers if answer.reason]
     read = inventory_of_recordings(recordings, kind, int(summary.attrs["n_windows"]))
     return Made(summary, read, tables(answers, threshold.value), {}, first_lines(lines, "records.csv"), len(lines))

@@ -38,7 +38,7 @@ def plot(summary: xr.Dataset) -> Any:
             panels = page.subplot_mosaic(
                 [["signal", "signal"], ["windows", "windows"], ["parts", "edits"]], height_ratios=(3, 3, 4), width_ratios=(2, 3)
             )
-            _signal_panel(figures, panels["signal"], summary)
+            _signal_panel(panels["signal"], summary)
             axes = panels["windows"]
             figures.over_time(axes, summary["start_s"].values, length_s, probability, threshold)
             axes.set_xlim(panels["signal"].get_xlim())
@@ -60,7 +60,7 @@ def plot(summary: xr.Dataset) -> Any:
     return page
 
 
-def _signal_panel(figures: Any, axes: Any, summary: xr.Dataset) -> None:
+def _signal_panel(axes: Any, summary: xr.Dataset) -> None:
     attrs = summary.attrs
     time_s = attrs["signal_start_s"] + np.arange(summary.sizes["sample"]) / attrs["signal_rate_hz"]
     axes.plot(time_s, summary["signal"].values, color="black", linewidth=0.7)

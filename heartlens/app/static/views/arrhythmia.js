@@ -5,6 +5,7 @@ import { Handles } from '../handles.js';
 import { OverRecording } from '../over_recording.js';
 import { onScale } from '../paper.js';
 import { Parts } from '../parts.js';
+import { Refused } from '../refused.js';
 import { waveWords, words } from '../stack.js';
 
 const chance = logit => 1 / (1 + Math.exp(-logit));
@@ -108,7 +109,7 @@ class Arrhythmia {
         this.answered = performance.now() - began;
         this._show();
       } catch (error) {
-        if (this.edits.undo()) { this._controls(); this.isWaiting = true; }
+        if (error instanceof Refused && this.edits.undo()) { this._controls(); this.isWaiting = true; }
         throw error;
       } finally {
         this.isAsking = false;

@@ -37,11 +37,14 @@ class Generate {
   }
 
   async run() {
+    let own = null;  // this run's job; another run may begin before this one has ended
     await this.app.attempt(async () => {
       if (this.isRunning) await this.cancel();
+      this.job = null;  // what was asked of it before is not of this run
       this.tokens = [];
       this.asked = { ...this.settings };
       const { job, model, low, high } = await this.app.ask('generate', 'begin', this.asked);
+      own = job;
       Object.assign(this, { job, model, scaleOf: [low, high], isRunning: true });
       this.stop.disabled = false;
       let isOver = false;
@@ -55,6 +58,7 @@ class Generate {
         this.draw();
       }
     });
+    if (this.job !== own) return;
     this.isRunning = false;
     this.stop.disabled = true;
     this.place.dataset.grown = this.tokens[0]?.length ?? 0;

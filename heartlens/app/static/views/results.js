@@ -50,7 +50,7 @@ class Results {
     const told = await this.app.ask('results', 'result', { name: this.name }, { latest: 'result' });
     const image = element('img', { alt: `figure of ${told.title}`, className: 'result-figure' });
     const list = (title, lines) => lines.length ? [element('h2', { textContent: title }), element('ul', {}, ...lines.map(text => element('li', { textContent: text })))] : [];
-    const copy = element('button', { type: 'button', textContent: 'Copy the command', className: 'small', on: { click: async () => { await navigator.clipboard.writeText(told.command); copy.textContent = 'Copied'; } } });
+    const copy = element('button', { type: 'button', textContent: 'Copy the command', className: 'small', on: { click: () => this.app.attempt(async () => { await navigator.clipboard.writeText(told.command); copy.textContent = 'Copied'; }) } });
     this.body.replaceChildren(
       element('div', { className: 'row' }, element('h2', { className: 'result-title', textContent: told.title }),
         ...(told.is_simulated ? [element('span', { className: 'ribbon', textContent: 'measured on simulated signals' })] : [])),

@@ -22,7 +22,8 @@ from heartlens.signals.readers.csv.grid import evenly, unwrapped
 from heartlens.signals.readers.csv.header import counts
 from heartlens.signals.readers.csv.layout import Layout, layout_of
 from heartlens.signals.readers.csv.stamps import in_seconds, numbers_or_clock
-from heartlens.signals.recording import Recording, agreed_rate, digest, record_name
+from heartlens.signals.recording import Recording, agreed_rate, record_name
+from heartlens.whole import sha256_of
 
 ROWS = "rows"  # instead of a lead: each row is a recording
 APART_S = 2.0  # missing samples between rows
@@ -52,10 +53,10 @@ def read(path: Path, hints: Hints) -> Recording:
     columns, leads, times = _columns(path, layout)
     index, lead_notes = _lead(path, columns, leads, hints)
     wanted: dict[int, Convert] = {index: samples_of(columns[index].name, path)}
-    wanted |= {time: numbers_or_clock([row[time] for row in layout.rows], layout.decimal) for time in times}
+    wanted |= {time: numbers_or_clock([row[time] for row in layout.rows]) for time in times}
     counter = next((each for each, column in enumerate(columns) if column.kind == "counter" and each != index), None)
     if counter is not None and not times:
-        wanted[counter] = numbers_or_clock([], layout.decimal)
+        wanted[counter] = numbers_or_clock([])
     values, notes = columns_in(path, layout, wanted)
     signal, notes = values.pop(index), lead_notes + notes
     if times:
@@ -227,7 +228,7 @@ def _recording(
     notes += tuple(f"unit {unit}" for _ in [0] if unit) + tuple(text for text in (layout.header, _marks(layout)) if text)
     rate_hz, _ = agreed_rate(None, next((rate for rate in (hints.rate_hz, rate_hz, stated_hz) if rate is not None), None), path)
     note = ("; ".join(notes),) if notes and notes != (layout.header,) else ()
-    return Recording(record_name(path), kind, shown(column.name), rate_hz, signal, unit, None, str(path), digest(path), note)
+    return Recording(record_name(path), kind, shown(column.name), rate_hz, signal, unit, None, str(path), sha256_of(path), note)
 
 
 def _marks(layout: Layout) -> str:

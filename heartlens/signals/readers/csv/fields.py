@@ -5,6 +5,7 @@ import re
 BLANKS = frozenset(["", "-", "--", "---", "nan", "na", "n/a", "#n/a", "null", "none", "nil", "<na>", "inf", "-inf", "+inf"])
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 NUMBER_WITH_COMMA = re.compile(r"[-+]?(?:\d+,\d+|,\d+|\d+,)(?:[eE][-+]?\d+)?")
+EPOCH_S = (8e8, 3e9)  # seconds since 1970 that are times of a recording: from 1995 to 2065
 DATE = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
 CLOCK = re.compile(
     rf"[\['\"]*(?:(?P<date>{DATE})[T ,_]+)?(?P<h>\d{{1,2}}):(?P<m>\d{{2}})(?::(?P<s>\d{{2}}(?:[.,]\d*)?))?(?P<tenths>\.\d+)?"

@@ -11,12 +11,11 @@ from heartlens.refusal import Refusal
 from heartlens.signals.column_names import KINDS, UNITS, Column, canonical_unit
 from heartlens.signals.readers.csv.cells import Cells, split
 from heartlens.signals.readers.csv.facts import Facts, facts_in, is_about
-from heartlens.signals.readers.csv.fields import is_blank, is_clock, is_number, number
+from heartlens.signals.readers.csv.fields import EPOCH_S, is_blank, is_clock, is_number, number
 from heartlens.signals.readers.csv.head import COMMENT, Head
 
 NOT_NAMES = frozenset(["cal", "raw", "uncal", "calibrated", "uncalibrated", ""])
 NO_SAMPLE = 2.0**31 - 1  # what recorders write for a missing sample, and no start time
-EPOCH_S = (8e8, 3e9)  # between 1995 and 2065: a start time in a file of a wrist band
 
 
 @dataclass(frozen=True)

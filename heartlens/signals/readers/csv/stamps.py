@@ -15,19 +15,18 @@ from jaxtyping import Float64, Shaped
 from heartlens.refusal import Refusal
 from heartlens.signals.column_names import Column, shown
 from heartlens.signals.readers.csv.body import Convert
-from heartlens.signals.readers.csv.fields import CLOCK, is_clock, number
+from heartlens.signals.readers.csv.fields import CLOCK, EPOCH_S, is_clock, number
 
 PER_S = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "min": 1 / 60, "h": 1 / 3600}
 GUESSED = ("s", "ms", "us", "ns")
 RATES_HZ = (10.0, 10_000.0)
-EPOCH_S = (8e8, 3e9)  # from 1995 to 2065
 DAY_S = 86400.0
 HALF_DAY = {"a": 0.0, "p": 12 * 3600.0}
 
 Seconds = Float64[np.ndarray, " row"]
 
 
-def numbers_or_clock(examples: list[str], decimal: str) -> Convert:
+def numbers_or_clock(examples: list[str]) -> Convert:
     """What makes times of a chunk: numbers as they are (whole ones stay whole), clock times in seconds, what is neither NaN."""
     return _clock if sum(is_clock(field) for field in examples) > 0.5 * max(sum(bool(field) for field in examples), 1) else _number
 
