@@ -25,7 +25,7 @@ from heartlens.signals.simulate import simulated
 from heartlens.store import read_measured, write_measured
 from heartlens.tally import N_EXAMPLES, Tally
 
-FEW = settings(max_examples=4, deadline=None, derandomize=True)
+FEW = settings(max_examples=2, deadline=None, derandomize=True)
 N_WINDOWS = 6  # of three records, two each
 
 
