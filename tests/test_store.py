@@ -180,5 +180,5 @@ def test_tallies_without_provenance_are_refused(measured, later):
 
 
 def test_other_twins_are_refused(measured, later):
-    with pytest.raises(Refusal, match="other twins"):
+    with pytest.raises(Refusal, match="different twins"):
         store.add(measured, replace(later, twins=dict(list(later.twins.items())[:1])))

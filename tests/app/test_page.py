@@ -65,9 +65,9 @@ def test_what_the_reader_decided_is_shown_and_can_be_changed(page):
 
 def test_a_refusal_of_what_has_left_the_screen_is_not_shown(page):
     refused = """async isOpening => {
-      heartlens.opening.isOpening = isOpening;
+      heartlens.opening.nOpening = Number(isOpening);
       try { await heartlens.ask('similarity', 'cosines', { model: 'ppg-sim' }); } catch (error) { return error.name; }
-      finally { heartlens.opening.isOpening = false; }
+      finally { heartlens.opening.nOpening = 0; }
     }"""
     assert [page.evaluate(refused, isOpening) for isOpening in (True, False)] == ["AbortError", "Error"]
 

@@ -36,16 +36,16 @@ from heartlens.trial.published import DECIDES_NOTHING, analyses, kinds_of
 PACKAGE = Path(heartlens.__file__).parent / "analyses"
 SMALL = {"n_twins": 49, "twin_windows": 10, "n_permutations": 999}  # 49 twins are the fewest that can give p = 0.02
 N_MODELS, N_SETS, N_STUDIES = 16, 1, 10
-FEWER_MODELS = {  # of analyses whose measurement or summary takes long
-    "ablation": 3,
+FEWER_MODELS = {  # of analyses whose measurement or summary takes long: two could be yes by chance, so one shows as much
+    "ablation": 1,
     "attention_cycles": 4,
-    "attention_shift": 2,
+    "attention_shift": 1,
     "attribution": 4,
-    "circuit": 2,
-    "continuation": 2,
-    "homonyms": 2,
-    "patching": 2,
-    "reliance": 2,
+    "circuit": 1,
+    "continuation": 1,
+    "homonyms": 1,
+    "patching": 1,
+    "reliance": 1,
 }
 ON_STUDIES_ALONE = {  # analysis -> rules that ask only where another answer is yes, or need more twins than a small trial can measure
     "patching": {"carries", "at_wave", "direct", "path", "in_stream", "in_cycle"},

@@ -32,7 +32,7 @@ class Linear(Trainer):
         direction = (x * (target - target.mean())[:, None]).mean(axis=0)
         return Tuned({"base_rate": torch.tensor(target.mean()), "direction": torch.tensor(direction)}, PROGRESSED, [])
 
-    def said(self, tuned, which):
+    def estimated(self, tuned, which):
         base_rate, direction = (tuned.state[name].numpy() for name in ("base_rate", "direction"))
         return np.clip(base_rate + 0.3 * self.entering[which] @ direction, 0.01, 0.99)[:, None, None].astype(np.float32)
 
