@@ -1,4 +1,7 @@
-"""Calibration on labelled recordings: those that the app was started with, and a table of their labels that the user chooses."""
+"""Calibration on labelled recordings: those that the app was started with, and a table of their labels that the user chooses.
+
+These recordings, named by who started the app, are read in the app's own process; a cancelled calibration ends after one of them.
+"""
 
 import shlex
 from pathlib import Path

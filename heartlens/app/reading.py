@@ -1,4 +1,4 @@
-"""Files are read by the package's guarded readers, in a process of its own that is killed when it takes too long or is cancelled."""
+"""What is shown is read by the package's guarded readers, in a process that is killed when it takes too long or is cancelled."""
 
 import importlib
 import threading

@@ -24,7 +24,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Figure:
-    """An estimate and its 95 % interval over records (NaN where there are too few of them)."""
+    """An estimate and its 95 % interval over persons, or records where persons are not known (NaN where there are too few of them)."""
 
     estimate: float
     low: float

@@ -6,7 +6,7 @@ from heartlens.refusal import Refusal
 
 
 def folds(class_of: dict[str, int], n_folds: int, seed: int) -> list[list[str]]:
-    """The records of each fold; every fold has its share of every class. Refuses fewer records than folds, and less than 2 folds."""
+    """The persons (or records) of each fold, which has its share of every class. Refuses fewer than folds, and less than 2 folds."""
     if not 2 <= n_folds <= len(class_of):
         raise Refusal(f"{n_folds} folds cannot be made of {len(class_of)} records; legal: 2 to {len(class_of)}, or none")
     dealt: list[list[str]] = [[] for _ in range(n_folds)]
@@ -16,7 +16,7 @@ def folds(class_of: dict[str, int], n_folds: int, seed: int) -> list[list[str]]:
 
 
 def held_out(class_of: dict[str, int], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Records to train on and to validate with: of each class about `share`, at least one and not all. Refuses a class of one record."""
+    """Persons (or records) to train on and to validate with: of each class about `share`, at least one, not all. Refuses a class of one."""
     training, validation = [], []
     for label in sorted(set(class_of.values())):
         records = [name for name in _shuffled(class_of, seed) if class_of[name] == label]

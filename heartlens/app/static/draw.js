@@ -126,7 +126,7 @@ export function hatch(context, left, top, width, height, stroke) {
   context.restore();
 }
 
-/** The middle of a colour map from the ground to a colour, as [red, green, blue] for 0 to 1. */
+/** A colour between two, as [red, green, blue]: the first where `part` is 0, the second where it is 1. */
 export function mix(from, to, part) {
   const first = rgb(from), last = rgb(to);
   return first.map((value, place) => Math.round(value + (last[place] - value) * part));

@@ -2,15 +2,19 @@
 
 import { element } from './draw.js';
 
+/** Have the browser keep what the server answered with, under the name that it gave. */
+export async function keep(response, otherwise) {
+  const file = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? otherwise;
+  const address = URL.createObjectURL(await response.blob());
+  element('a', { href: address, download: file }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
 /** `view.saved()` is the question that the view's server-side answers `figure`, `data` and `code` are asked with. */
 export function saving(place, app, name, view) {
   place.replaceChildren();
   const download = (answer, more, of = name) => app.attempt(async () => {
-    const response = await app.ask(of, answer, { ...view?.saved?.(), ...more }, { isBinary: true });
-    const file = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? `${name}.bin`;
-    const address = URL.createObjectURL(await response.blob());
-    element('a', { href: address, download: file }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
+    await keep(await app.ask(of, answer, { ...view?.saved?.(), ...more }, { isBinary: true }), `${name}.bin`);
   });
   const button = (text, title, click) => element('button', { type: 'button', textContent: text, title, on: { click } });
   place.append(button('live page', 'Save one HTML file with this recording, this model and the what-if: it runs in any browser, without a server', () => download('live', {}, 'results')));

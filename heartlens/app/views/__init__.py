@@ -15,7 +15,7 @@ NAMES = (
     "results",
 )  # in the order of the page; `signal` is always there
 
-Answer = Callable[[Any, dict[str, Any]], Any]  # (tab, question) -> what JSON can hold, or bytes
+Answer = Callable[[Any, dict[str, Any]], Any]  # (tab, question) -> what JSON can hold, or `Binary`
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import { BANDS, FROM_BELOW, Shapes, Squares, bandNames } from '../beat_marks.js';
 import { colour, element, envelope, hatch, line, minutes, scale, sheet, ticks } from '../draw.js';
+import { keep } from '../saving.js';
 
 const LEFT = 46, RIGHT = 10, FINE = 3; // the drawn columns reach over so many screens
 const EXAMPLE = 'simulated pulse wave, sinus rhythm';
@@ -179,12 +180,7 @@ class Beats {
   }
 
   save(form) {
-    this.app.attempt(async () => {
-      const response = await this.app.ask('beats', form, { job: this.job }, { isBinary: true });
-      const address = URL.createObjectURL(await response.blob()), name = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? form;
-      element('a', { href: address, download: name }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 10000);
-    });
+    this.app.attempt(async () => keep(await this.app.ask('beats', form, { job: this.job }, { isBinary: true }), form));
   }
 
   changed(what) {
