@@ -66,8 +66,8 @@ def _without_cluster() -> Iterator[None]:
         with dask.config.set(scheduler=dask.get) if dask is not None else nullcontext():
             yield
     finally:
-        if not is_imported:
-            del sys.modules["distributed"]
+        if not is_imported and sys.modules.get("distributed") is None:
+            sys.modules.pop("distributed", None)  # unless another thread that writes has done so
 
 
 def unreadable(path: Path, error: Exception) -> Refusal:

@@ -277,6 +277,15 @@ def pulled(page, wave, beat, by):
     page.mouse.up()
 
 
+def test_a_unit_is_text_whatever_a_file_says(browser, tmp_path):
+    page_file = tmp_path / "page.html"
+    page_file.write_text(live.live_page(subject_of(load("ecg-sim-af")), simulated("ecg", 1, 1), unit="<b id=evil>mV</b>"), encoding="utf-8")
+    page, _ = opened(page_file, browser)
+    answer_of(page)
+    assert page.locator("#unit").text_content() == "<b id=evil>mV</b>"
+    assert page.locator("#evil").count() == 0
+
+
 def test_a_wave_of_one_beat_is_pulled_down(published_page, browser, shared):
     path, model = published_page
     window = read(shared / "data" / "ludb" / "177.hea", lead="i", kind="ecg", max_windows=6)[:1]
