@@ -81,11 +81,9 @@ class App {
         id('records').value = this.opening.chosen = JSON.stringify(first);
         return first;
       });
-      if (has_given) await this.opening.open(await lists);
-      else {  // on the screen before its waves are found, which imports libraries for a second; and before the lists
-        await this.opening.open({ ...example, is_marked: false }, example.example);
-        await Promise.all([this.opening.open(example, example.example, 'Finding the waves of'), lists]);
-      }
+      const first = has_given ? await lists : example;  // an example need not wait for the lists
+      await this.opening.open({ ...first, is_marked: false }, first.example);  // seen before its waves are found, which imports libraries for a second
+      await Promise.all([this.opening.open(first, first.example, 'Finding the waves of'), lists]);
     });
     await this.attempt(() => this.choose(this.state.recording?.kind === 'ppg' && model === 'ecg-af' ? 'ppg-af' : model));
   }
