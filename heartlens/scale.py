@@ -26,8 +26,9 @@ from heartlens.provenance import versions
 from heartlens.refusal import Refusal
 from heartlens.signals.source import Source, ahead
 
-CONNECT_S, WORKERS_S = 20, 60  # how long is waited for a scheduler, and for its first worker
+CONNECT_S, WORKERS_S = 20, 60  # how long is waited for a scheduler, and for a worker while there is none
 TASKS_PER_WORKER, MOST_RECORDINGS = 4, 16  # of a block; of a task
+START_AGAIN = {"distributed.deploy.lost-worker-timeout": "1h"}  # 15 s, Dask's own, gives up workers that start slowly on a busy machine
 INSTALL = "pip install 'heartlens[dask]'"
 
 
@@ -51,14 +52,15 @@ class Work:
 def recordings(work: Work, names: list[str], *, n_workers: int = 0, address: str | None = None) -> Iterator[Gathered]:
     """What is gathered of the recordings, block by block in their order: by `n_workers` processes of this machine, or by a cluster.
 
-    `address` is that of a Dask scheduler, or its scheduler file. Refuses without Dask, a cluster that does not answer, workers with
-    other versions or without the checkpoint, and recordings that end every worker they are given to.
+    `address` is that of a Dask scheduler, or its scheduler file. Refuses without Dask, a cluster that does not answer or has lost its
+    workers for WORKERS_S seconds, workers with other versions or without the checkpoint, and recordings that end every worker they
+    are given to.
     """
     if not names:
         return
     with _client(n_workers, address) as client:
         _refuse_other_versions(client)
-        n_at_once = sum(client.nthreads().values())
+        n_at_once = max(1, sum(client.nthreads().values()))  # none while lost workers start again
         n_each = max(1, min(MOST_RECORDINGS, len(names) // (2 * TASKS_PER_WORKER * n_at_once)))
         tasks = [names[first : first + n_each] for first in range(0, len(names), n_each)]
         n_tasks = TASKS_PER_WORKER * n_at_once
@@ -67,7 +69,7 @@ def recordings(work: Work, names: list[str], *, n_workers: int = 0, address: str
         while blocks or begun:
             while blocks and len(begun) < 2:  # one is measured while the last tasks of the other end
                 begun.append(_begun(client, work, blocks.popleft()))
-            yield _result(begun.popleft())
+            yield _result(client, begun.popleft())
 
 
 def _begun(client: Any, work: Work, tasks: list[list[str]]) -> Any:
@@ -79,12 +81,19 @@ def _begun(client: Any, work: Work, tasks: list[list[str]]) -> Any:
     return level[0]
 
 
-def _result(future: Any) -> Gathered:
+def _result(client: Any, future: Any) -> Gathered:
+    """A block's values, waited for as long as there are workers."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
     try:
-        return future.result()
+        while True:
+            try:
+                return future.result(timeout=WORKERS_S)
+            except TimeoutError:
+                if future.status == "error":  # it is the task's own
+                    raise
+                _wait_for_workers(client)
     except KilledWorker as error:
         raise Refusal(f"every worker that measured the task {error.task} ended (too little memory?); see the workers' logs") from error
     except (FutureCancelledError, OSError) as error:
@@ -130,7 +139,7 @@ def _client(n_workers: int, address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise Refusal(f"--workers and --dask need Dask, which is not installed; {INSTALL}") from error
     with ExitStack() as opened:
-        opened.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}))
+        opened.enter_context(dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s", **START_AGAIN}))
         if address is None:
             options = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": None, "silence_logs": logging.CRITICAL}
             cluster: Any = opened.enter_context(LocalCluster(n_workers=n_workers, processes=True, **options))
@@ -141,11 +150,19 @@ def _client(n_workers: int, address: str | None) -> Iterator[Any]:
             client = opened.enter_context(Client(scheduler, timeout=CONNECT_S))
         except (OSError, TimeoutError, ValueError) as error:
             raise Refusal(f"--dask {address}: no Dask scheduler answers there ({_line(error)})") from error
-        try:
-            client.wait_for_workers(1, timeout=WORKERS_S)
-        except TimeoutError as error:
-            raise Refusal(f"--dask {address}: the scheduler has no workers, and none came within {WORKERS_S} s") from error
+        _wait_for_workers(client)
         yield client
+
+
+def _wait_for_workers(client: Any) -> None:
+    """Wait until there is a worker. Refuses where none comes."""
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_S)
+    except TimeoutError as error:
+        address = client.scheduler.address
+        raise Refusal(
+            f"the Dask scheduler at {address} has no workers, and none came within {WORKERS_S} s; start: dask worker {address}"
+        ) from error
 
 
 def _address(given: str) -> str:
@@ -164,6 +181,8 @@ def _address(given: str) -> str:
 def _refuse_other_versions(client: Any) -> None:
     """Refuse workers without heartlens, or with other versions of what decides a number."""
     for worker, answer in client.run(versions, on_error="return").items():
+        if isinstance(answer, OSError):  # the worker is lost; every task looks at the versions again
+            continue
         if isinstance(answer, BaseException):
             raise Refusal(f"the worker {worker} cannot run heartlens ({_line(answer)}); install the same version there")
         _refuse_difference(versions(), answer, f"the worker {worker}")

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, replace
 
 import pytest
@@ -38,7 +39,7 @@ def model():
 def cluster():
     """Two workers; a task may end one of them."""
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 1, **scale.START_AGAIN}),
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=None, silence_logs=50) as cluster,
     ):
         yield cluster
@@ -184,7 +185,36 @@ def test_a_scheduler_without_workers_is_refused(work, monkeypatch):
     monkeypatch.setattr(scale, "WORKERS_S", 0.5)
     with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
         told = refusal_of(work, address=empty.scheduler_address)
-    assert told.endswith("the scheduler has no workers, and none came within 0.5 s")
+        at = empty.scheduler_address
+    assert told == f"the Dask scheduler at {at} has no workers, and none came within 0.5 s; start: dask worker {at}"
+
+
+@pytest.mark.parametrize("come_back", [True, False])
+def test_workers_may_be_lost_all_at_once(work, whole, monkeypatch, come_back):
+    """Between the look at their versions and the first task, where a block's size is decided by how many there are."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit=None, silence_logs=50) as cluster:
+
+        def lost(client):
+            cluster.scale(0)
+            while client.nthreads():
+                time.sleep(0.05)
+            if come_back:
+                cluster.scale(1)
+
+        monkeypatch.setattr(scale, "_refuse_other_versions", lost)
+        if come_back:
+            same(gathered(list(scale.recordings(work, PEOPLE.names(), address=cluster.scheduler_address))), whole)
+        else:
+            monkeypatch.setattr(scale, "WORKERS_S", 0.5)
+            assert refusal_of(work, address=cluster.scheduler_address).startswith("the Dask scheduler at ")
+
+
+def test_a_worker_lost_while_versions_are_asked_is_no_refusal():
+    class Client:
+        def run(self, asked, on_error):
+            return {"tcp://lost": OSError("closed"), "tcp://here": asked()}
+
+    scale._refuse_other_versions(Client())
 
 
 def test_without_dask_one_line_says_how_to_get_it(work, monkeypatch):
