@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from heartlens.analysis import Measured
 
 LEVEL = 0.95
+ANY = "drawn at random"  # the place of an effect along an axis, where each model gets another one
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,20 @@ class Effect:
     """A known effect: `add` puts it into a tally in which there is none, and the answer of `rule` at `where` must be yes.
 
     `power` is how often at least; `text` says the effect in words, with its unit. The tallies are of models that learnt nothing or, where
-    `study` is given, of the simulated studies that it draws.
+    `study` is given, of the simulated studies that it draws. A place of `where` that is ANY is drawn for each model from those along that
+    axis, and told to `add` under the axis' name.
     """
 
     rule: str
     text: str
     where: Mapping[str, Any]
     power: float
-    add: Callable[[Tally, np.random.Generator], Tally]
+    add: Callable[..., Tally]
     study: "Callable[[np.random.Generator], Measured] | None" = None
+
+    def drawn(self, tally: Tally, rng: np.random.Generator) -> dict[str, Any]:
+        """The places that are drawn for one model, by axis."""
+        return {axis: rng.choice(tally.sums[axis].values).item() for axis, place in self.where.items() if place is ANY}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Model i is judged beside the null set i modulo their number: several sets, so th
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -108,8 +109,7 @@ def power_of_studies(analysis: Any, effects: tuple[Effect, ...], n_studies: int)
         answers = []
         for index in range(n_studies):
             seed = [STUDY_SEED, number, index]
-            summary = summarize(analysis, _with(effect, effect.study(np.random.default_rng(seed)), seed))
-            answers.append(_answer(summary, effect))
+            answers.append(_looked_for_in(analysis, effect, effect.study(np.random.default_rng(seed)), seed))
         outcomes.append(_power_outcome(type(analysis).__name__, effect, answers, "simulated studies", 0, is_simulated=True))
     return outcomes
 
@@ -168,24 +168,19 @@ def _looked_for(pool: Pool, effects: tuple[Effect, ...], only: range, n_models: 
     nulls = [null_set(pool, SHUFFLED, number) for number in range(n_sets if pool.is_twinned else 1)]
     all_answers = []
     for index, measured in zip(only, pool.as_model(SHUFFLED, n_models, JUDGED_SEED, only), strict=True):
-        answers = []
-        for number, effect in enumerate(effects):
-            changed = _beside(_with(effect, measured, [number, index]), nulls[index % len(nulls)])
-            answers.append(_answer(summarize(pool.analysis, changed), effect))
-        all_answers.append(answers)
+        beside_twins = _beside(measured, nulls[index % len(nulls)])
+        all_answers.append([_looked_for_in(pool.analysis, effect, beside_twins, [number, index]) for number, effect in enumerate(effects)])
     return all_answers
 
 
-def _with(effect: Effect, measured: Measured, seed: list[int]) -> Measured:
-    """The same with the effect in the model's tallies, on all windows and on the twins'; the twins have none."""
-    own = {name: effect.add(tally, np.random.default_rng(seed)) for name, tally in measured.twins.items() if name == MODEL}
-    return Measured(effect.add(measured.tally, np.random.default_rng(seed)), {**measured.twins, **own})
-
-
-def _answer(summary: xr.Dataset, effect: Effect) -> tuple[str, str]:
-    """What the rule answers where the effect was put, and the rule's fingerprint."""
-    answer = summary[f"{effect.rule}{VERDICT}"]
-    return str(answer.sel(effect.where).values), str(answer.attrs.get("rule", ""))
+def _looked_for_in(analysis: Any, effect: Effect, measured: Measured, seed: list[int]) -> tuple[str, str]:
+    """What the rule answers where the effect was put into the model's tallies, on all windows and on the twins'; and its fingerprint."""
+    drawn = effect.drawn(measured.tally, np.random.default_rng([*seed, 1]))
+    added = partial(effect.add, **drawn)
+    own = {name: added(tally, np.random.default_rng(seed)) for name, tally in measured.twins.items() if name == MODEL}
+    changed = Measured(added(measured.tally, np.random.default_rng(seed)), {**measured.twins, **own})
+    answer = summarize(analysis, changed)[f"{effect.rule}{VERDICT}"]
+    return str(answer.sel({**effect.where, **drawn}).values), str(answer.attrs.get("rule", ""))
 
 
 def _beside(measured: Measured, nulls: Mapping[str, Tally]) -> Measured:

@@ -8,7 +8,7 @@ import atexit
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -258,11 +258,20 @@ def test_a_raised_tally_has_the_lift_it_was_given():
     assert (tally.sums["share"] == 1).all()  # what was given stays as it was
 
 
+def test_an_effect_is_put_into_any_head():
+    """Its place is drawn for each model from those that there are; places that are given stay."""
+    tally = Tally(xr.Dataset(coords={"layer": np.arange(3), "head": np.arange(2), "wave": ["P", "T"]}))
+    effect = trial_of(analyses()["head_scan"]()).effects[0]
+    drawn = [effect.drawn(tally, np.random.default_rng(seed)) for seed in range(50)]
+    assert {(place["layer"], place["head"]) for place in drawn} == {(layer, head) for layer in range(3) for head in range(2)}
+    assert all(place.keys() == {"layer", "head"} for place in drawn)
+
+
 def test_a_large_effect_is_found_and_none_is_not():
     """A lift of 30 in one head of models that learnt nothing; the same rule at a head where nothing was put."""
     analysis = small(analyses()["head_scan"])
     effect = trial_of(analysis).effects[0]
-    large = replace(effect, add=lambda tally, rng: effect.add.func(tally, rng, lift=30.0))
+    large = replace(effect, add=partial(effect.add.func, lift=30.0))
     elsewhere = replace(large, where={**large.where, "wave": "T"})
     found, not_there = power(Pool(analysis, subject(), windows()), (large, elsewhere), 2, 1)
     assert (found.rate.n_yes, not_there.rate.n_yes) == (2, 0)

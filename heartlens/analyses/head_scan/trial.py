@@ -5,10 +5,9 @@ from functools import partial
 import numpy as np
 
 from heartlens.tally import Tally
-from heartlens.trial import Effect, Trial
+from heartlens.trial import ANY, Effect, Trial
 from heartlens.trial.judged import raised
 
-PLACE = {"wave": "P", "layer": 0, "head": 1}
 BETWEEN_SD = 0.3  # between persons, of the logarithm of the lift; heads of ECG-PT with a lift above 1.3 have .30 to .34
 
 
@@ -19,14 +18,15 @@ def trial() -> Trial:
 
 
 def _lift(lift: float, wanted: float) -> Effect:
-    text = f"a lift of {lift:g} at P in one head, between-person SD {BETWEEN_SD:g}"
-    return Effect("attends", text, {"query": "all", **PLACE}, wanted, partial(_with_lift, lift=lift))
+    text = f"a lift of {lift:g} at P in one head, drawn at random, between-person SD {BETWEEN_SD:g}"
+    where = {"query": "all", "wave": "P", "layer": ANY, "head": ANY}
+    return Effect("attends", text, where, wanted, partial(_with_lift, lift=lift))
 
 
-def _with_lift(tally: Tally, rng: np.random.Generator, lift: float) -> Tally:
+def _with_lift(tally: Tally, rng: np.random.Generator, lift: float, **head: int) -> Tally:
     """The tally with the lift in both sums that the rule reads: the share, and of the rotations the one by nothing."""
-    seed = int(rng.integers(2**32))
-    for top, where in (("share", PLACE), ("rotated_share", {**PLACE, "rotation": 0.0})):
+    seed, place = int(rng.integers(2**32)), {"wave": "P", **head}
+    for top, where in (("share", place), ("rotated_share", {**place, "rotation": 0.0})):
         if top in tally.sums and (top == "share" or tally.sums.sizes.get("rotation", 0) > 0):
             tally = raised(tally, top, f"even_{top}", lift, BETWEEN_SD, np.random.default_rng(seed), **where)
     return tally
