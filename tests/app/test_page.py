@@ -154,6 +154,28 @@ def assert_accessible(page):
         assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
 
 
+@pytest.mark.parametrize(
+    ("view", "late"), [("arrhythmia", "beats"), ("arrhythmia", "answer"), ("attention", "map"), ("attention", "heads"), ("similarity", "plane")]
+)
+def test_answers_that_come_after_a_model_of_another_kind_was_chosen_are_forgotten(page, view, late):
+    """A question that follows from one of before would be asked of the new model, which refuses it."""
+    held = []
+    page.route(f"**/api/{view}/{late}", lambda route: held.append(route))
+    page.click("#tab-results")
+    page.click(f"#tab-{view}")
+    page.until("heartlens.view")
+    while not held:
+        page.wait_for_timeout(30)
+    page.select_option("#models", "ppg-sim")
+    page.until("heartlens.view.isEmpty")
+    for each in held:
+        each.continue_()
+    page.wait_for_timeout(700)
+    assert "ppg-sim reads PPG, and this recording is ECG" in page.inner_text("#view")
+    assert page.is_hidden("#message")
+    assert page.evaluate("heartlens.paper.layers.shade ?? heartlens.paper.layers.handles ?? null") is None
+
+
 @pytest.mark.parametrize("view", ["attention", "similarity", "arrhythmia", "generate"])
 def test_a_model_of_another_kind_is_told_in_every_view(page, view):
     page.click(f"#tab-{view}")

@@ -30,6 +30,7 @@ class Arrhythmia {
   start() {
     const { model } = this.app.state;
     this.recording?.stop();
+    clearTimeout(this.later);
     const others = { 'next token': 'which token comes next', beat: 'where beats are' }[model?.answers];
     this.isEmpty = this.app.cannotAsk(this.place, others ? `${model.name} answers ${others}, no question about a window.` : '');
     if (this.isEmpty) return;
@@ -56,15 +57,20 @@ class Arrhythmia {
     this.result = this.shams = this.effects = null;
     this._parts();
     this.app.attempt(async () => {
-      this.handles.recorded = this.handles.edited = await this.app.ask('arrhythmia', 'beats', {}, { latest: 'beats' });
+      const beats = await this.app.ask('arrhythmia', 'beats', {}, { latest: 'beats' });
+      if (this.isOver) return;
+      this.handles.recorded = this.handles.edited = beats;
       if (!this.handles.beats.includes(this.beat)) this.beat = null;
       this._controls();
       await this.ask();
-      if (this.hasLeft) return;  // a view that was opened since asks for its own map, which this one would take the place of
+      if (this.isOver) return;  // a view that was opened since asks for its own map, which this one would take the place of
       this.effects = await this.app.ask('arrhythmia', 'ablations', {}, { latest: 'ablations' });
       this._parts();
     });
   }
+
+  /** Whether what is answered from now on has no place any more: another view is open, or the model cannot be asked about the recording. */
+  get isOver() { return this.hasLeft || this.isEmpty; }
 
   /** The edits that are switched on, as the server takes them. */
   get stack() { return this.edits.texts; }
@@ -98,6 +104,7 @@ class Arrhythmia {
 
   /** The answer now, then the shams. A change that the window does not allow is taken back. */
   ask() {
+    if (this.isOver) return Promise.resolve();
     if (this.isAsking) { this.isWaiting = true; return Promise.resolve(); }
     this.isAsking = true;
     const { stack } = this, began = performance.now();
@@ -115,6 +122,7 @@ class Arrhythmia {
         this.isAsking = false;
         if (this.isWaiting) { this.isWaiting = false; this.ask(); }
       }
+      if (this.isOver) return;
       this.later = setTimeout(() => this.app.attempt(async () => {
         if (!stack.length || this.edits.isDragging) return;
         const shams = await this.app.ask('arrhythmia', 'shams', { stack }, { latest: 'shams' });
@@ -124,7 +132,7 @@ class Arrhythmia {
   }
 
   _show() {
-    if (this.hasLeft) return;
+    if (this.isOver) return;
     const { before, after, window } = this.result, isEdited = this.stack.length > 0;
     this.app.state.window = window;
     if (this.shams && JSON.stringify(this.shams.stack) !== JSON.stringify(this.stack)) this.shams = null;
@@ -142,7 +150,7 @@ class Arrhythmia {
 
   /** Ghost and handles over the window. */
   _lay() {
-    if (this.hasLeft) return;
+    if (this.isOver) return;
     const { recorded, window } = this.app.state, handles = this.handles.all;
     const first = handles.find(each => each.kind === 'beat') ?? handles[0];
     if (first && !this.isTold) first.label = first.kind === 'beat' ? 'drag a beat, or a wave by its top' : 'drag a wave by its top';

@@ -31,6 +31,7 @@ class Attention {
   start() {
     const { model } = this.app.state, { recording } = this.app.state;
     this.maps = {};
+    clearTimeout(this.waiting);
     this.isEmpty = this.app.cannotAsk(this.place);
     if (this.isEmpty) return;
     this.chosen.layer = Math.min(this.chosen.layer, model.n_layers - 1);
@@ -70,7 +71,7 @@ class Attention {
     this.app.attempt(async () => {
       try {
         const { recorded } = this.app.state, window = stack.length ? await this.app.ask('attention', 'edited', { stack }, { latest: 'edited' }) : recorded;
-        if (this.hasLeft || JSON.stringify(stack) !== JSON.stringify(this.stack)) return;
+        if (this.hasLeft || this.isEmpty || JSON.stringify(stack) !== JSON.stringify(this.stack)) return;
         this.app.state.window = window;
         this.app.paper.layers.ghost = stack.length ? onScale(recorded, window) : null;
         this.app.paper.drawWindow();
@@ -98,7 +99,7 @@ class Attention {
     this._grid(null);
     this.app.attempt(async () => {
       const { lift } = await this.app.ask('attention', 'heads', { wave: this.wave, sink: this.hasSink, stack: this.stack }, { latest: 'heads' });
-      this._grid(lift);
+      if (!this.isEmpty) this._grid(lift);
     });
   }
 
@@ -144,6 +145,7 @@ class Attention {
       this.title.textContent = `${name(this.chosen.layer, this.chosen.head)} …`;
       const get = async which => new Float32Array(await (await this.app.ask('attention', 'map', { ...this.chosen, which, stack: this.stack }, { isBinary: true, latest: `map ${which}` })).arrayBuffer());
       const [own, base] = await Promise.all([get(this.which), this.isBeside && this.app.state.model.base ? get('base') : null]);
+      if (this.isEmpty) return;
       this.maps = { own: new Map_(own, this.which === 'change'), base: base ? new Map_(base, false) : null };
       this.place.firstElementChild.classList.toggle('is-beside', Boolean(base));
       this.besides.hidden = this.besideTitle.hidden = this.beside.hidden = !base;

@@ -63,6 +63,7 @@ class Similarity {
     return this.app.attempt(async () => {
       const [answer, cloud] = await Promise.all([
         this.app.ask('similarity', 'cosines', this.saved(), { latest: 'cosines' }), this.app.ask('similarity', 'plane', {}, { latest: 'plane' })]);
+      if (this.isEmpty) return;
       Object.assign(this, { answer, cloud });
       this.slider.max = answer.levels.length - 1;
       this.show(Math.min(this.level, answer.levels.length - 1));
