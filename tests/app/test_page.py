@@ -155,7 +155,8 @@ def assert_accessible(page):
 
 
 @pytest.mark.parametrize(
-    ("view", "late"), [("arrhythmia", "beats"), ("arrhythmia", "answer"), ("attention", "map"), ("attention", "heads"), ("similarity", "plane")]
+    ("view", "late"),
+    [("arrhythmia", "beats"), ("arrhythmia", "answer"), ("attention", "map"), ("attention", "heads"), ("similarity", "plane")],
 )
 def test_answers_that_come_after_a_model_of_another_kind_was_chosen_are_forgotten(page, view, late):
     """A question that follows from one of before would be asked of the new model, which refuses it."""
