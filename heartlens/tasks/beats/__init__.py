@@ -9,6 +9,7 @@ there, and no interval reaches over it.
 import hashlib
 import re
 from argparse import Namespace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from heartlens.tasks.recordings import Prepared, files_of, inventory_of_recordin
 
 COLUMNS = ("record", "person", "time_s", "confidence", "band", "interval_s", "reason")
 N_DRAWN, DRAWN_S = 4, 30.0  # recordings, and seconds of each
+# imported one by one while the model's threads are at work: afterwards all would wait for it
+NEEDED_LATER = ("scipy.optimize", "scipy.stats", "scipy.signal", "heartlens.figures", "heartlens.report")
 
 
 def add_arguments(parser: Any) -> None:
@@ -43,6 +46,7 @@ def made(given: Namespace, subject: Any) -> Made:
     files: dict[str, bytes] = {}
     by_beat: list[tuple[int, np.ndarray]] = []
     n_windows = 0
+    imported = map(import_module, NEEDED_LATER)
     refuse_other_models(subject)
     for prepared in recordings_of(files_of(given, kind), kind, given.keep_names):
         recordings.append(prepared.bare)
@@ -52,7 +56,7 @@ def made(given: Namespace, subject: Any) -> Made:
             beat_rows.append((*about, "", "", "", "", prepared.reason))
             record_rows.append((*about, *[""] * len(NUMBERS), "", prepared.reason))
             continue
-        detected = beats_in(subject, prepared)
+        detected = beats_in(subject, prepared, lambda n_windows: next(imported, None))
         numbers, gaps = detected.numbers(rate_hz, prepared.duration_s), detected.gaps(rate_hz, prepared.duration_s)
         record_rows.append((*about, *map(cell, numbers.values()), "; ".join(f"{begin:.2f}-{end:.2f}" for begin, end in gaps), ""))
         beat_rows += rows_of(about, detected)

@@ -89,7 +89,7 @@ class Beats:
 
 
 def likelihood(
-    subject: Any, signal: Float[np.ndarray, " token"], after: Callable[[int], None] = lambda n_windows: None
+    subject: Any, signal: Float[np.ndarray, " token"], after: Callable[[int], object] = lambda n_windows: None
 ) -> tuple[Float64[np.ndarray, " token"], Float64[np.ndarray, " token"]]:
     """The probability that each token of a signal at the model's rate is a beat, and its value: means over overlapping windows.
 
@@ -140,7 +140,7 @@ def refuse_other_models(subject: Any) -> None:
         )
 
 
-def beats_in(subject: Any, prepared: Prepared, after: Callable[[int], None] = lambda n_windows: None) -> Beats:
+def beats_in(subject: Any, prepared: Prepared, after: Callable[[int], object] = lambda n_windows: None) -> Beats:
     """The beats of a recording's usable stretches; `after` as in `likelihood`. Refuses a model that finds no beats."""
     refuse_other_models(subject)
     rate_hz = KINDS[subject.kind].rate_hz
