@@ -1,5 +1,6 @@
 """Types executed: every annotation of the package is checked while the tests run. And the data that are not in the repository."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ import jaxtyping
 import pytest
 import torch
 from jaxtyping import AbstractArray, install_import_hook, jaxtyped
+
+gc.disable()  # until all tests are collected: a million objects that stay are not looked through again and again
 
 collect_ignore_glob = ["*conftest.py"]  # they hold no doctests, and two modules of one name cannot both be collected
 
@@ -65,6 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (1, 0) if item.nodeid.startswith("tests/") else (3, 0)
 
     items.sort(key=place)
+    gc.freeze()
+    gc.enable()
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:

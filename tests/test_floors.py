@@ -87,7 +87,6 @@ DOORS = {
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip("."): path for path in PACKAGE.rglob("*.py")
 }
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
 def is_type_checking(node):
@@ -109,7 +108,7 @@ def imports(tree, with_types=True):
 @cache
 def imported_by(name, with_types=True):
     """The same of a module, read off its source once."""
-    return list(imports(TREES[name], with_types))
+    return list(imports(ast.parse(MODULES[name].read_text(encoding="utf-8")), with_types))
 
 
 def imported_modules(name):

@@ -69,7 +69,7 @@ def test_forged_files_give_our_refusals_or_a_sound_tally(stored, tmp_path):
     """Values changed and parts taken away by somebody who signs anew."""
     rng, path, n_refused = np.random.default_rng(1), tmp_path / "t.nc", 0
     content = stored[: stored.rindex(b"\nheartlens")]
-    for _ in range(100):
+    for _ in range(60):
         buffer = io.BytesIO(content)
         with h5py.File(buffer, "r+") as file:
             places = []
@@ -95,7 +95,7 @@ def test_forged_files_give_our_refusals_or_a_sound_tally(stored, tmp_path):
             line = str(refusal)
             n_refused += 1
         assert "\n" not in line
-    assert n_refused > 20
+    assert n_refused > 12
 
 
 def with_link(file):
