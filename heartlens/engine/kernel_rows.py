@@ -40,6 +40,12 @@ def whole(n):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def eights(n):  # type: ignore[no-untyped-def]
+    """The next multiple of 8, the numbers that one instruction computes."""
+    return (n + 7) & -8
+
+
+@inlined
 def rows_of(n_time):  # type: ignore[no-untyped-def]
     """Memory for a number of each key, in ROWS rows."""
     return np.empty((ROWS, whole(n_time) + APART), np.float32)
@@ -122,7 +128,7 @@ def _power(query, key, first, last, n_time, is_causal, weight):  # type: ignore[
     for t in range(first, last, FOUR):
         q0, q1, q2, q3 = _vector(query, t), _vector(query, t + 1), _vector(query, t + 2), _vector(query, t + 3)
         w0, w1, w2, w3 = weight[t - first], weight[t - first + 1], weight[t - first + 2], weight[t - first + 3]
-        for j in range(whole(t + FOUR if is_causal else n_time)):
+        for j in range(eights(t + FOUR if is_causal else n_time)):
             k = _vector(key, j)
             a, b, c, d = _score(q0, k), _score(q1, k), _score(q2, k), _score(q3, k)
             w0[j], w1[j], w2[j], w3[j] = _exp2(a), _exp2(b), _exp2(c), _exp2(d)

@@ -4,7 +4,7 @@ Weights, totals and padding are those of `kernel_rows.py`.
 """
 
 from heartlens.engine.kernel_compiler import compiled, inlined, kept_apart
-from heartlens.engine.kernel_rows import FOUR, ONE, WIDTH, ZERO, whole
+from heartlens.engine.kernel_rows import FOUR, ONE, WIDTH, ZERO, eights, whole
 
 
 @compiled
@@ -38,7 +38,7 @@ def _mix_fours(weight, value, first, last, n_time, is_causal, total, mixed):  # 
         f0, f1, f2, f3 = ONE / total[r], ONE / total[r + 1], ONE / total[r + 2], ONE / total[r + 3]
         for d in range(0, WIDTH, 2):
             a0, a1, b0, b1, c0, c1, e0, e1 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-            for j in range(whole(first + r + FOUR if is_causal else n_time)):
+            for j in range(eights(first + r + FOUR if is_causal else n_time)):
                 p0, p1, p2, p3 = w0[j], w1[j], w2[j], w3[j]
                 v0, v1 = value[d, j], value[d + 1, j]
                 a0, a1, b0, b1 = a0 + p0 * v0, a1 + p0 * v1, b0 + p1 * v0, b1 + p1 * v1
