@@ -110,7 +110,8 @@ def _subject(options: argparse.Namespace, attrs: dict[str, Any]) -> Any:
 
     given = options.checkpoint or _beside(options.shards, str(attrs["checkpoint_given"]))
     try:
-        subject = load_subject(given, device=options.device, ablate=parts_in(str(attrs.get("ablate", ""))))
+        chosen = {"device": options.device, "engine": str(attrs["engine"]), "ablate": parts_in(str(attrs.get("ablate", "")))}
+        subject = load_subject(given, **chosen)
     except Refusal as refusal:
         if options.checkpoint:
             raise

@@ -72,6 +72,7 @@ class Partial:
     def __init__(self, folder: Folder, attrs: dict[str, Any], names: list[str], every_s: float, say: Callable[[str], None]) -> None:
         self.path, self._attrs, self._names, self._every_s = folder.path / PARTIAL_TALLY, attrs, names, every_s
         self._say, self._saved_s = say, time.monotonic()
+        self.n_saved = 0  # recordings in the file, as far as this run knows
 
     def stored(self) -> tuple[Gathered, Open]:
         """What an earlier run saved; nothing if there is no file. Refuses a file of another run."""
@@ -81,7 +82,8 @@ class Partial:
         for name in (*OF_ONE_RUN, *OF_RECORDINGS):
             if attrs.get(name) != self._attrs[name]:
                 given, there = (_short(value) for value in (self._attrs[name], attrs.get(name)))
-                raise Refusal(f"{self.path} is of another run: its {name} is {there}, now it is {given}; --overwrite starts anew")
+                raise Refusal(f"{self.path} is of another run: {name} was {there}, now it is {given}; --overwrite starts anew")
+        self.n_saved = total.n_recordings
         return total, replace(opened, name=self._names[total.n_recordings]) if opened.n_parts else Open()
 
     def save(self, total: Total, opened: Open, *, now: bool = False) -> None:
@@ -92,6 +94,7 @@ class Partial:
             if total.value.read.kind or is_under_way:
                 try:
                     write_gathered(total.value, replace(opened, name="") if is_under_way else Open(), self._attrs, self.path)
+                    self.n_saved = n_done
                 except OSError as error:
                     self._say(
                         f"{self.path} cannot be written ({error.strerror or error}): what was measured since the last save is not kept"

@@ -45,6 +45,7 @@ class Work:
     strict: bool
     n_sample: int
     engine: str
+    device: str = "cpu"
     stored: Names = AS_THEY_ARE
     ablate: tuple[Part, ...] = ()
 
@@ -91,19 +92,21 @@ def _result(client: Any, future: Any) -> Gathered:
             try:
                 return future.result(timeout=WORKERS_S)
             except TimeoutError:
-                if future.status == "error":  # it is the task's own
+                if future.status == "error":
                     raise
                 _wait_for_workers(client)
     except KilledWorker as error:
         raise Refusal(f"every worker that measured the task {error.task} ended (too little memory?); see the workers' logs") from error
     except (FutureCancelledError, OSError) as error:
+        if future.status == "error":  # it is the task's own
+            raise
         raise Refusal(f"the Dask scheduler is lost ({_line(error)})") from error
 
 
 def _measured(work: Work, names: list[str], expected: dict[str, str]) -> Gathered:
     """On a worker: what is gathered of some recordings."""
     _refuse_difference(expected, versions(), "this worker")
-    subject = _loaded(work.checkpoint, work.published_only, work.origin, work.engine, work.ablate)
+    subject = _loaded(work.checkpoint, work.published_only, work.origin, work.engine, work.device, work.ablate)
     gathering = Gathering(work.analysis, subject, work.n_sample, work.force, work.strict, map, work.stored)
     total = Total(Gathered())
     with threadpool_limits(1):
@@ -117,12 +120,12 @@ def _sum(left: Gathered, right: Gathered) -> Gathered:
 
 
 @lru_cache(maxsize=2)
-def _loaded(checkpoint: str, published_only: bool, origin: Origin, engine: str, ablate: tuple[Part, ...] = ()) -> Any:
+def _loaded(checkpoint: str, published_only: bool, origin: Origin, engine: str, device: str, ablate: tuple[Part, ...]) -> Any:
     """The subject, loaded once in a process. Refuses other weights than the client's."""
     from heartlens.models.load import load_subject
 
     try:
-        subject = load_subject(checkpoint, published_only=published_only, engine=engine, ablate=ablate)
+        subject = load_subject(checkpoint, published_only=published_only, engine=engine, device=device, ablate=ablate)
     except Refusal as why:
         raise Refusal(f"a worker cannot load {checkpoint}: {why}; every worker must find it under this name") from why
     if (subject.origin.fingerprint, subject.origin.sha256) != (origin.fingerprint, origin.sha256):

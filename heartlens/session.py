@@ -206,6 +206,7 @@ def _stream(run: _Run, names: list[str], opened: Open, on_part: Callable[[Open],
         options.strict,
         frame.n_sample(run.analysis),
         run.subject.engine.name,
+        run.subject.engine.device.type,
         run.stored,
         tuple(options.ablate or ()),
     )
@@ -222,9 +223,9 @@ def _announced(parts: Iterable[Part], say: Say) -> Iterator[Part]:
 
 def _with_place(end: BaseException, partial: Partial, total: Total) -> BaseException:
     """The exception, saying where what was measured lies."""
-    if not partial.path.exists() or not isinstance(end, KeyboardInterrupt | Refusal):
+    if not partial.n_saved or not isinstance(end, KeyboardInterrupt | Refusal):
         return end
-    place = f"{total.n_recordings} recordings are kept in {partial.path}; --resume goes on with them"
+    place = f"{partial.n_saved} recordings are kept in {partial.path}; --resume goes on with them"
     return (
         KeyboardInterrupt(place)
         if isinstance(end, KeyboardInterrupt)

@@ -169,7 +169,7 @@ def _rows(summary: xr.Dataset, claim: str, effect: str) -> list[tuple[str, ...]]
 
 def _method(answers: xr.DataArray) -> str:
     claim = answers.attrs
-    twins = f", and p among {claim['n_twins']} twins at most 0.05" if "n_twins" in claim else ""
+    twins = f", and p among {claim['n_twins']} twins at most {claim['twin_alpha']:g}" if "n_twins" in claim else ""
     return (
         f"Yes, that {claim['claim']}: the 95 % interval of {plain(claim['effect'])} ({claim['unit']}) lies beyond {claim['null']:g}{twins}"
         f"; searched: {claim['family']}. No: the interval lies within {claim['smallest']:g} of that value. Not shown: else."

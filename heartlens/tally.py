@@ -90,7 +90,7 @@ class Tally:
         The sums of a person's records are added; a record whose person is not known, and a group, is an entry of its own.
         """
         if self.is_grouped:
-            return Tally(self.sums + self.fine.assign_attrs(self.sums.attrs), self.sample)
+            return Tally((self.sums + self.fine).assign_attrs(self.sums.attrs), self.sample)
         if not self.records:
             return self
         plain = self.sums.drop_vars(ABOUT_RECORD, errors="ignore")
@@ -267,6 +267,9 @@ def _placed(parts: list[xr.Dataset], rows: Sequence[Int[np.ndarray, " _"]], name
 
 
 def _refuse_difference(left: xr.Dataset, right: xr.Dataset) -> None:
+    of_left, of_right = (each.attrs.get("base_fingerprint", "none") for each in (left, right))
+    if of_left != of_right:
+        raise Refusal(f"these tallies compare with different bases (fingerprints {of_left}, {of_right}); give both the same --base")
     if set(left.data_vars) != set(right.data_vars):
         only = sorted(map(str, set(left.data_vars) ^ set(right.data_vars)))
         raise Refusal(f"these tallies do not count the same things; only one of them has {', '.join(only)}")

@@ -202,6 +202,14 @@ def test_other_kinds_of_signal_are_refused(model, windows):
         run(SCAN, model, Given(pulse))
 
 
+def test_tallies_beside_different_bases_are_not_added():
+    """Files of one name in two folders, given as --base: the options are the same, the bases are not."""
+    sums = xr.Dataset({"n_windows": ("record", [1.0])}, {"record": ["a"]}, {"base_fingerprint": "aaa"})
+    other = sums.assign_coords(record=["b"]).assign_attrs(base_fingerprint="bbb")
+    with pytest.raises(Refusal, match=r"compare with different bases \(fingerprints aaa, bbb\); give both the same --base"):
+        added([Tally(sums), Tally(other)])
+
+
 # More records than are kept one by one.
 
 

@@ -56,7 +56,9 @@ def folder(tmp_path_factory):
 
 
 def measured(folder, out, *arguments, checkpoint="own.pth"):
-    return run_command(SCAN, [str(folder / checkpoint), "--data", str(folder / "hearts"), *QUICK, *arguments, "--out", str(folder / out)])
+    """By another engine than the default one, which what is joined must be measured with, too."""
+    given = [str(folder / checkpoint), "--data", str(folder / "hearts"), "--engine", "torch"]
+    return run_command(SCAN, [*given, *QUICK, *arguments, "--out", str(folder / out)])
 
 
 def merged(folder, out, *shards, options=()):

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 import pytest
+import torch
 import xarray as xr
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'heartlens[dask]'")
@@ -164,6 +165,26 @@ class Missing:
 
     def without(self, names):
         raise AssertionError(names)
+
+
+@dataclass(frozen=True)
+class Locked(Missing):
+    """A recording that this process may not read."""
+
+    def parts(self, name):
+        raise PermissionError(13, "Permission denied", name)
+
+
+def test_what_fails_in_a_task_is_not_called_a_lost_scheduler(cluster, work):
+    with pytest.raises(PermissionError):
+        list(scale.recordings(replace(work, source=Locked()), ["locked"], address=cluster.scheduler_address))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="workers here have a CUDA device")
+def test_workers_compute_on_the_device_that_is_asked_for(cluster, work):
+    told = refusal_of(replace(work, device="cuda"), address=cluster.scheduler_address)
+    assert told.startswith("a worker cannot load ecg-sim: ")
+    assert "cuda" in told
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(work, monkeypatch, tmp_path):

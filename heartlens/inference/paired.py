@@ -117,7 +117,8 @@ def change(merit: Merit, drawn: Draws, step: float = 0.0) -> Change:
     everyone = np.ones((1, drawn.n_records))
     before, after = (float(merit(_version(everyone, version))[0]) for version in (0, 1))
     moved = merit(drawn.swapped) - merit(drawn.swapped[:, ::-1])
-    reached = int((np.abs(moved) >= abs(after - before) - TIE * max(abs(before), abs(after))).sum())
+    is_less = np.abs(moved) < abs(after - before) - TIE * max(abs(before), abs(after))
+    reached = len(moved) - int(is_less.sum())  # a swap after which there is no figure is not known to change it less
     is_tested = drawn.n_records > 1 and np.isfinite(after - before)
     p_value = (1 + reached) / (1 + len(moved)) if is_tested else np.nan
     return Change(before, after, *_interval(merit, drawn, step), p_value)
@@ -221,8 +222,8 @@ def _interval(merit: Merit, drawn: Draws, step: float) -> tuple[float, float, fl
     if min(map(len, drawn.strata), default=0) < 2 or not np.isfinite(observed):
         return np.nan, np.nan, np.nan
     without = _difference(merit, 1 - np.eye(drawn.n_records))
-    variances = np.array([(len(members) - 1) * np.nanvar(without[members]) for members in drawn.strata])
-    if not np.isfinite(variances).all():
+    variances = np.array([(len(members) - 1) * without[members].var() for members in drawn.strata])
+    if not np.isfinite(variances).all():  # without one of the records there is no figure: that record alone decides
         return np.nan, np.nan, np.nan
     freedom = over(variances.sum() ** 2, (variances**2 / [len(members) - 1 for members in drawn.strata]).sum())
     error = float(np.sqrt(variances.sum()))

@@ -81,7 +81,7 @@ def decide(
     `controls` are the intervals of the effect less each of its controls. `given` is the answer to the claim that this one presupposes (a
     part of a difference is asked for only where the difference is shown): unless it is yes, the answer is not shown, or not tested. The
     verdict's attributes are the claim, the name of its `effect` where it has one, the fingerprint of its `rule` and, where twins decide,
-    `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
+    their number, `twin_alpha` and `n_yes_redrawn`: the number of yes over redrawn twins (5 to 95 %).
     """
     asked: dict[str, Any] = {"effect": effect, "low": low, "high": high, "given": given, "n_units": n_units}
     if q_value is not None:
@@ -113,7 +113,7 @@ def decide(
         decided = {f"{name}_twin_p": twin_p, f"{name}_limit": xr.DataArray(limit)}
         candidates = np.where(shown & enough, at["standing"], -np.inf)
         attrs["n_yes_redrawn"] = list(count_range(lambda border: int((candidates > border).sum()), largest, claim.twin_alpha))
-        attrs["n_twins"] = len(largest)
+        attrs |= {"n_twins": len(largest), "twin_alpha": claim.twin_alpha}
     else_than_yes = np.where(_within(claim, at["low"], at["high"]) & is_given, NO, NOT_SHOWN)
     verdict = np.where(enough, np.where(passed, YES, else_than_yes), NOT_TESTED)
     return xr.Dataset({f"{name}{VERDICT}": xr.DataArray(verdict, **places, attrs=attrs), **decided})

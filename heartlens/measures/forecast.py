@@ -3,7 +3,7 @@
 Each is fitted to training windows and asked, at every token of other windows but the first, how likely that token was given those before
 it in its window; a window's figure is the mean of -log P. *Last value*: the difference to the token before. *Autoregression*: linear in the
 tokens before (its own module). *N-gram*: counts of runs of tokens, backing off to shorter ones (Witten & Bell 1991). What each leaves
-open (smoothing, order, length of context) is chosen on a third of the training records that the first two thirds have not seen; then it is
+open (smoothing, order, length of context) is chosen on every third of the training records, fitted to the others; then it is
 fitted to all of them. The test windows choose nothing.
 """
 

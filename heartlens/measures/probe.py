@@ -1,7 +1,7 @@
-"""A linear probe of a label, trained on other records, and the plane in which vectors differ most. Arrays in, arrays out.
+"""A linear probe of a label, trained on other persons, and the plane in which vectors differ most. Arrays in, arrays out.
 
 The probe is Fisher's linear discriminant with equal priors: nearest class mean under the pooled covariance within classes, in closed
-form, so that chance is 1 / classes whatever the classes' sizes. Accuracy is balanced: the mean over a record's classes of the part of
+form, so that chance is 1 / classes whatever the classes' sizes. Accuracy is balanced: the mean over a person's classes of the part of
 each that is recognised.
 """
 
@@ -25,10 +25,13 @@ def shuffled_within(
 
 
 def probe_accuracy(
-    vector: Vectors, labels: ByShuffle, record: Shaped[np.ndarray, " example"], n_folds: int = 5
-) -> Float[np.ndarray, "record shuffle"]:
-    """The balanced accuracy in each record (sorted) of a probe trained on the records of other folds; NaN with fewer than two records."""
-    names, owner = np.unique(record, return_inverse=True)
+    vector: Vectors, labels: ByShuffle, unit: Shaped[np.ndarray, " example"], n_folds: int = 5
+) -> Float[np.ndarray, "unit shuffle"]:
+    """The balanced accuracy in each unit (sorted) of a probe trained on the units of other folds; NaN with fewer than two units.
+
+    A unit is a person, or a record where persons are not known: other records of a person would help to recognise that person's.
+    """
+    names, owner = np.unique(unit, return_inverse=True)
     n_classes = int(labels.max(initial=0)) + 1
     if len(names) < 2:
         return np.full((len(names), len(labels)), np.nan)

@@ -176,8 +176,7 @@ def strip_of(recording: Recording, kind: str, choice: Choice | None = None, *, i
             marked_by = landmarks.source
         stretches.append(Stretch(where.start / recording.rate_hz, signal, tuple(labelled)))
     if not stretches:
-        counts = ", ".join(f"{reason} {until - from_s:.1f} s" for from_s, until, reason in _skipped(clean.left, recording))
-        raise Refusal(f"{recording.source}: no {CONTEXT / KINDS[kind].rate_hz:g} s that can be used ({counts or TOO_SHORT})")
+        raise Refusal(f"{recording.source}: {why_nothing(clean.left, recording, CONTEXT / KINDS[kind].rate_hz)}")
     raw = np.asarray(recording.signal[:], np.float32)
     return Strip(
         recording.name,
@@ -199,6 +198,16 @@ def _later(landmarks: Landmarks, by_s: float) -> Landmarks:
     """The landmarks, counted from a moment that lies `by_s` earlier."""
     moved = {name: getattr(landmarks, name) + by_s for name in ("beat_s", "onset_s", "peak_s", "offset_s")}
     return replace(landmarks, **moved, span_s=(landmarks.span_s[0] + by_s, landmarks.span_s[1] + by_s))
+
+
+def why_nothing(left: tuple[tuple[str, list[slice]], ...], recording: Recording, needed_s: float) -> str:
+    """Why no stretch of `needed_s` seconds can be used: how much was left out for each reason, or how long the recording is."""
+    lost_s: dict[str, float] = {}
+    for from_s, until_s, reason in _skipped(left, recording):
+        lost_s[reason] = lost_s.get(reason, 0.0) + until_s - from_s
+    counts = ", ".join(f"{reason} {seconds:.1f} s" for reason, seconds in lost_s.items())
+    lasts = f"the recording lasts {len(recording.signal) / recording.rate_hz:.2f} s"
+    return f"no {needed_s:g} s that can be used ({f'{counts}; ' if counts else ''}{lasts})"
 
 
 def _skipped(

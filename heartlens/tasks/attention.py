@@ -38,6 +38,20 @@ WEIGHTS = "attention_weights"  # the name of the published program's array
 Pattern = Float32[np.ndarray, "layer head asking key"]
 
 
+def _base_of(subject: Any) -> Any:
+    """What the model was fine-tuned from. Refuses one of which that is not known."""
+    from heartlens.models.changes import base_beside
+    from heartlens.models.pairs import UnknownBase
+
+    try:
+        return base_beside(subject, "auto")
+    except UnknownBase as error:
+        raise Refusal(
+            f"--change: it is not known what {subject.origin.checkpoint} was fine-tuned from; give a checkpoint whose model card names its "
+            "base (docs/adding_a_checkpoint.md)"
+        ) from error
+
+
 def attention_of(subject: Any, tokens: UInt8[np.ndarray, " time"]) -> Pattern:
     """The attention of every head on one window's tokens (a Subject's; 64 MB for the published models)."""
     return np.stack([layer.pattern[0] for layer in subject.engine.attention(subject.tokens(tokens[None]))]).astype(np.float32)
@@ -92,9 +106,7 @@ def made(given: Namespace, subject: Any) -> Made:
     stored = whole.reshape(-1, CONTEXT, CONTEXT)
     shown = whole
     if given.change:
-        from heartlens.models.changes import base_beside
-
-        base = attention_of(base_beside(subject, "auto"), window.tokens)
+        base = attention_of(_base_of(subject), window.tokens)
         shown, stored = whole - base, np.concatenate([base.reshape(stored.shape), stored])
     summary = summary_of(shown, window, subject.kind, level, heads, given.token, prepared.name, given.change)
     columns = [head_label(layer, head) for layer in range(whole.shape[0]) for head in range(whole.shape[1])]

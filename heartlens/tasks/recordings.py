@@ -18,6 +18,7 @@ from heartlens.refusal import Refusal
 from heartlens.signals.files import Files
 from heartlens.signals.hints import add_hints, hints_of
 from heartlens.signals.quality import usable
+from heartlens.signals.strip import strip_of, why_nothing
 from heartlens.signals.tokens import amplitude, tokenised
 from heartlens.training.recordings import stretches_of
 from heartlens.windows import Windows
@@ -30,7 +31,8 @@ NOT_USED = "recording that cannot be used"
 class Prepared:
     """A recording: its usable stretches at the model's rate, each with its start in seconds; or why it cannot be used (`reason`).
 
-    `unit` is that of the samples, `source` the file with its SHA-256, `content` a hash of the samples.
+    `unit` is that of the samples, `source` the file with its SHA-256, `content` a hash of the samples, `copy_of` the recording that this is
+    a copy of.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Prepared:
     unit: str = ""
     source: str = ""
     content: str = ""
+    copy_of: str = ""
 
     @property
     def bare(self) -> "Prepared":
@@ -72,7 +75,8 @@ def recordings_of(files: Files, kind: str, keep_names: bool = True, n_tokens: in
     for prepared in _as_named(files, kind, n_tokens):
         name, person = stored.record(prepared.name), stored.person(prepared.person)
         notes, (reason,) = stored.notes(prepared.notes, files.names()), stored.notes([prepared.reason], files.names())
-        yield replace(prepared, name=name, person=person, notes=notes, reason=reason, source=stored.source(prepared.source))
+        source, copy_of = stored.source(prepared.source), stored.record(prepared.copy_of)
+        yield replace(prepared, name=name, person=person, notes=notes, reason=reason, source=source, copy_of=copy_of)
 
 
 def _as_named(files: Files, kind: str, n_tokens: int) -> Iterator[Prepared]:
@@ -88,7 +92,7 @@ def _as_named(files: Files, kind: str, n_tokens: int) -> Iterator[Prepared]:
         if recording.kind not in (None, kind):
             yield Prepared(*about, reason=f"{recording.lead} is {str(recording.kind).upper()}, not {kind.upper()}; give --lead")
         elif first != name:
-            yield Prepared(*about, reason=f"the same recording as {first}")
+            yield Prepared(*about, reason=f"the same recording as {first}", copy_of=first)
         else:
             try:
                 clean = usable(recording, kind, files.polarity)
@@ -96,7 +100,7 @@ def _as_named(files: Files, kind: str, n_tokens: int) -> Iterator[Prepared]:
                 yield Prepared(*about, reason=str(refusal))
                 continue
             stretches = tuple(stretches_of(recording, kind, clean, files.bandpass, n_tokens))
-            reason = "" if stretches else f"no {n_tokens / KINDS[kind].rate_hz:g} s that can be used"
+            reason = "" if stretches else why_nothing(clean.left, recording, n_tokens / KINDS[kind].rate_hz)
             source = f"{recording.source} sha256:{recording.sha256}"
             yield Prepared(
                 *about,
@@ -166,7 +170,6 @@ def _window_at(prepared: Prepared, rate_hz: float, at_s: float) -> Window:
 
 def marked_window(given: argparse.Namespace, kind: str, start_s: float) -> Windows:
     """The window that begins there, with its beats and waves, as edits need it."""
-    from heartlens.signals.strip import strip_of
     from heartlens.signals.windowing import Choice
 
     files = files_of(given, kind)

@@ -141,5 +141,6 @@ def matched_in(
         f"{len(bare)} records have no label ({some(bare)})"
     ] * bool(bare)
     if not matched or (unmatched and not partial):
-        raise Refusal(f"{path}: {' and '.join(unmatched)}; records are called {some(records)}; --partial leaves out what does not match")
+        way_out = "" if partial else "; --partial leaves out what does not match"
+        raise Refusal(f"{path}: {' and '.join(unmatched)}; records are called {some(records)}{way_out}")
     return matched, tuple(f"left out: {each}" for each in unmatched)

@@ -51,6 +51,8 @@ def _run(arguments: list[str] | None) -> int:
             option = {"persons": "people"}.get(name, name.replace("_", "-"))
             raise Refusal(f"--{option} is {getattr(options, name)}; legal: {least} or more")
 
+    if options.simulations and options.analyses:
+        raise Refusal("--simulations and --analyses exclude each other: simulations are of no analysis; give one of them")
     tried = {name: analysis for name, analysis in analyses().items() if name not in DECIDES_NOTHING}
     for name in options.analyses or []:
         if name not in tried:

@@ -109,7 +109,8 @@ def power_of_studies(analysis: Any, effects: tuple[Effect, ...], n_studies: int)
         answers = []
         for index in range(n_studies):
             seed = [STUDY_SEED, number, index]
-            answers.append(_looked_for_in(analysis, effect, effect.study(np.random.default_rng(seed)), seed))
+            study = effect.study(np.random.default_rng([*seed, 2]))  # apart from what draws the effect's size in each person
+            answers.append(_looked_for_in(analysis, effect, study, seed))
         outcomes.append(_power_outcome(type(analysis).__name__, effect, answers, "simulated studies", 0, is_simulated=True))
     return outcomes
 

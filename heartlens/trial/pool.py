@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import heartlens.measures
+import heartlens
 from heartlens.analysis import MODEL, Measured, Progress, Twinned, fold, silent
 from heartlens.options import values_of
 from heartlens.provenance import inventory
@@ -27,6 +27,8 @@ from heartlens.tally import Tally
 from heartlens.windows import Windows
 
 N_BATCH = 5
+MEASURING = ("measures", "models", "engine", "signals")  # rooms whose code decides a tally
+AFTERWARDS = {"summary", "words", "figure", "trial", "claims"}  # modules of an analysis that do not
 VERBS = {"summarize", "plot", "findings", "trial"}  # of a class: what measures no tally
 SHUFFLED, OWN = "shuffled", "changed at random"  # models of the second kind are the twins that the analysis itself draws
 
@@ -104,19 +106,27 @@ class Pool:
     def _path(self, analysis: Any, windows: Windows, kind: str, seed: int, numbers: range) -> Path | None:
         if self.folder is None:
             return None
-        options = values_of(analysis) | {"n_twins": None, "seed": None}
+        options = values_of(analysis) | {"n_twins": None}
         decides = [options, analysis is self.analysis, self._code, self.subject.origin.fingerprint, f"{inventory(windows).digest:x}"]
         key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
         name = f"{type(analysis).__name__}-{kind.replace(' ', '-')}-{seed}-{numbers.start:03d}-{numbers.stop:03d}-{key}.nc"
         return self.folder / name
 
+    @property
+    def _measuring(self) -> list[Path]:
+        """The files of code that measure, beside the analysis' class."""
+        own, package = Path(inspect.getfile(type(self.analysis))), Path(heartlens.__path__[0])
+        beside = [path for path in sorted(own.parent.glob("*.py")) if path != own and path.stem not in AFTERWARDS]
+        return [*beside, *(path for room in MEASURING for path in sorted((package / room).rglob("*.py")))]
+
     @cached_property
     def _code(self) -> str:
-        """A hash of the code that measures: the analysis' class without the verbs that come after, and `measures/`."""
+        """A hash of the code that measures: the analysis' class without the verbs that come after, the other modules of its package but
+        those that only judge, phrase and draw, and all of MEASURING.
+        """
         tree = ast.parse(textwrap.dedent(inspect.getsource(type(self.analysis))))
         body = [node for node in tree.body[0].body if getattr(node, "name", "") not in VERBS]  # type: ignore[attr-defined]
-        files = sorted(Path(heartlens.measures.__path__[0]).glob("*.py"))
-        parts = [*map(ast.dump, body), *(ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files)]
+        parts = [*map(ast.dump, body), *(ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in self._measuring)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

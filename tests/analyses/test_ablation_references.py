@@ -38,6 +38,16 @@ def test_every_batch_has_two_records(n_records, n_batches):
     assert len(reference_batches(WINDOWS[np.isin(WINDOWS.record, WINDOWS.records[:n_records])], 4, 16, seed=0)) == n_batches
 
 
+def test_batches_share_no_person_and_each_has_two():
+    """Recordings of a person are one unit: resampling finds no partner in a batch of one person."""
+    person = np.array([f"person {WINDOWS.records.index(name) // 4}" for name in WINDOWS.record])
+    of_persons = replace(WINDOWS, person=person)[np.isin(person, ["person 0", "person 1"])]
+    for seed in range(6):
+        assert [set(batch.person) for batch in reference_batches(of_persons, 4, 16, seed)] == [{"person 0", "person 1"}]
+    persons = [set(batch.person) for batch in reference_batches(replace(WINDOWS, person=WINDOWS.record), 4, 5, seed=0)]
+    assert all(len(one) >= 2 and not one & other for place, one in enumerate(persons) for other in persons[:place])
+
+
 def test_of_one_record_no_more_than_so_many_windows():
     (batch,) = reference_batches(simulated("ecg", 2, 12, seed=0), 4, 100, seed=0)
     assert len(batch) == 2 * MOST_OF_RECORD

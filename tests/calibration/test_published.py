@@ -10,6 +10,7 @@ from test_small_trial import TRIED, small, subject, windows
 import heartlens
 from heartlens.analysis import Twinned, run
 from heartlens.trial import simulations, trial_of
+from heartlens.trial.__main__ import main
 from heartlens.trial.published import Corpus, analyses, page, passes, rules_of, stale, stored, write
 
 DOCS = Path(heartlens.__file__).parents[1] / "docs"
@@ -73,3 +74,9 @@ def test_a_new_trial_replaces_the_rows_of_its_own_parts(tmp_path):
     write([ROW | {"n_yes": 0}], tmp_path)
     assert [(row["part"], row["n_yes"]) for row in stored(tmp_path)] == [("Other", 3), ("Scan", 0)]
     assert (tmp_path / "calibration.md").read_text(encoding="utf-8") == page(stored(tmp_path))
+
+
+def test_simulations_of_one_analysis_are_refused(tmp_path, capsys):
+    assert main(["--simulations", "--analyses", "head_scan", "--out", str(tmp_path / "docs")]) == 2
+    assert "--simulations and --analyses exclude each other" in capsys.readouterr().err
+    assert not (tmp_path / "docs").exists()

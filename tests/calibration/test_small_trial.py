@@ -258,6 +258,16 @@ def test_a_raised_tally_has_the_lift_it_was_given():
     assert (tally.sums["share"] == 1).all()  # what was given stays as it was
 
 
+def test_what_decides_a_tally_names_its_file(tmp_path):
+    """The seed too, with which some analyses draw while they measure, and code of the analysis' package and of what it calls."""
+    analysis = small(analyses()["patching"])
+    pool, other = (Pool(each, subject(), windows(), tmp_path) for each in (analysis, replace(analysis, seed=1)))
+    assert pool._path(analysis, windows(), "shuffled", 0, range(5)) != other._path(other.analysis, windows(), "shuffled", 0, range(5))
+    files = {path.name for path in pool._measuring}
+    assert {"effects.py", "pairs.py", "sweep.py", "kernels.py", "attention.py", "spans.py"} <= files
+    assert not files & {"summary.py", "words.py", "verdict.py"}
+
+
 def test_an_effect_is_put_into_any_head():
     """Its place is drawn for each model from those that there are; places that are given stay."""
     tally = Tally(xr.Dataset(coords={"layer": np.arange(3), "head": np.arange(2), "wave": ["P", "T"]}))

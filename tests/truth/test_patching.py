@@ -116,6 +116,13 @@ def test_what_a_twin_also_carries_is_not_shown(measured):
     assert "Not shown of any head" in " ".join(QUICK.findings(summary).verdict)
 
 
+def test_twins_on_too_few_records_judge_nothing(measured):
+    few = {name: replace(twin, sums=twin.sums.isel(record=slice(3))) for name, twin in measured.twins.items()}
+    summary = QUICK.summarize(measured.tally, few)
+    assert str(summary["moves_verdict"].values) == "not tested"
+    assert (summary["carries_verdict"] == "not tested").all()
+
+
 def test_a_head_that_the_control_moves_as_much_carries_nothing(measured):
     """The control's effect is that of the edit for every head, though the control does not move the readout."""
     tally = measured.tally

@@ -202,8 +202,8 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "and calibration the difference. Interval: 95 %, t with leverage-corrected errors (HC3); AUC and the like: jackknife within their "
         "label, Student's t.",
         f"How: zero; mean of {options.get('n_reference', 16)} reference windows at the same place; resample: a reference window's of "
-        "another record; mean-by-phase: their mean at the same phase of the cycle. Effects are means over "
-        f"{int(summary.attrs['n_references'])} batches of reference windows, no two of which share a record; intervals of effects, of what "
+        "another person; mean-by-phase: their mean at the same phase of the cycle. Effects are means over "
+        f"{int(summary.attrs['n_references'])} batches of reference windows, no two of which share a person; intervals of effects, of what "
         "lies beyond heads of the same norm, of what is inside a wave and of curves hold what batches differ by, p and wave ratios are for "
         "these batches.",
         "p: of a mean the larger one of random signs and of a t-test that allows for skewness (AUC, F1: versions of records swapped), "

@@ -6,6 +6,7 @@ import xarray as xr
 
 from heartlens.axes import head_label
 from heartlens.findings import Findings, doubts
+from heartlens.inference.nulls import STRICT
 from heartlens.inference.verdict import LEAST_UNITS, is_yes, whole, yes_first
 from heartlens.wording import interval, with_interval
 
@@ -121,8 +122,8 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         "Interval: 95 %, t interval of the logarithm of the lift, leverage-corrected (HC3); of slope and steps: t interval.",
         f"Twins: {summary.sizes.get('twin', 0)} models with the same weights in random order, compared with the model on the same "
         f"{options.get('twin_windows')} windows by the interval's lower end, of a twin the largest of any head (or layer).",
-        "Yes: the interval lies above 1 (slope, step: above 0), q < 0.05 and p among twins at most 0.05 (of slope and steps, which no "
-        f"other null tests, 0.02). Not tested: fewer than {LEAST_UNITS} records, or too few twins.",
+        f"Yes: the interval lies above 1 (slope, step: above 0), q < 0.05 (not of slope and steps) and p among twins at most {STRICT:g}. "
+        f"Not tested: fewer than {LEAST_UNITS} records, or too few twins.",
         "Effective tokens: exp of an attention row's entropy; a layer's curve is the mean over heads; slope: least squares over layers.",
         "Gradual broadening has two parts, slope and every step; partly: one of them. Layers are numbered from 1.",
     )

@@ -121,7 +121,7 @@ def _patching(summary: xr.Dataset) -> tuple[str, ...]:
         f"{_agreement(summary, 'rank_agreement')}; one gradient at the clean activations {_agreement(summary, 'rank_agreement_gradient')}."
     )
     return (
-        f"A window of another record changes the output by {whole}. Each head patched with that of another record ({n_pairs} windows), "
+        f"A window of another person changes the output by {whole}. Each head patched with that of another person ({n_pairs} windows), "
         f"part of the whole change: {who}.",
         agreement,
     )
@@ -182,7 +182,7 @@ def _methods(summary: xr.Dataset) -> tuple[str, ...]:
         f"of 0. Not tested: fewer than {LEAST_UNITS} records, or no twins. Not shown: else.",
         "Part of the variation: covariance over records of a part with the output, over the output's variance; all parts sum to 1.",
         "Logit lens: final norm and unembedding of the residual stream at each level; the line is the sum of token x probability.",
-        f"Patching: a window's activation of one part replaced by that in a window of another record; sum over pairs of the change towards "
+        f"Patching: a window's activation of one part replaced by that in a window of another person; sum over pairs of the change towards "
         f"the partner's output, over the sum of the whole changes. Estimate: change times gradient, the mean of {options.get('n_steps')} "
         "gradients between both activations of a layer, or the one at the clean activations.",
         "Carries: the interval of exact patching leaves out 0 and q < 0.05 (over heads, or MLPs); asked where the mean whole change is "

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from heartlens.axes import head_label
-from heartlens.findings import Findings, doubts
+from heartlens.findings import Findings, doubts, n_units
 from heartlens.inference.verdict import ANSWERS, LEAST_UNITS, NO, NOT_TESTED, is_yes
 from heartlens.wording import interval, plain
 
@@ -66,9 +66,9 @@ def _of_wave(scan: xr.Dataset, wave: str, attending: list[tuple[str, int, int]])
     best = f"{head_label(int(layer), int(head))} with lift {_lift(scan, wave, int(layer), int(head))}"
     answers = of_wave[f"{ATTENDS}_verdict"]
     if bool((answers == NOT_TESTED).all()):
-        return (
-            f"{name}: not tested ({int(of_wave['n_records'])} records have it, {LEAST_UNITS} and twins are needed). The largest is {best}."
-        )
+        units = "persons" if n_units(scan.attrs) != int(scan.attrs["n_records"]) else "records"
+        how_many = f"{int(of_wave['n_records'])} {units} have it, {LEAST_UNITS} and twins are needed"
+        return f"{name}: not tested ({how_many}). The largest is {best}."
     ruled_out = int((answers == NO).sum())
     return f"{name}: not shown of any head; {ruled_out} of {answers.size} surely have no lift of 1.25. The largest is {best}."
 

@@ -41,12 +41,13 @@ def sample_of(
         "token_phase": (("example",), windows.phase[owner, time]),
         "identity": (("example",), identity[first]),
         "example_record": (("example",), windows.record[owner]),
+        "example_unit": (("example",), windows.unit[owner]),
     }
     return xr.Dataset(kept, coords={"level": levels, "label": list(LABELS)}, attrs={"n_examples": n_sampled})
 
 
 def probed(sample: xr.Dataset, summary: xr.Dataset, n_shuffles: int, seed: int) -> xr.Dataset:
-    """The probe's balanced accuracy (level, label), mean over records, its interval, and with labels shuffled within a value."""
+    """The probe's balanced accuracy (level, label), mean over persons, its interval, and with labels shuffled within a value."""
     by_label = [_probed(sample, str(label), summary, n_shuffles, seed) for label in summary["label"].values]
     return (
         xr.concat(by_label, dim="label", coords="minimal", join="exact").transpose("level", "label").assign_coords(label=summary["label"])
@@ -63,10 +64,8 @@ def _probed(sample: xr.Dataset, label: str, summary: xr.Dataset, n_shuffles: int
             n_shuffles,
             np.random.default_rng(seed),
         )
-        record = labelled["example_record"].values
-        accuracy = np.stack(
-            [probe_accuracy(labelled["vector"].sel(level=level).values, drawn, record) for level in summary["level"].values]
-        )
+        unit = labelled["example_unit"].values
+        accuracy = np.stack([probe_accuracy(labelled["vector"].sel(level=level).values, drawn, unit) for level in summary["level"].values])
     by_record = xr.DataArray(accuracy, dims=("level", "record", "shuffle"), coords={"level": summary["level"]})
     null = by_record.isel(shuffle=slice(1, None)).mean("record").mean("shuffle")
     return xr.Dataset({**with_interval("probe_accuracy", by_record.isel(shuffle=0)), "probe_accuracy_null": null})

@@ -149,14 +149,15 @@ class Patching(Twinned):
             "side": list(SIDES),
             "swapped": swapped_parts(subject),
         }
-        has_base = not self.is_twin and base_for(subject, self.base) is not None
-        names = OF_TWINS if self.is_twin else tuple(name for name in AXES_OF if has_base or name not in OF_BASE)
+        base = None if self.is_twin else base_for(subject, self.base)
+        names = OF_TWINS if self.is_twin else tuple(name for name in AXES_OF if base is not None or name not in OF_BASE)
         values = {name: np.zeros((len(windows), *(len(places[axis]) for axis in AXES_OF[name]))) for name in names}
         for name, of_able in (effect | {"n_pairs": np.ones(int(able.sum()))}).items():
             values[name][able] = of_able
         values["n_windows"][:] = 1
         attrs = {"kind": windows.kind, "readout": readout_of(subject, windows, self.readout).name}
         attrs |= {"counterfactual": self.counterfactual, "direction": self.direction, "receiver": self.receiver}
+        attrs |= {} if base is None else {"base_fingerprint": base.origin.fingerprint}
         sums = {name: (("record", *AXES_OF[name]), by_record(values[name], windows.record)) for name in names}
         used = {"record"}.union(*(AXES_OF[name] for name in names))
         named = xr.Dataset(sums, coords={axis: place for axis, place in places.items() if axis in used}, attrs=attrs)

@@ -71,9 +71,10 @@ def summarized(
         means |= {name: np.full_like(means[name], np.nan) for name in ("control", "control_effect")}
     p_values = partial(p_values_of_change, seed=seed, n_permutations=n_permutations)
     difference_reach, effect_reach = _reaches(on_twin_windows)
+    n_twin_units = int((on_twin_windows["n_pairs"] > 0).sum())
     coords = {str(axis): place for axis, place in paired.coords.items() if axis != "side"}
     summary = xr.Dataset(coords=coords | {"twin": list(twins)}).assign_attrs(
-        sums.attrs, readout_unit=unit_of(sums.attrs["readout"]), n_records=paired.sizes["record"]
+        sums.attrs, readout_unit=unit_of(sums.attrs["readout"]), n_records=paired.sizes["record"], n_twin_records=n_twin_units
     )
     summary = _with_difference(summary, means, difference_reach, [_reaches(twin) for twin in twins.values()], p_values)
     summary = _with_effects(summary, means, effect_reach, p_values)
@@ -110,7 +111,7 @@ def _with_difference(
             n_units=summary.attrs["n_records"],
             q_value=summary["difference_p_value"],
             controls=[(summary["difference_beyond_control_low"], summary["difference_beyond_control_high"])],
-            twins=Among(xr.DataArray(model_reach), summary["twin_difference_reach"]),
+            twins=Among(xr.DataArray(model_reach), summary["twin_difference_reach"], summary.attrs["n_twin_records"]),
         )
     )
 
@@ -138,7 +139,7 @@ def _with_effects(summary: xr.Dataset, means: Means, model_reach: Any, p_values:
             n_units=summary.attrs["n_records"],
             q_value=summary["carries_q_value"],
             controls=[ends if towards > 0 else ends[::-1]],
-            twins=Among(xr.DataArray(model_reach, dims=("layer", "head")), summary["twin_effect_reach"]),
+            twins=Among(xr.DataArray(model_reach, dims=("layer", "head")), summary["twin_effect_reach"], summary.attrs["n_twin_records"]),
         )
     )
 

@@ -27,18 +27,15 @@ def reference_of(subject: Subject, sample: Windows) -> Reference:
 
 
 def reference_batches(windows: Windows, n_batches: int, n_windows: int, seed: int) -> list[Windows]:
-    """Batches of windows to take activations from, drawn by `seed`; no two share a record, so that they are independent.
+    """Batches of windows to take activations from, drawn by `seed`; no two share a person, so that they are independent.
 
     Of each batch at most `n_windows`, evenly over its records and at most MOST_OF_RECORD of one. Fewer batches where there are not two
-    records for each, so that resampling finds another record in every batch.
+    persons for each (records where persons are not known), so that resampling finds another person in every batch.
     """
-    drawn = np.random.default_rng((seed, 7)).permutation(windows.records)
+    drawn = np.random.default_rng((seed, 7)).permutation(windows.units)
     n_batches = max(1, min(n_batches, len(drawn) // 2))
-    batches = []
-    for place in range(n_batches):
-        records = drawn[place::n_batches]
-        batches.append(windows[np.isin(windows.record, records)].spread(min(n_windows, MOST_OF_RECORD * len(records))))
-    return batches
+    batches = [windows[np.isin(windows.unit, drawn[place::n_batches])] for place in range(n_batches)]
+    return [batch.spread(min(n_windows, MOST_OF_RECORD * len(batch.records))) for batch in batches]
 
 
 def values_of(subject: Subject, how: str, reference: Reference | None, windows: Windows) -> dict[str, Value]:

@@ -9,7 +9,7 @@ Of one recording the page also shows what moves the logit there (`moved.py`).
 
 from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def made(given: Namespace, subject: Any) -> Made:
     if given.page and len(files.names()) != 1:
         raise Refusal(f"--page shows one recording; {len(files.names())} are given")
     if given.labels:  # what cannot be used is refused before anything is classified
-        _labels(given, [names_of(files, given.keep_names).record(name) for name in files.names()])
+        _labels(given, [names_of(files, given.keep_names).record(name) for name in files.names()], {})
     answers, recordings, last_used = [], [], None
     with_answers = on_chunks(
         lambda prepared: (prepared, classified(subject, prepared, given.stride)),
@@ -136,7 +136,7 @@ def made(given: Namespace, subject: Any) -> Made:
     used = [answer for answer in answers if not answer.reason]
     if not used:
         raise Refusal(f"no recording could be used: {answers[0].name}: {answers[0].reason}")
-    threshold = _threshold(given, subject, used)
+    threshold = _threshold(given, subject, used, {each.name: each.copy_of for each in recordings if each.copy_of})
     summary = _summary(answers, threshold, subject.origin.task or "")
     if last_used is not None and len(answers) == 1 and given.page is not False:
         from heartlens.tasks.classify.moved import moved
@@ -240,16 +240,19 @@ def _row(probability: Float64[np.ndarray, " window"], threshold: float | None, r
     return len(probability), f"{mean:.6f}", low, high, class_of(mean, threshold), ""
 
 
-def _labels(given: Any, names: list[str]) -> RecordLabels:
-    return read_record_labels(given.labels, names, tuple(given.classes), tuple(given.leave_out), partial=True)
+def _labels(given: Any, names: list[str], copies: Mapping[str, str]) -> RecordLabels:
+    return read_record_labels(given.labels, names, tuple(given.classes), tuple(given.leave_out), partial=True, copies=copies)
 
 
-def _threshold(given: Any, subject: Any, used: list[Classified]) -> Threshold:
-    """The threshold, where it comes from, and how well it does on the recordings that chose it."""
+def _threshold(given: Any, subject: Any, used: list[Classified], copies: Mapping[str, str]) -> Threshold:
+    """The threshold, where it comes from, and how well it does on the recordings that chose it; `copies` are names of copies of them."""
     if given.threshold is not None:
         return Threshold(given.threshold, f"threshold {given.threshold:g}, as given")
     if given.labels:
-        return chosen_on(used, _labels(given, [answer.name for answer in used]).of)
+        names = {answer.name for answer in used}
+        labels = _labels(given, sorted(names), {copy: first for copy, first in copies.items() if first in names})
+        chosen = chosen_on(used, labels.of)
+        return replace(chosen, source="; ".join((chosen.source, *labels.notes)))
     of_card = subject.card.get("threshold")
     if of_card is not None:
         return Threshold(float(of_card), f"threshold {of_card:g}, of the checkpoint's card")
