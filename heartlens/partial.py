@@ -101,6 +101,10 @@ class Partial:
                     )
             self._saved_s = time.monotonic()
 
+    def at_end(self, total: Total) -> Callable[[], None]:
+        """What saves the total of all recordings when it is called."""
+        return lambda: self.save(total, Open(), now=True)
+
 
 def _short(value: Any) -> str:
     text = str(value)

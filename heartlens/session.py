@@ -37,11 +37,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Made:
-    """What a command measured, before anything is written; of a shard there is no summary."""
+    """What a command measured, before anything is written; of a shard there is no summary. `save` keeps it where writing fails."""
 
     measured: frame.Measured
     summary: xr.Dataset
     lost_records: int
+    save: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class MadeShard:
 
     total: Gathered
     attrs: dict[str, Any]
+    save: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def measure(analysis: Any, options: argparse.Namespace, folder: Folder) -> Made 
         _gather(run, total)
         _describe(total.value, say)
         if shard is not None:
-            return MadeShard(total.value, {**attrs, "checkpoint_given": _given(options), "ablate": listed(options.ablate or ())})
+            of_shard = {"checkpoint_given": _given(options), "ablate": listed(options.ablate or ())}
+            return MadeShard(total.value, attrs | of_shard, partial.at_end(total))
         return _finished(run, total, earlier)
     except BaseException as end:
         raise _with_place(end, run.partial, total) from end
@@ -117,32 +120,31 @@ def write(analysis: Any, made: Made, folder: Folder, formats: list[str], more: M
     from heartlens import figures
     from heartlens.report import inline, report
 
-    figure = analysis.plot(made.summary)
-    svg = inline(figure)
-    page = report(analysis.findings(made.summary), svg, made.summary)
     name = type(analysis).__module__.rsplit(".", 1)[-1]
     drawings = [f"{name}.{suffix}" for suffix in dict.fromkeys(formats)]
     command = str(made.summary.attrs.get("command", ""))
 
     def fill(beside: Path) -> None:
+        figure = analysis.plot(made.summary)
+        svg = inline(figure)
+        store.write_text(beside / "report.html", report(analysis.findings(made.summary), svg, made.summary))
         store.write_summary(made.summary, beside / "summary.nc")
         store.write_measured(made.measured, beside / "tally.nc")
         for drawing in drawings:
             store.write_text(beside / drawing, svg) if drawing.endswith(".svg") else figures.save(figure, beside / drawing)
-        store.write_text(beside / "report.html", page)
         if command:
             store.write_text(beside / OPTIONS, options_file(command, __version__))
         for other, text in more.items():
             store.write_text(beside / other, text)
 
-    with _writing(folder.path):
+    with _writing(folder, made):
         folder.give(fill)
     return [folder.path / file for file in ("summary.nc", "tally.nc", *drawings, "report.html", *([OPTIONS] if command else []))]
 
 
 def write_shard(made: MadeShard, folder: Folder) -> list[Path]:
     """Put a shard's tally into the folder; the path written."""
-    with _writing(folder.path):
+    with _writing(folder, made):
         folder.give(lambda beside: store.write_gathered(made.total, Open(), made.attrs, beside / "tally.nc"))
     return [folder.path / "tally.nc"]
 
@@ -152,7 +154,7 @@ def _finished(run: _Run, total: Total, earlier: frame.Measured | None) -> Made:
         measured = frame.finished(run.analysis, run.subject, total.value, run.progress, run.about)
         if earlier is not None:
             measured = store.add(earlier, measured)
-        return Made(measured, frame.summarize(run.analysis, measured), total.value.n_lost)
+        return Made(measured, frame.summarize(run.analysis, measured), total.value.n_lost, run.partial.at_end(total))
     except BaseException:
         run.partial.save(total, Open(), now=True)
         raise
@@ -279,11 +281,17 @@ def _describe(total: Gathered, say: Say) -> None:
 
 
 @contextmanager
-def _writing(out: Path) -> Iterator[None]:
+def _writing(folder: Folder, made: Made | MadeShard) -> Iterator[None]:
+    """What was measured is saved where drawing or writing the result fails."""
     try:
         yield
-    except OSError as error:
-        raise Refusal(f"{out} cannot be written ({error.strerror or error}); name another folder with --out") from error
+    except BaseException as error:
+        if not folder.is_given:
+            made.save()
+        if isinstance(error, OSError):
+            why = error.strerror or error
+            raise Refusal(f"{folder.path} cannot be written ({why}); name another folder with --out") from error
+        raise
 
 
 def _to_stderr(line: str) -> None:

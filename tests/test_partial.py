@@ -239,3 +239,17 @@ def test_shards_are_every_nth_recording_by_name():
     assert shard_named(" 2/8 ") == Shard(2, 8)
     with pytest.raises(Refusal):
         shard_named("2/")
+
+
+@pytest.mark.parametrize("place", ["heartlens.analyses.head_scan.HeadScan.plot", "heartlens.store.write_summary"])
+def test_what_fails_while_a_result_is_written_keeps_all_recordings(folder, whole, monkeypatch, capsys, place):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, full)
+        assert run(folder, "--out", "o", "--quiet") == 2
+    assert "o cannot be written (No space left on device); name another folder with --out" in capsys.readouterr().err
+    assert {path.name for path in Path("o").iterdir()} == {PARTIAL_TALLY, MARKER}
+    assert run(folder, "--out", "o", "--quiet", "--resume") == 0
+    xr.testing.assert_identical(read_summary("o/summary.nc"), whole)
