@@ -183,8 +183,7 @@ def test_what_fails_in_a_task_is_not_called_a_lost_scheduler(cluster, work):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="workers here have a CUDA device")
 def test_workers_compute_on_the_device_that_is_asked_for(cluster, work):
     told = refusal_of(replace(work, device="cuda"), address=cluster.scheduler_address)
-    assert told.startswith("a worker cannot load ecg-sim: ")
-    assert "cuda" in told
+    assert told.startswith("a worker cannot load ecg-sim: no CUDA device is here")
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(work, monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ from heartlens.signals.files import Files
 from heartlens.signals.hints import add_hints, hints_of
 from heartlens.signals.quality import usable
 from heartlens.signals.strip import strip_of, why_nothing
+from heartlens.signals.tables import some
 from heartlens.signals.tokens import amplitude, tokenised
 from heartlens.training.recordings import stretches_of
 from heartlens.windows import Windows
@@ -118,7 +119,7 @@ def one_recording(given: argparse.Namespace, kind: str) -> Prepared:
     """The one recording of a command line. Refuses several, and one that cannot be used."""
     files = files_of(given, kind)
     if len(files.names()) != 1:
-        raise Refusal(f"{len(files.names())} recordings are given ({', '.join(files.names()[:3])}, ...); this task takes one")
+        raise Refusal(f"{len(files.names())} recordings are given ({some(files.names())}); this task takes one, name its file")
     (prepared,) = recordings_of(files, kind, given.keep_names)
     if prepared.reason:
         raise Refusal(f"{prepared.name}: {prepared.reason}")

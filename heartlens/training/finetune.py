@@ -1,6 +1,6 @@
 """Fine-tune a checkpoint for a task: a class, several labels or numbers, for each window (its last token) or for each of its tokens.
 
-`python -m heartlens.training.finetune ecg --task af --data FOLDER --labels TABLE --classes N A --out FOLDER`, or for numbers
+`python -m heartlens.training.finetune ecg --task af --data FOLDER --labels TABLE --classes N,A --out FOLDER`, or for numbers
 `... ppg --task regression --data FOLDER --targets TABLE --out FOLDER`. What trains is a choice; what
 does not runs once for each window and is reused. Cross-validation is grouped by person (by record, where persons are not known) and
 measures the recipe; the checkpoint that is written is trained on all but the validation persons, which also choose its threshold.

@@ -62,7 +62,9 @@ def _asked(sums: xr.Dataset) -> xr.Dataset:
 
 
 def _shares(sums: xr.Dataset) -> xr.Dataset:
-    """The means over records of what falls at each distance, lag and phase difference, and on the sink."""
+    """The means over records of what falls at each distance, lag and phase difference, and on the sink; the cycles that are looked back
+    are those of all records' attention together.
+    """
     share, even = (_per_token(sums, name) for name in ("share", "even_share"))
     lags = {name: _folded(each, cycles.by_lag, "lag") for name, each in (("share_by_lag", share), ("even_share_by_lag", even))}
     turned = {name: _folded(each, cycles.by_phase_difference, "difference") for name, each in (("share", share), ("even", even))}
