@@ -115,6 +115,24 @@ def test_a_readout_of_ones_own_is_what_an_ablation_measures():
     assert "readout of the caller: last logit of 50" in summary.attrs["edits"]
 
 
+def test_an_ablation_with_a_readout_of_ones_own_has_the_merits_of_the_one_without(tmp_path):
+    """Labels are told from the probability, whatever comes before it; of a beat detector there is still an F1, and the own one decides."""
+    model, windows, labels = hl.load("ecg-sim-af"), hl.simulated("ecg", 4, 1), tmp_path / "labels.csv"
+    labels.write_text("record,label\n" + "".join(f"{name},{'NA'[place % 2]}\n" for place, name in enumerate(windows.records)))
+    of_records = hl.Ablation(how="zero", cumulative=False, n_twins=0, n_permutations=99, labels=str(labels))
+    of_beats = hl.Ablation(how="zero", cumulative=False, n_twins=0, n_permutations=99)
+    beats = hl.load("ppg-sim-beat"), hl.simulated("ppg", 2, 1)
+    for ablation, detector, seen, merits in (
+        (of_records, model, windows, ["af_auc", "af_f1", "af_brier", "af_calibration_error"]),
+        (of_beats, *beats, ["beat_f1"]),
+    ):
+        plain = hl.run(ablation, detector, seen)
+        own = hl.run(ablation, hl.with_readout(detector, "margin", lambda outputs, windows: outputs[:, :, -1, 0]), seen)
+        for name in ("intact", "effect"):
+            np.testing.assert_allclose(own[name].sel(readout=merits), plain[name].sel(readout=merits))
+        assert "margin, zero" in ablation.findings(own).verdict[1]
+
+
 @pytest.mark.parametrize("of", [lambda outputs, windows: outputs[:, :, -1], lambda outputs, windows: outputs[:, :, -1, 0] / 0])
 def test_readouts_that_cannot_be(of):
     judged = hl.with_readout(hl.load("ecg-sim"), "mine", of)

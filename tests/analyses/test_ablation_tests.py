@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from heartlens.analyses.ablation.summary import task_of
 from heartlens.analyses.ablation.tests import Records, intact_of
 from heartlens.analyses.ablation.tests import tested as outcome  # pytest would take the name for a test
 
@@ -13,7 +14,7 @@ def records(intact, bottom=None, positive=None, names=NAMES):
     """Records with these sums (record, readout), each of as many windows as `bottom` says."""
     intact = np.asarray(intact, float)
     bottom = np.ones_like(intact) if bottom is None else np.asarray(bottom, float)
-    return Records(names, intact, bottom, None if positive is None else np.array(positive), 0.5, 0, 99)
+    return Records(names, task_of(names), intact, bottom, None if positive is None else np.array(positive), 0.5, 0, 99)
 
 
 def detected(n_lost, n=50):
@@ -46,7 +47,7 @@ def test_a_merit_is_of_mean_probabilities_of_labelled_records_from_the_threshold
 
 def test_one_record_of_a_class_has_no_interval():
     ablated, told = detected(1, n=3)
-    one = Records(told.names, told.intact, told.bottom, np.array([1, -1, -1, 0, 0, 0]), 0.5, 0, 99)
+    one = Records(told.names, told.task, told.intact, told.bottom, np.array([1, -1, -1, 0, 0, 0]), 0.5, 0, 99)
     place = one.readouts.index("af_sensitivity")
     found = outcome(ablated, one)
     assert found["effect"][0, place] == -1
@@ -69,3 +70,20 @@ def test_beats_missed_and_invented_lower_f1():
     told = records(np.zeros((2, 2)), np.full((2, 2), 10.0), names=("beat_misses", "beat_extras"))
     ablated = np.array([[[3.0, 1.0]], [[1.0, 1.0]]])
     np.testing.assert_allclose(outcome(ablated, told)["effect"], [[4 / 20, 2 / 20, 32 / 38 - 1]])
+
+
+def with_own(sums):
+    """The sums (..., readout) with a readout of the caller's before the model's."""
+    return np.concatenate([np.full((*sums.shape[:-1], 1), 7.0), sums], axis=-1)
+
+
+def test_a_readout_of_ones_own_before_the_models_changes_no_merit():
+    """Of a detector of records and of one of beats: the place of a readout is told by its name."""
+    ablated, plain = detected(20)
+    beats = np.array([[[3.0, 1.0]], [[1.0, 1.0]]]), records(np.zeros((2, 2)), np.full((2, 2), 10.0), names=("beat_misses", "beat_extras"))
+    for variants, told in ((ablated, plain), beats):
+        own = records(with_own(told.intact), with_own(told.bottom), told.positive, ("margin", *told.names))
+        assert own.merits == told.merits
+        n = len(own.merits)
+        np.testing.assert_allclose(intact_of(own)["intact"][-n:], intact_of(told)["intact"][-n:])
+        np.testing.assert_allclose(outcome(with_own(variants), own)["effect"][:, -n:], outcome(variants, told)["effect"][:, -n:])

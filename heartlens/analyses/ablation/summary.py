@@ -47,10 +47,11 @@ def summarized(
     positive, notes = (None, ()) if labelled is None else labelled
     intact, bottom = (sums[name].transpose("record", "readout").values for name in ("intact", "bottom"))
     names = tuple(map(str, sums["readout"].values))
+    task = task_of(names)
     if positive is not None:
         names += tuple(f"{names[0]}_{label}" for label in classes)
         intact, bottom = (_by_class(values, positive) for values in (intact, bottom))
-    records = Records(names, intact, bottom, positive, threshold, seed, n_permutations)
+    records = Records(names, task, intact, bottom, positive, threshold, seed, n_permutations)
     places = {
         axis: sums[axis] for axis in ("how", "layer", "head", "end", "n_layers_removed", "n_heads_removed", "rank") if axis in sums.coords
     }
@@ -81,6 +82,15 @@ def summarized(
         "n_labelled": records.n_labelled,
     }
     return summary.assign_attrs(sums.attrs, **counted, label_notes="\n".join(notes))
+
+
+def task_of(names: tuple[str, ...]) -> str:
+    """What the names of the task head's readouts begin with; the model's readouts come after those of the caller.
+
+    >>> task_of(("af_logit", "af_probability")), task_of(("my_margin", "beat_misses", "beat_extras"))
+    ('af', 'beat')
+    """
+    return names[-1].split("_")[0]
 
 
 def margin_of_draws(drawn: ByReference) -> Statistic:
@@ -211,7 +221,7 @@ def _standing(sums: xr.Dataset) -> xr.DataArray:
     """How far each head lies from heads of its norm, either way, in standard errors: of the last way, (readout, layer, head)."""
     names = tuple(map(str, sums["readout"].values))
     intact, bottom = (sums[name].transpose("record", "readout").values for name in ("intact", "bottom"))
-    records = Records(names, intact, bottom, None, threshold=0.5, seed=0, n_permutations=1)
+    records = Records(names, task_of(names), intact, bottom, None, threshold=0.5, seed=0, n_permutations=1)
     tests = tested(_variants(sums["ablated"].isel(how=-1), ("layer", "head"), records), records)
     standing = np.abs(excess_over_peers(tests["effect"], tests["error"], _norm(sums).values.ravel()).studentised)
     places = {"readout": list(records.readouts), "layer": sums["layer"], "head": sums["head"]}

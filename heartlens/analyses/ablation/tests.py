@@ -22,10 +22,12 @@ OF_LABELS = ("auc", "sensitivity", "specificity", "f1", "brier", "calibration_er
 class Records:
     """The records with nothing taken away: the readouts' sums and what they are divided by, (record, readout), and how to test.
 
-    `positive` is 1 or 0 for a record with a label, else -1; None: no labels were given.
+    `task` is what the names of the task head's readouts begin with: readouts of the caller come before them. `positive` is 1 or 0 for a
+    record with a label, else -1; None: no labels were given.
     """
 
     names: tuple[str, ...]
+    task: str
     intact: np.ndarray
     bottom: np.ndarray
     positive: np.ndarray | None
@@ -36,10 +38,9 @@ class Records:
     @property
     def merits(self) -> tuple[str, ...]:
         """The readouts that are no ratio of sums with a fixed bottom."""
-        task = self.names[0].split("_")[0]
-        if task == "beat":
+        if self.task == "beat":
             return ("beat_f1",)
-        return () if self.positive is None else tuple(f"{task}_{name}" for name in OF_LABELS)
+        return () if self.positive is None else tuple(f"{self.task}_{name}" for name in OF_LABELS)
 
     @property
     def readouts(self) -> tuple[str, ...]:
@@ -68,11 +69,17 @@ class Records:
     def merit(self, name: str, ablated: np.ndarray) -> paired.Merit:
         """A figure of merit of the records, intact and with one variant's sums (record, readout)."""
         both = np.stack([self.intact[self.chosen], ablated[self.chosen]])
-        kind = name.split("_", 1)[1]
         if self.positive is None:
-            return paired.ratio(*_f1_of_beats(both, self.bottom[self.chosen]))
-        probability = both[..., 1] / self.bottom[self.chosen, 1]
-        return _of_labels(kind, probability, self.positive[self.chosen] == 1, self.threshold)
+            return paired.ratio(*self._f1_of_beats(both))
+        place = self.names.index(f"{self.task}_probability")
+        probability = both[..., place] / self.bottom[self.chosen, place]
+        return _of_labels(name.removeprefix(f"{self.task}_"), probability, self.positive[self.chosen] == 1, self.threshold)
+
+    def _f1_of_beats(self, both: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """2 hits over 2 hits + misses + extras, top and bottom by version and record."""
+        misses, extras = (both[..., self.names.index(name)] for name in ("beat_misses", "beat_extras"))
+        hits = self.bottom[self.chosen, self.names.index("beat_misses")] - misses
+        return 2 * hits, 2 * hits + misses + extras
 
 
 def tested(ablated: np.ndarray, records: Records) -> Arrays:
@@ -112,13 +119,6 @@ def intact_of(records: Records) -> Arrays:
     drawn = [np.quantile(merit(weights), (0.025, 0.975)) if has_interval else (np.nan, np.nan) for merit in merits]
     values = np.array([[merit(everyone)[0], *tails] for merit, tails in zip(merits, drawn, strict=True)])
     return {name: np.append(of_ratios, values[:, place]) for place, (name, of_ratios) in enumerate(plain.items())}
-
-
-def _f1_of_beats(both: np.ndarray, bottom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """2 hits over 2 hits + misses + extras, top and bottom by version and record; readouts: misses, extras."""
-    misses, extras = both[..., 0], both[..., 1]
-    hits = bottom[:, 0] - misses
-    return 2 * hits, 2 * hits + misses + extras
 
 
 def _of_labels(kind: str, probability: np.ndarray, positive: np.ndarray, threshold: float) -> paired.Merit:
