@@ -140,3 +140,8 @@ def test_readouts_that_cannot_be(of):
         hl.compared_checkpoints(judged, hl.with_readout(hl.load("ecg-sim"), "mine", of), hl.simulated("ecg", 2, 1))
     with pytest.raises(Refusal, match="cannot be added"):
         hl.with_readout(judged, "mine", of)
+    with pytest.raises(Refusal, match="give a number above 0 and its unit"):
+        hl.with_readout(judged, "another", of, (0.0, "tokens"))
+    taken = hl.with_readout(hl.load("ecg-sim"), "cross_entropy", lambda outputs, windows: outputs[:, :, -1, 0])
+    with pytest.raises(Refusal, match="the model has one of that name"):
+        hl.compared_checkpoints(taken, taken, hl.simulated("ecg", 2, 1))

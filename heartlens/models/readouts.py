@@ -52,8 +52,11 @@ class Readings:
 
 def readouts_of(subject: Subject, windows: Windows) -> tuple[str, ...]:
     """The names of the readouts that `readings` has for a model on windows of this kind, the first the one that decides."""
-    own = tuple(readout.name for readout in subject.readouts)
-    return own + _names(subject, windows)
+    own, names = tuple(readout.name for readout in subject.readouts), _names(subject, windows)
+    taken = [name for name in own if name in names]
+    if taken:
+        raise Refusal(f"a readout {taken[0]!r} cannot be added, the model has one of that name; give a name that none has")
+    return own + names
 
 
 def _names(subject: Subject, windows: Windows) -> tuple[str, ...]:
@@ -78,11 +81,13 @@ def readings(subject: Subject, outputs: Outputs, windows: Windows) -> Readings:
 class Readout:
     """A readout of the caller: `of` is given the outputs (variant, window, token, output) and the windows.
 
-    It returns a number for each variant and window, or two of them: that, and what it is divided by, for each window.
+    It returns a number for each variant and window, or two of them: that, and what it is divided by, for each window. `smallest` is the
+    smallest change of interest and its unit, where the caller gave them.
     """
 
     name: str
     of: Callable[[Outputs, Windows], Any]
+    smallest: tuple[float, str] | None = None
 
     def sums(self, outputs: Outputs, windows: Windows) -> tuple[Float[np.ndarray, "variant window"], Float[np.ndarray, " window"]]:
         """What is on top and what divides it. Refuses other shapes, and what is no number."""
@@ -99,16 +104,21 @@ class Readout:
         return top, bottom
 
 
-def with_readout(model: Any, name: str, of: Callable[[Outputs, Windows], Any]) -> Subject:
+def with_readout(model: Any, name: str, of: Callable[[Outputs, Windows], Any], smallest: tuple[float, str] | None = None) -> Subject:
     """The model with one more readout, which comes first: it is what an ablation, a circuit and `compare` judge by.
 
     `of(outputs, windows)` returns a number for each variant and window; see `Readout`. `outputs` are logits: of every token, or where the
-    task head reads the last token, of that alone. Refuses a name that the model's readouts have.
+    task head reads the last token, of that alone. `smallest`: the smallest change of interest and its unit, say `(0.5, "tokens")`; without
+    it a circuit takes 0.25 units of the readout's own. Refuses a name that the model's readouts have.
     """
     subject = subject_of(model)
+    if smallest is not None and not 0 < smallest[0] < np.inf:
+        raise Refusal(
+            f"the smallest change of interest of {name!r} is {smallest[0]}; give a number above 0 and its unit, as (0.5, 'tokens')"
+        )
     if any(readout.name == name for readout in subject.readouts) or not name.strip():
         raise Refusal(f"a readout {name!r} cannot be added; give a name that none has")
-    return replace(subject, readouts=(*subject.readouts, Readout(name, of)))
+    return replace(subject, readouts=(*subject.readouts, Readout(name, of, smallest)))
 
 
 def readings_of(subject: Subject, windows: Windows) -> Readings:

@@ -14,6 +14,7 @@ from heartlens.analysis import run
 from heartlens.measures.circuit import Path, harm, nested, pruned
 from heartlens.models.interventions.circuit import kept_values, kept_values_of_one, node_names, pair_of, readout_name
 from heartlens.models.planted import CopiesValue, FirstToken, Wave, planted
+from heartlens.models.readouts import readouts_of, with_readout
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
@@ -146,6 +147,27 @@ def test_the_readout_is_what_the_checkpoint_answers(task, name):
     model = model_of(random_state(task_head=task is not None))
     model.origin = replace(model.origin, task=task)
     assert readout_name(subject_of(model), WINDOWS) == name
+
+
+def mean_of_level_50(outputs, windows):
+    return outputs[..., 50 % outputs.shape[-1]].double().mean(dim=-1)
+
+
+@pytest.mark.parametrize("task", [None, "atrial fibrillation (last token)", "beat (every token)"])
+def test_a_readout_of_ones_own_is_the_one_that_a_circuit_keeps(task):
+    model = model_of(random_state(task_head=task is not None))
+    model.origin = replace(model.origin, task=task)
+    judged = with_readout(model, "mine", mean_of_level_50)
+    assert readout_name(judged, WINDOWS) == readouts_of(judged, WINDOWS)[0] == "mine"
+
+
+@pytest.mark.parametrize(("smallest", "told"), [((2.0, "tokens"), (2.0, "tokens")), (None, (0.25, "units of its own"))])
+def test_a_circuit_tells_the_unit_of_a_readout_of_ones_own(smallest, told):
+    model, windows = model_of(random_state(scale=0.4)), simulated("ecg", 4, 1)
+    summary = run(replace(QUICK, n_bootstraps=0), with_readout(model, "mine", mean_of_level_50, smallest), windows)
+    assert (summary["changes_verdict"].attrs["null"], summary.attrs["readout_unit"]) == told
+    assert summary["changes_verdict"].attrs["unit"] == told[1]
+    assert f"{told[1]}: " in QUICK.findings(summary).verdict[1]
 
 
 def _put(head, known):

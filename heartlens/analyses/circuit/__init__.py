@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from heartlens.trial import Trial
 
 GRID = (0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 72)  # sizes of the nested and the random sets, as far as there are nodes
+SMALLEST_OF_OWN = (0.25, "units of its own")  # of a readout of the caller for which no smallest change of interest is given
 Arrays = dict[str, np.ndarray]
 
 AXES_OF: dict[str, tuple[str, ...]] = {  # every sum is kept by record; the other axes of each
@@ -98,7 +99,7 @@ class Circuit:
         rows = [self._window(subject, windows[index : index + 1], search, sizes) for index in range(len(windows))]
         sums = {name: by_record(np.stack([row[name] for row in rows]), windows.record) for name in AXES_OF}
         places = {"record": windows.records, "node": names, "size": sizes, "draw": np.arange(self.n_random), **search.axes(names)}
-        attrs = {"kind": windows.kind, "readout": readout_name(subject, windows), "wanted": self.wanted}
+        attrs = {"kind": windows.kind, "readout": readout_name(subject, windows), "wanted": self.wanted, **_unit_of_own(subject)}
         named = xr.Dataset({name: (("record", *AXES_OF[name]), sums[name]) for name in AXES_OF}, coords=places, attrs=attrs)
         return Tally(named)
 
@@ -171,3 +172,11 @@ class Circuit:
         from heartlens.analyses.circuit.words import say
 
         return say(summary)
+
+
+def _unit_of_own(subject: Any) -> dict[str, Any]:
+    """The unit and the smallest change of interest of a readout of the caller; of the model's own the summary knows them."""
+    if not subject.readouts:
+        return {}
+    smallest, unit = subject.readouts[0].smallest or SMALLEST_OF_OWN
+    return {"readout_unit": unit, "readout_smallest": smallest}

@@ -26,7 +26,7 @@ OF_SETS = {  # faithfulness by its name: the sum it is made of
     "random_rest_faithfulness": "off_random_rest",
     "toggled_faithfulness": "off_toggled",
 }
-UNITS = {"beat_probability": "probability", "cross_entropy": "nats"}  # of the readouts; that of a task head of the last token: logit
+UNITS = {"beat_probability": "probability", "cross_entropy": "nats"}  # of the model's readouts; that of a last token's task head: logit
 MATCHED = "random sets of as many heads and MLPs"
 CHANGES = Claim(  # the null value is the smallest change of interest in the readout's unit
     "changes",
@@ -66,7 +66,7 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
     if not float(sums["n_tested"].sum()):
         raise Refusal("no window of a tested record has what is to be read; give more records, or records with landmarks")
     tested = sums.isel(record=np.flatnonzero(sums["n_tested"] > 0))
-    n_records, unit = tested.sizes["record"], UNITS.get(sums.attrs["readout"], "logit")
+    n_records, (smallest, unit) = tested.sizes["record"], _smallest_of(sums)
     off = {name: _by_record(tested, name) for name in ("off_none", *OF_SETS.values())}
 
     summary = xr.Dataset(coords={name: sums[name] for name in ("node", "size", "draw")})
@@ -74,7 +74,7 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
         summary[name] = sums[name].sum("record") / n_windows
     summary["in_circuit"] = summary["in_circuit"] > 0.5
     summary = summary.assign(_means("change", off["off_none"])).assign(whole=_by_record(tested, "whole").mean("record"))
-    changes = replace(CHANGES, unit=unit, null=SMALLEST_CHANGE[unit])
+    changes = replace(CHANGES, unit=unit, null=smallest)
     summary = summary.assign(decide(changes, summary["change"], summary["change_low"], summary["change_high"], n_units=n_records))
 
     is_shown = str(summary["changes_verdict"].values) == YES
@@ -106,6 +106,14 @@ def summarized(sums: xr.Dataset, seed: int, n_permutations: int = 9999) -> xr.Da
         n_tested_windows=int(tested["n_tested"].sum()),
         circuit_size=int(member.sum()),
     )
+
+
+def _smallest_of(sums: xr.Dataset) -> tuple[float, str]:
+    """The smallest change of interest of the readout, and its unit; a readout of the caller brings its own."""
+    if "readout_unit" in sums.attrs:
+        return float(sums.attrs["readout_smallest"]), str(sums.attrs["readout_unit"])
+    unit = UNITS.get(sums.attrs["readout"], "logit")
+    return SMALLEST_CHANGE[unit], unit
 
 
 def drawn_as(summary: xr.Dataset) -> tuple[bool, str]:

@@ -28,7 +28,9 @@ def node_names(subject: Subject) -> list[str]:
 
 
 def readout_name(subject: Subject, windows: Windows) -> str:
-    """The readout a circuit is to keep: the cross-entropy, the logit of the last token, or the probability at beats."""
+    """The readout a circuit is to keep: the caller's, else cross-entropy, the logit of the last token, or the probability at beats."""
+    if subject.readouts:
+        return str(subject.readouts[0].name)
     return "beat_probability" if subject.answers == BEAT else readouts_of(subject, windows)[0]
 
 
