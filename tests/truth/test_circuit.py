@@ -86,9 +86,35 @@ def test_what_is_said(found):
     assert isinstance(QUICK.plot(found), figures.Page)
 
 
+def test_a_model_that_nothing_changes_is_refused():
+    """Nothing planted: the output is constant, so there is nothing to search."""
+    with pytest.raises(Refusal, match="the readout of the 2 searched windows does not change when all heads and MLPs are resampled"):
+        run(QUICK, planted({(0, 2): FirstToken()}, WINDOWS), WINDOWS)
+
+
+def test_windows_none_of_which_has_the_readout_are_refused():
+    judged = with_readout(model_of(random_state(scale=0.4)), "mine", lambda outputs, windows: (mean_of_level_50(outputs, windows), [0.0]))
+    with pytest.raises(Refusal, match="none of the 1 searched windows has the readout"):
+        run(replace(QUICK, search_windows=1), judged, simulated("ecg", 2, 1))
+
+
+def test_searches_on_resampled_records_are_of_those_that_have_the_readout():
+    """One of two searched records has it; a draw without that record has nothing to search and does not count."""
+    windows = simulated("ecg", 4, 1)
+    searched_records, _ = evenly_split(windows)
+    has_it = sorted(searched_records)[0]
+
+    def of_some(outputs, windows):
+        return mean_of_level_50(outputs, windows), (windows.unit == has_it) * 1.0
+
+    prepared = replace(QUICK, n_bootstraps=20).prepared(with_readout(model_of(random_state(scale=0.4)), "mine", of_some), windows)
+    assert np.array_equal(prepared.search.returns, prepared.search.path.circuit)
+
+
 def test_a_model_without_a_circuit_is_said_to_have_none():
-    """Nothing planted: the output is constant, nothing changes it."""
-    summary = run(replace(QUICK, n_bootstraps=0), planted({(0, 2): FirstToken()}, WINDOWS), WINDOWS)
+    """On tested records nothing changes the readout."""
+    judged = with_readout(planted(PLANTS, WINDOWS), "mine", _of_searched, (0.05, "nats"))
+    summary = run(replace(QUICK, n_bootstraps=0), judged, WINDOWS)
     assert np.isnan(summary["faithfulness"])
     assert str(summary["changes_verdict"].values) == "no"
     assert str(summary["keeps_verdict"].values) == "not tested"
@@ -168,6 +194,12 @@ def test_a_circuit_tells_the_unit_of_a_readout_of_ones_own(smallest, told):
     assert (summary["changes_verdict"].attrs["null"], summary.attrs["readout_unit"]) == told
     assert summary["changes_verdict"].attrs["unit"] == told[1]
     assert f"{told[1]}: " in QUICK.findings(summary).verdict[1]
+
+
+def _of_searched(outputs, windows):
+    """The level 50, of the records that are searched alone: that of others is 0."""
+    searched_records, _ = evenly_split(WINDOWS)
+    return mean_of_level_50(outputs, windows) * torch.from_numpy(np.isin(windows.unit, sorted(searched_records)) * 1.0)
 
 
 def _put(head, known):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from heartlens.measures.circuit import Kept, Path, harm, pruned
+from heartlens.measures.circuit import Kept, Path, harm, pruned, whole_change
 from heartlens.windows import Windows
 
 
@@ -57,7 +57,10 @@ def partner_tokens(windows: Windows, sample: Windows) -> Integer[np.ndarray, "wi
 def searched(
     subject: Any, windows: Windows, partner: Integer[np.ndarray, "window time"], wanted: float, n_bootstraps: int, seed: int
 ) -> tuple[Path, Float[np.ndarray, " node"]]:
-    """The greedy path, and the part of the searches on resampled records whose circuit has each node."""
+    """The greedy path, and the part of the searches on resampled records whose circuit has each node.
+
+    A draw of records in which nothing changes has nothing to search, and does not count.
+    """
     from heartlens.models.interventions.circuit import kept_values, pair_of
 
     pair = pair_of(subject, windows.tokens, partner)
@@ -74,7 +77,9 @@ def searched(
     n_nodes = subject.sizes.n_layers * (subject.sizes.n_heads + 1)
     off_alone = harm(values, n_nodes)
     path = pruned(values, off_alone, np.ones(len(windows)), wanted)
-    drawn = [pruned(values, off_alone, weight, wanted).circuit for weight in _resampled(windows, n_bootstraps, seed)]
+    does_change = whole_change(values, n_nodes) > 0
+    weights = [weight for weight in _resampled(windows, n_bootstraps, seed) if weight[does_change].any()]
+    drawn = [pruned(values, off_alone, weight, wanted).circuit for weight in weights]
     return path, np.mean(drawn, axis=0) if drawn else np.zeros(n_nodes)
 
 
