@@ -7,8 +7,8 @@ f waves in and `no_f_waves:1` takes them out, `add_P:1` puts P waves in, `rhythm
 model: `ablate:L8H5`, `ablate:MLP3`, `ablate:L3` (the zero ablation).
 Edits act in their order. A sham changes as many token values (`counterfactuals.dose_of`), of something that should mean little: baseline
 beside the wave instead of the wave, all inner beats moved together instead of a rhythm, white noise instead of waves; for parts of the
-model, as many other parts of the same layers, or the MLPs (or layers) of others: the median of N_DRAWS draws. Windows are known by the
-content of their recording, whatever its name.
+model, as many other heads of the same layers, or as many other MLPs (or layers): the median of N_DRAWS draws, and no sham where fewer
+others are left. Windows are known by the content of their recording, whatever its name.
 """
 
 from argparse import ArgumentTypeError
@@ -54,7 +54,8 @@ class Answer:
     """The task head's logit of one window and model: as they are, with all edits, and with the shams of all of them.
 
     `windows` are edited. `alone`: the logit with each edit alone; `sham_alone` with its sham alone (NaN where there is none, `why_no_sham`
-    tells why); `dose` and `sham_dose` are the summed changes of token values (0 for parts of the model).
+    tells why; of parts of the model it also tells why there is none of all of them together); `dose` and `sham_dose` are the summed
+    changes of token values (0 for parts of the model).
     """
 
     before: float
@@ -135,23 +136,20 @@ def what_if(subject: Any, windows: Windows, edits: Sequence[str], *, shams: bool
     alone, sham_alone, dose, sham_dose = (nothing.copy() for _ in range(4))
     why, sham_windows, can_sham = [""] * len(named), original, True
     for place, edit in enumerate(named):
-        if edit.parts:
-            alone[place] = logit(subject, original, edit.parts)
-            sham_alone[place] = float(np.median([logit(subject, original, drawn) for drawn in drawn_parts(subject, edit.parts)]))
-            dose[place] = sham_dose[place] = 0.0
-            continue
         own = _edited(original, edit)
-        alone[place], dose[place] = logit(subject, own), cf.dose_of(original, own)[0]
+        alone[place], dose[place] = logit(subject, own, edit.parts), cf.dose_of(original, own)[0]
         try:
-            sham = _sham(original, edit, dose[place])
-            sham_alone[place], sham_dose[place] = logit(subject, sham), cf.dose_of(original, sham)[0]
-            sham_windows = _sham(sham_windows, edit, dose[place])
+            sham = original if edit.parts else _sham(original, edit, dose[place])
+            sham_alone[place], sham_dose[place] = _without_others(subject, sham, edit.parts), cf.dose_of(original, sham)[0]
+            sham_windows = sham_windows if edit.parts else _sham(sham_windows, edit, dose[place])
         except Refusal as refusal:
-            why[place], can_sham = str(refusal), False
+            why[place], can_sham = _plain(str(refusal), original), False
     together = np.nan
     if named and can_sham:
-        variants = drawn_parts(subject, parts) if parts else [[]]
-        together = float(np.median([logit(subject, sham_windows, drawn) for drawn in variants]))
+        try:
+            together = _without_others(subject, sham_windows, parts)
+        except Refusal as refusal:
+            why = [str(refusal) if edit.parts else "" for edit in named]
     return Answer(before, after, edited, together, alone, sham_alone, dose, sham_dose, tuple(why))
 
 
@@ -189,6 +187,12 @@ def logit(subject: Any, windows: Windows, parts: Sequence[Part] = ()) -> float:
     return float(outputs[0, -1, 0])
 
 
+def _without_others(subject: Any, windows: Windows, parts: Sequence[Part]) -> float:
+    """The median logit without as many other parts, drawn; of no parts that of the whole model. Refuses where fewer others are left."""
+    variants = drawn_parts(subject, parts) if parts else [[]]
+    return float(np.median([logit(subject, windows, drawn) for drawn in variants]))
+
+
 def _by_kind(parts: Sequence[Part]) -> tuple[list[tuple[int, int]], list[int], list[int]]:
     """The heads (layer and head), the layers of the MLPs, and the whole layers."""
     heads = [(part.layer, part.head) for part in parts if part.head is not None]
@@ -206,25 +210,36 @@ def all_ablations(subject: Any, windows: Windows) -> tuple[Float[np.ndarray, "la
 
 
 def drawn_parts(subject: Any, parts: Sequence[Part]) -> list[list[Part]]:
-    """As many other parts of the same kind, N_DRAWS times, the same for the same parts; other heads are of the same layers."""
+    """As many other parts of the same kind, N_DRAWS times, the same for the same parts; other heads are of the same layers.
+
+    Refuses where fewer others are left than are taken away.
+    """
     sizes, drawn = subject.sizes, []
     heads, mlps, layers = _by_kind(parts)
+    for layer in dict.fromkeys(layer for layer, _ in heads):
+        _refuse_too_many([head for of_layer, head in heads if of_layer == layer], sizes.n_heads, f"heads of layer {layer + 1}")
+    _refuse_too_many(mlps, sizes.n_layers, "MLPs")
+    _refuse_too_many(layers, sizes.n_layers, "layers")
     for draw in range(N_DRAWS):
         rng = np.random.default_rng([draw, 17])
         others: list[Part] = []
         for layer in dict.fromkeys(layer for layer, _ in heads):
             own = [head for of_layer, head in heads if of_layer == layer]
-            rest = [head for head in range(sizes.n_heads) if head not in own] or own
-            others += [Part(layer, int(head)) for head in rng.permutation(rest)[: len(own)]]
+            others += [Part(layer, head) for head in _others(rng, sizes.n_heads, own)]
         others += [Part(layer, is_mlp=True) for layer in _others(rng, sizes.n_layers, mlps)]
         others += [Part(layer) for layer in _others(rng, sizes.n_layers, layers)]
         drawn.append(others)
     return drawn
 
 
-def _others(rng: np.random.Generator, n_layers: int, own: Sequence[int]) -> list[int]:
-    others = [layer for layer in range(n_layers) if layer not in own] or list(own)
-    return [int(layer) for layer in rng.permutation(others)[: len(own)]]
+def _refuse_too_many(own: Sequence[int], n_parts: int, what: str) -> None:
+    if 2 * len(own) > n_parts:
+        raise Refusal(f"{len(own)} of {n_parts} {what} are taken away, so as many others are not left for a sham")
+
+
+def _others(rng: np.random.Generator, n_parts: int, own: Sequence[int]) -> list[int]:
+    others = [part for part in range(n_parts) if part not in own]
+    return [int(part) for part in rng.permutation(others)[: len(own)]]
 
 
 def _edited(windows: Windows, edit: Edit) -> Windows:

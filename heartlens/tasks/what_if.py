@@ -65,6 +65,7 @@ def summary_of(answer: Any, windows: Any, edits: list[str], record: str) -> xr.D
             "logit_before": answer.before,
             "logit_after": answer.after,
             "logit_sham": answer.sham,
+            "why_no_sham": "; ".join(dict.fromkeys(filter(None, answer.why_no_sham))),
             "window_start_s": float(windows.start_s[0]),
             "record": record,
             "n_records": 1,
@@ -112,7 +113,11 @@ def findings(summary: xr.Dataset) -> Findings:
     attrs = summary.attrs
     edits = ", ".join(map(str, summary["edit"].values))
     before, after, sham = (attrs[f"logit_{name}"] for name in ("before", "after", "sham"))
-    beside = f"with the sham {probability(sham):.4f} (logit {sham:.3f})" if np.isfinite(sham) else "there is no sham of this"
+    beside = (
+        f"with the sham {probability(sham):.4f} (logit {sham:.3f})"
+        if np.isfinite(sham)
+        else f"there is no sham of this ({attrs['why_no_sham']})"
+    )
     return Findings(
         title=f"What if: {attrs['checkpoint']}, {attrs['record']} at {attrs['window_start_s']:g} s",
         question=f"What does the model answer with {edits}?",
@@ -129,7 +134,8 @@ def findings(summary: xr.Dataset) -> Findings:
         ),
         methods=(
             "Edits are counterfactuals of the window (all else kept, rescaled as the published tokeniser does) and zero ablations; a sham "
-            "changes as many token values, or as many other parts of the same layers (median of five draws).",
+            "changes as many token values, or takes away as many other heads of the same layers, MLPs or layers (median of five draws); "
+            "there is none where fewer others are left.",
         ),
     )
 

@@ -52,6 +52,16 @@ def test_a_what_if_is_the_packages(tab, house):
     assert answer["window"]["tokens"] == expected.windows.tokens[0].tolist()
 
 
+def test_a_what_if_without_a_sham_says_why(tab):
+    stack = [f"ablate:MLP{layer}" for layer in range(1, subject_of(load("ecg-sim-af")).sizes.n_layers + 1)]
+    asked = {"model": "ecg-sim-af", "start_s": 3.1, "stack": stack}
+    shams = tab.ask("arrhythmia", "shams", **asked)
+    assert shams["sham"] is None
+    assert all("are not left for a sham" in why for why in shams["why_no_sham"])
+    table = tab.post("arrhythmia", "data", **asked).text
+    assert "sham of all,,,," in table
+
+
 def test_the_tabs_own_folder_is_not_named(tab):
     description = tab.ask("signal", "described")
     assert [description["key"], *description["names"]] == ["simulated-ecg-sinus"] * 2

@@ -91,6 +91,38 @@ def test_a_sham_of_parts_takes_as_many_others_of_the_same_layers(subject):
         assert not set(drawn) & set(parts)
 
 
+def half_and_more(subject):
+    """Texts of edits that take away half of the heads of a layer, of the MLPs and of the layers; and one more of each kind."""
+    sizes, texts = subject.sizes, []
+    for name, n_parts in (("L2H", sizes.n_heads), ("MLP", sizes.n_layers), ("L", sizes.n_layers)):
+        every = [f"ablate:{name}{place + 1}" for place in range(n_parts)]
+        texts.append((every[: n_parts // 2], every[: n_parts // 2 + 1], every))
+    return texts
+
+
+def test_parts_of_which_fewer_others_are_left_have_no_sham(subject, window):
+    """Of half of the parts all others are the sham; of more there is none, though each alone has one."""
+    for (half, more, every), what in zip(half_and_more(subject), ("heads of layer 2", "MLPs", "layers"), strict=True):
+        assert np.isfinite(what_if(subject, window, half).sham)
+        for texts in (more, every):
+            answer = what_if(subject, window, texts)
+            assert np.isnan(answer.sham)
+            assert np.isfinite(answer.sham_alone).all()
+            expected = f"{len(texts)} of {len(every)} {what} are taken away, so as many others are not left for a sham"
+            assert answer.why_no_sham == (expected,) * len(texts)
+            with pytest.raises(ValueError, match=expected):
+                drawn_parts(subject, [part for text in texts for part in edit_named(text).parts])
+
+
+def test_a_sham_of_parts_that_is_missing_leaves_that_of_the_signal(subject, window):
+    every = half_and_more(subject)[0][2]
+    answer = what_if(subject, window, ["P:0", *every])
+    assert answer.why_no_sham[0] == ""
+    assert all("are not left for a sham" in why for why in answer.why_no_sham[1:])
+    assert np.isfinite(answer.sham_alone).all()
+    assert np.isnan(answer.sham)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -17,7 +17,7 @@ from heartlens.engine.generation import generated
 from heartlens.signals.prepare import bandpass
 from heartlens.signals.simulate import ecg, ppg
 from heartlens.signals.tokens import tokenise
-from heartlens.tasks import attention, beats, classify, generate, similarity, tokenize
+from heartlens.tasks import attention, beats, classify, generate, similarity, tokenize, what_if
 
 
 def rows_of(path):
@@ -55,6 +55,15 @@ def recordings(tmp_path):
     np.save(folder / "flat.npy", np.zeros(3000))
     (tmp_path / "labels.csv").write_text("record,label\np0,N\np1,A\np2,A\n")
     return folder
+
+
+def test_a_what_if_without_a_sham_says_why(recordings, tmp_path, capsys):
+    """All four MLPs of the model are taken away, so no others are left."""
+    edits = ",".join(f"ablate:MLP{layer}" for layer in range(1, 5))
+    given = ["ecg-sim-af", str(recordings / "p0.npy"), "--rate", "100", "--at", "5", "--edits", edits, "--out", str(tmp_path / "out")]
+    assert what_if.run_command(given) == 0
+    reason = "4 of 4 MLPs are taken away, so as many others are not left for a sham"
+    assert f"there is no sham of this ({reason})." in capsys.readouterr().out
 
 
 def test_what_cannot_be_used_is_a_row_with_its_reason_and_persons_are_counted(recordings, tmp_path, capsys):

@@ -137,7 +137,8 @@ def data(tab: Tab, asked: dict[str, Any]) -> Binary:
 
     made = summary(tab, asked)
     together = [(name, f"{made.attrs[f'logit_{key}']:.8g}", "", "", "") for name, key in (("none", "before"), ("all", "after"))]
-    together.append(("sham of all", "", f"{made.attrs['logit_sham']:.8g}", "", ""))
+    sham = made.attrs["logit_sham"]
+    together.append(("sham of all", "", f"{sham:.8g}" if np.isfinite(sham) else "", "", ""))
     return table_file("what_if", list(COLUMNS), [*together, *rows_of(made)])
 
 

@@ -136,12 +136,12 @@ class Arrhythmia {
     const { before, after, window } = this.result, isEdited = this.stack.length > 0;
     this.app.state.window = window;
     if (this.shams && JSON.stringify(this.shams.stack) !== JSON.stringify(this.stack)) this.shams = null;
-    const sham = this.shams?.sham;
+    const sham = this.shams?.sham, whyNoSham = sham === null ? this.shams.why_no_sham.find(Boolean) : '';
     const number = (label, logit, title, kind = '') => element('div', { title }, element('div', { className: 'dim', textContent: label }), element('div', { className: `big ${kind}`, textContent: shown(logit) }), element('div', { className: 'dim', textContent: logit === null || logit === undefined ? '' : `logit ${minus(logit.toFixed(2))}` }));
     this.numbers.replaceChildren(
       number('as recorded', before, 'The probability of this window, as recorded. Not calibrated unless the model card has a threshold.'),
       number('edited', isEdited ? after : null, 'The probability with all edits that are switched on.', isEdited ? (after > before ? 'more' : 'less') : ''),
-      number('sham', isEdited ? sham : null, 'The probability with as many token values changed of something that should mean little; of parts of the model, with as many other parts of the same layers taken away (median of five draws).', 'faint'));
+      number('sham', isEdited ? sham : null, whyNoSham || 'The probability with as many token values changed of something that should mean little; of parts of the model, with as many other heads of the same layers, MLPs or layers taken away (median of five draws).', 'faint'));
     document.getElementById('probability').textContent = `P(AF) ${shown(before)}${isEdited ? ` → ${shown(after)}` : ''}`;
     document.getElementById('engine').textContent = `engine ${this.app.state.model.engine} · ${this.answered.toFixed(0)} ms`;
     this._list();
