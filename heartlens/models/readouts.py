@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from heartlens.axes import KINDS, LEVELS, POINT_HALF_WIDTH_S
@@ -150,6 +150,15 @@ def true_beats(windows: Windows) -> list[np.ndarray]:
     return list(map(_r_peaks, windows.position) if windows.kind == "ecg" else map(_middles, windows.inside("systolic_peak")))
 
 
+def beat_tokens(beats: Float[np.ndarray, " beat"]) -> Int[np.ndarray, " beat"]:
+    """The token at which each beat is read: the nearest, of two as near the later one.
+
+    >>> beat_tokens(np.array([2.5, 3.5, 4.25]))
+    array([3, 4, 4])
+    """
+    return np.floor(beats + 0.5).astype(int)
+
+
 def _measures(windows: Windows) -> tuple[str, ...]:
     return "cross_entropy", "amplitude_error", f"amplitude_error_{UNITS[windows.kind]}", "crps"
 
@@ -199,7 +208,7 @@ def _beat_sums(probability: Float[np.ndarray, " time"], true: _Truth, rate_hz: f
     """The sums of BEATS; beats that are found where no landmark is known are not counted."""
     detected = beats_of(probability, rate_hz)
     matches = match(detected[true.is_known[detected]] / rate_hz, true.beats / rate_hz)
-    at_beats, far = probability[np.round(true.beats).astype(int)], np.sort(probability[true.is_far])
+    at_beats, far = probability[beat_tokens(true.beats)], np.sort(probability[true.is_far])
     below = sum(np.searchsorted(far, at_beats, side).sum() for side in ("left", "right")) / 2  # ties half
     n_quiet = len(far) - true.is_far[detected].sum()
     sums = (matches.misses, matches.extras, at_beats.sum(), matches.hits, n_quiet, below, probability[true.is_known].sum())

@@ -7,17 +7,21 @@ import pytest
 import torch
 from planted import model_of, random_state
 
+from heartlens.analyses.attribution.outputs import asked
 from heartlens.analyses.patching import Patching
 from heartlens.analyses.patching.readouts import readout_of
 from heartlens.analysis import fold, measure, silent, summarize
 from heartlens.axes import CONTEXT
 from heartlens.converters.hooked import hooked_model
 from heartlens.inference.verdict import is_yes
+from heartlens.models.load import load
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Raises, planted_state
+from heartlens.models.readouts import true_beats
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.counterfactuals import without_p
+from heartlens.signals.simulate import simulated
 from heartlens.signals.simulate.regular import regular
 
 HEAD, AMOUNT, FLAG = (1, 3), 2.5, 100
@@ -251,3 +255,17 @@ def test_what_is_read_where():
         np.flatnonzero(beat.weight[0]), np.arange(12, CONTEXT - 7, 44)
     )  # the peak: tokens 9 to 15; the last reaches the end
     assert (beat.reads, beat.weight.sum()) == ("probability", pytest.approx(1))
+
+
+def test_a_beat_is_read_at_one_token_by_all_analyses():
+    """Of two tokens as near the later one, whether its number is even or odd."""
+    subject, windows = subject_of(load("ppg-sim-beat")), simulated("ppg", 4, 1, seed=3)
+    middles = true_beats(windows)
+    assert {float(place) % 1 for place in np.concatenate(middles)} == {0.0, 0.5}
+    expected = np.zeros(windows.tokens.shape, bool)
+    for row, places in zip(expected, middles, strict=True):
+        row[[int(place) if place % 1 == 0 else int(place + 0.5) for place in places]] = True
+    np.testing.assert_array_equal(asked(subject, windows).inside[:, 0], expected)
+    patched = readout_of(subject, windows, "beat_probability").weight > 0
+    assert patched.any()
+    assert not (patched & ~expected).any()  # patching leaves out beats that the window cuts off

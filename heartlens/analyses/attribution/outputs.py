@@ -48,11 +48,13 @@ def _last(windows: Windows) -> Asked:
     return Asked(("logit",), last[:, None], _mean(last), None)
 
 
-def _beats(windows: Windows, true: list[Float[np.ndarray, " beat"]]) -> Asked:
+def _beats(windows: Windows, true: list[Float[np.ndarray, " _"]]) -> Asked:
     """At the true beats, and elsewhere: where the place in the cycle is known, outside the beat's wave."""
+    from heartlens.models.readouts import beat_tokens
+
     beat = np.zeros(windows.tokens.shape, bool)
     for window, places in enumerate(true):
-        beat[window, np.round(places).astype(int)] = True
+        beat[window, beat_tokens(places)] = True
     elsewhere = ~np.isnan(windows.position) & ~windows.inside(BEAT_WAVE[windows.kind])
     return Asked(("beat", "elsewhere"), np.stack([beat, elsewhere], axis=1), _mean(beat) - _mean(elsewhere), None)
 

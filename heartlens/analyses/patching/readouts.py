@@ -52,10 +52,13 @@ def _last(windows: Windows) -> Bool[np.ndarray, "window time"]:
 
 
 def _beats(windows: Windows) -> Bool[np.ndarray, "window time"]:
-    """The middle token of each beat's wave that the window shows whole."""
+    """The middle token of each beat's wave that the window shows whole, as `models.readouts.beat_tokens` takes it."""
+    from heartlens.models.readouts import beat_tokens
+
     is_beat = np.zeros(windows.tokens.shape, bool)
     for row, inside in zip(is_beat, windows.inside(BEAT_WAVE[windows.kind]), strict=True):
-        row[[(first + last) // 2 for first, last in runs(inside) if first > 0 and last < len(row) - 1]] = True
+        middles = [(first + last) / 2 for first, last in runs(inside) if first > 0 and last < len(row) - 1]
+        row[beat_tokens(np.array(middles))] = True
     return is_beat
 
 
