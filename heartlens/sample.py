@@ -1,8 +1,8 @@
 """Which few windows twins are measured on, chosen while recordings arrive, in any order the same, and with little memory.
 
-The rule is that of `Windows.subset`: most kinds of wave first, then evenly over persons, then by identity. A window that others come
-before keeps them before it however many windows are added: with another window of a person, each of the person's places goes to a window
-of the same or of a smaller identity. So the best of some windows and the best of others hold the best of all, and no more is kept.
+The rule is that of `Windows.subset`: evenly over persons, then most kinds of wave, then by identity. A window that others come before keeps
+them before it however many windows are added: with another window of a person, each of the person's places goes to a window that is as
+good or better. So the best of some windows and the best of others hold the best of all, and no more is kept.
 """
 
 from dataclasses import dataclass

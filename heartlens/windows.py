@@ -155,12 +155,12 @@ class Windows:
             yield self[first:last]
 
     def subset(self, n_windows: int) -> "Windows":
-        """`n_windows` windows, those with most kinds of wave first, then evenly over persons, then by identity: in any order the same.
+        """`n_windows` windows, evenly over persons, then those with most kinds of wave, then by identity: in any order the same.
 
-        Evenly: of the windows with equally many kinds of wave every person's first comes before any person's second.
+        Evenly: every person's first comes before any person's second; a person's first are those with most kinds of wave.
         """
-        of_unit_and_waves = np.array([f"{n}|{unit}" for n, unit in zip(self.n_waves, self.unit, strict=True)])
-        return self[np.sort(np.lexsort([self.record, self.identity, self._turn(of_unit_and_waves), -self.n_waves])[:n_windows])]
+        few_waves = -self.n_waves
+        return self[np.sort(np.lexsort([self.record, self.identity, few_waves, self._turn(self.unit, few_waves)])[:n_windows])]
 
     def spread(self, n_windows: int) -> "Windows":
         """`n_windows` windows, evenly over persons, then by identity: in any order the same."""
@@ -181,10 +181,10 @@ class Windows:
         """The windows without what is known of the whole reading: sources, notes, what was skipped."""
         return replace(self, sources=(), skipped=(), notes=())
 
-    def _turn(self, group: Shaped[np.ndarray, " window"]) -> Int64[np.ndarray, " window"]:
-        """How many windows of the same group have a smaller identity."""
+    def _turn(self, group: Shaped[np.ndarray, " window"], rank: Int64[np.ndarray, " window"] | int = 0) -> Int64[np.ndarray, " window"]:
+        """How many windows of the same group come before: those of smaller rank, then of smaller identity."""
         turn, seen = np.zeros(len(self), np.int64), Counter[str]()
-        for index in np.lexsort([self.record, self.identity]):
+        for index in np.lexsort([self.record, self.identity, np.broadcast_to(rank, len(self))]):
             turn[index] = seen[group[index]]
             seen[group[index]] += 1
         return turn

@@ -65,12 +65,15 @@ def test_a_subset_takes_records_evenly_in_any_order():
     assert len(made.subset(99)) == 7
 
 
-def test_a_spread_minds_records_alone():
-    """Records a and b have no waves; a subset takes c's windows first, a spread one of each record."""
+def test_a_subset_takes_of_each_record_the_windows_with_most_waves():
+    """Records a and b have no waves, and c has them in two of three windows; a spread minds records alone."""
     wave = np.full((5, 500), -1, np.int8)
     wave[3:, :10] = 0
-    made = windows(*"abccc"[:3], *"cc", wave=wave)
-    assert sorted(made.subset(2).record) == ["c", "c"]
+    made = windows(*"abccc", wave=wave)
+    with_waves = set(made.identity[3:])
+    assert made.subset(1).identity[0] in with_waves
+    assert sorted(made.subset(3).record) == ["a", "b", "c"]
+    assert set(made.subset(4).identity) == {*made.identity[:2], *with_waves}
     assert sorted(made.spread(3).record) == ["a", "b", "c"]
     assert set(made[::-1].spread(3).identity) == set(made.spread(3).identity)
 
