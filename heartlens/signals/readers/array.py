@@ -1,10 +1,12 @@
-"""NumPy files: one signal (a vector, a column or a row) in .npy, one or several named ones in .npz. They tell no rate: it must be given.
+"""NumPy files: one signal (a vector, a column or a row) in .npy, one or several named ones in .npz.
 
-What a header claims is compared with the file before anything is read, and nothing is unpickled.
+Of .npy the rate must be given, .npz may tell it. What a header claims is compared with the file before
+anything is read, and nothing is unpickled.
 """
 
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from jaxtyping import Real, Shaped
 from heartlens.refusal import Refusal
 from heartlens.signals.column_names import Column, shown
 from heartlens.signals.hints import Hints
+from heartlens.signals.readers.told_rate import Times, is_time, may_tell_rate, told_rate
 from heartlens.signals.recording import Recording, agreed_rate, choose_lead, kind_of_lead, record_name
 from heartlens.whole import sha256_of
 
 MAPPED = 2**24  # bytes; a longer .npy file stays on disk, and only what is computed with is read
 PACKED = 2**26, 100  # bytes that an array in .npz may unpack to, or so many times its packed size
 MOST_ARRAYS = 4096
-RATES = frozenset(["fs", "sr", "rate", "rate_hz", "sampling_rate", "samplingrate", "sample_rate", "samplerate", "sampfreq", "frequency"])
+SMALL = 1000  # bytes of an array that may be a single number
 
 
 def read_npy(path: Path, hints: Hints) -> Recording:
@@ -38,7 +41,7 @@ def read_npy(path: Path, hints: Hints) -> Recording:
 def read_npz(path: Path, hints: Hints) -> Recording:
     """The array called `lead` of a .npz file, or its preferred one (`choose_lead`). Refuses as `read_npy` does, and an unknown lead.
 
-    A single number called fs, rate or the like is the rate.
+    Single numbers called fs, rate or the like and even times tell the rate, see `told_rate`.
     """
     with path.open("rb") as file:
         if file.read(6) == b"\x93NUMPY":
@@ -49,16 +52,24 @@ def read_npz(path: Path, hints: Hints) -> Recording:
             raise Refusal(f"{path}: the file is empty")
         if len(members) > MOST_ARRAYS:
             raise Refusal(f"{path}: {len(members)} arrays; at most {MOST_ARRAYS} are read")
-        small = {name: _member(path, archive, info) for name, info in members.items() if name.lower() in RATES and info.file_size < 1000}
-        rates = {name: float(value.reshape(-1)[0]) for name, value in small.items() if value.size == 1 and value.dtype.kind in "fiu"}
-        names = [name for name in members if name not in rates] or list(members)
+        small = [name for name, info in members.items() if may_tell_rate(name) and info.file_size < SMALL]
+        numbers = {name: value.reshape(-1)[0] for name in small if _is_number(value := _member(path, archive, members[name]))}
+        signals = [name for name in members if name not in numbers]
+        names = [name for name in signals if not is_time(name)] or signals or list(members)
         index, notes = choose_lead(names, hints.lead, hints.kind, path)
         content = _member(path, archive, members[names[index]])
-    stated_hz = next(iter(rates.values())) if len(set(rates.values())) == 1 else None
-    rate_hz = stated_hz if hints.rate_hz is None else hints.rate_hz
-    if stated_hz and rate_hz and abs(stated_hz / rate_hz - 1) > 0.01:
-        notes += (f"{rate_hz:g} Hz was given and taken, not the {stated_hz:g} Hz that the file says",)
-    return _recording(path, content, names[index], rate_hz, notes)
+        times = {
+            name: Times(partial(np.asarray, value))
+            for name in signals
+            if name not in names and (value := _member(path, archive, members[name])).size == content.size > 1 and value.dtype.kind in "fiu"
+        }
+    found_hz, told_notes = told_rate(numbers, times, names, hints, path)
+    rate_hz, rate_notes = agreed_rate(found_hz, hints.rate_hz, path)
+    return _recording(path, content, names[index], rate_hz, (*notes, *rate_notes, *told_notes))
+
+
+def _is_number(value: Shaped[np.ndarray, "..."]) -> bool:
+    return value.size == 1 and value.dtype.kind in "fiu"
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:

@@ -11,7 +11,8 @@ from jaxtyping import Shaped
 from heartlens.refusal import Refusal
 from heartlens.signals.hints import Hints
 from heartlens.signals.readers.channels import recording_of
-from heartlens.signals.readers.named_arrays import NAMES, RATE, Array, channels_of
+from heartlens.signals.readers.named_arrays import NAMES, Array, channels_of
+from heartlens.signals.readers.told_rate import may_tell_rate
 from heartlens.signals.recording import MOST_SAMPLES, Recording
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -34,7 +35,8 @@ def read(path: Path, hints: Hints) -> Recording:
                 _attribute(f"{name}/{key}" if name else key, value, texts, numbers)
             if isinstance(item, h5py.Dataset):
                 _dataset(file, name, item, arrays, texts, numbers, path)
-        return recording_of(path, hints, channels_of(arrays, texts, numbers, path))
+        channels, notes = channels_of(arrays, texts, numbers, hints, path)
+        return recording_of(path, hints, channels, notes=notes)
 
 
 def _objects(file: Any) -> Iterator[tuple[str, Any]]:
@@ -62,7 +64,7 @@ def _objects(file: Any) -> Iterator[tuple[str, Any]]:
 def _attribute(name: str, value: Any, texts: dict[str, list[str]], numbers: dict[str, Any]) -> None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "SUO" and value.size <= MOST_WORDS:
         texts[name] = [_text(word) for word in value.reshape(-1).tolist()]
-    elif RATE.fullmatch(name) and np.size(value) == 1 and not isinstance(value, str | bytes):
+    elif may_tell_rate(name) and np.size(value) == 1 and not isinstance(value, str | bytes):
         numbers[name] = np.asarray(value).reshape(-1)[0]
 
 
@@ -78,12 +80,13 @@ def _dataset(
         words = item[()].reshape(-1).tolist() if item.shape else [item[()]]
         texts[name] = [_referred(file, word) if isinstance(word, h5py.Reference) else _text(word) for word in words]
     elif item.dtype.kind in "fiu" and item.size == 1:
-        if RATE.fullmatch(name):
+        if may_tell_rate(name):
             _refuse_outside(item, name, path)
             numbers[name] = item[()].reshape(-1)[0] if item.shape else item[()]
     elif item.dtype.kind in "fiu":
         unit = next((_text(item.attrs[key]) for key in UNITS if key in item.attrs), "")
-        arrays[name] = Array(tuple(item.shape), item.dtype.kind, partial(_values, item, name, path), partial(_row, item, name, path), unit)
+        reads = partial(_values, item, name, path), partial(_row, item, name, path)
+        arrays[name] = Array(tuple(item.shape), item.dtype.kind, *reads, unit, name.rsplit("/", 1)[-1])
 
 
 def _values(item: Any, name: str, path: Path) -> Shaped[np.ndarray, "..."]:

@@ -32,7 +32,8 @@ def read(path: Path, hints: Hints) -> Recording:
     _sort("", content, arrays, texts, numbers, 0)
     if len(arrays) + len(numbers) > MOST_VARIABLES:
         raise Refusal(f"{path}: holds {len(arrays)} arrays; at most {MOST_VARIABLES} are looked at")
-    return recording_of(path, hints, channels_of(arrays, texts, numbers, path))
+    channels, notes = channels_of(arrays, texts, numbers, hints, path)
+    return recording_of(path, hints, channels, notes=notes)
 
 
 def _sort(name: str, value: Any, arrays: dict[str, Array], texts: dict[str, list[str]], numbers: dict[str, Any], depth: int) -> None:
