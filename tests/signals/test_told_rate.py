@@ -89,6 +89,11 @@ def test_times_whose_unit_the_rate_or_the_user_tells_and_times_of_no_use(tmp_pat
     assert "the times are not used" in recording.notes[-1]
 
 
+def test_an_npz_whose_times_are_dates_is_read(tmp_path):
+    dates = np.array(["2024-03-09"] * 1000, object)
+    assert read_recording(npz(tmp_path / "a", {"ecg": X, "time": dates, "fs": 250.0})).rate_hz == 250
+
+
 def table(path, **columns):
     pyarrow.parquet.write_table(pa.table({"time": TIME_S} | columns), path)
     return path

@@ -4,6 +4,7 @@ Of .npy the rate must be given, .npz may tell it. What a header claims is compar
 anything is read, and nothing is unpickled.
 """
 
+import math
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -59,17 +60,27 @@ def read_npz(path: Path, hints: Hints) -> Recording:
         index, notes = choose_lead(names, hints.lead, hints.kind, path)
         content = _member(path, archive, members[names[index]])
         times = {
-            name: Times(partial(np.asarray, value))
+            name: Times(partial(_member, path, archive, members[name]))
             for name in signals
-            if name not in names and (value := _member(path, archive, members[name])).size == content.size > 1 and value.dtype.kind in "fiu"
+            if name not in names and content.size > 1 and _has_numbers(archive, members[name], content.size)
         }
-    found_hz, told_notes = told_rate(numbers, times, names, hints, path)
+        found_hz, told_notes = told_rate(numbers, times, names, hints, path)
     rate_hz, rate_notes = agreed_rate(found_hz, hints.rate_hz, path)
     return _recording(path, content, names[index], rate_hz, (*notes, *rate_notes, *told_notes))
 
 
 def _is_number(value: Shaped[np.ndarray, "..."]) -> bool:
     return value.size == 1 and value.dtype.kind in "fiu"
+
+
+def _has_numbers(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> bool:
+    """Whether an array is one of so many numbers; one of objects (dates, say) or damaged is not."""
+    try:
+        with archive.open(info) as file:
+            shape, _, dtype, _ = _header(file, info.file_size)
+    except Exception:  # damage trips whatever it happens to
+        return False
+    return dtype.kind in "fiu" and max(shape, default=0) == size == math.prod(shape)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:
