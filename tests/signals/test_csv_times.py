@@ -194,3 +194,28 @@ def test_even_steps_of_a_name_that_says_nothing_are_taken_for_seconds_and_said(t
     recording = read_recording(path)
     assert recording.rate_hz == pytest.approx(50)
     assert "times of 'x' taken for seconds" in recording.notes[0]
+
+
+@pytest.mark.parametrize("given_hz", [125.5, 126, 126.2])
+def test_a_given_rate_that_is_not_quite_that_of_the_times_is_told(tmp_path, given_hz):
+    path = written(tmp_path / "a.csv", "time,ecg", [f"{n / 125:.3f}" for n in range(N)], wave(TIME_S))
+    recording = read_recording(path, rate_hz=given_hz)
+    assert recording.rate_hz == given_hz
+    assert f"{given_hz:g} Hz was given and taken, the times make 125 Hz" in recording.notes[0]
+    assert "given" not in read_recording(path, rate_hz=125).notes[0]
+
+
+@pytest.mark.parametrize("text", ["time,ecg\n0.0,1.5\n", "time,ecg\n10:00:00,1.5\n", "time,ecg\n,1.5\n0.1,1.2\n"])
+def test_one_sample_with_a_time_is_told(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(Refusal, match="there is one sample"):
+        read_recording(tmp_path / "a.csv")
+
+
+def test_the_column_that_holds_no_numbers_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("time;ecg\n" + "\n".join(f"{8000 * n:,.1f};7,254.9" for n in range(300)).replace("0.0;", "0;", 1))
+    with pytest.raises(Refusal, match=r"ecg holds '7,254\.9'"):
+        read_recording(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("time;ecg;resp\n" + ";7,254.9;7,254.9\n" * 300)
+    with pytest.raises(Refusal, match=r"ecg holds '7,254\.9'"):
+        read_recording(tmp_path / "a.csv")

@@ -172,6 +172,8 @@ def _timed(
         stated_hz = layout.facts.rate_hz
         if stated_hz and not hints.rate_hz and abs(rate_hz / stated_hz - 1) > 0.1:
             raise Refusal(f"{path}: the lines above say {stated_hz:g} Hz, the {notes[0]} make {rate_hz:.6g} Hz; give --rate or --time-unit")
+        if hints.rate_hz and f"{hints.rate_hz:.6g}" != f"{rate_hz:.6g}":
+            notes += (f"{hints.rate_hz:.6g} Hz was given and taken, the times make {rate_hz:.6g} Hz",)
         return even, rate_hz, notes
     if hints.rate_hz:
         return signal, None, (f"the times are not used ({str(refusals[0]).removeprefix(f'{path}: ')}), {hints.rate_hz:g} Hz was given",)

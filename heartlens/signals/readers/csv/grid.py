@@ -53,6 +53,8 @@ def evenly(signal: Signal, time_s: Signal, name: str, path: Path) -> tuple[Grid,
             return even[0], _credible(even[1], name, path), notes
         new = np.diff(times, prepend=-np.inf) > 0
         rows = np.flatnonzero(new)
+    if len(signal) == 1:
+        raise Refusal(f"{path}: there is one sample, which is no signal")
     if len(rows) < 2 or (new.mean() < 0.5 and len(rows) < FEW):
         raise Refusal(f"{path}: the times in {name!r} are most equal to the one before, or missing; give --rate")
     if of_packets or new.mean() < 0.9:

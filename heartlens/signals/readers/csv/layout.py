@@ -121,10 +121,12 @@ def _first_row(plain: list[int], cells: Cells) -> int | None:
 
 
 def _no_numbers(path: Path, cells: list[list[str]]) -> Refusal:
-    words = [cell for row in cells[1:] for cell in row if not is_number(cell) and not is_blank(cell)]
+    words = [(place, cell) for row in cells[1:] for place, cell in enumerate(row) if not is_number(cell) and not is_blank(cell)]
     if not words:
         return Refusal(f"{path}: the table has no rows of numbers")
-    return Refusal(f"{path}: {shown(cells[0][0])} holds {shown(words[0])[:40]!r}, which is not a number")
+    place, word = words[0]
+    name = shown(cells[0][place]) if place < len(cells[0]) else ""
+    return Refusal(f"{path}: {name or f'column {place}'} holds {shown(word)[:40]!r}, which is not a number")
 
 
 def _refuse_odd_first(rows: list[list[str]], decimal: str, path: Path) -> None:
