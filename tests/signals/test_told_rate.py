@@ -10,7 +10,9 @@ import pytest
 import scipy.io
 
 from heartlens.refusal import Refusal
+from heartlens.signals.read import read
 from heartlens.signals.readers import read_recording
+from heartlens.signals.readers.told_rate import tells_rate
 
 X = np.arange(1000.0) % 90
 TIME_S = np.arange(1000) / 125
@@ -129,3 +131,11 @@ def test_parquet_names_are_whole(tmp_path, names):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["group/" + names[0]] = X
     assert read_recording(tmp_path / "a.h5", rate_hz=125, kind="ecg").lead == names[0]
+
+
+@pytest.mark.parametrize("name", ["heart_rate", "resp_rate", "cutoff_frequency", "notch_hz", "pulse rate", "frame_rate", "bit-rate"])
+def test_a_rate_of_something_else_is_no_sampling_rate(name, tmp_path):
+    assert not tells_rate(name, ["ecg"])
+    np.savez(tmp_path / "one.npz", ecg=np.sin(np.arange(3000) / 20), **{name: 72})
+    with pytest.raises(Refusal, match="--rate"):
+        read(tmp_path / "one.npz", kind="ecg")

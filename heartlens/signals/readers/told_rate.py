@@ -17,10 +17,11 @@ from heartlens.signals.column_names import KINDS, canonical_unit, column_called,
 from heartlens.signals.hints import Hints
 from heartlens.signals.readers.channels import positive
 
-WITHIN = r"(?:.*[._/ -])?"  # a structure, a group
+WITHIN = r"(?:.*[./])?(?:.*[_ -])?"  # a structure, a group
+OF_SIGNALS = r"(?:(?:lead|channel|ch|signals?|sig|raw|data|adc|daq|record(?:ing)?|acquisition|header|hdr|info|meta|sampl(?:e|ing))[_ -])*"
 SAMPLING = r"sampl(?:e|ing)_?(?:freq(?:uency)?|rate)(?:_?hz)?"
 PLAIN = rf"(?:{SAMPLING}|samp_?(?:freq|rate)|rate_?hz|fs_?hz|frequency|s?freq|s?rate|f_?s|sf|sr|hz)"
-RATE = re.compile(rf"{WITHIN}{PLAIN}", re.IGNORECASE)
+RATE = re.compile(rf"(?:.*[./])?{OF_SIGNALS}{PLAIN}", re.IGNORECASE)  # not heart_rate, resp_rate, cutoff_frequency
 OF_LEAD = re.compile(rf"{WITHIN}(?:(?P<front>[^./ ]+?){PLAIN}|{PLAIN}[._/ -]?(?P<behind>[^./ ]+))", re.IGNORECASE)
 TIME = re.compile(rf"{WITHIN}(?:t|tm|times?|timestamps?)(?:_?s)?", re.IGNORECASE)
 TIME_WORDS = frozenset(["time", "times", "timestamp", "timestamps", "elapsed", "zeit", "zeitstempel", "tiempo", "tempo", "heure", "время"])
