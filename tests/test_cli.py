@@ -286,7 +286,8 @@ def test_a_disk_that_fills_up(folder, capsys, monkeypatch, tmp_path):
     def full(*given, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("heartlens.store.write_whole", full)
+    for module in ("store", "netcdf"):
+        monkeypatch.setattr(f"heartlens.{module}.write_whole", full)
     refused(capsys, run(folder, "--data", "hearts/2.csv", "--out", "o", "--quiet"), "o cannot be written (No space left on device)")
     assert not (tmp_path / "o").exists()
 

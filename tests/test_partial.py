@@ -111,11 +111,11 @@ def test_what_a_stopped_run_saved_is_not_lost_by_accident(folder, stopped, whole
 @pytest.mark.parametrize(
     ("arguments", "given", "message"),
     [
-        (["--n-lags", "3"], {}, "its options is {"),
-        (["--max-windows", "1"], {}, "its data_options is {"),
-        ([], {"checkpoint": "other.pth"}, "its checkpoint is own.pth, now it is other.pth; --overwrite starts anew"),
-        ([], {"data": ["hearts/0.npy", "hearts/1.npy"]}, "its recordings_sha256 is "),
-        (["--shard", "1/2"], {}, "its shard is , now it is 1/2"),
+        (["--n-lags", "3"], {}, "options was {"),
+        (["--max-windows", "1"], {}, "data_options was {"),
+        ([], {"checkpoint": "other.pth"}, "checkpoint was own.pth, now it is other.pth; --overwrite starts anew"),
+        ([], {"data": ["hearts/0.npy", "hearts/1.npy"]}, "recordings_sha256 was "),
+        (["--shard", "1/2"], {}, "shard was , now it is 1/2"),
     ],
 )
 def test_another_run_does_not_go_on_with_it(folder, stopped, capsys, arguments, given, message):

@@ -17,7 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import heartlens
 from heartlens.analysis import MODEL, Measured, Progress, Twinned, fold, silent
 from heartlens.options import values_of
 from heartlens.provenance import inventory
@@ -115,7 +114,7 @@ class Pool:
     @property
     def _measuring(self) -> list[Path]:
         """The files of code that measure, beside the analysis' class."""
-        own, package = Path(inspect.getfile(type(self.analysis))), Path(heartlens.__path__[0])
+        own, package = Path(inspect.getfile(type(self.analysis))), Path(__file__).parents[1]
         beside = [path for path in sorted(own.parent.glob("*.py")) if path != own and path.stem not in AFTERWARDS]
         return [*beside, *(path for room in MEASURING for path in sorted((package / room).rglob("*.py")))]
 

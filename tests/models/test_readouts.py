@@ -9,7 +9,7 @@ from planted import model_of, random_state
 
 from heartlens.models.origin import Origin
 from heartlens.models.planted import Raises, planted
-from heartlens.models.readouts import BEAT, LAST, TOKEN, readings, readouts_of, true_beats
+from heartlens.models.readouts import BEAT, LAST, TOKEN, beat_tokens, readings, readouts_of, true_beats
 from heartlens.models.subject import subject_of
 from heartlens.refusal import Refusal
 from heartlens.signals.simulate import simulated
@@ -119,7 +119,7 @@ def test_beats_missed_and_invented_are_counted(detector):
     windows = simulated("ppg", 2, 1, seed=1)
     outputs = torch.full((3, 2, 500, 1), -12.0)
     for window, beats in enumerate(true_beats(windows)):
-        beats = beats.round().astype(int)
+        beats = beat_tokens(beats)
         outputs[0, window, beats, 0] = 3.0
         outputs[1, window, beats[1:], 0] = 3.0  # one missed
         outputs[2, window, beats, 0] = 3.0
@@ -135,7 +135,7 @@ def test_beats_are_ranked_and_counted_by_arithmetic(detector):
     """One window of 7 tokens' tolerance: probabilities of 1/2 at two of its beats, 1/5 at one far token, 0 elsewhere."""
     windows = simulated("ppg", 1, 1, seed=1)
     beats = true_beats(windows)[0]
-    at = beats[(beats > 20) & (beats < 480)].round().astype(int)
+    at = beat_tokens(beats[(beats > 20) & (beats < 480)])
     assert len(at) > 3
     middle = (at[0] + at[1]) // 2
     far = np.abs(np.arange(500)[:, None] - beats).min(axis=1) > 7.5

@@ -110,7 +110,7 @@ def test_patching_a_copying_head_moves_the_whole_change_and_no_other_anything():
     assert float(np.abs(exact.where((exact["layer"] != HEAD[0]) | (exact["head"] != HEAD[1]), 0)).max()) < 1e-6
     assert float(np.abs(summary["activation_patching_mlp"]).max()) < 1e-6
     assert summary.attrs["n_pairs"] == 2
-    assert "patched with that of another record" in " ".join(analysis.findings(summary).verdict)
+    assert "patched with that of another person" in " ".join(analysis.findings(summary).verdict)
 
 
 def test_variation_is_the_part_of_the_difference_between_records():
