@@ -182,8 +182,8 @@ def test_what_fails_in_a_task_is_not_called_a_lost_scheduler(cluster, work):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="workers here have a CUDA device")
 def test_workers_compute_on_the_device_that_is_asked_for(cluster, work):
-    told = refusal_of(replace(work, device="cuda"), address=cluster.scheduler_address)
-    assert told.startswith("a worker cannot load ecg-sim: no CUDA device is here")
+    refusal = refusal_of(replace(work, device="cuda"), address=cluster.scheduler_address)
+    assert refusal.startswith("a worker cannot load ecg-sim: no CUDA device is here")
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(work, monkeypatch, tmp_path):
@@ -204,9 +204,9 @@ def test_a_scheduler_that_does_not_answer_is_refused(work, monkeypatch, tmp_path
 def test_a_scheduler_without_workers_is_refused(work, monkeypatch):
     monkeypatch.setattr(scale, "WORKERS_S", 0.5)
     with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as empty:
-        told = refusal_of(work, address=empty.scheduler_address)
+        refusal = refusal_of(work, address=empty.scheduler_address)
         at = empty.scheduler_address
-    assert told == f"the Dask scheduler at {at} has no workers, and none came within 0.5 s; start: dask worker {at}"
+    assert refusal == f"the Dask scheduler at {at} has no workers, and none came within 0.5 s; start: dask worker {at}"
 
 
 @pytest.mark.parametrize("come_back", [True, False])

@@ -45,7 +45,7 @@ def test_batches_share_no_person_and_each_has_two():
     for seed in range(6):
         assert [set(batch.person) for batch in reference_batches(of_persons, 4, 16, seed)] == [{"person 0", "person 1"}]
     persons = [set(batch.person) for batch in reference_batches(replace(WINDOWS, person=WINDOWS.record), 4, 5, seed=0)]
-    assert all(len(one) >= 2 and not one & other for place, one in enumerate(persons) for other in persons[:place])
+    assert all(len(batch) >= 2 and not batch & other for place, batch in enumerate(persons) for other in persons[:place])
 
 
 def test_of_one_record_no_more_than_so_many_windows():

@@ -206,6 +206,6 @@ def test_a_ratio_is_of_sums_and_its_interval_is_that_of_a_mean():
 def test_one_record_that_alone_has_a_figure_shows_nothing():
     """Seven of eight have no number after the change: without the eighth there is no figure, so nothing says how sure its change is."""
     count = np.stack([np.ones(8), np.eye(8)[0]])
-    found = change(ratio(np.stack([np.full(8, 0.8), 0.9 * np.eye(8)[0]]), count), draws(np.zeros(8, int), seed=0))
-    assert found.effect == pytest.approx(0.1)
-    assert np.isnan([found.error, found.low, found.high]).all()
+    changed = change(ratio(np.stack([np.full(8, 0.8), 0.9 * np.eye(8)[0]]), count), draws(np.zeros(8, int), seed=0))
+    assert changed.effect == pytest.approx(0.1)
+    assert np.isnan([changed.error, changed.low, changed.high]).all()

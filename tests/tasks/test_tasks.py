@@ -15,7 +15,7 @@ from heartlens.__main__ import analyses
 from heartlens.__main__ import main as heartlens_command
 from heartlens.engine.generation import generated
 from heartlens.signals.prepare import bandpass
-from heartlens.signals.simulate import ecg, ppg
+from heartlens.signals.simulate import ppg
 from heartlens.signals.tokens import tokenise
 from heartlens.tasks import attention, beats, classify, generate, similarity, tokenize, what_if
 
@@ -40,21 +40,6 @@ def test_probabilities_of_the_published_examples_are_the_published_ones(examples
     (row,) = rows_of(tmp_path / "records.csv")
     assert round(float(row["probability"]), 4) == expected
     assert row["class"] == ""
-
-
-WAVE = ecg.simulate(np.random.default_rng(0), 30.0)[0]
-
-
-@pytest.fixture
-def recordings(tmp_path):
-    """Three simulated persons, a flat recording, and a table of labels."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for number in range(3):
-        np.save(folder / f"p{number}.npy", ecg.simulate(np.random.default_rng(number), 30.0)[0])
-    np.save(folder / "flat.npy", np.zeros(3000))
-    (tmp_path / "labels.csv").write_text("record,label\np0,N\np1,A\np2,A\n")
-    return folder
 
 
 def test_a_what_if_without_a_sham_says_why(recordings, tmp_path, capsys):
@@ -98,33 +83,6 @@ def test_labels_choose_the_threshold(recordings, tmp_path, capsys):
     assert classify.run_command(given) == 3
     assert "chosen on 3 labelled recordings" in capsys.readouterr().out
     assert {row["class"] for row in rows_of(tmp_path / "out/records.csv") if not row["reason"]} <= {"yes", "no"}
-
-
-def test_labels_that_match_nothing_are_told_and_those_of_a_copy_are_its_recordings(recordings, tmp_path, capsys):
-    np.save(recordings / "q.npy", np.load(recordings / "p0.npy"))
-    labelled = ["--labels", str(tmp_path / "labels.csv"), "--classes", "N,A", "--format", "svg"]
-    given = ["ecg-sim-af", str(recordings), "--rate", "100", *labelled, "--out", str(tmp_path / "out")]
-    (tmp_path / "labels.csv").write_text("record,label\nq,N\np1,A\nghost,A\n")
-    assert classify.run_command(given) == 3
-    told = capsys.readouterr().out
-    assert "chosen on 2 labelled recordings" in told
-    assert "1 labels match no record (ghost)" in told
-    (tmp_path / "labels.csv").write_text("record,label\np0,N\nq,A\np1,A\n")
-    assert classify.run_command([*given, "--overwrite"]) == 2
-    assert "q is labelled A and " in (told := capsys.readouterr().err)
-    assert "both are the same recording" in told
-    (tmp_path / "labels.csv").write_text("record,label\nghost,A\nother,N\n")
-    assert classify.run_command([*given, "--overwrite"]) == 2
-    assert "--partial" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"), [(np.zeros(3000), "s; the recording lasts 30.00 s"), (WAVE[:240], "the recording lasts 2.40 s")]
-)
-def test_a_recording_without_a_window_says_what_is_lost(tmp_path, values, reason, capsys):
-    np.save(tmp_path / "one.npy", values)
-    assert classify.run_command(["ecg-sim-af", str(tmp_path / "one.npy"), "--rate", "100", "--out", str(tmp_path / "out")]) == 2
-    assert reason in capsys.readouterr().err
 
 
 def test_a_result_is_kept_and_what_is_foreign_refused(recordings, tmp_path, capsys):

@@ -187,13 +187,13 @@ def test_a_readout_of_ones_own_is_the_one_that_a_circuit_keeps(task):
     assert readout_name(judged, WINDOWS) == readouts_of(judged, WINDOWS)[0] == "mine"
 
 
-@pytest.mark.parametrize(("smallest", "told"), [((2.0, "tokens"), (2.0, "tokens")), (None, (0.25, "units of its own"))])
-def test_a_circuit_tells_the_unit_of_a_readout_of_ones_own(smallest, told):
+@pytest.mark.parametrize(("smallest", "in_summary"), [((2.0, "tokens"), (2.0, "tokens")), (None, (0.25, "units of its own"))])
+def test_a_circuit_tells_the_unit_of_a_readout_of_ones_own(smallest, in_summary):
     model, windows = model_of(random_state(scale=0.4)), simulated("ecg", 4, 1)
     summary = run(replace(QUICK, n_bootstraps=0), with_readout(model, "mine", mean_of_level_50, smallest), windows)
-    assert (summary["changes_verdict"].attrs["null"], summary.attrs["readout_unit"]) == told
-    assert summary["changes_verdict"].attrs["unit"] == told[1]
-    assert f"{told[1]}: " in QUICK.findings(summary).verdict[1]
+    assert (summary["changes_verdict"].attrs["null"], summary.attrs["readout_unit"]) == in_summary
+    assert summary["changes_verdict"].attrs["unit"] == in_summary[1]
+    assert f"{in_summary[1]}: " in QUICK.findings(summary).verdict[1]
 
 
 def _of_searched(outputs, windows):

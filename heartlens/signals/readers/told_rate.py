@@ -81,21 +81,21 @@ def told_rate(
     numbers: Mapping[str, Any], times: Mapping[str, Times], leads: Collection[str], hints: Hints, path: Path
 ) -> tuple[float | None, tuple[str, ...]]:
     """The rate in Hz that the file tells, None where it tells none, and notes. Refuses several, unless the given one is among them."""
-    told = {name: positive(value, f"rate {name}", path) for name, value in numbers.items() if tells_rate(name, leads)}
-    agree = len({round(rate, 6) for rate in told.values()}) < 2
-    known_hz = [*told.values(), *([hints.rate_hz] if hints.rate_hz else [])]
+    rate_of = {name: positive(value, f"rate {name}", path) for name, value in numbers.items() if tells_rate(name, leads)}
+    agree = len({round(rate, 6) for rate in rate_of.values()}) < 2
+    stated_hz = [*rate_of.values(), *([hints.rate_hz] if hints.rate_hz else [])]
     notes: tuple[str, ...] = ()
     for name, own in times.items():
         try:
-            told[f"times {name}"] = _rate_of(name, own, known_hz, hints, path)
+            rate_of[f"times {name}"] = _rate_of(name, own, stated_hz, hints, path)
         except Refusal as refusal:
             if hints.rate_hz is None:
                 raise
             notes += (f"the times are not used ({str(refusal).removeprefix(f'{path}: ')}), {hints.rate_hz:g} Hz was given",)
-    rates_hz = list(told.values())
+    rates_hz = list(rate_of.values())
     if agree and all(_is_alike(rate, rates_hz[0]) for rate in rates_hz):
         return next(iter(rates_hz), None), notes
-    listed = ", ".join(f"{shown(name)} {rate:.6g} Hz" for name, rate in list(told.items())[:MOST_SHOWN])
+    listed = ", ".join(f"{shown(name)} {rate:.6g} Hz" for name, rate in list(rate_of.items())[:MOST_SHOWN])
     given_hz = hints.rate_hz
     near = [rate for rate in rates_hz if given_hz is not None and _is_alike(rate, given_hz)]
     if given_hz is None or not near:
@@ -109,14 +109,14 @@ def _is_alike(rate_hz: float, other_hz: float) -> bool:
     return abs(rate_hz / other_hz - 1) <= ALIKE
 
 
-def _rate_of(name: str, times: Times, known_hz: list[float], hints: Hints, path: Path) -> float:
+def _rate_of(name: str, times: Times, stated_hz: list[float], hints: Hints, path: Path) -> float:
     """The rate of even times in the unit that is given or told, else in the one that agrees with a known rate, else in seconds."""
     step = _even_step(times.values().reshape(-1))
     if step is None:
         raise Refusal(f"{path}: the times {shown(name)} are uneven; write signal and times as CSV, where gaps are kept, or give --rate")
     stated = next((unit for unit in (canonical_unit(times.unit), column_called(name).unit) if unit in PER_S), None)
     unit = stated if times.is_fixed else hints.time_unit or stated
-    fitting = [each for each in GUESSED if any(_is_alike(PER_S[each] / step, known) for known in known_hz)]
+    fitting = [each for each in GUESSED if any(_is_alike(PER_S[each] / step, rate) for rate in stated_hz)]
     rate_hz = PER_S[unit or next(iter(fitting), "s")] / step
     if rate_hz < LEAST_HZ:
         raise Refusal(f"{path}: the times {shown(name)} have a step of {1 / rate_hz:g} s, which is no rate; give --time-unit")
